@@ -1,0 +1,199 @@
+//! What was decided, and why.
+
+use crate::features::FeatureVector;
+use crate::identity::{DecisionId, TransactionId, UserId};
+use crate::transaction::{AmountMinor, Currency, Millis};
+
+/// The answer. Ordered by severity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Go on.
+    Approved,
+    /// A person should look; only when the model's manifest defines the band.
+    Review,
+    /// Stop.
+    Blocked,
+}
+
+impl Outcome {
+    /// All of them, by severity.
+    pub const ALL: [Outcome; 3] = [Self::Approved, Self::Review, Self::Blocked];
+
+    /// The name in a payload.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "APPROVED",
+            Self::Review => "REVIEW",
+            Self::Blocked => "BLOCKED",
+        }
+    }
+}
+
+/// Why a score is high, in words that a person at the shop can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it; `describe` says it in words")]
+pub enum ReasonCode {
+    AmountUnusual,
+    UserVelocity,
+    RecentSpikes,
+    SmallAmounts,
+    NewDevice,
+    NewNetwork,
+    DeviceShared,
+    DeviceHistory,
+    UserHistory,
+    AccountAge,
+    TimeOfDay,
+}
+
+impl ReasonCode {
+    /// All of them; the place is the number in a stored item, so new ones go to the end.
+    pub const ALL: [ReasonCode; 11] = [
+        Self::AmountUnusual,
+        Self::UserVelocity,
+        Self::RecentSpikes,
+        Self::SmallAmounts,
+        Self::NewDevice,
+        Self::NewNetwork,
+        Self::DeviceShared,
+        Self::DeviceHistory,
+        Self::UserHistory,
+        Self::AccountAge,
+        Self::TimeOfDay,
+    ];
+
+    /// The name in a payload.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AmountUnusual => "AMOUNT_UNUSUAL",
+            Self::UserVelocity => "USER_VELOCITY",
+            Self::RecentSpikes => "RECENT_SPIKES",
+            Self::SmallAmounts => "SMALL_AMOUNTS",
+            Self::NewDevice => "NEW_DEVICE",
+            Self::NewNetwork => "NEW_NETWORK",
+            Self::DeviceShared => "DEVICE_SHARED",
+            Self::DeviceHistory => "DEVICE_HISTORY",
+            Self::UserHistory => "USER_HISTORY",
+            Self::AccountAge => "ACCOUNT_AGE",
+            Self::TimeOfDay => "TIME_OF_DAY",
+        }
+    }
+}
+
+/// One reason with its share of the score, in log-odds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reason {
+    /// What.
+    pub code: ReasonCode,
+    /// How much it raised the log-odds of fraud; above 0.
+    pub contribution: f32,
+}
+
+/// Most reasons that a decision carries.
+pub const REASONS_MAX: usize = 4;
+
+/// Groups the contributions of single features by reason code and keeps the largest that raised the score.
+///
+/// Ties go to the code that stands first in [`ReasonCode::ALL`], so the order is the same everywhere.
+pub fn reasons(contributions: &[f32]) -> Vec<Reason> {
+    let mut grouped = [0f32; ReasonCode::ALL.len()];
+    for (code, contribution) in FeatureVector::REASONS.iter().zip(contributions) {
+        grouped[*code as usize] += contribution;
+    }
+    let mut reasons: Vec<Reason> = ReasonCode::ALL
+        .into_iter()
+        .zip(grouped)
+        .filter(|(_, contribution)| *contribution > 0.0)
+        .map(|(code, contribution)| Reason { code, contribution })
+        .collect();
+    reasons.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+    reasons.truncate(REASONS_MAX);
+    reasons
+}
+
+/// Which model scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelStamp {
+    /// The manifest's version, at most 16 bytes.
+    pub version: String,
+    /// The first 8 bytes of the ONNX file's SHA-256.
+    pub digest: [u8; 8],
+}
+
+/// Optional inputs that could not be had in time. A decision that misses any is `degraded`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissingInputs {
+    /// The device's item could not be read.
+    pub device: bool,
+}
+
+impl MissingInputs {
+    /// Whether anything was missing.
+    pub fn any(self) -> bool {
+        self.device
+    }
+}
+
+/// A frozen answer: published again it is the same bytes, looked up later the same words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Derived from user and transaction.
+    pub decision_id: DecisionId,
+    /// Which transaction.
+    pub transaction_id: TransactionId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Its amount.
+    pub amount: AmountMinor,
+    /// Its currency.
+    pub currency: Currency,
+    /// The answer.
+    pub outcome: Outcome,
+    /// Calibrated probability of fraud, 0 to 1.
+    pub score: f32,
+    /// Up to four, the largest first.
+    pub reasons: Vec<Reason>,
+    /// Which model.
+    pub model: ModelStamp,
+    /// What the model saw.
+    pub features: FeatureVector,
+    /// The version of the user's item that holds this decision.
+    pub state_version: u64,
+    /// The producer's time.
+    pub occurred_at: Millis,
+    /// The broker's time of the record.
+    pub ingested_at: Millis,
+    /// When it was decided.
+    pub decided_at: Millis,
+    /// The event was further behind the user's newest one than the allowed lateness.
+    pub late: bool,
+    /// What it was decided without.
+    pub missing: MissingInputs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_raised_the_score_is_a_reason_and_the_largest_comes_first() {
+        let mut contributions = [0f32; crate::FEATURES];
+        for (index, code) in FeatureVector::REASONS.iter().enumerate() {
+            contributions[index] = match code {
+                ReasonCode::NewDevice => 0.7,
+                ReasonCode::AmountUnusual => -0.2,
+                ReasonCode::TimeOfDay => 0.1,
+                _ => 0.0,
+            };
+        }
+        let found: Vec<_> = reasons(&contributions).iter().map(|reason| reason.code).collect();
+        assert_eq!(found, [ReasonCode::NewDevice, ReasonCode::TimeOfDay]);
+    }
+
+    #[test]
+    fn the_number_of_a_reason_is_its_place() {
+        for (index, code) in ReasonCode::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, index);
+        }
+    }
+}

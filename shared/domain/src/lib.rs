@@ -1,0 +1,24 @@
+//! The rules of a fraud decision: transactions, what is remembered about users and devices, features, policy and the ledger
+//! that makes a decision happen once.
+//!
+//! Pure on purpose: no I/O, no clock, no randomness, no serialisation. The same inputs give the same decision, bit for bit, on
+//! every processor. Time enters only as the event's or the broker's time.
+
+mod decay;
+pub mod decision;
+pub mod device;
+pub mod features;
+pub mod identity;
+pub mod ledger;
+pub mod policy;
+pub mod transaction;
+pub mod user;
+
+pub use decision::{Decision, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode};
+pub use device::DeviceState;
+pub use features::{FEATURES, FeatureVector};
+pub use identity::{DecisionId, DeviceId, MerchantId, TransactionDigest, TransactionId, UserId};
+pub use ledger::{Coordinates, Entry, Ledger, Mark};
+pub use policy::Policy;
+pub use transaction::{AmountMinor, Currency, DeviceType, InvalidTransaction, Millis, Transaction};
+pub use user::UserState;

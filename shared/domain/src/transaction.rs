@@ -1,0 +1,218 @@
+//! A transaction that is valid by construction.
+
+use std::net::IpAddr;
+
+use crate::identity::{DecisionId, DeviceId, ID_BYTES_MAX, MerchantId, TransactionId, UserId, hash32};
+
+/// Largest accepted amount: 10 million units of a currency with two decimals.
+pub const AMOUNT_MINOR_MAX: u64 = 1_000_000_000;
+/// Earliest accepted event time, 2000-01-01T00:00:00Z; a time in seconds falls before it.
+pub const TIME_MIN_MS: i64 = 946_684_800_000;
+/// Latest accepted event time, 2100-01-01T00:00:00Z; a time in microseconds falls after it.
+pub const TIME_MAX_MS: i64 = 4_102_444_800_000;
+/// Longest accepted user agent, in bytes.
+pub const USER_AGENT_BYTES_MAX: usize = 1024;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// Milliseconds from `earlier` to `self`; negative when `self` is before it.
+    pub fn since(self, earlier: Millis) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Why something on the topic is no transaction. Leads to a parked record.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidTransaction {
+    /// An identifier has no characters.
+    #[error("{field} is empty")]
+    EmptyId {
+        /// The field.
+        field: &'static str,
+    },
+    /// An identifier is too long.
+    #[error("{field} has {bytes} bytes, the limit is {ID_BYTES_MAX}")]
+    IdTooLong {
+        /// The field.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// An identifier holds a control character.
+    #[error("{field} holds a control character")]
+    ControlCharacter {
+        /// The field.
+        field: &'static str,
+    },
+    /// The amount is 0 or above the limit.
+    #[error("amount must be between 1 and {AMOUNT_MINOR_MAX} minor units, got {0}")]
+    AmountOutOfRange(u64),
+    /// The time is outside what a transaction can have.
+    #[error("timestamp must be milliseconds between {TIME_MIN_MS} (2000) and {TIME_MAX_MS} (2100), got {0}")]
+    TimeOutOfRange(i64),
+    /// The user agent is too long.
+    #[error("user_agent has {0} bytes, the limit is {USER_AGENT_BYTES_MAX}")]
+    UserAgentTooLong(usize),
+    /// Not three capital letters.
+    #[error("currency must be three capital letters of ISO 4217, such as EUR")]
+    UnknownCurrency,
+    /// Not one of the device types.
+    #[error("device_type must be one of mobile, desktop, tablet, pos, other")]
+    UnknownDeviceType,
+}
+
+/// Amount in the minor unit of its currency (cents, pence); never a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AmountMinor(u64);
+
+impl AmountMinor {
+    /// Accepts 1 to [`AMOUNT_MINOR_MAX`].
+    pub fn new(minor: u64) -> Result<Self, InvalidTransaction> {
+        if (1..=AMOUNT_MINOR_MAX).contains(&minor) {
+            Ok(Self(minor))
+        } else {
+            Err(InvalidTransaction::AmountOutOfRange(minor))
+        }
+    }
+
+    /// The integer.
+    pub fn minor(self) -> u64 {
+        self.0
+    }
+}
+
+/// An ISO 4217 code. Any three capital letters are accepted; the decimals follow the standard's exceptions to two.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// What a transaction without a currency is in.
+    pub const DEFAULT: Currency = Currency(*b"USD");
+
+    /// Accepts three capital ASCII letters.
+    pub fn new(code: &str) -> Result<Self, InvalidTransaction> {
+        match code.as_bytes() {
+            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Self([a, b, c])),
+            _ => Err(InvalidTransaction::UnknownCurrency),
+        }
+    }
+
+    /// The three letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+
+    /// Digits after the decimal point (ISO 4217, table A.1).
+    pub fn decimals(self) -> u32 {
+        match &self.0 {
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
+            | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            b"CLF" | b"UYW" => 4,
+            _ => 2,
+        }
+    }
+}
+
+impl std::fmt::Debug for Currency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What kind of device the customer used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum DeviceType {
+    Mobile,
+    Desktop,
+    Tablet,
+    Pos,
+    Other,
+}
+
+impl DeviceType {
+    /// All of them, in the order of their number as a feature.
+    pub const ALL: [DeviceType; 5] = [Self::Mobile, Self::Desktop, Self::Tablet, Self::Pos, Self::Other];
+
+    /// The name in a payload.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mobile => "mobile",
+            Self::Desktop => "desktop",
+            Self::Tablet => "tablet",
+            Self::Pos => "pos",
+            Self::Other => "other",
+        }
+    }
+
+    /// Reads the name in a payload.
+    pub fn parse(name: &str) -> Result<Self, InvalidTransaction> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+            .ok_or(InvalidTransaction::UnknownDeviceType)
+    }
+
+    /// Its place in [`DeviceType::ALL`].
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The event time, checked.
+pub fn event_time(milliseconds: i64) -> Result<Millis, InvalidTransaction> {
+    if (TIME_MIN_MS..=TIME_MAX_MS).contains(&milliseconds) {
+        Ok(Millis(milliseconds))
+    } else {
+        Err(InvalidTransaction::TimeOutOfRange(milliseconds))
+    }
+}
+
+/// A payment to be answered. The address and the user agent are kept only as hashes: nothing downstream needs more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction {
+    /// The producer's name for it.
+    pub id: TransactionId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// When it happened, as the producer says.
+    pub occurred_at: Millis,
+    /// How much.
+    pub amount: AmountMinor,
+    /// In what.
+    pub currency: Currency,
+    /// On what kind of device.
+    pub device_type: DeviceType,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// Hash of the address' network: /24 of IPv4, /48 of IPv6.
+    pub network: u32,
+    /// Hash of the user agent.
+    pub agent: u32,
+    /// To whom.
+    pub merchant_id: Option<MerchantId>,
+}
+
+impl Transaction {
+    /// The amount in the currency's major unit.
+    pub fn amount_major(&self) -> f32 {
+        (self.amount.minor() as f64 / 10f64.powi(self.currency.decimals() as i32)) as f32
+    }
+
+    /// The id that its decision will have.
+    pub fn decision_id(&self) -> DecisionId {
+        DecisionId::derive(&self.user_id, &self.id)
+    }
+}
+
+/// The hash of an address' network. An IPv4 address inside IPv6 (`::ffff:a.b.c.d`) is the same network as the plain one.
+pub fn network_hash(address: IpAddr) -> u32 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => hash32(&v4.octets()[..3]),
+        IpAddr::V6(v6) => hash32(&v6.octets()[..6]),
+    }
+}

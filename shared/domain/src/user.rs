@@ -1,0 +1,183 @@
+//! What is remembered about a user: a state of constant size, whatever the user's history.
+
+use crate::decay::{self, DAY_MS, HOUR_MS};
+use crate::transaction::{DeviceType, Millis, Transaction};
+
+/// Half-lives of the decayed counts and sums: an hour, a day, a week, thirty days.
+pub const VELOCITY_HALF_LIVES_MS: [i64; 4] = [HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS];
+/// Half-lives of the decayed counts of spikes.
+pub const SPIKE_HALF_LIVES_MS: [i64; 2] = [3 * DAY_MS, 14 * DAY_MS];
+/// Recent amounts kept for the median.
+pub const RECENT_AMOUNTS: usize = 16;
+/// An amount above this multiple of the recent median is a spike.
+pub const SPIKE_RATIO: f32 = 2.5;
+/// Amounts needed before anything is called a spike.
+pub const SPIKE_HISTORY_MIN: usize = 3;
+/// Amounts up to this (major units) count as card-testing size.
+pub const SMALL_AMOUNT: f32 = 2.0;
+/// Half-life of the count of small amounts.
+pub(crate) const SMALL_HALF_LIFE_MS: i64 = HOUR_MS;
+/// Half-life of labels on a user.
+pub(crate) const LABEL_HALF_LIFE_MS: i64 = 30 * DAY_MS;
+/// Devices, networks and agents remembered, the last used first.
+pub const KNOWN_DEVICES_MAX: usize = 8;
+/// See [`KNOWN_DEVICES_MAX`].
+pub const KNOWN_NETWORKS_MAX: usize = 4;
+/// See [`KNOWN_DEVICES_MAX`].
+pub const KNOWN_AGENTS_MAX: usize = 2;
+
+/// Aggregates over a user's unique transactions. Decayed values are as of `newest_at`; single precision, exactly as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserState {
+    /// Transactions decided, late ones included.
+    pub transactions: u64,
+    /// Their amounts in minor units, whatever the currency; stops at the largest integer.
+    pub amount_total_minor: u64,
+    /// Transactions that were late.
+    pub late: u64,
+    /// Registration, or the first transaction's time where none is known.
+    pub since: Millis,
+    /// The newest event time seen.
+    pub newest_at: Millis,
+    /// Decayed counts, one per [`VELOCITY_HALF_LIVES_MS`].
+    pub counts: [f32; 4],
+    /// Decayed sums of amounts (major units).
+    pub sums: [f32; 4],
+    /// Mean amount (Welford).
+    pub mean: f64,
+    /// Sum of squared differences from the mean (Welford).
+    pub squares: f64,
+    /// Largest amount.
+    pub largest: f32,
+    /// The last amounts, oldest first; at most [`RECENT_AMOUNTS`].
+    pub recent: Vec<f32>,
+    /// Decayed counts of spikes, one per [`SPIKE_HALF_LIVES_MS`].
+    pub spikes: [f32; 2],
+    /// Time of the newest spike.
+    pub spike_at: Option<Millis>,
+    /// Decayed count of small amounts.
+    pub small: f32,
+    /// Hashes of devices, the last used first.
+    pub devices: Vec<u32>,
+    /// Hashes of networks, the last used first.
+    pub networks: Vec<u32>,
+    /// Hashes of user agents, the last used first.
+    pub agents: Vec<u32>,
+    /// One bit per [`DeviceType`] seen.
+    pub device_types: u8,
+    /// Confirmed frauds, decayed, as of `labels_at`.
+    pub known_frauds: f32,
+    /// When the newest label arrived.
+    pub labels_at: Millis,
+}
+
+impl UserState {
+    /// A user of whom nothing is known yet but the time.
+    pub fn new(since: Millis) -> Self {
+        Self {
+            transactions: 0,
+            amount_total_minor: 0,
+            late: 0,
+            since,
+            newest_at: since,
+            counts: [0.0; 4],
+            sums: [0.0; 4],
+            mean: 0.0,
+            squares: 0.0,
+            largest: 0.0,
+            recent: Vec::new(),
+            spikes: [0.0; 2],
+            spike_at: None,
+            small: 0.0,
+            devices: Vec::new(),
+            networks: Vec::new(),
+            agents: Vec::new(),
+            device_types: 0,
+            known_frauds: 0.0,
+            labels_at: since,
+        }
+    }
+
+    /// Whether an event at `at` is further behind the newest one than `allowed_ms`. Never measured against a clock.
+    pub fn is_late(&self, at: Millis, allowed_ms: i64) -> bool {
+        self.transactions > 0 && self.newest_at.since(at) > allowed_ms
+    }
+
+    /// Counts a transaction. Must be called once per unique transaction, after its features were computed.
+    pub fn apply(&mut self, transaction: &Transaction, late: bool) {
+        let at = transaction.occurred_at;
+        if self.transactions == 0 {
+            self.newest_at = at;
+            self.since = self.since.min(at);
+        }
+        let amount = transaction.amount_major();
+        self.apply_velocity(amount, at);
+        self.apply_amount(amount);
+        decay::remember(&mut self.devices, transaction.device_id.hash32(), KNOWN_DEVICES_MAX);
+        decay::remember(&mut self.networks, transaction.network, KNOWN_NETWORKS_MAX);
+        decay::remember(&mut self.agents, transaction.agent, KNOWN_AGENTS_MAX);
+        self.device_types |= type_bit(transaction.device_type);
+        self.amount_total_minor = self.amount_total_minor.saturating_add(transaction.amount.minor());
+        self.late += u64::from(late);
+        self.newest_at = self.newest_at.max(at);
+    }
+
+    fn apply_velocity(&mut self, amount: f32, at: Millis) {
+        let newest_at = self.newest_at;
+        for (index, half_life_ms) in VELOCITY_HALF_LIVES_MS.into_iter().enumerate() {
+            self.counts[index] = decay::add(self.counts[index], newest_at, at, half_life_ms, 1.0);
+            self.sums[index] = decay::add(self.sums[index], newest_at, at, half_life_ms, amount);
+        }
+        let spike = self.spike_ratio(amount).is_some_and(|ratio| ratio > SPIKE_RATIO);
+        let hit = if spike { 1.0 } else { 0.0 };
+        for (index, half_life_ms) in SPIKE_HALF_LIVES_MS.into_iter().enumerate() {
+            self.spikes[index] = decay::add(self.spikes[index], newest_at, at, half_life_ms, hit);
+        }
+        if spike {
+            self.spike_at = Some(self.spike_at.map_or(at, |known| known.max(at)));
+        }
+        let tiny = if amount <= SMALL_AMOUNT { 1.0 } else { 0.0 };
+        self.small = decay::add(self.small, newest_at, at, SMALL_HALF_LIFE_MS, tiny);
+    }
+
+    fn apply_amount(&mut self, amount: f32) {
+        self.transactions += 1;
+        let delta = f64::from(amount) - self.mean;
+        self.mean += delta / self.transactions as f64;
+        self.squares += delta * (f64::from(amount) - self.mean);
+        self.largest = self.largest.max(amount);
+        if self.recent.len() == RECENT_AMOUNTS {
+            self.recent.remove(0);
+        }
+        self.recent.push(amount);
+    }
+
+    /// Counts a label from its arrival on. Labels are deduplicated by whoever applies them.
+    pub fn label(&mut self, fraud: bool, arrived_at: Millis) {
+        let hit = if fraud { 1.0 } else { 0.0 };
+        self.known_frauds = decay::add(self.known_frauds, self.labels_at, arrived_at, LABEL_HALF_LIFE_MS, hit);
+        self.labels_at = self.labels_at.max(arrived_at);
+    }
+
+    /// The amount as a multiple of the recent median; none until there is history enough.
+    pub(crate) fn spike_ratio(&self, amount: f32) -> Option<f32> {
+        if self.recent.len() < SPIKE_HISTORY_MIN {
+            return None;
+        }
+        let mut sorted = [0f32; RECENT_AMOUNTS];
+        let sorted = &mut sorted[..self.recent.len().min(RECENT_AMOUNTS)];
+        sorted.copy_from_slice(&self.recent[self.recent.len() - sorted.len()..]);
+        sorted.sort_unstable_by(f32::total_cmp);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            (sorted[middle - 1] + sorted[middle]) / 2.0
+        };
+        Some(amount / median.max(0.01))
+    }
+}
+
+pub(crate) fn type_bit(kind: DeviceType) -> u8 {
+    1 << kind.number()
+}

@@ -1,0 +1,236 @@
+//! Rules of the ring and the floors.
+
+use centinela_domain::features::FeatureVector;
+use centinela_domain::ledger::{FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RING_MIN, Settled, quantized};
+use centinela_domain::{
+    AmountMinor, Coordinates, Currency, Decision, DecisionId, FEATURES, Ledger, Mark, Millis, MissingInputs,
+    ModelStamp, Outcome, TransactionDigest, TransactionId, UserId,
+};
+use proptest::prelude::*;
+
+const T: i64 = 1_790_000_000_000;
+
+fn at(partition: u32, offset: u64) -> Coordinates {
+    Coordinates {
+        partition,
+        offset,
+        timestamp: Millis(T + offset as i64),
+    }
+}
+
+fn mark(offset: u64, after: i64) -> Mark {
+    Mark {
+        offset,
+        timestamp: Millis(T + after),
+    }
+}
+
+fn settled_up_to(partition: u32, offset: u64) -> Settled {
+    let mut settled = Settled::default();
+    settled.raise(partition, mark(offset, offset as i64));
+    settled
+}
+
+fn decision(number: u64) -> Decision {
+    let user_id = UserId::new("u").unwrap();
+    let transaction_id = TransactionId::new(format!("t{number}")).unwrap();
+    Decision {
+        decision_id: DecisionId::derive(&user_id, &transaction_id),
+        transaction_id,
+        user_id,
+        amount: AmountMinor::new(100).unwrap(),
+        currency: Currency::DEFAULT,
+        outcome: Outcome::Approved,
+        score: 0.123,
+        reasons: Vec::new(),
+        model: ModelStamp {
+            version: "test".to_owned(),
+            digest: [0; 8],
+        },
+        features: FeatureVector([0.0; FEATURES]),
+        state_version: 1,
+        occurred_at: Millis(T),
+        ingested_at: Millis(T),
+        decided_at: Millis(T),
+        late: false,
+        missing: MissingInputs::default(),
+    }
+}
+
+fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
+    let mut ledger = Ledger::default();
+    for offset in offsets {
+        ledger.record(TransactionDigest(offset), at(0, offset), decision(offset));
+    }
+    ledger
+}
+
+#[test]
+fn an_unsettled_decision_keeps_its_evidence_however_old_it_is() {
+    let mut ledger = ledger_of(0..40);
+    ledger.compact(&Settled::default(), Millis(T + 365 * 86_400_000));
+    assert_eq!(ledger.entries.len(), 40);
+    assert_eq!(ledger.unproved(), 40);
+    assert!(ledger.floors.is_empty());
+}
+
+#[test]
+fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
+    let mut ledger = ledger_of(0..40);
+    ledger.compact(&settled_up_to(0, 30), Millis(T));
+    assert_eq!(ledger.unproved(), 10, "offsets 30 to 39 may be unpublished");
+    assert_eq!(ledger.entries.len(), RING_MIN, "24 settled ones left");
+    assert!(
+        ledger
+            .find(TransactionDigest(24))
+            .is_some_and(|entry| entry.decision.is_none())
+    );
+    assert_eq!(ledger.floors[&0].offset, 23);
+}
+
+#[test]
+fn the_record_at_the_settled_mark_itself_is_not_proved() {
+    let mut ledger = ledger_of(5..6);
+    ledger.compact(&settled_up_to(0, 5), Millis(T));
+    assert_eq!(ledger.unproved(), 1);
+    ledger.compact(&settled_up_to(0, 6), Millis(T));
+    assert_eq!(ledger.unproved(), 0);
+}
+
+#[test]
+fn a_lower_offset_with_a_later_time_is_not_taken_for_settled() {
+    let settled = settled_up_to(0, 1_000);
+    let recreated = Coordinates {
+        partition: 0,
+        offset: 3,
+        timestamp: Millis(T + 1_001),
+    };
+    assert!(!settled.covers(recreated));
+    assert!(settled.covers(Coordinates {
+        timestamp: Millis(T + 1_000),
+        ..recreated
+    }));
+}
+
+#[test]
+fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
+    let mut ledger = ledger_of(0..40);
+    ledger.compact(&settled_up_to(0, 100), Millis(T));
+    assert!(ledger.is_below_floor(at(0, 7)));
+    assert!(!ledger.is_below_floor(at(0, 24)), "still in the ring");
+    assert!(!ledger.is_below_floor(at(1, 7)), "another partition");
+    assert!(!ledger.is_below_floor(Coordinates {
+        partition: 0,
+        offset: 7,
+        timestamp: Millis(T + RECREATED_AFTER_MS)
+    }));
+}
+
+#[test]
+fn a_duplicate_keeps_its_decision_until_the_duplicate_is_settled_too() {
+    let mut ledger = ledger_of(0..1);
+    let settled = settled_up_to(0, 10);
+    ledger.compact(&settled, Millis(T));
+    assert_eq!(ledger.unproved(), 0);
+    assert!(
+        ledger.repeat(TransactionDigest(0), at(0, 50), &settled),
+        "the duplicate is noted"
+    );
+    assert!(
+        !ledger.repeat(TransactionDigest(0), at(0, 50), &settled),
+        "its redelivery is not"
+    );
+    assert!(
+        !ledger.repeat(TransactionDigest(0), at(0, 0), &settled),
+        "nor the first record's"
+    );
+    for offset in 51..91 {
+        ledger.record(TransactionDigest(offset), at(0, offset), decision(offset));
+    }
+    ledger.compact(&settled_up_to(0, 50), Millis(T));
+    assert!(
+        ledger.find(TransactionDigest(0)).is_some(),
+        "the duplicate at 50 is not settled yet"
+    );
+    ledger.compact(&settled_up_to(0, 91), Millis(T));
+    assert!(ledger.find(TransactionDigest(0)).is_none());
+    assert!(ledger.is_below_floor(at(0, 50)));
+}
+
+#[test]
+fn a_shrunk_score_is_the_same_after_it_was_stored() {
+    for step in 0..=1000u16 {
+        let score = quantized(f32::from(step) / 1000.0);
+        assert_eq!(quantized(score).to_bits(), score.to_bits());
+    }
+}
+
+#[test]
+fn a_floor_of_a_silent_partition_goes_and_no_other() {
+    let mut ledger = Ledger::default();
+    ledger.floors.insert(0, mark(5, 0));
+    ledger.floors.insert(1, mark(5, 1));
+    ledger.compact(&Settled::default(), Millis(T + FLOOR_SILENCE_MS + 1));
+    assert_eq!(ledger.floors.keys().copied().collect::<Vec<_>>(), [1]);
+}
+
+proptest! {
+    /// Marks never move back in offset, but for a topic that was clearly recreated; and a leader whose clock is behind does not
+    /// hold them up.
+    #[test]
+    fn a_mark_never_moves_back(steps in prop::collection::vec((0u64..1_000, -5_000i64..5_000), 1..50)) {
+        let mut current: Option<Mark> = None;
+        for (offset, skew) in steps {
+            let to = mark(offset, offset as i64 + skew);
+            let raised = Mark::raised(current, to);
+            if let Some(current) = current {
+                prop_assert!(raised.offset >= current.offset && raised.timestamp >= current.timestamp);
+            }
+            prop_assert!(raised.offset >= offset);
+            current = Some(raised);
+        }
+    }
+
+    #[test]
+    fn a_recreated_topic_replaces_the_mark(offset in 1u64..1_000_000, lower in 0u64..1_000_000) {
+        prop_assume!(lower < offset);
+        let current = mark(offset, 0);
+        let within = mark(lower, RECREATED_AFTER_MS);
+        let after = mark(lower, RECREATED_AFTER_MS + 1);
+        prop_assert_eq!(Mark::raised(Some(current), within), current);
+        prop_assert_eq!(Mark::raised(Some(current), after), after);
+    }
+
+    /// Whatever is settled in whatever order: no unproved decision ever leaves or shrinks, and each record is known to the ring or
+    /// at or below a floor.
+    #[test]
+    fn nothing_unproved_is_forgotten(
+        records in prop::collection::vec((0u32..3, any::<bool>()), 1..120),
+        settle in prop::collection::vec((0u32..3, 0u64..60), 0..20),
+    ) {
+        let mut ledger = Ledger::default();
+        let mut settled = Settled::default();
+        let mut next = [0u64; 3];
+        let mut all = Vec::new();
+        let mut settle = settle.into_iter();
+        for (number, (partition, compact)) in records.into_iter().enumerate() {
+            let coordinates = at(partition, next[partition as usize]);
+            next[partition as usize] += 1;
+            ledger.record(TransactionDigest(number as u64), coordinates, decision(number as u64));
+            all.push((TransactionDigest(number as u64), coordinates));
+            if compact {
+                if let Some((partition, offset)) = settle.next() {
+                    settled.raise(partition, mark(offset, offset as i64));
+                }
+                ledger.compact(&settled, coordinates.timestamp);
+            }
+            for &(digest, coordinates) in &all {
+                match ledger.find(digest) {
+                    Some(entry) => prop_assert!(entry.decision.is_some() || settled.covers(coordinates)),
+                    None => prop_assert!(settled.covers(coordinates) && ledger.is_below_floor(coordinates)),
+                }
+            }
+            prop_assert!(ledger.entries.len() >= RING_MIN.min(all.len()));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Properties of what is remembered about users, and of the features computed from it.
+
+use centinela_domain::features::DeviceInput;
+use centinela_domain::transaction::{AMOUNT_MINOR_MAX, TIME_MAX_MS, TIME_MIN_MS};
+use centinela_domain::user::{KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
+use centinela_domain::{
+    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, FEATURES, FeatureVector, Millis, Transaction,
+    TransactionId, UserId, UserState,
+};
+use proptest::prelude::*;
+
+const T: i64 = 1_790_000_000_000;
+
+fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
+    Transaction {
+        id: TransactionId::new(format!("t-{at}-{minor}")).unwrap(),
+        user_id: UserId::new("u").unwrap(),
+        occurred_at: Millis(at),
+        amount: AmountMinor::new(minor).unwrap(),
+        currency: Currency::DEFAULT,
+        device_type: DeviceType::Mobile,
+        device_id: DeviceId::new(format!("d{device}")).unwrap(),
+        network: u32::from(device),
+        agent: 7,
+        merchant_id: None,
+    }
+}
+
+fn close(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1.0)
+}
+
+fn column(features: &FeatureVector, name: &str) -> f32 {
+    features.0[FeatureVector::NAMES.iter().position(|known| *known == name).unwrap()]
+}
+
+fn any_transaction() -> impl Strategy<Value = Transaction> {
+    (
+        TIME_MIN_MS..=TIME_MAX_MS,
+        prop_oneof![1..=AMOUNT_MINOR_MAX, Just(1), Just(AMOUNT_MINOR_MAX)],
+        any::<u8>(),
+    )
+        .prop_map(|(at, minor, device)| transaction(at, minor, device))
+}
+
+proptest! {
+    /// Late and shuffled events count in their own windows: velocity does not depend on the order of arrival.
+    #[test]
+    fn velocity_does_not_depend_on_the_order_of_arrival(
+        events in prop::collection::vec((0i64..40 * 86_400_000, 1u64..100_000), 1..30),
+        seed in any::<u64>(),
+    ) {
+        let forward: Vec<Transaction> = events.iter().map(|&(after, minor)| transaction(T + after, minor, 0)).collect();
+        let mut shuffled = forward.clone();
+        let mut mix = seed;
+        for index in (1..shuffled.len()).rev() {
+            mix = mix.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(index, (mix >> 33) as usize % (index + 1));
+        }
+        let fold = |transactions: &[Transaction]| {
+            let mut state = UserState::new(transactions[0].occurred_at);
+            for transaction in transactions {
+                state.apply(transaction, false);
+            }
+            state
+        };
+        let (a, b) = (fold(&forward), fold(&shuffled));
+        prop_assert_eq!(a.transactions, b.transactions);
+        prop_assert_eq!(a.amount_total_minor, b.amount_total_minor);
+        prop_assert_eq!(a.newest_at, b.newest_at);
+        for index in 0..4 {
+            prop_assert!(close(a.counts[index], b.counts[index]), "{:?} {:?}", a.counts, b.counts);
+            prop_assert!(close(a.sums[index], b.sums[index]), "{:?} {:?}", a.sums, b.sums);
+        }
+    }
+
+    #[test]
+    fn the_state_stays_small_and_finite_whatever_comes(events in prop::collection::vec(any_transaction(), 1..200)) {
+        let mut state = UserState::new(events[0].occurred_at);
+        for event in &events {
+            let features = FeatureVector::compute(event, Some(&state), DeviceInput::Unseen);
+            prop_assert!(features.0.iter().all(|value| value.is_nan() || value.is_finite()), "{features:?}");
+            let late = state.is_late(event.occurred_at, 86_400_000);
+            state.apply(event, late);
+        }
+        prop_assert!(state.recent.len() <= RECENT_AMOUNTS && state.devices.len() <= KNOWN_DEVICES_MAX);
+        prop_assert_eq!(state.transactions, events.len() as u64);
+        prop_assert_eq!(state.amount_total_minor, events.iter().map(|event| event.amount.minor()).sum::<u64>());
+        prop_assert!(state.counts.iter().chain(&state.sums).all(|value| value.is_finite()));
+        prop_assert!(state.mean.is_finite() && state.squares.is_finite());
+    }
+
+    #[test]
+    fn the_same_history_gives_the_same_features_bit_for_bit(events in prop::collection::vec(any_transaction(), 1..50)) {
+        let run = || {
+            let mut state = UserState::new(events[0].occurred_at);
+            let mut rows = Vec::new();
+            for event in &events {
+                rows.push(FeatureVector::compute(event, Some(&state), DeviceInput::Unavailable));
+                state.apply(event, false);
+            }
+            rows
+        };
+        prop_assert_eq!(run(), run());
+    }
+}
+
+#[test]
+fn a_transaction_is_not_part_of_its_own_features() {
+    let mut state = UserState::new(Millis(T));
+    for step in 0..5 {
+        state.apply(&transaction(T + step * 1000, 1_000, 0), false);
+    }
+    let next = transaction(T + 5_000, 100_000, 9);
+    let before = FeatureVector::compute(&next, Some(&state), DeviceInput::Unseen);
+    assert!((column(&before, "user_transactions") - 5.0).abs() < f32::EPSILON);
+    assert!((column(&before, "user_new_device") - 1.0).abs() < f32::EPSILON);
+    assert!((column(&before, "user_ratio_median") - 100.0).abs() < 1e-3);
+    state.apply(&next, false);
+    let after = FeatureVector::compute(&next, Some(&state), DeviceInput::Unseen);
+    assert!((column(&after, "user_transactions") - 6.0).abs() < f32::EPSILON);
+    assert!(column(&after, "user_new_device").abs() < f32::EPSILON);
+}
+
+#[test]
+fn two_transactions_in_the_same_second_see_each_other_in_order() {
+    let mut state = UserState::new(Millis(T));
+    state.apply(&transaction(T, 500, 0), false);
+    let second = FeatureVector::compute(&transaction(T, 500, 0), Some(&state), DeviceInput::Unseen);
+    assert!((column(&second, "user_count_1h") - 1.0).abs() < f32::EPSILON);
+    assert!(column(&second, "user_seconds_since_last").abs() < f32::EPSILON);
+}
+
+#[test]
+fn late_is_measured_against_the_users_newest_event_and_never_against_a_clock() {
+    let day = 86_400_000;
+    let mut state = UserState::new(Millis(T));
+    assert!(
+        !state.is_late(Millis(T - 400 * day), day),
+        "a user's first event is never late"
+    );
+    state.apply(&transaction(T, 500, 0), false);
+    assert!(!state.is_late(Millis(T - day), day));
+    assert!(state.is_late(Millis(T - day - 1), day));
+}
+
+#[test]
+fn a_device_that_cannot_be_read_is_missing_and_not_new() {
+    let unavailable = FeatureVector::compute(&transaction(T, 500, 0), None, DeviceInput::Unavailable);
+    let unseen = FeatureVector::compute(&transaction(T, 500, 0), None, DeviceInput::Unseen);
+    assert!(column(&unavailable, "device_users").is_nan());
+    assert!(column(&unseen, "device_users").abs() < f32::EPSILON);
+}
+
+#[test]
+fn a_label_raises_the_risk_of_everyone_on_the_device_from_its_arrival() {
+    let mut device = DeviceState::first_seen(Millis(T));
+    device.observe(1, Millis(T));
+    let before = FeatureVector::compute(&transaction(T + 1, 500, 0), None, DeviceInput::Known(&device));
+    device.label(true, Millis(T + 2));
+    let after = FeatureVector::compute(&transaction(T + 3, 500, 0), None, DeviceInput::Known(&device));
+    assert!(column(&before, "device_risk").abs() < f32::EPSILON);
+    assert!(column(&after, "device_risk") > 0.6);
+}
+
+#[test]
+fn every_feature_has_its_own_name() {
+    let names: std::collections::BTreeSet<_> = FeatureVector::NAMES.into_iter().collect();
+    assert_eq!(names.len(), FEATURES);
+}

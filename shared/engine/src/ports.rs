@@ -1,0 +1,205 @@
+//! What the engine needs from the outside. Each port speaks the domain; adapters and fakes implement them.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::future::Future;
+use std::time::Duration;
+
+use centinela_contracts::parked_v1::Parked;
+use centinela_contracts::settled::SettledItem;
+use centinela_contracts::stored_user::StoredUser;
+use centinela_domain::Millis;
+use centinela_domain::{
+    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, ModelStamp, Outcome, Policy, TransactionId, UserId,
+};
+
+/// An item with the version that a write must name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Versioned<T> {
+    /// Rises by one with every write; the first is 1.
+    pub version: u64,
+    /// The content.
+    pub item: T,
+}
+
+/// Why the store did not do what it was asked. The records concerned are retried in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Throttled, timed out or unreachable; a write may have been applied.
+    #[error("the state store is throttling or unreachable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Refused: a missing grant, a wrong table or a fault of ours. Parking good transactions would hide it.
+    #[error("the state store refused the request")]
+    Rejected(#[source] Box<dyn Error + Send + Sync>),
+    /// The stored bytes cannot be read by this version.
+    #[error("a stored item cannot be read")]
+    Corrupt(#[source] Box<dyn Error + Send + Sync>),
+    /// No time was left to try.
+    #[error("no time was left for the state store")]
+    OutOfTime,
+}
+
+/// Keys to read in as few calls as possible.
+#[derive(Clone, Debug, Default)]
+pub struct ReadRequest {
+    /// Users; eventually consistent is enough, a stale read costs a retry.
+    pub users: Vec<UserId>,
+    /// Devices; optional inputs, given up early.
+    pub devices: Vec<DeviceId>,
+    /// Partitions of the source topic whose settled item is wanted, strongly consistent.
+    pub partitions: Vec<u32>,
+}
+
+/// What was read. A key that is neither found nor unread has no item.
+#[derive(Debug, Default)]
+pub struct ReadAnswer {
+    /// Found users.
+    pub users: HashMap<UserId, Versioned<StoredUser>>,
+    /// Users whose item could not be read.
+    pub unread_users: HashSet<UserId>,
+    /// Found devices.
+    pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
+    /// Devices whose item could not be read.
+    pub unread_devices: HashSet<DeviceId>,
+    /// Found settled items.
+    pub settled: HashMap<u32, Versioned<SettledItem>>,
+    /// Partitions whose settled item could not be read.
+    pub unread_partitions: HashSet<u32>,
+    /// Why something was not read.
+    pub problem: Option<StoreError>,
+}
+
+/// One conditional write.
+#[derive(Clone, Debug)]
+pub struct Write<K, T> {
+    /// Which item.
+    pub key: K,
+    /// The version that was read; none when there was no item. The write makes it one higher.
+    pub expected: Option<u64>,
+    /// The new content.
+    pub item: T,
+}
+
+/// What became of one conditional write. A lost race is a value.
+#[derive(Debug)]
+pub enum Commit<T> {
+    /// Applied.
+    Done,
+    /// Another writer was first; the item as it is now where the store gave it back.
+    Lost(Option<Versioned<T>>),
+    /// Not known to be applied.
+    Failed(StoreError),
+}
+
+/// Users' and devices' items and the settled marks of the source's partitions.
+pub trait StateStore: Send + Sync {
+    /// Reads everything of one batch.
+    fn read(&self, request: ReadRequest, deadline: Millis) -> impl Future<Output = ReadAnswer> + Send;
+
+    /// Reads one user, strongly consistent.
+    fn read_user(
+        &self,
+        user: &UserId,
+    ) -> impl Future<Output = Result<Option<Versioned<StoredUser>>, StoreError>> + Send;
+
+    /// Writes users, one answer per write in the same order; each stands alone.
+    fn commit_users(
+        &self,
+        writes: Vec<Write<UserId, StoredUser>>,
+        deadline: Millis,
+    ) -> impl Future<Output = Vec<Commit<StoredUser>>> + Send;
+
+    /// Writes devices, one answer per write in the same order; each stands alone.
+    fn commit_devices(
+        &self,
+        writes: Vec<Write<DeviceId, DeviceState>>,
+        deadline: Millis,
+    ) -> impl Future<Output = Vec<Commit<DeviceState>>> + Send;
+
+    /// Reads one partition's settled item, strongly consistent.
+    fn read_settled(
+        &self,
+        partition: u32,
+    ) -> impl Future<Output = Result<Option<Versioned<SettledItem>>, StoreError>> + Send;
+
+    /// Writes one partition's settled item.
+    fn commit_settled(&self, write: Write<u32, SettledItem>) -> impl Future<Output = Commit<SettledItem>> + Send;
+}
+
+/// A decision on its way out: the same bytes whenever it is published again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Chooses the topic.
+    pub outcome: Outcome,
+    /// The record's key.
+    pub transaction_id: TransactionId,
+    /// What consumers drop repeats by.
+    pub decision_id: DecisionId,
+    /// The encoded decision.
+    pub payload: Vec<u8>,
+}
+
+/// Why something was not published. The record concerned is retried.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Not acknowledged in time; it may have been written.
+    #[error("the publication was not acknowledged")]
+    Unacknowledged(#[source] Box<dyn Error + Send + Sync>),
+    /// Refused for good: a missing grant, a missing topic, a record too large.
+    #[error("the publication was refused")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A place where decisions are published.
+pub trait DecisionPublisher: Send + Sync {
+    /// Publishes all; one answer per decision in the same order. Returns only what is acknowledged as done.
+    fn publish(
+        &self,
+        decisions: &[Outgoing],
+        deadline: Millis,
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+}
+
+/// Where records go that can never become a decision.
+pub trait ParkingLot: Send + Sync {
+    /// Parks all durably; one answer per record in the same order.
+    fn park(&self, records: &[Parked], deadline: Millis) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+}
+
+/// A row's score and what each feature contributed to it, in log-odds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Calibrated probability of fraud.
+    pub score: f32,
+    /// Per feature; with the model's bias they sum to the score's log-odds.
+    pub contributions: [f32; FEATURES],
+}
+
+/// The model failed on a row that it must accept: a fault of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("the model failed to score")]
+pub struct ScoreError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// The model.
+pub trait Scorer: Send + Sync {
+    /// Scores all rows as one matrix, one answer per row.
+    fn score(&self, rows: &[FeatureVector]) -> Result<Vec<Scored>, ScoreError>;
+
+    /// Which model it is.
+    fn stamp(&self) -> &ModelStamp;
+
+    /// Its thresholds.
+    fn policy(&self) -> Policy;
+}
+
+/// Time.
+pub trait Clock: Send + Sync {
+    /// Wall-clock milliseconds since 1970.
+    fn now(&self) -> Millis;
+
+    /// Microseconds that only ever go forward, for measuring stages.
+    fn monotonic_us(&self) -> u64;
+
+    /// Waits up to `at_most`, a random part of it: the jitter between attempts.
+    fn pause(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,57 @@
+//! What became of a batch.
+
+use centinela_contracts::batch_response::KafkaBatchResponse;
+
+/// Where the time of a batch went, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Reading users, devices and settled marks.
+    pub read_us: u64,
+    /// Features, scores and decisions.
+    pub decide_us: u64,
+    /// Conditional writes, repeats after lost races included.
+    pub commit_us: u64,
+    /// Publication to both places, and parking.
+    pub publish_us: u64,
+}
+
+/// The answer to the mapping, and the figures for telemetry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchReport {
+    /// Which records must be delivered again.
+    pub response: KafkaBatchResponse,
+    /// Records in the batch.
+    pub records: usize,
+    /// New decisions, published.
+    pub decided: usize,
+    /// Of these, approved.
+    pub approved: usize,
+    /// Of these, for review.
+    pub review: usize,
+    /// Of these, blocked.
+    pub blocked: usize,
+    /// Of these, late.
+    pub late: usize,
+    /// Of these, made without an optional input.
+    pub degraded: usize,
+    /// Records answered from the ring.
+    pub replayed: usize,
+    /// Records settled long ago.
+    pub stale: usize,
+    /// Records parked.
+    pub parked: usize,
+    /// Records to be delivered again.
+    pub unsettled: usize,
+    /// Lost races.
+    pub conflicts: usize,
+    /// Partitions in which a batch began above a record that is still unsettled.
+    pub order_tripwire: usize,
+    /// Notes about devices that could not be written; the user's next transaction writes them.
+    pub device_notes_dropped: usize,
+    /// Settled marks that could not be noted; the next batch notes them.
+    pub settled_notes_dropped: usize,
+    /// Per new decision: milliseconds from the broker's time of the record to its publication.
+    pub latencies_ms: Vec<u32>,
+    /// Where the time went.
+    pub stages: Stages,
+}
