@@ -40,13 +40,7 @@ pub struct DeviceState {
 impl DeviceState {
     /// A device on its first transaction.
     pub fn first_seen(at: Millis) -> Self {
-        Self {
-            first_seen_at: at,
-            users: Vec::new(),
-            known_frauds: 0.0,
-            labels: 0.0,
-            labels_at: at,
-        }
+        Self { first_seen_at: at, users: Vec::new(), known_frauds: 0.0, labels: 0.0, labels_at: at }
     }
 
     /// Notes that a user was on the device. Returns whether anything changed, which is what decides about a write; applying it
@@ -55,20 +49,12 @@ impl DeviceState {
         if self.users.iter().any(|known| known.user == user) {
             return false;
         }
-        let newcomer = DeviceUser {
-            user,
-            first_seen_at: at,
-        };
+        let newcomer = DeviceUser { user, first_seen_at: at };
         if self.users.len() < DEVICE_USERS_MAX {
             self.users.push(newcomer);
             return true;
         }
-        let oldest = self
-            .users
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, known)| known.first_seen_at)
-            .map(|(index, _)| index);
+        let oldest = self.users.iter().enumerate().min_by_key(|(_, known)| known.first_seen_at).map(|(index, _)| index);
         match oldest {
             Some(index) if at.since(self.users[index].first_seen_at) > DEVICE_USER_STALE_MS => {
                 self.users.remove(index);
@@ -89,10 +75,7 @@ impl DeviceState {
 
     /// Users first seen on it within the window that ends at `at`.
     pub(crate) fn newcomers(&self, at: Millis, window_ms: i64) -> usize {
-        self.users
-            .iter()
-            .filter(|known| (0..=window_ms).contains(&at.since(known.first_seen_at)))
-            .count()
+        self.users.iter().filter(|known| (0..=window_ms).contains(&at.since(known.first_seen_at))).count()
     }
 }
 
@@ -126,12 +109,8 @@ mod tests {
     fn a_label_fades_to_half_in_a_week() {
         let mut device = DeviceState::first_seen(T);
         device.label(true, T);
-        let later = decay::read(
-            device.known_frauds,
-            device.labels_at,
-            Millis(T.0 + LABEL_HALF_LIFE_MS),
-            LABEL_HALF_LIFE_MS,
-        );
+        let later =
+            decay::read(device.known_frauds, device.labels_at, Millis(T.0 + LABEL_HALF_LIFE_MS), LABEL_HALF_LIFE_MS);
         assert_eq!(later.to_bits(), 0.5f32.to_bits());
     }
 }

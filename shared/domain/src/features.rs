@@ -91,22 +91,14 @@ features! {
 impl FeatureVector {
     /// Computes the row from the state before the transaction.
     pub fn compute(transaction: &Transaction, user: Option<&UserState>, device: DeviceInput<'_>) -> Self {
-        let mut row = Row {
-            values: [f32::NAN; FEATURES],
-            next: 0,
-        };
+        let mut row = Row { values: [f32::NAN; FEATURES], next: 0 };
         event_features(&mut row, transaction);
         match user.filter(|user| user.transactions > 0) {
             Some(user) => user_features(&mut row, transaction, user),
             None => first_transaction_features(&mut row, transaction, user),
         }
         row.push(user.map_or(0.0, |user| {
-            decay::read(
-                user.known_frauds,
-                user.labels_at,
-                transaction.occurred_at,
-                user::LABEL_HALF_LIFE_MS,
-            )
+            decay::read(user.known_frauds, user.labels_at, transaction.occurred_at, user::LABEL_HALF_LIFE_MS)
         }));
         device_features(&mut row, transaction.occurred_at, device);
         debug_assert_eq!(row.next, FEATURES, "every feature is computed");
@@ -169,10 +161,7 @@ fn user_features(row: &mut Row, transaction: &Transaction, user: &UserState) {
     for (spikes, half_life_ms) in user.spikes.into_iter().zip(SPIKE_HALF_LIVES_MS) {
         row.push(decay::read(spikes, user.newest_at, at, half_life_ms));
     }
-    row.push(
-        user.spike_at
-            .map_or(f32::NAN, |spike_at| days(at.since(spike_at).max(0))),
-    );
+    row.push(user.spike_at.map_or(f32::NAN, |spike_at| days(at.since(spike_at).max(0))));
     row.push(decay::read(user.small, user.newest_at, at, user::SMALL_HALF_LIFE_MS));
     row.push(flag(!user.devices.contains(&transaction.device_id.hash32())));
     row.push(user.devices.len() as f32);

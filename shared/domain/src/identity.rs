@@ -14,10 +14,7 @@ fn checked(field: &'static str, value: String) -> Result<Box<str>, InvalidTransa
         return Err(InvalidTransaction::EmptyId { field });
     }
     if value.len() > ID_BYTES_MAX {
-        return Err(InvalidTransaction::IdTooLong {
-            field,
-            bytes: value.len(),
-        });
+        return Err(InvalidTransaction::IdTooLong { field, bytes: value.len() });
     }
     if value.chars().any(char::is_control) {
         return Err(InvalidTransaction::ControlCharacter { field });

@@ -43,10 +43,7 @@ pub struct Mark {
 
 impl From<Coordinates> for Mark {
     fn from(at: Coordinates) -> Self {
-        Self {
-            offset: at.offset,
-            timestamp: at.timestamp,
-        }
+        Self { offset: at.offset, timestamp: at.timestamp }
     }
 }
 
@@ -56,10 +53,9 @@ impl Mark {
     pub fn raised(current: Option<Mark>, to: Mark) -> Mark {
         match current {
             None => to,
-            Some(current) if to.offset >= current.offset => Mark {
-                offset: to.offset,
-                timestamp: to.timestamp.max(current.timestamp),
-            },
+            Some(current) if to.offset >= current.offset => {
+                Mark { offset: to.offset, timestamp: to.timestamp.max(current.timestamp) }
+            }
             Some(current) if to.timestamp.since(current.timestamp) > RECREATED_AFTER_MS => to,
             Some(current) => current,
         }
@@ -84,9 +80,7 @@ impl Settled {
 
     /// Whether the record at `at` is proved settled.
     pub fn covers(&self, at: Coordinates) -> bool {
-        self.0
-            .get(&at.partition)
-            .is_some_and(|mark| at.offset < mark.offset && at.timestamp <= mark.timestamp)
+        self.0.get(&at.partition).is_some_and(|mark| at.offset < mark.offset && at.timestamp <= mark.timestamp)
     }
 
     /// The mark of a partition.
@@ -122,24 +116,14 @@ impl Entry {
 
     /// Whether the record at `at` is one of those that this entry stands for.
     pub fn knows(&self, at: Coordinates) -> bool {
-        self.coordinates
-            .iter()
-            .any(|known| known.partition == at.partition && Mark::from(*known).reaches(at))
+        self.coordinates.iter().any(|known| known.partition == at.partition && Mark::from(*known).reaches(at))
     }
 
     fn take_coordinates(&mut self, at: Coordinates) {
-        match self
-            .coordinates
-            .iter_mut()
-            .find(|known| known.partition == at.partition)
-        {
+        match self.coordinates.iter_mut().find(|known| known.partition == at.partition) {
             Some(known) => {
                 let mark = Mark::raised(Some(Mark::from(*known)), at.into());
-                *known = Coordinates {
-                    partition: at.partition,
-                    offset: mark.offset,
-                    timestamp: mark.timestamp,
-                };
+                *known = Coordinates { partition: at.partition, offset: mark.offset, timestamp: mark.timestamp };
             }
             None => self.coordinates.push(at),
         }
@@ -211,17 +195,15 @@ impl Ledger {
             }
         }
         while self.entries.len() > RING_MIN {
-            let leaving = self.entries[..self.entries.len() - RING_MIN]
-                .iter()
-                .position(|entry| entry.is_settled(settled));
+            let leaving =
+                self.entries[..self.entries.len() - RING_MIN].iter().position(|entry| entry.is_settled(settled));
             let Some(index) = leaving else { break };
             for at in self.entries.remove(index).coordinates {
                 let floor = Mark::raised(self.floors.get(&at.partition).copied(), at.into());
                 self.floors.insert(at.partition, floor);
             }
         }
-        self.floors
-            .retain(|_, floor| newest.since(floor.timestamp) <= FLOOR_SILENCE_MS);
+        self.floors.retain(|_, floor| newest.since(floor.timestamp) <= FLOOR_SILENCE_MS);
     }
 }
 

@@ -24,17 +24,7 @@ impl Policy {
     pub fn new(block_above: f32, review_above: Option<f32>) -> Result<Self, InvalidPolicy> {
         let sane = (0.0..=1.0).contains(&block_above)
             && review_above.is_none_or(|review| (0.0..=block_above).contains(&review));
-        if sane {
-            Ok(Self {
-                block_above,
-                review_above,
-            })
-        } else {
-            Err(InvalidPolicy {
-                block_above,
-                review_above,
-            })
-        }
+        if sane { Ok(Self { block_above, review_above }) } else { Err(InvalidPolicy { block_above, review_above }) }
     }
 
     /// A score above a threshold crosses it; the threshold itself does not.

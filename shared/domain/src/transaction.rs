@@ -151,10 +151,7 @@ impl DeviceType {
 
     /// Reads the name in a payload.
     pub fn parse(name: &str) -> Result<Self, InvalidTransaction> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .ok_or(InvalidTransaction::UnknownDeviceType)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or(InvalidTransaction::UnknownDeviceType)
     }
 
     /// Its place in [`DeviceType::ALL`].

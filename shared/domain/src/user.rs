@@ -169,11 +169,7 @@ impl UserState {
         sorted.copy_from_slice(&self.recent[self.recent.len() - sorted.len()..]);
         sorted.sort_unstable_by(f32::total_cmp);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            (sorted[middle - 1] + sorted[middle]) / 2.0
-        };
+        let median = if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
         Some(amount / median.max(0.01))
     }
 }

@@ -11,18 +11,11 @@ use proptest::prelude::*;
 const T: i64 = 1_790_000_000_000;
 
 fn at(partition: u32, offset: u64) -> Coordinates {
-    Coordinates {
-        partition,
-        offset,
-        timestamp: Millis(T + offset as i64),
-    }
+    Coordinates { partition, offset, timestamp: Millis(T + offset as i64) }
 }
 
 fn mark(offset: u64, after: i64) -> Mark {
-    Mark {
-        offset,
-        timestamp: Millis(T + after),
-    }
+    Mark { offset, timestamp: Millis(T + after) }
 }
 
 fn settled_up_to(partition: u32, offset: u64) -> Settled {
@@ -43,10 +36,7 @@ fn decision(number: u64) -> Decision {
         outcome: Outcome::Approved,
         score: 0.123,
         reasons: Vec::new(),
-        model: ModelStamp {
-            version: "test".to_owned(),
-            digest: [0; 8],
-        },
+        model: ModelStamp { version: "test".to_owned(), digest: [0; 8] },
         features: FeatureVector([0.0; FEATURES]),
         state_version: 1,
         occurred_at: Millis(T),
@@ -80,11 +70,7 @@ fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
     ledger.compact(&settled_up_to(0, 30), Millis(T));
     assert_eq!(ledger.unproved(), 10, "offsets 30 to 39 may be unpublished");
     assert_eq!(ledger.entries.len(), RING_MIN, "24 settled ones left");
-    assert!(
-        ledger
-            .find(TransactionDigest(24))
-            .is_some_and(|entry| entry.decision.is_none())
-    );
+    assert!(ledger.find(TransactionDigest(24)).is_some_and(|entry| entry.decision.is_none()));
     assert_eq!(ledger.floors[&0].offset, 23);
 }
 
@@ -100,16 +86,9 @@ fn the_record_at_the_settled_mark_itself_is_not_proved() {
 #[test]
 fn a_lower_offset_with_a_later_time_is_not_taken_for_settled() {
     let settled = settled_up_to(0, 1_000);
-    let recreated = Coordinates {
-        partition: 0,
-        offset: 3,
-        timestamp: Millis(T + 1_001),
-    };
+    let recreated = Coordinates { partition: 0, offset: 3, timestamp: Millis(T + 1_001) };
     assert!(!settled.covers(recreated));
-    assert!(settled.covers(Coordinates {
-        timestamp: Millis(T + 1_000),
-        ..recreated
-    }));
+    assert!(settled.covers(Coordinates { timestamp: Millis(T + 1_000), ..recreated }));
 }
 
 #[test]
@@ -119,11 +98,7 @@ fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
     assert!(ledger.is_below_floor(at(0, 7)));
     assert!(!ledger.is_below_floor(at(0, 24)), "still in the ring");
     assert!(!ledger.is_below_floor(at(1, 7)), "another partition");
-    assert!(!ledger.is_below_floor(Coordinates {
-        partition: 0,
-        offset: 7,
-        timestamp: Millis(T + RECREATED_AFTER_MS)
-    }));
+    assert!(!ledger.is_below_floor(Coordinates { partition: 0, offset: 7, timestamp: Millis(T + RECREATED_AFTER_MS) }));
 }
 
 #[test]
@@ -132,26 +107,14 @@ fn a_duplicate_keeps_its_decision_until_the_duplicate_is_settled_too() {
     let settled = settled_up_to(0, 10);
     ledger.compact(&settled, Millis(T));
     assert_eq!(ledger.unproved(), 0);
-    assert!(
-        ledger.repeat(TransactionDigest(0), at(0, 50), &settled),
-        "the duplicate is noted"
-    );
-    assert!(
-        !ledger.repeat(TransactionDigest(0), at(0, 50), &settled),
-        "its redelivery is not"
-    );
-    assert!(
-        !ledger.repeat(TransactionDigest(0), at(0, 0), &settled),
-        "nor the first record's"
-    );
+    assert!(ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "the duplicate is noted");
+    assert!(!ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "its redelivery is not");
+    assert!(!ledger.repeat(TransactionDigest(0), at(0, 0), &settled), "nor the first record's");
     for offset in 51..91 {
         ledger.record(TransactionDigest(offset), at(0, offset), decision(offset));
     }
     ledger.compact(&settled_up_to(0, 50), Millis(T));
-    assert!(
-        ledger.find(TransactionDigest(0)).is_some(),
-        "the duplicate at 50 is not settled yet"
-    );
+    assert!(ledger.find(TransactionDigest(0)).is_some(), "the duplicate at 50 is not settled yet");
     ledger.compact(&settled_up_to(0, 91), Millis(T));
     assert!(ledger.find(TransactionDigest(0)).is_none());
     assert!(ledger.is_below_floor(at(0, 50)));

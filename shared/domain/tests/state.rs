@@ -35,11 +35,7 @@ fn column(features: &FeatureVector, name: &str) -> f32 {
 }
 
 fn any_transaction() -> impl Strategy<Value = Transaction> {
-    (
-        TIME_MIN_MS..=TIME_MAX_MS,
-        prop_oneof![1..=AMOUNT_MINOR_MAX, Just(1), Just(AMOUNT_MINOR_MAX)],
-        any::<u8>(),
-    )
+    (TIME_MIN_MS..=TIME_MAX_MS, prop_oneof![1..=AMOUNT_MINOR_MAX, Just(1), Just(AMOUNT_MINOR_MAX)], any::<u8>())
         .prop_map(|(at, minor, device)| transaction(at, minor, device))
 }
 
@@ -135,10 +131,7 @@ fn two_transactions_in_the_same_second_see_each_other_in_order() {
 fn late_is_measured_against_the_users_newest_event_and_never_against_a_clock() {
     let day = 86_400_000;
     let mut state = UserState::new(Millis(T));
-    assert!(
-        !state.is_late(Millis(T - 400 * day), day),
-        "a user's first event is never late"
-    );
+    assert!(!state.is_late(Millis(T - 400 * day), day), "a user's first event is never late");
     state.apply(&transaction(T, 500, 0), false);
     assert!(!state.is_late(Millis(T - day), day));
     assert!(state.is_late(Millis(T - day - 1), day));

@@ -65,19 +65,9 @@ pub(crate) struct Intake {
 pub(crate) fn take_in(batch: KafkaBatch, now: Millis) -> Intake {
     let mut intake = Intake::default();
     for (index, partition) in batch.partitions.into_iter().enumerate() {
-        let PartitionBatch {
-            key,
-            topic,
-            partition,
-            records,
-        } = partition;
+        let PartitionBatch { key, topic, partition, records } = partition;
         intake.records += records.len();
-        let mut slice = Slice {
-            key,
-            partition,
-            first: None,
-            marks: Vec::with_capacity(records.len()),
-        };
+        let mut slice = Slice { key, partition, first: None, marks: Vec::with_capacity(records.len()) };
         // The same record twice in one delivery is handled once.
         let mut seen = HashSet::with_capacity(records.len());
         for (place, record) in records.into_iter().enumerate() {
@@ -97,10 +87,7 @@ pub(crate) fn take_in(batch: KafkaBatch, now: Millis) -> Intake {
                 .and_then(|record| read(record, index, &topic, now))
             {
                 Ok(work) => intake.works.push(work),
-                Err(parked) => intake.to_park.push(ToPark {
-                    parked: *parked,
-                    position,
-                }),
+                Err(parked) => intake.to_park.push(ToPark { parked: *parked, position }),
             }
         }
         intake.slices.push(slice);
@@ -111,10 +98,7 @@ pub(crate) fn take_in(batch: KafkaBatch, now: Millis) -> Intake {
 fn place_of(record: &Result<Record, BadRecord>) -> Option<Mark> {
     match record {
         Ok(record) => Some(record.coordinates.into()),
-        Err(bad) => bad.offset.map(|offset| Mark {
-            offset,
-            timestamp: bad.timestamp.unwrap_or_default(),
-        }),
+        Err(bad) => bad.offset.map(|offset| Mark { offset, timestamp: bad.timestamp.unwrap_or_default() }),
     }
 }
 
@@ -129,13 +113,7 @@ fn read(record: Record, partition_index: usize, topic: &str, now: Millis) -> Res
             return Err(park(record, topic, ParkReason::BadFirstCoordinates, reason, now));
         }
         Some(Err(problem)) => {
-            return Err(park(
-                record,
-                topic,
-                ParkReason::BadFirstCoordinates,
-                problem.to_string(),
-                now,
-            ));
+            return Err(park(record, topic, ParkReason::BadFirstCoordinates, problem.to_string(), now));
         }
     };
     let Some(value) = &record.value else {

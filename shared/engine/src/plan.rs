@@ -50,34 +50,13 @@ pub(crate) struct Draft {
 
 impl Draft {
     fn new(job: Job, works: &[Work]) -> Self {
-        let Job {
-            user,
-            works: indexes,
-            base,
-        } = job;
-        let since = indexes
-            .first()
-            .map_or(Millis::default(), |&first| works[first].transaction.occurred_at);
+        let Job { user, works: indexes, base } = job;
+        let since = indexes.first().map_or(Millis::default(), |&first| works[first].transaction.occurred_at);
         let (expected, item) = match base {
             Some(versioned) => (Some(versioned.version), versioned.item),
-            None => (
-                None,
-                StoredUser {
-                    state: UserState::new(since),
-                    ledger: Ledger::default(),
-                },
-            ),
+            None => (None, StoredUser { state: UserState::new(since), ledger: Ledger::default() }),
         };
-        Self {
-            user,
-            works: indexes,
-            expected,
-            item,
-            replies: Vec::new(),
-            changed: false,
-            full_from: None,
-            cursor: 0,
-        }
+        Self { user, works: indexes, expected, item, replies: Vec::new(), changed: false, full_from: None, cursor: 0 }
     }
 
     /// Answers what needs no score, up to the next new transaction.
@@ -149,20 +128,18 @@ impl Devices {
         if let Some((_, state)) = self.learned.get(device) {
             return DeviceInput::Known(state);
         }
-        self.known
-            .get(device)
-            .map_or(DeviceInput::Unseen, |versioned| DeviceInput::Known(&versioned.item))
+        self.known.get(device).map_or(DeviceInput::Unseen, |versioned| DeviceInput::Known(&versioned.item))
     }
 
     fn learn(&mut self, device: &DeviceId, user: u32, at: Millis) {
         if self.unread.contains(device) {
             return;
         }
-        let known = self.learned.get(device).cloned().or_else(|| {
-            self.known
-                .get(device)
-                .map(|versioned| (Some(versioned.version), versioned.item.clone()))
-        });
+        let known = self
+            .learned
+            .get(device)
+            .cloned()
+            .or_else(|| self.known.get(device).map(|versioned| (Some(versioned.version), versioned.item.clone())));
         let (version, mut state) = known.unwrap_or_else(|| (None, DeviceState::first_seen(at)));
         if state.observe(user, at) {
             self.learned.insert(device.clone(), (version, state));
@@ -212,12 +189,8 @@ impl<M: Scorer> Planner<'_, M> {
             }
         }
         for draft in drafts.iter_mut().filter(|draft| draft.changed) {
-            let newest = draft
-                .works
-                .iter()
-                .map(|&index| self.works[index].delivered.timestamp)
-                .max()
-                .unwrap_or_default();
+            let newest =
+                draft.works.iter().map(|&index| self.works[index].delivered.timestamp).max().unwrap_or_default();
             draft.item.ledger.compact(self.settled, newest);
         }
         Ok(drafts)
@@ -247,13 +220,8 @@ impl<M: Scorer> Planner<'_, M> {
             occurred_at: transaction.occurred_at,
             ingested_at: work.source.timestamp,
             decided_at: self.decided_at,
-            late: draft
-                .item
-                .state
-                .is_late(transaction.occurred_at, self.allowed_lateness_ms),
-            missing: MissingInputs {
-                device: devices.unread.contains(&transaction.device_id),
-            },
+            late: draft.item.state.is_late(transaction.occurred_at, self.allowed_lateness_ms),
+            missing: MissingInputs { device: devices.unread.contains(&transaction.device_id) },
         }
     }
 }

@@ -111,16 +111,7 @@ where
 {
     /// Puts the protocol together: `topics` and `stream` both get every decision.
     pub fn new(store: S, topics: T, stream: K, parking: P, scorer: M, clock: C, limits: Limits) -> Self {
-        Self {
-            store,
-            topics,
-            stream,
-            parking,
-            scorer,
-            clock,
-            limits,
-            knowledge: Mutex::default(),
-        }
+        Self { store, topics, stream, parking, scorer, clock, limits, knowledge: Mutex::default() }
     }
 
     /// Handles a batch: every record ends as a decision, as a parked record, or in the response to be delivered again.
@@ -128,20 +119,12 @@ where
     /// After `deadline` nothing new is started. An error means that the whole batch must be delivered again.
     pub async fn process(&self, batch: KafkaBatch, deadline: Millis) -> Result<BatchReport, Crash> {
         let started_us = self.clock.monotonic_us();
-        let Intake {
-            slices,
-            works,
-            to_park,
-            records,
-        } = take_in(batch, self.clock.now());
+        let Intake { slices, works, to_park, records } = take_in(batch, self.clock.now());
         let mut batch = Batch {
             works,
             deadline,
             unsettled: BTreeSet::new(),
-            report: BatchReport {
-                records,
-                ..BatchReport::default()
-            },
+            report: BatchReport { records, ..BatchReport::default() },
             devices: Devices::default(),
             settled: Settled::default(),
         };
@@ -152,10 +135,7 @@ where
         settle_parked(parked, &mut batch)?;
         batch.report.stages.read_us = self.clock.monotonic_us() - started_us;
         if let Some(problem) = &answer.problem {
-            warn!(
-                error = problem as &dyn std::error::Error,
-                "part of the state was not read"
-            );
+            warn!(error = problem as &dyn std::error::Error, "part of the state was not read");
         }
 
         let proof = self.prove(&slices, &mut answer);
@@ -174,11 +154,7 @@ where
         let mut report = batch.report;
         report.unsettled = batch.unsettled.len();
         report.response = KafkaBatchResponse {
-            failures: batch
-                .unsettled
-                .iter()
-                .map(|&(index, offset)| (slices[index].key.clone(), offset))
-                .collect(),
+            failures: batch.unsettled.iter().map(|&(index, offset)| (slices[index].key.clone(), offset)).collect(),
         };
         Ok(report)
     }
@@ -213,11 +189,8 @@ where
     fn prove(&self, slices: &[Slice], answer: &mut ReadAnswer) -> Proof {
         let now = self.clock.now();
         self.with_knowledge(|knowledge| {
-            let interval = if knowledge.eager {
-                self.limits.settled_interval_eager
-            } else {
-                self.limits.settled_interval
-            };
+            let interval =
+                if knowledge.eager { self.limits.settled_interval_eager } else { self.limits.settled_interval };
             settlement::prove(knowledge, slices, answer, now, interval.as_millis() as i64)
         })
     }
@@ -243,11 +216,7 @@ where
             }
             let writes = to_write
                 .iter()
-                .map(|draft| Write {
-                    key: draft.user.clone(),
-                    expected: draft.expected,
-                    item: draft.item.clone(),
-                })
+                .map(|draft| Write { key: draft.user.clone(), expected: draft.expected, item: draft.item.clone() })
                 .collect();
             let (commits, dropped) = join(
                 self.store.commit_users(writes, batch.deadline),
@@ -263,10 +232,7 @@ where
                         jobs.extend(self.after_lost_race(draft, winner, batch).await);
                     }
                     Commit::Failed(problem) => {
-                        warn!(
-                            error = &problem as &dyn std::error::Error,
-                            "a user's state was not written"
-                        );
+                        warn!(error = &problem as &dyn std::error::Error, "a user's state was not written");
                         batch.give_back(draft.works);
                     }
                 }
@@ -291,21 +257,12 @@ where
             decided_at: self.clock.now(),
         };
         let drafts = planner.plan(jobs, &mut batch.devices)?;
-        let growing = drafts
-            .iter()
-            .any(|draft| draft.item.ledger.unproved() > self.limits.ring_growing_above);
+        let growing = drafts.iter().any(|draft| draft.item.ledger.unproved() > self.limits.ring_growing_above);
         self.with_knowledge(|knowledge| {
             knowledge.eager = growing;
             for draft in &drafts {
-                let entries = draft
-                    .item
-                    .ledger
-                    .entries
-                    .iter()
-                    .filter(|entry| entry.decision.is_some());
-                knowledge
-                    .partitions
-                    .extend(entries.flat_map(|entry| &entry.coordinates).map(|at| at.partition));
+                let entries = draft.item.ledger.entries.iter().filter(|entry| entry.decision.is_some());
+                knowledge.partitions.extend(entries.flat_map(|entry| &entry.coordinates).map(|at| at.partition));
             }
         });
         Ok(drafts)
@@ -314,10 +271,7 @@ where
     async fn note_marks(&self, notes: Vec<Write<u32, SettledItem>>) -> usize {
         let outcomes = futures::future::join_all(notes.into_iter().map(|note| self.store.commit_settled(note))).await;
         // Whoever was first noted at least as much; the next batch notes again.
-        outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, Commit::Failed(_)))
-            .count()
+        outcomes.iter().filter(|outcome| matches!(outcome, Commit::Failed(_))).count()
     }
 
     async fn after_lost_race(
@@ -328,19 +282,12 @@ where
     ) -> Option<Job> {
         let Draft { user, works, .. } = draft;
         if winner.is_some() {
-            return Some(Job {
-                user,
-                works,
-                base: winner,
-            });
+            return Some(Job { user, works, base: winner });
         }
         match self.store.read_user(&user).await {
             Ok(base) => Some(Job { user, works, base }),
             Err(problem) => {
-                warn!(
-                    error = &problem as &dyn std::error::Error,
-                    "a user's state was not read after a lost race"
-                );
+                warn!(error = &problem as &dyn std::error::Error, "a user's state was not read after a lost race");
                 batch.give_back(works);
                 None
             }
@@ -378,29 +325,17 @@ where
         settle_parked(parked, batch)?;
         let now = self.clock.now();
         for draft in drafts {
-            let published_all = |work: &Work| {
-                place_of_decision
-                    .get(&work.decision_id)
-                    .is_none_or(|&place| published[place])
-            };
-            let failed = draft
-                .replies
-                .iter()
-                .position(|&(index, _)| !published_all(&batch.works[index]));
+            let published_all =
+                |work: &Work| place_of_decision.get(&work.decision_id).is_none_or(|&place| published[place]);
+            let failed = draft.replies.iter().position(|&(index, _)| !published_all(&batch.works[index]));
             let settled_replies = failed.unwrap_or(draft.replies.len());
             for &(index, reply) in &draft.replies[..settled_replies] {
                 count(&mut batch.report, &batch.works[index], reply, &draft, now);
             }
-            let unpublished: Vec<usize> = draft.replies[settled_replies..]
-                .iter()
-                .map(|&(index, _)| index)
-                .collect();
+            let unpublished: Vec<usize> = draft.replies[settled_replies..].iter().map(|&(index, _)| index).collect();
             batch.give_back(unpublished);
             if let Some(full_from) = draft.full_from {
-                warn!(
-                    unproved = draft.item.ledger.unproved(),
-                    "a user's ring is full of unpublished decisions"
-                );
+                warn!(unproved = draft.item.ledger.unproved(), "a user's ring is full of unpublished decisions");
                 batch.give_back(draft.works[full_from..].to_vec());
             }
         }
@@ -418,10 +353,7 @@ where
             .zip(&stream)
             .map(|(topic, stream)| {
                 for problem in [topic, stream].into_iter().filter_map(|result| result.as_ref().err()) {
-                    warn!(
-                        error = problem as &dyn std::error::Error,
-                        "a decision was not published"
-                    );
+                    warn!(error = problem as &dyn std::error::Error, "a decision was not published");
                 }
                 topic.is_ok() && stream.is_ok()
             })
@@ -439,10 +371,7 @@ where
         if learned.is_empty() {
             return 0;
         }
-        let writes: Vec<_> = learned
-            .into_iter()
-            .map(|(key, (expected, item))| Write { key, expected, item })
-            .collect();
+        let writes: Vec<_> = learned.into_iter().map(|(key, (expected, item))| Write { key, expected, item }).collect();
         let keys: Vec<DeviceId> = writes.iter().map(|write| write.key.clone()).collect();
         let commits = self.store.commit_devices(writes, deadline).await;
         let mut again = Vec::new();
@@ -454,11 +383,7 @@ where
                     let here = seen.iter().filter(|(device, _, _)| *device == key);
                     let changed = here.fold(false, |changed, &(_, user, at)| winner.item.observe(user, at) | changed);
                     if changed {
-                        again.push(Write {
-                            key,
-                            expected: Some(winner.version),
-                            item: winner.item,
-                        });
+                        again.push(Write { key, expected: Some(winner.version), item: winner.item });
                     }
                 }
                 Commit::Lost(None) | Commit::Failed(_) => dropped += 1,
@@ -475,10 +400,8 @@ where
         if to_park.is_empty() {
             return Vec::new();
         }
-        let (records, positions): (Vec<Parked>, Vec<Option<Position>>) = to_park
-            .into_iter()
-            .map(|record| (record.parked, record.position))
-            .unzip();
+        let (records, positions): (Vec<Parked>, Vec<Option<Position>>) =
+            to_park.into_iter().map(|record| (record.parked, record.position)).unzip();
         let outcomes = self.parking.park(&records, deadline).await;
         positions.into_iter().zip(outcomes).collect()
     }
@@ -554,9 +477,7 @@ fn count(report: &mut BatchReport, work: &Work, reply: Reply, draft: &Draft, now
         Reply::Undecidable => {}
         Reply::New => {
             report.decided += 1;
-            report
-                .latencies_ms
-                .push(now.since(work.delivered.timestamp).clamp(0, i64::from(u32::MAX)) as u32);
+            report.latencies_ms.push(now.since(work.delivered.timestamp).clamp(0, i64::from(u32::MAX)) as u32);
             let Some(entry) = draft.item.ledger.find(work.digest) else {
                 return;
             };

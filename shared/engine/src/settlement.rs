@@ -74,9 +74,7 @@ pub(crate) fn prove(
             continue;
         }
         knowledge.settled.raise(slice.partition, first);
-        proof
-            .notes
-            .extend(note(slice.partition, stored, first, now, interval_ms));
+        proof.notes.extend(note(slice.partition, stored, first, now, interval_ms));
     }
     proof
 }
@@ -103,11 +101,7 @@ fn note(
     }
     item.mark = Some(mark);
     item.noted_at = now;
-    Some(Write {
-        key: partition,
-        expected,
-        item,
-    })
+    Some(Write { key: partition, expected, item })
 }
 
 /// Notes the records that are reported as unsettled and takes off those that settled. Must be done before the batch is answered;
@@ -184,14 +178,7 @@ async fn try_update<S: StateStore>(
     if item.holds == before {
         return Ok(true);
     }
-    match store
-        .commit_settled(Write {
-            key: partition,
-            expected,
-            item,
-        })
-        .await
-    {
+    match store.commit_settled(Write { key: partition, expected, item }).await {
         Commit::Done => Ok(true),
         Commit::Lost(_) => Ok(false),
         Commit::Failed(problem) => Err(problem),

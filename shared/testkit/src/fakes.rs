@@ -1,0 +1,426 @@
+//! In-memory ports that share one state. Items are kept encoded, as a table keeps them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use centinela_contracts::parked_v1::Parked;
+use centinela_contracts::settled::SettledItem;
+use centinela_contracts::stored_user::{self, StoredUser};
+use centinela_domain::{
+    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy, TransactionDigest, UserId,
+};
+use centinela_engine::ports::{
+    Clock, Commit, DecisionPublisher, Outgoing, ParkingLot, PublishError, ReadAnswer, ReadRequest, ScoreError, Scored,
+    Scorer, StateStore, StoreError, Versioned, Write,
+};
+use centinela_engine::{Engine, Limits};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::schedule::yield_once;
+
+/// How often a call goes wrong, each as a probability.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A user is not read.
+    pub user_unread: f64,
+    /// A device is not read.
+    pub device_unread: f64,
+    /// A read returns an earlier version.
+    pub stale_read: f64,
+    /// A settled item is not read.
+    pub settled_unread: f64,
+    /// A write is refused before it has an effect.
+    pub write_refused: f64,
+    /// A settled item's write is refused.
+    pub settled_refused: f64,
+    /// A write has its effect but its reply is lost.
+    pub reply_lost: f64,
+    /// A lost race comes back without the item.
+    pub loser_blind: f64,
+    /// A decision is not acknowledged by the topics.
+    pub topic_failed: f64,
+    /// A decision is not acknowledged by the stream.
+    pub stream_failed: f64,
+    /// A record is not parked.
+    pub park_failed: f64,
+}
+
+/// A stored user, with its encoded bytes.
+type History = Vec<(u64, Vec<u8>)>;
+
+/// Everything the fakes share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What goes wrong now.
+    pub faults: Faults,
+    /// Nothing can be published at all.
+    pub outage: bool,
+    /// The clock.
+    pub now: Millis,
+    /// All versions of every user's item.
+    pub users: HashMap<UserId, History>,
+    /// Devices.
+    pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
+    /// Settled items.
+    pub settled: HashMap<u32, Versioned<SettledItem>>,
+    /// What the topics received, in order.
+    pub on_topics: Vec<Outgoing>,
+    /// What the stream received, in order.
+    pub on_stream: Vec<Outgoing>,
+    /// What was parked, in order.
+    pub parked: Vec<Parked>,
+    /// Transactions in the order in which they entered a user's item, duplicates that were decided again included.
+    pub entered: BTreeMap<UserId, Vec<TransactionDigest>>,
+    /// Writes of users that were applied.
+    pub user_writes: usize,
+    /// Writes of any kind that were asked for.
+    pub writes_asked: usize,
+    /// What was published without being committed. Must stay empty.
+    pub uncommitted: Vec<DecisionId>,
+    rng: ChaCha8Rng,
+}
+
+impl Shared {
+    fn chance(&mut self, probability: f64) -> bool {
+        probability > 0.0 && self.rng.random_bool(probability)
+    }
+
+    /// The newest item of a user.
+    pub fn user(&self, user: &UserId) -> Option<Versioned<StoredUser>> {
+        let (version, bytes) = self.users.get(user)?.last()?;
+        Some(Versioned { version: *version, item: decoded(bytes, user) })
+    }
+
+    fn version_of(&self, user: &UserId) -> Option<u64> {
+        self.users.get(user).and_then(|history| history.last()).map(|(version, _)| *version)
+    }
+}
+
+fn decoded(bytes: &[u8], user: &UserId) -> StoredUser {
+    match stored_user::decode(bytes, user) {
+        Ok(stored) => stored,
+        Err(problem) => panic!("what was stored cannot be read back: {problem}"),
+    }
+}
+
+fn failure() -> Box<io::Error> {
+    Box::new(io::Error::other("fault"))
+}
+
+/// The fakes of one world; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Fakes(Arc<Mutex<Shared>>);
+
+/// An engine on fakes.
+pub type FakeEngine = Engine<Fakes, Topics, Stream, Fakes, RandomScorer, Fakes>;
+
+impl Fakes {
+    /// Fakes without faults.
+    pub fn new(seed: u64, now: Millis) -> Self {
+        Self(Arc::new(Mutex::new(Shared {
+            faults: Faults::default(),
+            outage: false,
+            now,
+            users: HashMap::new(),
+            devices: HashMap::new(),
+            settled: HashMap::new(),
+            on_topics: Vec::new(),
+            on_stream: Vec::new(),
+            parked: Vec::new(),
+            entered: BTreeMap::new(),
+            user_writes: 0,
+            writes_asked: 0,
+            uncommitted: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        })))
+    }
+
+    /// Looks at, or changes, what the fakes hold.
+    pub fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One environment: an engine of its own over the shared state.
+    pub fn engine(&self) -> FakeEngine {
+        Engine::new(
+            self.clone(),
+            Topics(self.clone()),
+            Stream(self.clone()),
+            self.clone(),
+            RandomScorer::new(self.clone()),
+            self.clone(),
+            Limits::default(),
+        )
+    }
+}
+
+impl StateStore for Fakes {
+    async fn read(&self, request: ReadRequest, _deadline: Millis) -> ReadAnswer {
+        yield_once().await;
+        let mut answer = ReadAnswer::default();
+        {
+            let mut shared = self.shared();
+            let faults = shared.faults;
+            for user in request.users {
+                if shared.chance(faults.user_unread) {
+                    answer.unread_users.insert(user);
+                    continue;
+                }
+                let versions = shared.users.get(&user).map_or(0, Vec::len);
+                let stale = versions > 0 && shared.chance(faults.stale_read);
+                let back = if stale { shared.rng.random_range(0..=versions.min(3)) } else { 0 };
+                if let Some(index) = versions.checked_sub(1 + back) {
+                    let (version, bytes) = shared.users[&user][index].clone();
+                    let item = decoded(&bytes, &user);
+                    answer.users.insert(user, Versioned { version, item });
+                }
+            }
+            for device in request.devices {
+                if shared.chance(faults.device_unread) {
+                    answer.unread_devices.insert(device);
+                } else if let Some(found) = shared.devices.get(&device).cloned() {
+                    answer.devices.insert(device, found);
+                }
+            }
+            for partition in request.partitions {
+                if shared.chance(faults.settled_unread) {
+                    answer.unread_partitions.insert(partition);
+                } else if let Some(found) = shared.settled.get(&partition).cloned() {
+                    answer.settled.insert(partition, found);
+                }
+            }
+        }
+        yield_once().await;
+        answer
+    }
+
+    async fn read_user(&self, user: &UserId) -> Result<Option<Versioned<StoredUser>>, StoreError> {
+        yield_once().await;
+        let mut shared = self.shared();
+        let faults = shared.faults;
+        if shared.chance(faults.user_unread) { Err(StoreError::Unavailable(failure())) } else { Ok(shared.user(user)) }
+    }
+
+    async fn commit_users(&self, writes: Vec<Write<UserId, StoredUser>>, _deadline: Millis) -> Vec<Commit<StoredUser>> {
+        let keys: HashSet<&UserId> = writes.iter().map(|write| &write.key).collect();
+        assert_eq!(keys.len(), writes.len(), "one write per user and batch");
+        let mut outcomes = Vec::new();
+        for write in writes {
+            yield_once().await;
+            outcomes.push(self.commit_user(write));
+        }
+        yield_once().await;
+        outcomes
+    }
+
+    async fn commit_devices(
+        &self,
+        writes: Vec<Write<DeviceId, DeviceState>>,
+        _deadline: Millis,
+    ) -> Vec<Commit<DeviceState>> {
+        let mut outcomes = Vec::new();
+        for write in writes {
+            yield_once().await;
+            let mut shared = self.shared();
+            let faults = shared.faults;
+            shared.writes_asked += 1;
+            if shared.chance(faults.write_refused) {
+                outcomes.push(Commit::Failed(StoreError::Unavailable(failure())));
+                continue;
+            }
+            let current = shared.devices.get(&write.key).cloned();
+            outcomes.push(if current.as_ref().map(|current| current.version) == write.expected {
+                shared
+                    .devices
+                    .insert(write.key, Versioned { version: write.expected.unwrap_or(0) + 1, item: write.item });
+                Commit::Done
+            } else {
+                Commit::Lost(current)
+            });
+        }
+        yield_once().await;
+        outcomes
+    }
+
+    async fn read_settled(&self, partition: u32) -> Result<Option<Versioned<SettledItem>>, StoreError> {
+        yield_once().await;
+        let mut shared = self.shared();
+        let faults = shared.faults;
+        if shared.chance(faults.settled_unread) {
+            return Err(StoreError::Unavailable(failure()));
+        }
+        Ok(shared.settled.get(&partition).cloned())
+    }
+
+    async fn commit_settled(&self, write: Write<u32, SettledItem>) -> Commit<SettledItem> {
+        yield_once().await;
+        let outcome = {
+            let mut shared = self.shared();
+            let faults = shared.faults;
+            shared.writes_asked += 1;
+            let current = shared.settled.get(&write.key).cloned();
+            if shared.chance(faults.settled_refused) {
+                Commit::Failed(StoreError::Unavailable(failure()))
+            } else if current.as_ref().map(|current| current.version) == write.expected {
+                shared
+                    .settled
+                    .insert(write.key, Versioned { version: write.expected.unwrap_or(0) + 1, item: write.item });
+                if shared.chance(faults.reply_lost) {
+                    Commit::Failed(StoreError::Unavailable(failure()))
+                } else {
+                    Commit::Done
+                }
+            } else {
+                Commit::Lost(current)
+            }
+        };
+        yield_once().await;
+        outcome
+    }
+}
+
+impl Fakes {
+    fn commit_user(&self, write: Write<UserId, StoredUser>) -> Commit<StoredUser> {
+        let mut shared = self.shared();
+        let faults = shared.faults;
+        shared.writes_asked += 1;
+        if shared.chance(faults.write_refused) {
+            return Commit::Failed(StoreError::Unavailable(failure()));
+        }
+        if shared.version_of(&write.key) != write.expected {
+            let blind = write.expected.is_none() || shared.chance(faults.loser_blind);
+            return Commit::Lost(if blind { None } else { shared.user(&write.key) });
+        }
+        let known: HashSet<TransactionDigest> = shared
+            .user(&write.key)
+            .into_iter()
+            .flat_map(|user| user.item.ledger.entries)
+            .map(|entry| entry.digest)
+            .collect();
+        let new = write.item.ledger.entries.iter().map(|entry| entry.digest).filter(|digest| !known.contains(digest));
+        let new: Vec<TransactionDigest> = new.collect();
+        shared.entered.entry(write.key.clone()).or_default().extend(new);
+        let bytes = stored_user::encode(&write.item);
+        assert_eq!(decoded(&bytes, &write.key), write.item, "a stored item is read back as it was written");
+        shared.users.entry(write.key).or_default().push((write.expected.unwrap_or(0) + 1, bytes));
+        shared.user_writes += 1;
+        if shared.chance(faults.reply_lost) { Commit::Failed(StoreError::Unavailable(failure())) } else { Commit::Done }
+    }
+
+    async fn publish(&self, decisions: &[Outgoing], to_topics: bool) -> Vec<Result<(), PublishError>> {
+        yield_once().await;
+        let mut results = Vec::new();
+        for decision in decisions {
+            yield_once().await;
+            let mut shared = self.shared();
+            let faults = shared.faults;
+            let probability = if to_topics { faults.topic_failed } else { faults.stream_failed };
+            if shared.outage || shared.chance(probability) {
+                results.push(Err(PublishError::Unacknowledged(failure())));
+                continue;
+            }
+            let digest = decision.decision_id.digest();
+            if !shared.entered.values().any(|entered| entered.contains(&digest)) {
+                shared.uncommitted.push(decision.decision_id);
+            }
+            if to_topics {
+                shared.on_topics.push(decision.clone());
+            } else {
+                shared.on_stream.push(decision.clone());
+            }
+            results.push(Ok(()));
+        }
+        yield_once().await;
+        results
+    }
+}
+
+/// The decision topics.
+#[derive(Clone, Debug)]
+pub struct Topics(Fakes);
+
+/// The decision stream.
+#[derive(Clone, Debug)]
+pub struct Stream(Fakes);
+
+impl DecisionPublisher for Topics {
+    async fn publish(&self, decisions: &[Outgoing], _deadline: Millis) -> Vec<Result<(), PublishError>> {
+        self.0.publish(decisions, true).await
+    }
+}
+
+impl DecisionPublisher for Stream {
+    async fn publish(&self, decisions: &[Outgoing], _deadline: Millis) -> Vec<Result<(), PublishError>> {
+        self.0.publish(decisions, false).await
+    }
+}
+
+impl ParkingLot for Fakes {
+    async fn park(&self, records: &[Parked], _deadline: Millis) -> Vec<Result<(), PublishError>> {
+        let mut results = Vec::new();
+        for record in records {
+            yield_once().await;
+            let mut shared = self.shared();
+            let faults = shared.faults;
+            results.push(if shared.chance(faults.park_failed) {
+                Err(PublishError::Unacknowledged(failure()))
+            } else {
+                shared.parked.push(record.clone());
+                Ok(())
+            });
+        }
+        results
+    }
+}
+
+impl Clock for Fakes {
+    fn now(&self) -> Millis {
+        self.shared().now
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.shared().now.0.unsigned_abs() * 1_000
+    }
+
+    async fn pause(&self, _at_most: Duration) {
+        yield_once().await;
+    }
+}
+
+/// A model that never gives the same answer twice: a decision that is scored again is another decision.
+#[derive(Clone, Debug)]
+pub struct RandomScorer {
+    fakes: Fakes,
+    stamp: ModelStamp,
+}
+
+impl RandomScorer {
+    fn new(fakes: Fakes) -> Self {
+        Self { fakes, stamp: ModelStamp { version: "random".to_owned(), digest: [7; 8] } }
+    }
+}
+
+impl Scorer for RandomScorer {
+    fn score(&self, rows: &[FeatureVector]) -> Result<Vec<Scored>, ScoreError> {
+        let mut shared = self.fakes.shared();
+        let answers = rows.iter().map(|_| {
+            let contributions = std::array::from_fn::<f32, FEATURES, _>(|_| shared.rng.random_range(-1.0f32..1.0));
+            Scored { score: shared.rng.random(), contributions }
+        });
+        Ok(answers.collect())
+    }
+
+    fn stamp(&self) -> &ModelStamp {
+        &self.stamp
+    }
+
+    fn policy(&self) -> Policy {
+        match Policy::new(0.8, None) {
+            Ok(policy) => policy,
+            Err(problem) => panic!("{problem}"),
+        }
+    }
+}
