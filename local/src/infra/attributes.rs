@@ -1,0 +1,168 @@
+//! What `Ref` and `GetAtt` of a resource give: its own name where the stack sets one, and otherwise an identifier of the form that
+//! AWS would assign.
+
+use serde_json::Value;
+
+use super::error::{InfraError, Problem, Site};
+use super::evaluate::Stacks;
+use super::template::{Declaration, mistyped};
+use super::{LAPTOP_ACCOUNT, LAPTOP_REGION};
+
+/// Stands where AWS assigns a random identifier.
+const ASSIGNED_ID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A resource whose `Ref` or attribute is asked for.
+struct Target<'a> {
+    kind: &'a str,
+    logical_id: &'a str,
+    name: String,
+}
+
+impl Stacks {
+    /// The value of `Ref`.
+    pub(super) fn resource_reference(
+        &self,
+        stack: usize,
+        logical_id: &str,
+        site: &Site,
+        depth: u16,
+    ) -> Result<String, InfraError> {
+        let target = self.target(stack, logical_id, site, depth)?;
+        Ok(match target.kind {
+            "AWS::MSK::Topic" => self.topic_arn(stack, &target, site, depth)?,
+            "AWS::MSK::Cluster" | "AWS::MSK::Configuration" | "AWS::SNS::Topic" | "AWS::SecretsManager::Secret" => {
+                arn(&target)
+            }
+            "AWS::Lambda::EventSourceMapping" | "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
+            "AWS::EC2::VPC" => format!("vpc-{logical_id}"),
+            "AWS::EC2::Subnet" => format!("subnet-{logical_id}"),
+            "AWS::EC2::SecurityGroup" => format!("sg-{logical_id}"),
+            "AWS::EC2::RouteTable" => format!("rtb-{logical_id}"),
+            _ => target.name,
+        })
+    }
+
+    /// The value of `GetAtt`.
+    pub(super) fn attribute(
+        &self,
+        stack: usize,
+        logical_id: &str,
+        attribute: &str,
+        site: &Site,
+        depth: u16,
+    ) -> Result<String, InfraError> {
+        let target = self.target(stack, logical_id, site, depth)?;
+        Ok(match (target.kind, attribute) {
+            ("AWS::MSK::Topic", "TopicArn") => self.topic_arn(stack, &target, site, depth)?,
+            ("AWS::MSK::Configuration", "LatestRevision.Revision") => "1".to_owned(),
+            ("AWS::EC2::VPC", "CidrBlock") => {
+                self.property(stack, logical_id, "CidrBlock", site, depth)?.unwrap_or_default()
+            }
+            ("AWS::EC2::SecurityGroup", "GroupId") | ("AWS::EC2::VPC", "VpcId") | ("AWS::EC2::Subnet", "SubnetId") => {
+                self.resource_reference(stack, logical_id, site, depth)?
+            }
+            ("AWS::Logs::LogGroup", "Arn") => format!("{}:*", arn(&target)),
+            ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{}", target.name),
+            (
+                "AWS::DynamoDB::Table"
+                | "AWS::IAM::Role"
+                | "AWS::KMS::Key"
+                | "AWS::Kinesis::Stream"
+                | "AWS::Lambda::Function"
+                | "AWS::MSK::Cluster"
+                | "AWS::MSK::Configuration",
+                "Arn",
+            )
+            | ("AWS::SNS::Topic", "TopicArn") => arn(&target),
+            (kind, attribute) => {
+                return Err(
+                    site.error(Problem::UnknownAttribute { kind: kind.to_owned(), attribute: attribute.to_owned() })
+                );
+            }
+        })
+    }
+
+    fn target<'a>(
+        &'a self,
+        stack: usize,
+        logical_id: &'a str,
+        site: &Site,
+        depth: u16,
+    ) -> Result<Target<'a>, InfraError> {
+        let template = &self.templates[stack];
+        let Some(Declaration { kind, body }) = template.resource(logical_id)? else {
+            return Err(site.error(Problem::UnknownReference(logical_id.to_owned())));
+        };
+        if !self.exists(stack, body, &Site::new(&template.file, logical_id, ""))? {
+            return Err(site.error(Problem::Absent(logical_id.to_owned())));
+        }
+        let name = match name_property(kind) {
+            Some(property) => self.property(stack, logical_id, property, site, depth)?,
+            None => None,
+        };
+        Ok(Target { kind, logical_id, name: name.unwrap_or_else(|| logical_id.to_owned()) })
+    }
+
+    fn property(
+        &self,
+        stack: usize,
+        logical_id: &str,
+        property: &str,
+        site: &Site,
+        depth: u16,
+    ) -> Result<Option<String>, InfraError> {
+        let Some(Declaration { body, .. }) = self.templates[stack].resource(logical_id)? else {
+            return Ok(None);
+        };
+        let Some(value) = body.get("Properties").and_then(|properties| properties.get(property)) else {
+            return Ok(None);
+        };
+        match self.evaluate(stack, value, site, depth + 1)? {
+            None => Ok(None),
+            Some(value) => self.text(stack, &value, site, depth + 1).map(Some),
+        }
+    }
+
+    /// `arn:aws:kafka:REGION:ACCOUNT:topic/CLUSTER/UUID/TOPIC`, from the cluster's ARN.
+    fn topic_arn(&self, stack: usize, target: &Target<'_>, site: &Site, depth: u16) -> Result<String, InfraError> {
+        let cluster = self.property(stack, target.logical_id, "ClusterArn", site, depth)?;
+        let cluster = cluster.unwrap_or_default();
+        let Some((service, cluster)) = cluster.split_once(":cluster/") else {
+            let site = Site::new(&self.templates[stack].file, target.logical_id, "ClusterArn");
+            return Err(site.error(mistyped("the ARN of a cluster", &Value::String(cluster))));
+        };
+        Ok(format!("{service}:topic/{cluster}/{}", target.name))
+    }
+}
+
+fn name_property(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "AWS::DynamoDB::Table" => "TableName",
+        "AWS::IAM::Role" => "RoleName",
+        "AWS::KMS::Alias" => "AliasName",
+        "AWS::Kinesis::Stream" | "AWS::MSK::Configuration" | "AWS::SecretsManager::Secret" => "Name",
+        "AWS::Lambda::Function" => "FunctionName",
+        "AWS::Logs::LogGroup" => "LogGroupName",
+        "AWS::MSK::Cluster" => "ClusterName",
+        "AWS::MSK::Topic" | "AWS::SNS::Topic" => "TopicName",
+        "AWS::S3::Bucket" => "BucketName",
+        _ => return None,
+    })
+}
+
+fn arn(target: &Target<'_>) -> String {
+    let name = &target.name;
+    let (service, region, resource) = match target.kind {
+        "AWS::DynamoDB::Table" => ("dynamodb", LAPTOP_REGION, format!("table/{name}")),
+        "AWS::IAM::Role" => ("iam", "", format!("role/{name}")),
+        "AWS::KMS::Key" => ("kms", LAPTOP_REGION, format!("key/{ASSIGNED_ID}")),
+        "AWS::Kinesis::Stream" => ("kinesis", LAPTOP_REGION, format!("stream/{name}")),
+        "AWS::Lambda::Function" => ("lambda", LAPTOP_REGION, format!("function:{name}")),
+        "AWS::Logs::LogGroup" => ("logs", LAPTOP_REGION, format!("log-group:{name}")),
+        "AWS::MSK::Cluster" => ("kafka", LAPTOP_REGION, format!("cluster/{name}/{ASSIGNED_ID}")),
+        "AWS::MSK::Configuration" => ("kafka", LAPTOP_REGION, format!("configuration/{name}/{ASSIGNED_ID}")),
+        "AWS::SecretsManager::Secret" => ("secretsmanager", LAPTOP_REGION, format!("secret:{name}")),
+        _ => ("sns", LAPTOP_REGION, name.clone()),
+    };
+    format!("arn:aws:{service}:{region}:{LAPTOP_ACCOUNT}:{resource}")
+}

@@ -1,0 +1,211 @@
+//! Reads the CloudFormation stacks that production is deployed from, so that one machine runs exactly what they describe.
+//!
+//! [`Infrastructure::load`] takes a directory of stacks and the name of an environment, evaluates every intrinsic function with that
+//! environment's parameters, and gives plain data: topics, tables, streams, buckets, functions and mappings. What one machine
+//! cannot honour is named in [`Infrastructure::ignored`], never dropped in silence. [`Infrastructure::findings`] checks what a
+//! linter of single files cannot see.
+//!
+//! It refuses a template that it does not understand completely: an unknown function, a transform, a reference or import that
+//! leads nowhere. Each error names the file, the resource and the property. It never writes, and never talks to AWS.
+
+use std::path::Path;
+
+mod alarms;
+mod attributes;
+mod bundled;
+mod error;
+mod evaluate;
+mod extract;
+mod model;
+mod parameters;
+mod policies;
+mod reading;
+mod rules;
+mod template;
+
+pub use error::{InfraError, Problem, Site};
+pub use model::{Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, Table, Topic};
+pub use rules::{Finding, Rule};
+
+use evaluate::Stacks;
+use serde_json::Value;
+use template::{Declaration, Template};
+
+/// Account that stands in every ARN on one machine.
+pub const LAPTOP_ACCOUNT: &str = "000000000000";
+/// Region that stands in every ARN on one machine.
+pub const LAPTOP_REGION: &str = "us-east-1";
+/// Stands for every secret, which only an account holds: 256 bits as 64 hexadecimal digits, as the stacks generate them. It is
+/// public and protects nothing.
+pub const SECRET_STAND_IN: &str = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
+
+/// Everything that one environment consists of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Infrastructure {
+    /// Name of the environment, for example `local`.
+    pub environment: String,
+    /// Kafka topics.
+    pub topics: Vec<Topic>,
+    /// DynamoDB tables.
+    pub tables: Vec<Table>,
+    /// Kinesis streams.
+    pub streams: Vec<Stream>,
+    /// S3 buckets.
+    pub buckets: Vec<Bucket>,
+    /// Lambda functions.
+    pub functions: Vec<Function>,
+    /// Kafka event source mappings.
+    pub mappings: Vec<Mapping>,
+    /// Properties, of the kinds above only, that one machine cannot honour.
+    pub ignored: Vec<Ignored>,
+    /// Every resource of every kind that exists in this environment, resolved.
+    pub resources: Vec<Resource>,
+    /// Every export of every stack.
+    pub exports: Vec<Export>,
+}
+
+/// Texts of the stacks and of one environment's parameter file, wherever they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// File name and text of each stack; the order of the names is the order of deployment.
+    pub stacks: Vec<(String, String)>,
+    /// Name of the environment.
+    pub environment: String,
+    /// Text of `env/<environment>.json`.
+    pub parameters: String,
+}
+
+impl Sources {
+    /// Reads every `*.yaml` of a directory and its `env/<environment>.json`.
+    ///
+    /// # Errors
+    /// A file cannot be read, the directory has no stack, or there is no such environment.
+    pub fn from_directory(directory: &Path, environment: &str) -> Result<Self, InfraError> {
+        let mut stacks = Vec::new();
+        for path in files(directory, "yaml")? {
+            stacks.push((file_name(&path), read(&path)?));
+        }
+        if stacks.is_empty() {
+            return Err(InfraError::NoStacks { path: directory.to_owned() });
+        }
+        let environments = files(&directory.join("env"), "json")?;
+        let wanted = format!("{environment}.json");
+        let Some(path) = environments.iter().find(|path| file_name(path) == wanted) else {
+            let known = environments.iter().filter_map(|path| path.file_stem()).map(|stem| stem.to_string_lossy());
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(InfraError::UnknownEnvironment { environment: environment.to_owned(), known });
+        };
+        Ok(Self { stacks, environment: environment.to_owned(), parameters: read(path)? })
+    }
+
+    /// The stacks that this binary was built with.
+    ///
+    /// # Errors
+    /// There is no such environment.
+    pub fn bundled(environment: &str) -> Result<Self, InfraError> {
+        let Some((_, parameters)) = bundled::ENVIRONMENTS.iter().find(|(name, _)| *name == environment) else {
+            let known = bundled::ENVIRONMENTS.map(|(name, _)| name).join(", ");
+            return Err(InfraError::UnknownEnvironment { environment: environment.to_owned(), known });
+        };
+        Ok(Self {
+            stacks: bundled::STACKS.map(|(file, text)| (file.to_owned(), text.to_owned())).to_vec(),
+            environment: environment.to_owned(),
+            parameters: (*parameters).to_owned(),
+        })
+    }
+}
+
+impl Infrastructure {
+    /// Reads the stacks of a directory with the parameters of `env/<environment>.json`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the stacks cannot be understood completely.
+    pub fn load(directory: &Path, environment: &str) -> Result<Self, InfraError> {
+        Self::from_sources(&Sources::from_directory(directory, environment)?)
+    }
+
+    /// Reads the stacks that this binary was built with.
+    ///
+    /// # Errors
+    /// There is no such environment. (That every bundled environment can be read is tested.)
+    pub fn bundled(environment: &str) -> Result<Self, InfraError> {
+        Self::from_sources(&Sources::bundled(environment)?)
+    }
+
+    /// Reads stacks from their texts.
+    ///
+    /// # Errors
+    /// The stacks cannot be understood completely.
+    pub fn from_sources(sources: &Sources) -> Result<Self, InfraError> {
+        let mut ordered: Vec<_> = sources.stacks.iter().collect();
+        ordered.sort();
+        let templates =
+            ordered.into_iter().map(|(file, text)| Template::parse(file, text)).collect::<Result<_, _>>()?;
+        let parameter_file = format!("env/{}.json", sources.environment);
+        let stacks = Stacks::new(templates, (&parameter_file, &sources.parameters))?;
+        let mut infrastructure = Self { environment: sources.environment.clone(), ..Self::default() };
+        let mut prefixes = Vec::new();
+        for (stack, template) in stacks.templates.iter().enumerate() {
+            for logical_id in template.resources.keys() {
+                let Some(Declaration { kind, body }) = template.resource(logical_id)? else {
+                    continue;
+                };
+                let site = Site::new(&template.file, logical_id, "");
+                if !stacks.exists(stack, body, &site)? {
+                    continue;
+                }
+                prefixes.push(stacks.parameter(stack, "NamePrefix"));
+                infrastructure.resources.push(Resource {
+                    file: template.file.clone(),
+                    logical_id: logical_id.clone(),
+                    kind: kind.to_owned(),
+                    properties: stacks.properties(stack, body, &site)?,
+                });
+            }
+        }
+        for (resource, prefix) in infrastructure.resources.clone().iter().zip(prefixes) {
+            infrastructure.extract(resource, prefix.and_then(Value::as_str).unwrap_or_default())?;
+        }
+        infrastructure.exports = stacks.export_list()?;
+        Ok(infrastructure)
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|topic| topic.name == name)
+    }
+
+    /// The function of this name, prefix included.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// What is wrong with the stacks as a whole, though each could be read: empty for stacks that may be deployed.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        rules::check(self)
+    }
+}
+
+fn files(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>, InfraError> {
+    let error = |source| InfraError::Read { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, InfraError> {
+    std::fs::read_to_string(path).map_err(|source| InfraError::Read { path: path.to_owned(), source })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

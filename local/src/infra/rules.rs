@@ -1,0 +1,357 @@
+//! What must hold between the parts of a deployment and what no linter of single properties can see.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::model::{Function, Mapping, Resource, StartingPosition, Topic};
+use super::{Infrastructure, alarms, policies};
+
+/// Kafka sources allow a function 14 minutes, not 15: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>.
+const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
+/// Invocations that one poller keeps going: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
+const INVOCATIONS_PER_POLLER: u32 = 5;
+/// Kafka's default of `max.message.bytes`.
+const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
+/// Room for the metadata around a parked record.
+const PARKED_METADATA_BYTES: u64 = 16_384;
+
+/// A rule that a deployment breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// File of the resource.
+    pub file: String,
+    /// Logical id of the resource.
+    pub resource: String,
+    /// What is wrong with it.
+    pub rule: Rule,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}: {}", self.file, self.resource, self.rule)
+    }
+}
+
+/// What can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
+pub enum Rule {
+    #[error("MinimumPollers {min} is more than MaximumPollers {max}")]
+    PollersOutOfOrder { min: u32, max: u32 },
+    #[error(
+        "MaximumPollers {pollers} is more than the {partitions} partitions of \"{topic}\": the rest would idle and be paid"
+    )]
+    MorePollersThanPartitions { pollers: u32, partitions: u32, topic: String },
+    #[error("retry, age, bisect, partial responses and Kafka failure topics need a ProvisionedPollerConfig")]
+    ControlsNeedProvisionedPollers,
+    #[error("topic \"{0}\" is declared nowhere")]
+    UnknownTopic(String),
+    #[error("function \"{0}\" is declared nowhere")]
+    UnknownFunction(String),
+    #[error("failure topic \"{0}\" is a source of a mapping: its records would come round again")]
+    FailureTopicIsSource(String),
+    #[error("gives up on records without a failure topic: they would be lost")]
+    GivesUpIntoNothing,
+    #[error("retries without end and has a failure topic: Lambda makes 10 retries of that, so say how many")]
+    EndlessRetriesWithFailureTopic,
+    #[error("starts at LATEST, which can miss what arrives while the mapping is being made; use TRIM_HORIZON")]
+    StartsAtLatest,
+    #[error("consumer group \"{0}\" has a colon, with which its lag metrics are never sent")]
+    GroupHasColon(String),
+    #[error("min.insync.replicas is {found}, must be at least 2 and below the replication factor {replication}")]
+    InSyncReplicas { found: String, replication: u32 },
+    #[error("{replication} replicas need as many brokers, there are {brokers}")]
+    MoreReplicasThanBrokers { replication: u32, brokers: u32 },
+    #[error("{brokers} brokers cannot be spread evenly over {zones} subnets")]
+    BrokersUneven { brokers: u32, zones: u32 },
+    #[error("auto.create.topics.enable must be false: a misspelt topic would be created")]
+    CreatesTopics,
+    #[error("retention.ms is not set to a number of milliseconds")]
+    RetentionUnset,
+    #[error("message.timestamp.type must be LogAppendTime: replays are recognised by the broker's own time")]
+    NotBrokerTime,
+    #[error("variable {variable} is \"{found}\", the mapping says \"{mapping}\"")]
+    EnvironmentDisagrees { variable: &'static str, found: String, mapping: String },
+    #[error("variable {variable} names \"{value}\", which is declared nowhere")]
+    NamesNothing { variable: String, value: String },
+    #[error("timeout of {0:?} exceeds the 14 minutes that a Kafka source allows")]
+    TimeoutTooLong(Duration),
+    #[error("timeout of {timeout:?} is not below the maximum record age of {age:?}: a slow try would be the only one")]
+    TimeoutReachesAge { timeout: Duration, age: Duration },
+    #[error(
+        "maximum record age of {age:?} is not below the retention of {retention:?} of \"{topic}\": records would vanish untried"
+    )]
+    AgeReachesRetention { age: Duration, retention: Duration, topic: String },
+    #[error("retention of failure topic \"{0}\" is shorter than that of its source")]
+    DeadLettersExpireFirst(String),
+    #[error(
+        "max.message.bytes of failure topic \"{topic}\" is {found}; a record of the source needs {needed} when it is parked"
+    )]
+    DeadLettersTooSmall { topic: String, found: u64, needed: u64 },
+    #[error("reserves {reserved} concurrent executions, its mapping wants {wanted}: it would be throttled")]
+    TooLittleConcurrency { reserved: u32, wanted: u32 },
+    #[error("must be arm64 with handler bootstrap, as cargo lambda builds it")]
+    NotPackagedForArm,
+    #[error("action \"{0}\" is allowed by a wildcard")]
+    WildcardAction(String),
+    #[error("\"{0}\" is allowed on every resource although it can be limited")]
+    WildcardResource(String),
+    #[error("its role may do nothing with \"{value}\", which variable {variable} names")]
+    RoleCannotReach { variable: String, value: String },
+    #[error("its role cannot be found among the stacks' roles")]
+    UnknownRole,
+    #[error("scales from {min} to {max}")]
+    ScalingOutOfOrder { min: i64, max: i64 },
+    #[error("wants {datapoints} datapoints of {periods} periods: it can never fire")]
+    MoreDatapointsThanPeriods { datapoints: i64, periods: i64 },
+    #[error("its expression names \"{0}\", which is the id of none of its metrics")]
+    UnknownMetricId(String),
+    #[error("nobody sends metric \"{0}\" with these dimensions: it can never fire")]
+    MetricFromNobody(String),
+    #[error("export \"{0}\" is imported by no stack")]
+    UnusedExport(String),
+}
+
+/// Every finding of every rule.
+pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for topic in &infrastructure.topics {
+        add(&mut findings, &topic.file, &topic.logical_id, topic_rules(topic, infrastructure));
+    }
+    for mapping in &infrastructure.mappings {
+        add(&mut findings, &mapping.file, &mapping.logical_id, mapping_rules(mapping, infrastructure));
+    }
+    for function in &infrastructure.functions {
+        let mut rules = function_rules(function, infrastructure);
+        rules.extend(policies::reach_rules(function, infrastructure));
+        add(&mut findings, &function.file, &function.logical_id, rules);
+    }
+    for resource in &infrastructure.resources {
+        let rules = match resource.kind.as_str() {
+            "AWS::MSK::Cluster" => cluster_rules(resource),
+            "AWS::MSK::Configuration" => configuration_rules(resource),
+            "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource),
+            "AWS::CloudWatch::Alarm" => alarms::rules(resource, infrastructure),
+            "AWS::IAM::Role" => policies::wildcard_rules(resource),
+            _ => Vec::new(),
+        };
+        add(&mut findings, &resource.file, &resource.logical_id, rules);
+    }
+    for export in infrastructure.exports.iter().filter(|export| !export.imported) {
+        add(&mut findings, &export.file, &export.output, vec![Rule::UnusedExport(export.name.clone())]);
+    }
+    findings
+}
+
+fn add(findings: &mut Vec<Finding>, file: &str, resource: &str, rules: Vec<Rule>) {
+    findings.extend(rules.into_iter().map(|rule| Finding {
+        file: file.to_owned(),
+        resource: resource.to_owned(),
+        rule,
+    }));
+}
+
+fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let replication = topic.replication;
+    let in_sync = topic.config.get("min.insync.replicas");
+    if !in_sync.and_then(|count| count.parse().ok()).is_some_and(|count: u32| count >= 2 && count < replication) {
+        rules.push(Rule::InSyncReplicas { found: in_sync.cloned().unwrap_or_else(|| "not set".into()), replication });
+    }
+    for cluster in infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::MSK::Cluster") {
+        let brokers = integer(cluster, "/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        if replication > brokers {
+            rules.push(Rule::MoreReplicasThanBrokers { replication, brokers });
+        }
+    }
+    if retention(topic).is_none() {
+        rules.push(Rule::RetentionUnset);
+    }
+    let keeps_offsets = infrastructure.mappings.iter().filter(|mapping| mapping.topic == topic.name).any(|mapping| {
+        infrastructure
+            .function(&mapping.function)
+            .is_some_and(|function| function.environment.contains_key("SETTLED_TABLE"))
+    });
+    let broker_time = topic.config.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime");
+    if keeps_offsets && !broker_time {
+        rules.push(Rule::NotBrokerTime);
+    }
+    rules
+}
+
+fn mapping_rules(mapping: &Mapping, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let (min, max) = (mapping.pollers_min, mapping.pollers_max);
+    if mapping.provisioned && min > max {
+        rules.push(Rule::PollersOutOfOrder { min, max });
+    }
+    let gives_up = mapping.maximum_retry_attempts.is_some() || mapping.maximum_record_age.is_some();
+    let controls =
+        gives_up || mapping.bisect || mapping.report_batch_item_failures || mapping.on_failure_topic.is_some();
+    if !mapping.provisioned && controls {
+        rules.push(Rule::ControlsNeedProvisionedPollers);
+    }
+    if mapping.starting_position == StartingPosition::Latest {
+        rules.push(Rule::StartsAtLatest);
+    }
+    if mapping.consumer_group.contains(':') {
+        rules.push(Rule::GroupHasColon(mapping.consumer_group.clone()));
+    }
+    if gives_up && mapping.on_failure_topic.is_none() {
+        rules.push(Rule::GivesUpIntoNothing);
+    }
+    if mapping.maximum_retry_attempts.is_none() && mapping.on_failure_topic.is_some() {
+        rules.push(Rule::EndlessRetriesWithFailureTopic);
+    }
+    if let Some(topic) = infrastructure.topic(&mapping.topic) {
+        rules.extend(source_rules(mapping, topic, infrastructure));
+    } else {
+        rules.push(Rule::UnknownTopic(mapping.topic.clone()));
+    }
+    if let Some(function) = infrastructure.function(&mapping.function) {
+        rules.extend(agreement_rules(mapping, function));
+    } else {
+        rules.push(Rule::UnknownFunction(mapping.function.clone()));
+    }
+    rules
+}
+
+fn source_rules(mapping: &Mapping, source: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if mapping.provisioned && mapping.pollers_max > source.partitions {
+        let (pollers, partitions) = (mapping.pollers_max, source.partitions);
+        rules.push(Rule::MorePollersThanPartitions { pollers, partitions, topic: source.name.clone() });
+    }
+    if let (Some(age), Some(retention)) = (mapping.maximum_record_age, retention(source))
+        && age >= retention
+    {
+        rules.push(Rule::AgeReachesRetention { age, retention, topic: source.name.clone() });
+    }
+    let Some(name) = &mapping.on_failure_topic else {
+        return rules;
+    };
+    if infrastructure.mappings.iter().any(|other| other.topic == *name) {
+        rules.push(Rule::FailureTopicIsSource(name.clone()));
+    }
+    let Some(parked) = infrastructure.topic(name) else {
+        rules.push(Rule::UnknownTopic(name.clone()));
+        return rules;
+    };
+    if retention(parked) < retention(source) {
+        rules.push(Rule::DeadLettersExpireFirst(name.clone()));
+    }
+    let (needed, found) =
+        (max_message_bytes(source).div_ceil(3) * 4 + PARKED_METADATA_BYTES, max_message_bytes(parked));
+    if found < needed {
+        rules.push(Rule::DeadLettersTooSmall { topic: name.clone(), found, needed });
+    }
+    rules
+}
+
+/// What the function is told must be what its mapping does.
+fn agreement_rules(mapping: &Mapping, function: &Function) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let mut agree = |variable: &'static str, mapping: &str| match function.environment.get(variable) {
+        Some(found) if found != mapping => {
+            rules.push(Rule::EnvironmentDisagrees { variable, found: found.clone(), mapping: mapping.to_owned() });
+        }
+        _ => {}
+    };
+    agree("CONSUMER_GROUP", &mapping.consumer_group);
+    agree("TRANSACTIONS_TOPIC", &mapping.topic);
+    if let Some(topic) = &mapping.on_failure_topic {
+        agree("DEAD_LETTERS_TOPIC", topic);
+    }
+    if function.timeout > MAX_KAFKA_TIMEOUT {
+        rules.push(Rule::TimeoutTooLong(function.timeout));
+    }
+    if let Some(age) = mapping.maximum_record_age.filter(|age| function.timeout >= *age) {
+        rules.push(Rule::TimeoutReachesAge { timeout: function.timeout, age });
+    }
+    rules
+}
+
+fn function_rules(function: &Function, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (variable, value) in &function.environment {
+        let known = match variable.rsplit_once('_').map(|(_, kind)| kind) {
+            Some("TOPIC") => infrastructure.topic(value).is_some(),
+            Some("TABLE") => infrastructure.tables.iter().any(|table| table.name == *value),
+            Some("STREAM") => infrastructure.streams.iter().any(|stream| stream.name == *value),
+            Some("BUCKET") => infrastructure.buckets.iter().any(|bucket| bucket.name == *value),
+            Some("GROUP") => infrastructure
+                .mappings
+                .iter()
+                .any(|mapping| mapping.function == function.name && mapping.consumer_group == *value),
+            _ => true,
+        };
+        if !known {
+            rules.push(Rule::NamesNothing { variable: variable.clone(), value: value.clone() });
+        }
+    }
+    let slots = |mapping: &Mapping| {
+        let partitions = infrastructure.topic(&mapping.topic).map_or(u32::MAX, |topic| topic.partitions);
+        partitions.min(mapping.pollers_max.saturating_mul(INVOCATIONS_PER_POLLER))
+    };
+    let mappings = infrastructure.mappings.iter().filter(|mapping| mapping.function == function.name);
+    let wanted = mappings.map(slots).fold(0, u32::saturating_add);
+    if let Some(reserved) = function.reserved_concurrency.filter(|reserved| *reserved < wanted) {
+        rules.push(Rule::TooLittleConcurrency { reserved, wanted });
+    }
+    let declared = infrastructure
+        .resources
+        .iter()
+        .find(|resource| resource.file == function.file && resource.logical_id == function.logical_id);
+    let packaged = declared.is_some_and(|resource| {
+        resource.properties.pointer("/Architectures/0").and_then(Value::as_str) == Some("arm64")
+            && resource.properties.get("Handler").and_then(Value::as_str) == Some("bootstrap")
+    });
+    if !packaged {
+        rules.push(Rule::NotPackagedForArm);
+    }
+    rules
+}
+
+fn cluster_rules(cluster: &Resource) -> Vec<Rule> {
+    let subnets = cluster.properties.pointer("/BrokerNodeGroupInfo/ClientSubnets").and_then(Value::as_array);
+    let zones: BTreeSet<_> = subnets.into_iter().flatten().filter_map(Value::as_str).collect();
+    let zones = u32::try_from(zones.len()).unwrap_or(u32::MAX);
+    let brokers = integer(cluster, "/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+    if zones == 0 || brokers == 0 || !brokers.is_multiple_of(zones) {
+        vec![Rule::BrokersUneven { brokers, zones }]
+    } else {
+        Vec::new()
+    }
+}
+
+fn configuration_rules(configuration: &Resource) -> Vec<Rule> {
+    let properties = configuration.properties.get("ServerProperties").and_then(Value::as_str).unwrap_or_default();
+    let refuses = properties.lines().any(|line| line.replace(' ', "") == "auto.create.topics.enable=false");
+    if refuses { Vec::new() } else { vec![Rule::CreatesTopics] }
+}
+
+fn scaling_rules(target: &Resource) -> Vec<Rule> {
+    match (integer(target, "/MinCapacity"), integer(target, "/MaxCapacity")) {
+        (Some(min), Some(max)) if min > max => vec![Rule::ScalingOutOfOrder { min, max }],
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn integer(resource: &Resource, pointer: &str) -> Option<i64> {
+    match resource.properties.pointer(pointer)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn retention(topic: &Topic) -> Option<Duration> {
+    topic.config.get("retention.ms")?.parse().ok().map(Duration::from_millis)
+}
+
+fn max_message_bytes(topic: &Topic) -> u64 {
+    topic.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES)
+}

@@ -1,0 +1,220 @@
+//! The stacks in `infra/` are what one machine runs, so they are read here with every environment's parameters, checked as a whole,
+//! and broken on purpose: a check that no defect can fail proves nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use centinela_local::infra::{InfraError, Infrastructure, LAPTOP_ACCOUNT, SECRET_STAND_IN, Sources, StartingPosition};
+use serde_json::Value;
+
+mod refusals;
+mod rules;
+
+const ENVIRONMENTS: [&str; 3] = ["dev", "local", "prod"];
+
+fn infra_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra")
+}
+
+fn load(environment: &str) -> Infrastructure {
+    Infrastructure::load(&infra_directory(), environment).unwrap_or_else(|error| panic!("{environment}: {error}"))
+}
+
+fn sources(environment: &str) -> Sources {
+    Sources::from_directory(&infra_directory(), environment).expect("the stacks are there")
+}
+
+fn with_parameters(environment: &str, changes: &[(&str, &str)]) -> Sources {
+    let mut sources = sources(environment);
+    let mut file: Value = serde_json::from_str(&sources.parameters).expect("the parameter file is JSON");
+    for (name, value) in changes {
+        assert!(file["Parameters"][name].is_string(), "{name} is no parameter");
+        file["Parameters"][name] = Value::from(*value);
+    }
+    sources.parameters = file.to_string();
+    sources
+}
+
+/// Loads one small stack with no parameters.
+fn fixture(resources: &str) -> Result<Infrastructure, InfraError> {
+    stacks(&[("10-only.yaml", resources)], "{\"Parameters\":{}}")
+}
+
+fn stacks(files: &[(&str, &str)], parameters: &str) -> Result<Infrastructure, InfraError> {
+    Infrastructure::from_sources(&Sources {
+        stacks: files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect(),
+        environment: "test".to_owned(),
+        parameters: parameters.to_owned(),
+    })
+}
+
+fn refusal(result: Result<Infrastructure, InfraError>) -> String {
+    result.expect_err("the stack must be refused").to_string()
+}
+
+#[test]
+fn the_bundled_stacks_are_the_ones_of_the_directory() {
+    for environment in ENVIRONMENTS {
+        assert_eq!(Sources::bundled(environment).expect("it is bundled"), sources(environment));
+        assert_eq!(Infrastructure::bundled(environment).expect("it is readable"), load(environment));
+    }
+    let files = std::fs::read_dir(infra_directory().join("env")).expect("the directory is there");
+    assert_eq!(files.count(), ENVIRONMENTS.len(), "an environment is not bundled");
+}
+
+#[test]
+fn environments_give_the_same_parameters_and_every_declared_one() {
+    let declared: BTreeSet<String> =
+        sources("prod").stacks.iter().flat_map(|(_, text)| declared_parameters(text)).collect();
+    assert!(declared.contains("PollersMax") && declared.contains("VpcCidrPrefix"));
+    for environment in ENVIRONMENTS {
+        let file: Value = serde_json::from_str(&sources(environment).parameters).expect("the parameter file is JSON");
+        let given = file["Parameters"].as_object().expect("it holds parameters").keys().cloned().collect();
+        assert_eq!(declared, given, "{environment}");
+    }
+}
+
+fn declared_parameters(stack: &str) -> Vec<String> {
+    let parameters = stack.lines().skip_while(|line| *line != "Parameters:").skip(1);
+    let section = parameters.take_while(|line| line.is_empty() || line.starts_with(' '));
+    let names = section.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.map(|line| line.trim().trim_end_matches(':').to_owned()).collect()
+}
+
+#[test]
+fn one_machine_gets_the_topics_tables_stream_and_bucket_by_their_fixed_names() {
+    let local = load("local");
+    let topics: Vec<_> = local.topics.iter().map(|topic| (topic.name.as_str(), topic.partitions)).collect();
+    for expected in [("transactions", 10), ("approved", 10), ("blocked", 10), ("dead-letters", 3)] {
+        assert!(topics.contains(&expected), "{expected:?} is not in {topics:?}");
+    }
+    let mut tables: Vec<_> = local.tables.iter().map(|table| table.name.as_str()).collect();
+    tables.sort_unstable();
+    assert_eq!(tables, ["device_state", "settled_offsets", "user_state"]);
+    assert!(
+        local.tables.iter().all(|table| table.partition_key == ("pk".into(), "S".into()) && table.sort_key.is_none())
+    );
+    assert_eq!(
+        local.streams.iter().map(|stream| (stream.name.as_str(), stream.shards)).collect::<Vec<_>>(),
+        [("decisions", 4)]
+    );
+    assert!(local.buckets.iter().any(|bucket| bucket.name == "lake"));
+}
+
+#[test]
+fn topics_keep_seven_days_and_dead_letters_fourteen() {
+    let local = load("local");
+    let setting = |topic: &str, name: &str| local.topic(topic).and_then(|topic| topic.config.get(name)).cloned();
+    assert_eq!(setting("transactions", "retention.ms").as_deref(), Some("604800000"));
+    assert_eq!(setting("transactions", "message.timestamp.type").as_deref(), Some("LogAppendTime"));
+    assert_eq!(setting("dead-letters", "retention.ms").as_deref(), Some("1209600000"));
+}
+
+#[test]
+fn the_scoring_function_is_told_where_everything_is() {
+    let local = load("local");
+    let function = local.function("score-transactions").expect("it is declared");
+    assert_eq!(function.binary, "score-transactions");
+    assert_eq!((function.memory_mb, function.timeout), (1769, Duration::from_secs(15)));
+    let expected = [
+        ("USER_TABLE", "user_state"),
+        ("DEVICE_TABLE", "device_state"),
+        ("SETTLED_TABLE", "settled_offsets"),
+        ("DECISIONS_STREAM", "decisions"),
+        ("TRANSACTIONS_TOPIC", "transactions"),
+        ("APPROVED_TOPIC", "approved"),
+        ("BLOCKED_TOPIC", "blocked"),
+        ("DEAD_LETTERS_TOPIC", "dead-letters"),
+        ("CONSUMER_GROUP", "score-transactions"),
+        ("KAFKA_BOOTSTRAP", "ssm:/centinela/kafka-bootstrap"),
+        ("KAFKA_AUTH", "plaintext"),
+        ("PSEUDONYM_KEY", SECRET_STAND_IN),
+        ("RUST_LOG", "info"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert_eq!(function.environment, expected);
+}
+
+#[test]
+fn the_scoring_mapping_has_every_error_control_and_no_window() {
+    let prod = load("prod");
+    let [mapping] = prod.mappings.as_slice() else { panic!("one mapping, found {:?}", prod.mappings) };
+    assert_eq!((mapping.function.as_str(), mapping.topic.as_str()), ("score-transactions", "transactions"));
+    assert_eq!(mapping.consumer_group, "score-transactions");
+    assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && mapping.bisect);
+    assert_eq!((mapping.batch_size, mapping.window), (100, Duration::ZERO));
+    assert_eq!((mapping.pollers_min, mapping.pollers_max), (2, 2));
+    assert_eq!(mapping.maximum_retry_attempts, Some(10_000));
+    assert_eq!(mapping.maximum_record_age, Some(Duration::from_secs(21_600)));
+    assert_eq!(mapping.on_failure_topic.as_deref(), Some("dead-letters"));
+    assert_eq!(mapping.starting_position, StartingPosition::TrimHorizon);
+    assert!(mapping.filters.is_empty());
+}
+
+#[test]
+fn a_name_prefix_renames_everything_that_shares_an_account() {
+    let dev = load("dev");
+    let function = dev.function("dev-score-transactions").expect("it is prefixed");
+    assert_eq!(function.binary, "score-transactions");
+    assert_eq!(dev.mappings[0].function, "dev-score-transactions");
+    assert_eq!(function.environment["USER_TABLE"], "dev-user_state");
+    assert_eq!(function.environment["DECISIONS_STREAM"], "dev-decisions");
+    assert_eq!(function.environment["APPROVED_TOPIC"], "approved", "topics belong to the environment's own cluster");
+    assert!(dev.tables.iter().all(|table| table.name.starts_with("dev-")));
+    assert!(dev.exports.iter().all(|export| export.name.starts_with("dev-")));
+    let lake = format!("dev-centinela-lake-{LAPTOP_ACCOUNT}-us-east-1");
+    assert!(dev.buckets.iter().any(|bucket| bucket.name == lake));
+}
+
+#[test]
+fn what_one_machine_cannot_honour_is_named() {
+    let local = load("local");
+    let ignored = |resource: &str, property: &str| {
+        local.ignored.iter().any(|ignored| ignored.resource == resource && ignored.property == property)
+    };
+    assert!(ignored("TransactionsTopic", "ReplicationFactor"));
+    assert!(ignored("UserState", "SSESpecification"));
+    assert!(ignored("ScoreTransactions", "VpcConfig"));
+    assert!(ignored("ScoreTransactionsMapping", "MetricsConfig"));
+    assert!(!ignored("ScoreTransactions", "Environment"));
+    assert!(!ignored("ScoreTransactionsMapping", "DestinationConfig"));
+    assert!(local.ignored.iter().all(|ignored| ignored.resource != "Cluster"), "only kinds that it runs");
+}
+
+#[test]
+fn intrinsic_functions_give_what_cloudformation_gives() {
+    let text = r#"
+Parameters:
+  Size: {Type: Number, Default: 4}
+  Zones: {Type: CommaDelimitedList, Default: 'x, y'}
+Mappings:
+  Sizes: {big: {shards: 7}}
+Conditions:
+  IsFour: !Equals [!Ref Size, 4]
+  Neither: !Not [!Or [!Condition IsFour, !Equals [a, b]]]
+  Both: !And [!Condition IsFour, !Equals [a, a]]
+Resources:
+  A:
+    Type: AWS::Kinesis::Stream
+    Properties:
+      Name: !Join ['-', [a, !Select [1, !Ref Zones], !If [Both, yes, no]]]
+      ShardCount: !FindInMap [Sizes, big, shards]
+  B:
+    Type: AWS::Kinesis::Stream
+    DependsOn: A
+    Properties:
+      Name: !Sub ['${A}.${!kept}.${Extra}.${A.Arn}', {Extra: !Select [0, !Split ['/', 'p/q']]}]
+      ShardCount: !If [Neither, 1, !Ref Size]
+      RetentionPeriodHours: !If [Neither, 24, !Ref AWS::NoValue]
+  Gone:
+    Type: AWS::Kinesis::Stream
+    Condition: Neither
+    Properties: {Name: gone}
+"#;
+    let read = fixture(text).unwrap_or_else(|error| panic!("{error}"));
+    let streams: Vec<_> = read.streams.iter().map(|stream| (stream.name.as_str(), stream.shards)).collect();
+    let arn = format!("a-y-yes.${{kept}}.p.arn:aws:kinesis:us-east-1:{LAPTOP_ACCOUNT}:stream/a-y-yes");
+    assert_eq!(streams, [("a-y-yes", 7), (arn.as_str(), 4)]);
+    assert!(read.ignored.is_empty(), "an absent value is nothing to ignore: {:?}", read.ignored);
+}

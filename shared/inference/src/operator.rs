@@ -1,0 +1,68 @@
+//! The tract operator that takes the place of tract's own tree evaluator, which costs time quadratic in the number of leaves.
+
+use std::sync::Arc;
+
+use tract_onnx::tract_core::internal::*;
+use tract_onnx_opl::ml::tree_ensemble_classifier::TreeEnsembleClassifier;
+
+use crate::compact::CompactForest;
+use crate::model::ModelError;
+
+/// Columns of tract's evaluator for two classes. It fills the first and leaves the other 0; the graph behind it expects that.
+const CLASSES: usize = 2;
+
+/// Scores rows into log-odds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CompactTrees {
+    forest: Arc<CompactForest>,
+}
+
+impl Op for CompactTrees {
+    fn name(&self) -> StaticName {
+        "CompactTrees".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for CompactTrees {
+    op_out_of_plan!();
+
+    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let input = args_1!(inputs);
+        let &[n_rows, n_features] = input.shape() else {
+            bail!("tree input must be [rows, features], got {:?}", input.shape())
+        };
+        let mut logits = vec![0f32; n_rows];
+        self.forest.score(input.try_as_plain_ram()?.as_slice::<f32>()?, n_features, &mut logits);
+        let mut scores = vec![0f32; n_rows * CLASSES];
+        for (score, logit) in scores.chunks_exact_mut(CLASSES).zip(logits) {
+            score[0] = logit;
+        }
+        Ok(tvec!(Tensor::from_shape(&[n_rows, CLASSES], &scores)?.into_tvalue()))
+    }
+}
+
+impl TypedOp for CompactTrees {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact(&[inputs[0].shape[0].clone(), CLASSES.into()])))
+    }
+
+    as_op!();
+}
+
+/// Puts ours in the place of tract's evaluator. There must be exactly one, holding the same trees.
+pub(crate) fn replace(model: &mut TypedModel, forest: &Arc<CompactForest>) -> Result<(), ModelError> {
+    let mut replaced = 0;
+    for node in &mut model.nodes {
+        let Some(stock) = node.op_as::<TreeEnsembleClassifier>() else { continue };
+        let data = &stock.ensemble.data;
+        let actual = (data.trees.len(), data.nodes.len() / 5);
+        if actual != forest.size() {
+            return Err(ModelError::OtherTrees { expected: forest.size(), actual });
+        }
+        node.op = Box::new(CompactTrees { forest: Arc::clone(forest) });
+        replaced += 1;
+    }
+    if replaced == 1 { Ok(()) } else { Err(ModelError::ReplacedNodes(replaced)) }
+}

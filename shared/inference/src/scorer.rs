@@ -1,0 +1,74 @@
+//! The engine's [`Scorer`] port, filled by the model.
+
+use centinela_domain::{FEATURES, FeatureVector, ModelStamp, Policy};
+use centinela_engine::ports::{ScoreError, Scored, Scorer};
+
+use crate::manifest::ManifestError;
+use crate::model::{Model, ModelError};
+
+/// Scores and explains feature vectors with one model.
+#[derive(Debug)]
+pub struct ModelScorer {
+    model: Model,
+    stamp: ModelStamp,
+    policy: Policy,
+}
+
+impl ModelScorer {
+    /// The model that is built into the program.
+    pub fn bundled() -> Result<Self, ModelError> {
+        Self::new(Model::bundled(&FeatureVector::NAMES)?)
+    }
+
+    /// A model from its files.
+    pub fn load(onnx: &[u8], manifest_json: &[u8]) -> Result<Self, ModelError> {
+        Self::new(Model::load(onnx, manifest_json, &FeatureVector::NAMES)?)
+    }
+
+    /// Refuses a model whose reason groups are not the program's: a decision would name another reason than the model card.
+    fn new(model: Model) -> Result<Self, ModelError> {
+        let manifest = model.manifest();
+        for (feature, reason) in FeatureVector::NAMES.iter().zip(FeatureVector::REASONS) {
+            let (expected, actual) =
+                (reason.as_str(), manifest.reason_groups.get(*feature).cloned().unwrap_or_default());
+            if actual != expected {
+                return Err(ManifestError::OtherReason { feature, expected, actual }.into());
+            }
+        }
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&model.digest()[..8]);
+        let stamp = ModelStamp { version: manifest.model_version.clone(), digest };
+        let policy = manifest.policy().map_err(ManifestError::from)?;
+        Ok(Self { model, stamp, policy })
+    }
+
+    /// The model behind it.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl Scorer for ModelScorer {
+    fn score(&self, rows: &[FeatureVector]) -> Result<Vec<Scored>, ScoreError> {
+        let matrix: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
+        let scores = self.model.score(&matrix, rows.len()).map_err(failed)?;
+        let explained = matrix.chunks_exact(FEATURES).zip(scores).map(|(row, score)| {
+            let mut contributions = [0f32; FEATURES];
+            self.model.explain_into(row, &mut contributions)?;
+            Ok(Scored { score, contributions })
+        });
+        explained.collect::<Result<_, ModelError>>().map_err(failed)
+    }
+
+    fn stamp(&self) -> &ModelStamp {
+        &self.stamp
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy
+    }
+}
+
+fn failed(error: ModelError) -> ScoreError {
+    ScoreError(Box::new(error))
+}

@@ -1,0 +1,11 @@
+//! The model as its callers see it: parity with the trainer, refusals, explanations, and tract's faults kept at bay.
+
+#![expect(clippy::unwrap_used, reason = "a test without its fixture has nothing to say")]
+
+mod explanations;
+mod forge;
+mod parity;
+mod refusals;
+mod scorer;
+mod tract_faults;
+mod walk;
