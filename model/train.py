@@ -61,7 +61,7 @@ BLOCK_RATE_MAX = 0.02
 
 @dataclass(frozen=True)
 class Split:
-    """Days since the first arrival. The gaps keep one campaign from standing on both sides."""
+    """Days since the first arrival. The gaps keep most campaigns from standing on both sides."""
 
     train: tuple[float, float]
     validation: tuple[float, float]

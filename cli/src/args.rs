@@ -1,0 +1,254 @@
+//! The command line. It checks form and ranges; what the values mean is the commands' matter.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::features;
+
+/// Transactions per second when nothing else is asked for.
+pub const RATE_DEFAULT: f64 = 200.0;
+const RATE_MAX: f64 = 1_000_000.0;
+
+/// Real-time fraud decisions on Kafka and AWS Lambda: the whole platform on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "centinela", version, about, max_term_width = 120)]
+#[command(
+    after_help = "Without a command it does `up`.\n\nExample:\n  centinela up --rate 500 --for 60s --summary account.json"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the platform, send traffic, and account for every transaction.
+    Up(Box<Up>),
+    /// Send transactions to any Kafka.
+    Send(SendTraffic),
+    /// Compute the rows that a model is trained on, with the code that serves.
+    Features(features::Args),
+}
+
+/// What happens without a command: `up` as it is without flags.
+pub fn up_by_default() -> Command {
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        up: Up,
+    }
+    Command::Up(Box::new(Alone::parse_from(["up"]).up))
+}
+
+/// `centinela up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It starts Kafka, DynamoDB, S3 and Kinesis stand-ins on 127.0.0.1, runs the real function binaries as the files in infra/ say,
+and sends traffic until it is told to stop. Ctrl-C drains and prints the account; a second Ctrl-C stops at once.
+
+The exit code is 0 when the account is clean, 1 when a transaction was lost or counted twice, 2 when the request cannot be
+carried out.
+
+Examples:
+  centinela up
+  centinela up --rate 1667 --for 120s --key user_id --summary account.json
+  centinela up --input history.parquet --limit 200000
+  centinela up --rate 0 --endpoints endpoints.json")]
+pub struct Up {
+    /// What to send.
+    #[command(flatten)]
+    pub traffic: Traffic,
+    /// Draw no table and print no account.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Write the account as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Write where everything is as JSON to this file once it is ready.
+    #[arg(long, value_name = "FILE")]
+    pub endpoints: Option<PathBuf>,
+    /// Write everything that the functions print to this file.
+    #[arg(long, value_name = "FILE")]
+    pub logs: Option<PathBuf>,
+    /// Read the stacks from this directory instead of the ones that are built in.
+    #[arg(long, value_name = "DIR")]
+    pub infra: Option<PathBuf>,
+    /// Environments of each function at most [default: what the stacks reserve].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub environments: Option<u16>,
+    /// Deliver every batch once more after it succeeded.
+    #[arg(long)]
+    pub redeliver: bool,
+    /// Kill every function process this many times during the run, evenly spaced (needs --for or --input).
+    #[arg(long, value_name = "N")]
+    pub kill: Option<u32>,
+    /// Port of Kafka [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub kafka_port: Option<u16>,
+    /// Port of DynamoDB [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub dynamodb_port: Option<u16>,
+    /// Port of S3 [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub s3_port: Option<u16>,
+    /// Port of Kinesis [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub kinesis_port: Option<u16>,
+}
+
+/// `centinela send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Sends generated transactions, or those of a file, with an idempotent producer that waits for all replicas. The exit code is 0
+when every record was acknowledged.
+
+Examples:
+  centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
+  centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl")]
+pub struct SendTraffic {
+    /// The brokers.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: String,
+    /// The topic.
+    #[arg(long, default_value = "transactions")]
+    pub topic: String,
+    /// What to send.
+    #[command(flatten)]
+    pub traffic: Traffic,
+    /// Stop after this many records.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// What to send, and how fast.
+#[derive(Clone, Debug, Args)]
+pub struct Traffic {
+    /// Transactions per second [default: 200; with --input as fast as they are decided]; 0 sends nothing.
+    #[arg(long, value_name = "TX_PER_S", value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// How long to send, such as 500ms, 60s, 5m or 2h [default: until Ctrl-C, or the end of the file].
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Send this file: JSON lines, or Parquet. A line that is no transaction is sent as it stands; a blank one is skipped.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Send only the first rows of the file.
+    #[arg(long, value_name = "N", requires = "input")]
+    pub limit: Option<u64>,
+    /// The field that becomes the record's key, and so chooses its partition.
+    #[arg(long, value_enum, default_value_t = Key::TransactionId)]
+    pub key: Key,
+    /// Seed of the generated traffic: the same seed gives the same users, devices and frauds.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Users of the generated traffic.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub users: u32,
+}
+
+/// The field that becomes a record's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Key {
+    /// Spreads the transactions of a busy user over all partitions.
+    #[value(name = "transaction_id")]
+    TransactionId,
+    /// Keeps the order of each user.
+    #[value(name = "user_id")]
+    UserId,
+}
+
+impl Key {
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransactionId => "transaction_id",
+            Self::UserId => "user_id",
+        }
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadValue {
+    /// Not a rate.
+    #[error("a rate is a number between 0 and {RATE_MAX}")]
+    Rate,
+    /// Not a duration.
+    #[error("a time is a number with ms, s, m or h behind it, such as 60s, and longer than 0")]
+    Duration,
+}
+
+fn parse_rate(text: &str) -> Result<f64, BadValue> {
+    text.parse().ok().filter(|rate| (0.0..=RATE_MAX).contains(rate)).ok_or(BadValue::Rate)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, BadValue> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds_per_unit = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(BadValue::Duration),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| BadValue::Duration)? * seconds_per_unit;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| BadValue::Duration)?;
+    if duration.is_zero() { Err(BadValue::Duration) } else { Ok(duration) }
+}
+
+/// The one line of a parse error: clap's first paragraph without its heading.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = paragraph.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    format!("{line}; see `centinela --help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
+        for wrong in ["", "s", "0s", "-1s", "1d", "1e9999h", "NaN"] {
+            assert_eq!(parse_duration(wrong), Err(BadValue::Duration), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_finite_and_not_negative() {
+        assert_eq!(parse_rate("0"), Ok(0.0));
+        for wrong in ["-1", "NaN", "inf", "fast", "1e99"] {
+            assert_eq!(parse_rate(wrong), Err(BadValue::Rate), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_flag_is_one_line() {
+        let error = Cli::try_parse_from(["centinela", "send"]).unwrap_err();
+        let line = one_line(&error);
+        assert!(line.contains("--kafka") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        use clap::CommandFactory;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! `centinela features`: the rows that a model is trained on, computed by the code that serves.
+//!
+//! History, simulated or from a file, passes through the users' and devices' states in order of arrival; each row is what a
+//! decision would have seen; what is no transaction is left out and counted. It trains nothing and judges nothing. Without `--labels on` no label reaches the state: so it is
+//! served today, and a model must not be trained on more than it will be given.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use centinela_contracts::transaction_v1;
+use centinela_domain::{DeviceId, InvalidTransaction, Millis, Transaction, UserId};
+use centinela_traffic::{Event, FeatureFold, Generator, MatrixWriter, TrafficConfig, Truth};
+use clap::ValueEnum;
+
+use crate::args::Key;
+use crate::failure::Failure;
+use crate::terminal;
+use crate::traffic::input::{Input, InputError};
+
+const DAY_MS: i64 = 86_400_000;
+/// When the label of a file's transaction is taken to be known.
+const LABEL_DELAY_MS: i64 = 7 * DAY_MS;
+
+/// `centinela features`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Writes one NumPy file: a structured array with transaction_id, user_id, kind, timestamp, arrived_at, amount_minor, label, late and
+one float32 column per feature. Read it with numpy.load(FILE, mmap_mode='r').
+
+Examples:
+  centinela features --days 120 --users 3000 --seed 101 --out history.npy
+  centinela features --input payments.parquet --labels on --out payments.npy")]
+pub struct Args {
+    /// Simulated days.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+    /// Customers of the simulated world.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub users: u32,
+    /// Seed of the simulated world.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Whether labels change the state when they arrive (those of a file seven days after their transaction).
+    #[arg(long, value_enum, default_value_t = Labels::Off)]
+    pub labels: Labels,
+    /// Take the transactions of this file, in its order, instead of simulating: JSON lines, or Parquet.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "users", "seed"])]
+    pub input: Option<PathBuf>,
+    /// Where the rows go; replaced when it exists.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Whether labels change the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Labels {
+    /// No label is applied.
+    Off,
+    /// Labels are applied from their arrival on.
+    On,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FeaturesError {
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("{} does not say which transactions are fraud, which `--labels on` needs; leave it off", path.display())]
+    NoLabels { path: PathBuf },
+    #[error("{} holds no transaction; {left_out} rows or lines were something else", path.display())]
+    Nothing { path: PathBuf, left_out: u64 },
+    #[error("the simulated world made something that is no transaction")]
+    Simulated(#[from] InvalidTransaction),
+}
+
+/// Writes the rows. The file appears only when it is complete.
+///
+/// # Errors
+/// When the input cannot be read or the output not be written.
+pub fn run(arguments: &Args) -> Result<(), Failure> {
+    write_rows(arguments).map_err(|error| match error {
+        FeaturesError::Simulated(_) => Failure::failed(&error),
+        error => Failure::usage(&error),
+    })
+}
+
+fn write_rows(arguments: &Args) -> Result<(), FeaturesError> {
+    let mut partial = arguments.out.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let written = fill(arguments, &partial).and_then(|line| {
+        fs::rename(&partial, &arguments.out)
+            .map_err(|source| FeaturesError::Write { path: arguments.out.clone(), source })?;
+        Ok(line)
+    });
+    match written {
+        Ok(line) => {
+            terminal::print(&line);
+            Ok(())
+        }
+        Err(error) => {
+            // What went wrong is said already; a file that was never made cannot be removed.
+            drop(fs::remove_file(&partial));
+            Err(error)
+        }
+    }
+}
+
+/// Writes the whole table and returns what to tell about it.
+fn fill(arguments: &Args, partial: &Path) -> Result<String, FeaturesError> {
+    let unwritable = |source| FeaturesError::Write { path: arguments.out.clone(), source };
+    let file = File::create(partial).map_err(unwritable)?;
+    let mut table = Table {
+        fold: FeatureFold::default(),
+        writer: MatrixWriter::new(BufWriter::with_capacity(1 << 20, file)).map_err(unwritable)?,
+        frauds: 0,
+        left_out: 0,
+    };
+    let labels = arguments.labels == Labels::On;
+    match &arguments.input {
+        Some(path) => from_file(path, labels, &mut table, &unwritable)?,
+        None => simulated(arguments, labels, &mut table, &unwritable)?,
+    }
+    let Table { fold, writer, frauds, left_out } = table;
+    let rows = writer.finish().map_err(unwritable)?;
+    let (out, device_writes) = (arguments.out.display(), fold.device_writes());
+    Ok(format!(
+        "{out}: {rows} rows, {frauds} frauds, {device_writes} writes of device items, {left_out} left out as no transaction\n"
+    ))
+}
+
+struct Table {
+    fold: FeatureFold,
+    writer: MatrixWriter<BufWriter<File>>,
+    frauds: u64,
+    left_out: u64,
+}
+
+impl Table {
+    fn add(&mut self, transaction: &Transaction, truth: Truth<'_>) -> std::io::Result<()> {
+        let row = self.fold.transaction(transaction);
+        self.frauds += u64::from(truth.fraud);
+        self.writer.write(transaction, &row, truth)
+    }
+}
+
+type Unwritable<'a> = dyn Fn(std::io::Error) -> FeaturesError + 'a;
+
+fn simulated(
+    arguments: &Args,
+    labels: bool,
+    table: &mut Table,
+    unwritable: &Unwritable<'_>,
+) -> Result<(), FeaturesError> {
+    // The labels stay in the stream when they are not applied: they draw from the same chances as the delivery, and the
+    // transactions must be the same either way.
+    let config = TrafficConfig { users: arguments.users as usize, ..TrafficConfig::history(arguments.seed) };
+    let end = Millis(config.start.0 + i64::from(arguments.days) * DAY_MS);
+    for event in Generator::new(config).take_while(|event| event.arrived_at() < end) {
+        match event {
+            Event::Transaction(sent) => {
+                let truth =
+                    Truth { kind: sent.kind.as_str(), fraud: sent.is_fraud(), arrived_at_ms: sent.arrived_at.0 };
+                table.add(&sent.fields.to_transaction()?, truth).map_err(unwritable)?;
+            }
+            Event::Label(label) if labels => {
+                let (user, device) = (UserId::new(&*label.user_id)?, DeviceId::new(&*label.device_id)?);
+                table.fold.label(&user, &device, label.fraud, label.arrived_at);
+            }
+            Event::Label(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn from_file(path: &Path, labels: bool, table: &mut Table, unwritable: &Unwritable<'_>) -> Result<(), FeaturesError> {
+    let mut input = Input::open(path, Key::TransactionId, None)?;
+    if labels && !input.is_labelled() {
+        return Err(FeaturesError::NoLabels { path: path.to_owned() });
+    }
+    let mut waiting: VecDeque<(Millis, UserId, DeviceId, bool)> = VecDeque::new();
+    let mut taken = 0_u64;
+    while let Some(message) = input.next()? {
+        let Ok(transaction) = transaction_v1::parse(&message.value) else {
+            table.left_out += 1;
+            continue;
+        };
+        let at = transaction.occurred_at;
+        while let Some((known_at, user, device, fraud)) = waiting.pop_front_if(|(known_at, ..)| *known_at <= at) {
+            table.fold.label(&user, &device, fraud, known_at);
+        }
+        let fraud = message.fraud.unwrap_or(false);
+        let truth = Truth { kind: if fraud { "fraud" } else { "genuine" }, fraud, arrived_at_ms: at.0 };
+        table.add(&transaction, truth).map_err(unwritable)?;
+        if labels {
+            let known_at = Millis(at.0 + LABEL_DELAY_MS);
+            waiting.push_back((known_at, transaction.user_id, transaction.device_id, fraud));
+        }
+        taken += 1;
+    }
+    if taken == 0 {
+        return Err(FeaturesError::Nothing { path: path.to_owned(), left_out: table.left_out });
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `centinela send`: producers against any Kafka.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::terminal;
+use crate::traffic::Source;
+use crate::traffic::producer::{NoObserver, Pace, Progress, SendError, Sender, Until};
+
+const LOOK: Duration = Duration::from_millis(100);
+const SHOW_EVERY: Duration = Duration::from_secs(2);
+
+/// Sends, shows progress and says how many were acknowledged.
+///
+/// # Errors
+/// When the request makes no sense, the broker cannot be reached or a record was not acknowledged.
+pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(), Failure> {
+    let traffic = &arguments.traffic;
+    if traffic.rate == Some(0.0) {
+        return Err(Failure::Usage("--rate 0 sends nothing; give a rate above 0".to_owned()));
+    }
+    let pace = match traffic.rate {
+        Some(rate) => Pace::Rate(rate),
+        None if traffic.input.is_some() => Pace::Window(u64::MAX),
+        None => Pace::Rate(args::RATE_DEFAULT),
+    };
+    let mut source = Source::open(traffic).map_err(|error| Failure::usage(&error))?;
+    let until = Until { elapsed: traffic.duration, count: arguments.count };
+    let progress = Arc::new(Progress::default());
+    let (kafka, topic, shared) = (arguments.kafka.clone(), arguments.topic.clone(), Arc::clone(&progress));
+    let started = Instant::now();
+    let mut sending = tokio::task::spawn_blocking(move || {
+        Sender::connect(&kafka, &topic, shared)?.run(&mut source, pace, until, &NoObserver)
+    });
+    let mut shown = Instant::now();
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut sending => break outcome.map_err(|error| Failure::failed(&error))?,
+            () = interrupt.finish.cancelled(), if !progress.stop.load(Ordering::Relaxed) => {
+                progress.stop.store(true, Ordering::Relaxed);
+            }
+            () = interrupt.stop.cancelled() => return Err(Failure::Interrupted),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if !arguments.quiet && SHOW_EVERY <= shown.elapsed() {
+            shown = Instant::now();
+            terminal::print(&format!("{}\n", line(&progress, started)));
+        }
+    };
+    outcome.map_err(|error| match error {
+        SendError::Input(_) => Failure::usage(&error),
+        error => Failure::failed(&error),
+    })?;
+    terminal::print(&format!("{}\n", line(&progress, started)));
+    let unacknowledged =
+        progress.sent.load(Ordering::SeqCst).saturating_sub(progress.acknowledged.load(Ordering::SeqCst));
+    match progress.first_error() {
+        None if unacknowledged == 0 => Ok(()),
+        error => {
+            let why = error.unwrap_or_else(|| "no answer in time".to_owned());
+            Err(Failure::Failed(format!("{unacknowledged} records were not acknowledged: {why}")))
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn line(progress: &Progress, started: Instant) -> String {
+    let acknowledged = progress.acknowledged.load(Ordering::Relaxed);
+    format!(
+        "sent {}  acknowledged {}  failed {}  {:.0}/s  behind {} ms",
+        progress.sent.load(Ordering::Relaxed),
+        acknowledged,
+        progress.failed.load(Ordering::Relaxed),
+        acknowledged as f64 / started.elapsed().as_secs_f64().max(0.001),
+        progress.behind_ms.load(Ordering::Relaxed),
+    )
+}

@@ -1,0 +1,97 @@
+//! What is sent: generated transactions or a file's, and the producer that sends them at their time.
+
+pub mod input;
+mod parquet_rows;
+pub mod producer;
+
+use centinela_contracts::transaction_v1;
+use centinela_domain::{DecisionId, Transaction};
+use centinela_traffic::{Event, Generator, TrafficConfig};
+
+use crate::args::{Key, Traffic};
+use input::{Input, InputError};
+
+/// A record on its way to Kafka.
+#[derive(Debug)]
+pub struct Message {
+    /// Its key; none for what is no transaction.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The decision that it must lead to; none for what is no transaction.
+    pub decision_id: Option<DecisionId>,
+    /// The truth, where the input knows it.
+    pub fraud: Option<bool>,
+}
+
+impl Message {
+    /// A record from bytes that may or may not be a transaction.
+    fn from_value(value: Vec<u8>, key: Key, fraud: Option<bool>) -> Self {
+        match transaction_v1::parse(&value) {
+            Ok(transaction) => Self::from_transaction(&transaction, value, key, fraud),
+            Err(_) => Self { key: None, value, decision_id: None, fraud },
+        }
+    }
+
+    fn from_transaction(transaction: &Transaction, value: Vec<u8>, key: Key, fraud: Option<bool>) -> Self {
+        let key = match key {
+            Key::TransactionId => transaction.id.as_str(),
+            Key::UserId => transaction.user_id.as_str(),
+        };
+        Self { key: Some(key.as_bytes().to_vec()), value, decision_id: Some(transaction.decision_id()), fraud }
+    }
+}
+
+/// Where the records come from.
+pub enum Source {
+    /// The simulated world.
+    Generated {
+        /// The world.
+        generator: Box<Generator>,
+        /// Keys of the records.
+        key: Key,
+    },
+    /// A file.
+    File(Box<Input>),
+}
+
+impl Source {
+    /// Opens what was asked for. A file that cannot be read is named here, before anything is started.
+    ///
+    /// # Errors
+    /// When the file is missing, no file, or a Parquet file without the columns of a transaction.
+    pub fn open(traffic: &Traffic) -> Result<Self, InputError> {
+        if let Some(path) = &traffic.input {
+            return Ok(Self::File(Box::new(Input::open(path, traffic.key, traffic.limit)?)));
+        }
+        let config = TrafficConfig { users: traffic.users as usize, ..TrafficConfig::live(traffic.seed) };
+        Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key })
+    }
+
+    /// The next record; none at the end of a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read on.
+    pub fn next(&mut self) -> Result<Option<Message>, InputError> {
+        match self {
+            Self::File(input) => input.next(),
+            Self::Generated { generator, key } => {
+                let transaction = generator.by_ref().find_map(|event| match event {
+                    Event::Transaction(transaction) => Some(transaction),
+                    Event::Label(_) => None,
+                });
+                Ok(transaction.map(|transaction| {
+                    Message::from_value(transaction.fields.to_json(), *key, Some(transaction.is_fraud()))
+                }))
+            }
+        }
+    }
+
+    /// Records that will come, where that is known.
+    pub fn expected(&self) -> Option<u64> {
+        match self {
+            Self::Generated { .. } => None,
+            Self::File(input) => input.expected(),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The producer: idempotent, acknowledged by all replicas, in an open loop.
+//!
+//! A rate is a promise about the times at which records are *meant* to be sent; when Kafka or this machine is slower, the loop
+//! does not slow down with it: it sends late, says how late, and latency is counted from the time that was meant.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+
+use super::input::InputError;
+use super::{Message, Source};
+
+/// How long a broker may take to answer the first question.
+const REACH_LIMIT: Duration = Duration::from_secs(8);
+/// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
+/// back, which would count as latency.
+const IDENTIFIED: &[u8] = b"\"idemp_state\":\"Assigned\"";
+const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
+/// How long acknowledgements may take once nothing more is sent.
+const FLUSH_LIMIT: Duration = Duration::from_secs(35);
+/// Longest rest between two looks at the clock and at a request to stop.
+const REST_MAX: Duration = Duration::from_millis(20);
+/// Rest when Kafka's queue or the window is full.
+const FULL_REST: Duration = Duration::from_millis(1);
+
+/// How fast to send.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// Records per second; above 0.
+    Rate(f64),
+    /// As fast as it goes, with at most this many records waiting for their decision (where somebody counts decisions).
+    Window(u64),
+}
+
+/// When to end, apart from the end of the source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until {
+    /// After this time.
+    pub elapsed: Option<Duration>,
+    /// After this many records.
+    pub count: Option<u64>,
+}
+
+/// Whoever wants to know what is sent.
+pub trait Observer: Send + Sync {
+    /// A record is about to be sent that was meant for `at`.
+    fn sending(&self, message: &Message, at: Instant);
+
+    /// Records that were sent and are neither decided nor parked.
+    fn undecided(&self) -> u64;
+}
+
+/// Nobody does.
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn sending(&self, _message: &Message, _at: Instant) {}
+
+    fn undecided(&self) -> u64 {
+        0
+    }
+}
+
+/// What the producer has done so far. Shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records handed to Kafka's client.
+    pub sent: AtomicU64,
+    /// Acknowledged by the brokers.
+    pub acknowledged: AtomicU64,
+    /// Given up by the client.
+    pub failed: AtomicU64,
+    /// How late the last record was handed over, in milliseconds.
+    pub behind_ms: AtomicU64,
+    /// The same, the most so far.
+    pub behind_ms_max: AtomicU64,
+    /// Set to make the producer end early.
+    pub stop: AtomicBool,
+    /// Set when nothing more is sent.
+    pub done: AtomicBool,
+    first_error: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// The first delivery that failed, in Kafka's words.
+    pub fn first_error(&self) -> Option<String> {
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_error(&self, error: &KafkaError) {
+        let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// Why nothing can be sent, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Nobody answers.
+    #[error("no kafka broker answers at {bootstrap} within {} s; check the address, and that the broker is up", REACH_LIMIT.as_secs())]
+    Unreachable {
+        /// Where it was looked for.
+        bootstrap: String,
+    },
+    /// The broker has no such topic.
+    #[error("kafka at {bootstrap} has no topic `{topic}`; create it first")]
+    NoTopic {
+        /// The brokers.
+        bootstrap: String,
+        /// The topic.
+        topic: String,
+    },
+    /// The client refused its settings or a record.
+    #[error("the kafka producer")]
+    Client(#[from] KafkaError),
+    /// The file cannot be read on.
+    #[error(transparent)]
+    Input(#[from] InputError),
+}
+
+struct Deliveries {
+    progress: Arc<Progress>,
+    identified: Arc<AtomicBool>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, message, "kafka producer");
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if !self.identified.load(Ordering::Relaxed)
+            && statistics.windows(IDENTIFIED.len()).any(|window| window == IDENTIFIED)
+        {
+            self.identified.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => self.progress.acknowledged.fetch_add(1, Ordering::Relaxed),
+            Err((error, _)) => {
+                self.progress.note_error(error);
+                self.progress.failed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+}
+
+/// A producer that is connected.
+pub struct Sender {
+    producer: ThreadedProducer<Deliveries, NoCustomPartitioner>,
+    topic: String,
+    progress: Arc<Progress>,
+}
+
+impl Sender {
+    /// Connects and looks for the topic. Blocks for up to 8 s.
+    ///
+    /// # Errors
+    /// When no broker answers or there is no such topic.
+    pub fn connect(bootstrap: &str, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
+        let identified = Arc::new(AtomicBool::new(false));
+        let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::clone(&identified) };
+        let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("client.id", "centinela-send")
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "1")
+            .set("message.max.bytes", "1048588")
+            .set("message.timeout.ms", "30000")
+            .set("queue.buffering.max.messages", "100000")
+            .set("statistics.interval.ms", "100")
+            .create_with_context(deliveries)?;
+        let unreachable = || SendError::Unreachable { bootstrap: bootstrap.to_owned() };
+        let metadata = producer.client().fetch_metadata(Some(topic), REACH_LIMIT).map_err(|_| unreachable())?;
+        let found = metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty());
+        if !found {
+            return Err(SendError::NoTopic { bootstrap: bootstrap.to_owned(), topic: topic.to_owned() });
+        }
+        let until = Instant::now() + IDENTIFIED_LIMIT;
+        while !identified.load(Ordering::Relaxed) && Instant::now() < until {
+            std::thread::sleep(REST_MAX);
+        }
+        Ok(Self { producer, topic: topic.to_owned(), progress })
+    }
+
+    /// Sends until the source ends, `until` is reached or somebody asks to stop; then waits for the acknowledgements. Blocks.
+    ///
+    /// # Errors
+    /// When the source cannot be read on or the client refuses a record.
+    pub fn run(&self, source: &mut Source, pace: Pace, until: Until, observer: &dyn Observer) -> Result<(), SendError> {
+        let outcome = self.send_all(source, pace, until, observer);
+        let flushed = self.producer.flush(FLUSH_LIMIT);
+        self.progress.done.store(true, Ordering::SeqCst);
+        outcome?;
+        match flushed {
+            // What was not acknowledged in time is counted as failed by its own delivery report.
+            Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_all(
+        &self,
+        source: &mut Source,
+        pace: Pace,
+        until: Until,
+        observer: &dyn Observer,
+    ) -> Result<(), SendError> {
+        let started = Instant::now();
+        let mut sent = 0u64;
+        while !self.progress.stop.load(Ordering::Relaxed) && until.count.is_none_or(|count| sent < count) {
+            let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
+            let Some(message) = source.next()? else { break };
+            observer.sending(&message, at);
+            self.send(&message)?;
+            sent += 1;
+            self.progress.sent.store(sent, Ordering::Relaxed);
+            let behind_ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.progress.behind_ms.store(behind_ms, Ordering::Relaxed);
+            self.progress.behind_ms_max.fetch_max(behind_ms, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Waits for the time of the next record and returns it; none when sending has to end before.
+    fn next_time(
+        &self,
+        pace: Pace,
+        elapsed_max: Option<Duration>,
+        started: Instant,
+        sent: u64,
+        observer: &dyn Observer,
+    ) -> Option<Instant> {
+        #[expect(clippy::cast_precision_loss, reason = "2^52 records are never sent")]
+        let due = match pace {
+            Pace::Rate(rate) => Some(started + Duration::from_secs_f64(sent as f64 / rate)),
+            Pace::Window(_) => None,
+        };
+        let end = elapsed_max.map(|elapsed| started + elapsed);
+        loop {
+            let now = Instant::now();
+            let at = due.unwrap_or(now);
+            if end.is_some_and(|end| end <= at) || self.progress.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let rest = match pace {
+                Pace::Rate(_) => at.saturating_duration_since(now).min(REST_MAX),
+                Pace::Window(window) if window <= observer.undecided() => FULL_REST,
+                Pace::Window(_) => Duration::ZERO,
+            };
+            if rest.is_zero() {
+                return Some(at);
+            }
+            std::thread::sleep(rest);
+        }
+    }
+
+    fn send(&self, message: &Message) -> Result<(), SendError> {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let timestamp = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.topic).payload(&message.value[..]).timestamp(timestamp);
+        if let Some(key) = &message.key {
+            record = record.key(&key[..]);
+        }
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if self.progress.stop.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    record = back;
+                    std::thread::sleep(FULL_REST);
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+}

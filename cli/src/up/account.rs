@@ -1,0 +1,357 @@
+//! The account of a run: what became of every record, how fast, and at what price.
+//!
+//! `lost`, `doubled` and `republished` come from the topics and the stored state alone. Everything else is a figure about the
+//! run and cannot make an account clean.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use centinela_contracts::stored_user;
+use centinela_domain::UserId;
+use centinela_local::lambda::FunctionStats;
+use centinela_local::mapping::MappingStats;
+use centinela_local::platform::PlatformStats;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::function_logs::Metrics;
+use super::score::{self, ScoreMetrics};
+use super::tracker::{Seen, Totals, Verdict};
+
+/// The account, as it is written to a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Account {
+    /// Of this form.
+    pub version: u32,
+    /// Whether nothing was lost or counted twice.
+    pub clean: bool,
+    /// What became of the records.
+    pub records: Records,
+    /// From the time at which a transaction was meant to be sent to the arrival of its decision at a consumer.
+    pub latency_ms: Percentiles,
+    /// Where the time of an invocation went.
+    pub stages_ms: BTreeMap<&'static str, Percentiles>,
+    /// What the database was asked.
+    pub dynamodb: Database,
+    /// Every function.
+    pub function: BTreeMap<String, Function>,
+    /// The mapping of the transactions.
+    pub mapping: Mapping,
+    /// The producer, when this command was it.
+    pub producer: Option<Producer>,
+    /// The scores, where the truth is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<ScoreMetrics>,
+    /// Decisions per second between the first transaction and the last decision.
+    pub rate_tx_s: f64,
+    /// That time.
+    pub seconds: f64,
+}
+
+/// What became of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Records {
+    /// On topic `transactions`.
+    pub sent: u64,
+    /// Different transactions among them, and records that are none: the sum of decided, parked and lost.
+    pub unique: u64,
+    /// Different transactions with a decision.
+    pub decided: u64,
+    /// Of these, let through.
+    pub approved: u64,
+    /// Of these, stopped.
+    pub blocked: u64,
+    /// Records that can never be decided, kept on topic `dead-letters`.
+    pub parked: u64,
+    /// Deliveries that were answered from the users' remembered decisions.
+    pub replayed: u64,
+    /// Messages that repeat a decision byte for byte, or a parked record.
+    pub republished: u64,
+    /// Deliveries of records that were settled long ago.
+    pub stale: u64,
+    /// Decisions on events that came too late for their window.
+    pub late: u64,
+    /// Decisions that were made without an optional input.
+    pub degraded: u64,
+    /// Neither decided nor parked.
+    pub lost: u64,
+    /// Transactions with two different decisions, or counted twice in their user's state.
+    pub doubled: u64,
+    /// Decisions on transactions that nobody sent.
+    pub invented: u64,
+    /// Users whose stored totals differ from the sum over their transactions.
+    pub users_differing: u64,
+}
+
+/// A distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+/// What the database was asked, per decided transaction.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Database {
+    /// Write request units as AWS would charge them.
+    pub write_units_per_tx: f64,
+    /// Read request units.
+    pub read_units_per_tx: f64,
+    /// Requests.
+    pub calls_per_tx: f64,
+    /// Writes whose condition did not hold.
+    pub failed_conditions: u64,
+    /// Write units by table, not divided.
+    pub write_units: BTreeMap<String, f64>,
+    /// Read units by table, not divided.
+    pub read_units: BTreeMap<String, f64>,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Function {
+    /// User and system time of its processes, starts included.
+    pub cpu_us_per_tx: f64,
+    /// Highest resident memory of any process.
+    pub rss_mb_max: u32,
+    /// Invocations.
+    pub invocations: u64,
+    /// Median number of records of an invocation.
+    pub batch_p50: u64,
+    /// Processes that were started.
+    pub cold_starts: u64,
+    /// From the start of a process to its first answer; the median of all processes.
+    pub first_decision_ms: f64,
+    /// From the start of a process to its first request for work; the median of all processes.
+    pub init_ms: f64,
+    /// Invocations that it reported as failed.
+    pub errors: u64,
+    /// Invocations that were killed at the timeout.
+    pub timeouts: u64,
+    /// Invocations whose process ended.
+    pub crashes: u64,
+}
+
+/// The mapping of the transactions.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Mapping {
+    pub batches: u64,
+    pub retried_batches: u64,
+    pub replayed_batches: u64,
+    pub bisected: u64,
+    pub dropped: u64,
+    pub to_failure_destination: u64,
+}
+
+/// What this command sent itself.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Producer {
+    /// The field that was the record's key.
+    pub key: &'static str,
+    /// The rate that was asked for; none is as fast as it goes.
+    pub rate_tx_s: Option<f64>,
+    /// Seed of the generated traffic.
+    pub seed: u64,
+    /// Records that were handed over.
+    pub sent: u64,
+    /// Records that Kafka acknowledged.
+    pub acknowledged: u64,
+    /// Records that Kafka did not take.
+    pub failed: u64,
+    /// How late a record was handed over at most.
+    pub behind_ms_max: u64,
+    /// Times at which every function process was killed.
+    pub kills: u64,
+}
+
+/// Everything that an account is made of.
+pub struct Evidence<'a> {
+    /// Counters of the topics.
+    pub seen: Seen,
+    /// The reconciliation of the topics.
+    pub verdict: Verdict,
+    /// Latencies in microseconds.
+    pub latencies: Histogram<u64>,
+    /// From the broker's time of a record to its decision, in microseconds.
+    pub waits: Histogram<u64>,
+    /// Items of the users' table.
+    pub items: Vec<(String, Vec<u8>)>,
+    /// Name of the scoring function.
+    pub scoring: &'a str,
+    /// Topic of the transactions.
+    pub topic: &'a str,
+    /// Counters of the platform.
+    pub stats: PlatformStats,
+    /// Metric lines by function.
+    pub metrics: BTreeMap<String, Metrics>,
+    /// When the first transaction was due.
+    pub started: Instant,
+    /// When the last decision arrived.
+    pub last_decision: Option<Instant>,
+    /// What was sent from here.
+    pub producer: Option<Producer>,
+}
+
+impl Account {
+    /// Draws up the account.
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let Evidence { seen, verdict, stats, metrics, .. } = evidence;
+        let state = compare(&verdict.users, &evidence.items);
+        let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
+        // What Kafka acknowledged and does not hold any more is lost as well.
+        let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
+        let records = Records {
+            sent: seen.records,
+            unique: seen.unique,
+            decided: seen.decided,
+            approved: seen.approved,
+            blocked: seen.blocked,
+            parked: seen.parked,
+            replayed: scoring.replayed,
+            republished: seen.republished,
+            stale: scoring.stale,
+            late: seen.late,
+            degraded: seen.degraded,
+            lost: verdict.lost + acknowledged.saturating_sub(seen.records),
+            doubled: verdict.doubled + state.counted_twice,
+            invented: verdict.invented + seen.unreadable_decisions,
+            users_differing: state.differing,
+        };
+        let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
+        let mut account = Self {
+            version: 1,
+            clean: false,
+            records,
+            latency_ms: Percentiles::of_micros(&evidence.latencies),
+            stages_ms: stages(&scoring, &evidence.waits),
+            dynamodb: database(&stats, seen.decided),
+            function: stats
+                .functions
+                .iter()
+                .map(|(name, counters)| (name.clone(), function(counters, metrics.get(name), seen.decided)))
+                .collect(),
+            mapping: stats.mappings.get(evidence.topic).map(mapping).unwrap_or_default(),
+            producer: evidence.producer,
+            score: score::measure(verdict.labelled),
+            rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
+            seconds: rounded(seconds),
+        };
+        account.clean = account.fault().is_none();
+        account
+    }
+
+    /// Why the account is not clean.
+    pub fn fault(&self) -> Option<String> {
+        let Records { lost, doubled, invented, users_differing, .. } = self.records;
+        let faults = [
+            (lost, "lost"),
+            (doubled, "doubled"),
+            (invented, "invented"),
+            (users_differing, "users whose totals differ from their transactions"),
+        ];
+        let named: Vec<String> =
+            faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+        if named.is_empty() { None } else { Some(named.join(", ")) }
+    }
+}
+
+/// What the stored state says about the users.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct StateFindings {
+    differing: u64,
+    counted_twice: u64,
+}
+
+/// Compares the stored totals with those of the unique transactions.
+fn compare(expected: &BTreeMap<Box<str>, Totals>, items: &[(String, Vec<u8>)]) -> StateFindings {
+    let stored: HashMap<&str, &[u8]> = items.iter().map(|(key, state)| (key.as_str(), state.as_slice())).collect();
+    let mut findings = StateFindings::default();
+    for (user, totals) in expected {
+        let found = stored.get(&**user).and_then(|state| totals_of(user, state)).unwrap_or_default();
+        findings.differing += u64::from(found != *totals);
+        findings.counted_twice += found.transactions.saturating_sub(totals.transactions);
+    }
+    let known: BTreeSet<&str> = expected.keys().map(|user| &**user).collect();
+    findings.differing += stored.keys().filter(|user| !known.contains(**user)).count() as u64;
+    findings
+}
+
+fn totals_of(user: &str, state: &[u8]) -> Option<Totals> {
+    let id = UserId::new(user).ok()?;
+    let stored = stored_user::decode(state, &id)
+        .inspect_err(|error| tracing::error!(%error, "the stored state of a user cannot be read"))
+        .ok()?;
+    Some(Totals { transactions: stored.state.transactions, amount_minor: stored.state.amount_total_minor })
+}
+
+impl Percentiles {
+    fn of_micros(micros: &Histogram<u64>) -> Self {
+        let at = |quantile: f64| rounded(as_f64(micros.value_at_quantile(quantile)) / 1_000.0);
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: rounded(as_f64(micros.max()) / 1_000.0) }
+    }
+}
+
+/// The stages of an invocation, and before them the wait of a record for its decision.
+fn stages(scoring: &Metrics, waits: &Histogram<u64>) -> BTreeMap<&'static str, Percentiles> {
+    let stages = scoring.stages_us.iter().map(|(name, micros)| (*name, micros));
+    stages.chain([("wait", waits)]).map(|(name, micros)| (name, Percentiles::of_micros(micros))).collect()
+}
+
+fn database(stats: &PlatformStats, decided: u64) -> Database {
+    let per_tx = |amount: f64| rounded(amount / as_f64(decided.max(1)));
+    let dynamodb = &stats.dynamodb;
+    Database {
+        write_units_per_tx: per_tx(dynamodb.write_units),
+        read_units_per_tx: per_tx(dynamodb.read_units),
+        calls_per_tx: per_tx(as_f64(dynamodb.calls.values().sum())),
+        failed_conditions: dynamodb.failed_conditions,
+        write_units: dynamodb.tables.iter().map(|(name, units)| (name.clone(), units.write_units)).collect(),
+        read_units: dynamodb.tables.iter().map(|(name, units)| (name.clone(), units.read_units)).collect(),
+    }
+}
+
+fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided: u64) -> Function {
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of CPU are far below 2^52")]
+    let cpu_us = stats.cpu_time.as_micros() as f64;
+    Function {
+        cpu_us_per_tx: rounded(cpu_us / as_f64(decided.max(1))),
+        rss_mb_max: stats.rss_mb_max,
+        invocations: stats.invocations,
+        batch_p50: metrics.map_or(0, |metrics| metrics.batch.value_at_quantile(0.5)),
+        cold_starts: stats.cold_starts,
+        first_decision_ms: rounded(median(&stats.first_decision_ms)),
+        init_ms: rounded(median(&stats.init_ms)),
+        errors: stats.errors,
+        timeouts: stats.timeouts,
+        crashes: stats.crashes,
+    }
+}
+
+fn mapping(stats: &MappingStats) -> Mapping {
+    Mapping {
+        batches: stats.batches,
+        retried_batches: stats.retried_batches,
+        replayed_batches: stats.replayed_batches,
+        bisected: stats.bisected,
+        dropped: stats.dropped,
+        to_failure_destination: stats.to_failure_destination,
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// Three decimals: more would only look exact.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}

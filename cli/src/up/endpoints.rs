@@ -1,0 +1,74 @@
+//! Where everything is: for people as lines to paste, for programs as a JSON file.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use centinela_local::platform::Platform;
+use serde_json::{Value, json};
+
+/// What programs read.
+pub fn as_json(platform: &Platform) -> Value {
+    let endpoints = platform.endpoints();
+    let infrastructure = platform.infrastructure();
+    let functions = platform.functions().map(|(name, host)| {
+        let pids: Vec<u32> = host.environments().iter().map(|environment| environment.pid).collect();
+        json!({ "name": name, "pids": pids })
+    });
+    json!({
+        "kafka": endpoints.kafka,
+        "dynamodb": endpoints.dynamodb,
+        "s3": endpoints.s3,
+        "kinesis": endpoints.kinesis,
+        "region": endpoints.region,
+        "access_key_id": endpoints.access_key_id,
+        "secret_access_key": endpoints.secret_access_key,
+        "topics": infrastructure.topics.iter().map(|topic| &topic.name).collect::<Vec<_>>(),
+        "tables": infrastructure.tables.iter().map(|table| &table.name).collect::<Vec<_>>(),
+        "streams": infrastructure.streams.iter().map(|stream| &stream.name).collect::<Vec<_>>(),
+        "buckets": infrastructure.buckets.iter().map(|bucket| &bucket.name).collect::<Vec<_>>(),
+        "functions": functions.collect::<Vec<_>>(),
+    })
+}
+
+/// What people read.
+pub fn as_text(platform: &Platform, table: &str) -> String {
+    let endpoints = platform.endpoints();
+    let infrastructure = platform.infrastructure();
+    let stream = infrastructure.streams.first().map_or("decisions", |stream| stream.name.as_str());
+    format!(
+        "\
+Kafka     {kafka}
+DynamoDB  {dynamodb}
+S3        {s3}
+Kinesis   {kinesis}
+
+To look inside, in another terminal:
+  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}
+  kcat -b {kafka} -C -t approved -o beginning -c 3 -X fetch.wait.max.ms=10
+  aws --endpoint-url {dynamodb} dynamodb scan --table-name {table} --max-items 1
+  aws --endpoint-url {s3} s3 ls
+  aws --endpoint-url {kinesis} kinesis describe-stream-summary --stream-name {stream}
+
+",
+        kafka = endpoints.kafka,
+        dynamodb = endpoints.dynamodb,
+        s3 = endpoints.s3,
+        kinesis = endpoints.kinesis,
+        key = endpoints.access_key_id,
+        secret = endpoints.secret_access_key,
+        region = endpoints.region,
+    )
+}
+
+/// Writes a JSON file so that nobody ever reads half of it.
+///
+/// # Errors
+/// What the operating system says.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What a run looks like while it runs: a table that is drawn in place on a terminal, a line every few seconds elsewhere.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use centinela_local::platform::PlatformStats;
+use hdrhistogram::Histogram;
+
+use super::tracker::Seen;
+use crate::terminal;
+
+const REDRAW_EVERY: Duration = Duration::from_millis(500);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// A producer that is later than this is worth a word.
+const BEHIND_MS_MAX: u64 = 250;
+
+/// One look at a run.
+pub struct Look {
+    /// Counters of the topics.
+    pub seen: Seen,
+    /// Latencies since the last look, in microseconds.
+    pub recent: Histogram<u64>,
+    /// Counters of the platform.
+    pub stats: PlatformStats,
+    /// How late the producer is.
+    pub behind_ms: u64,
+}
+
+/// The view.
+pub struct Live {
+    shown: bool,
+    in_place: bool,
+    started: Instant,
+    last_at: Instant,
+    last_decided: u64,
+    rows: usize,
+}
+
+impl Live {
+    /// Shows nothing when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let now = Instant::now();
+        Self { shown: !quiet, in_place: terminal::is_watched(), started: now, last_at: now, last_decided: 0, rows: 0 }
+    }
+
+    /// Whether it is time for another look.
+    pub fn is_due(&self) -> bool {
+        let every = if self.in_place { REDRAW_EVERY } else { LINE_EVERY };
+        self.shown && every <= self.last_at.elapsed()
+    }
+
+    /// Shows a look.
+    pub fn show(&mut self, look: &Look) {
+        if !self.shown {
+            return;
+        }
+        let elapsed = self.last_at.elapsed().as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = look.seen.decided.saturating_sub(self.last_decided) as f64 / elapsed;
+        self.last_at = Instant::now();
+        self.last_decided = look.seen.decided;
+        let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate) };
+        if self.rows > 0 {
+            terminal::print(&format!("\x1b[{}A\x1b[J", self.rows));
+        }
+        self.rows = if self.in_place { text.lines().count() } else { 0 };
+        terminal::print(&text);
+    }
+
+    fn line(&self, look: &Look, rate: f64) -> String {
+        let seen = &look.seen;
+        let mut line = format!(
+            "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  parked {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
+            self.started.elapsed().as_secs_f64(),
+            lag(&look.stats),
+            seen.decided,
+            seen.approved,
+            seen.blocked,
+            seen.parked,
+            milliseconds(&look.recent, 0.5),
+            milliseconds(&look.recent, 0.99),
+            write_units_per_tx(look),
+            environments(&look.stats),
+        );
+        if BEHIND_MS_MAX < look.behind_ms {
+            // Writing to a string cannot fail.
+            let _infallible = write!(line, "  PRODUCER {} ms BEHIND", look.behind_ms);
+        }
+        line.push('\n');
+        line
+    }
+
+    fn table(&self, look: &Look, rate: f64) -> String {
+        let seen = &look.seen;
+        let mut table = format!(
+            "\
+  {:>10.0} s running {:>12} decided      {:>10} p50
+  {rate:>10.0} decisions/s {:>10} approved     {:>10} p99
+  {:>10} lag     {:>12} blocked      {:>10.3} write units/tx
+  {:>10} environments {:>7} parked       {:>10} republished
+",
+            self.started.elapsed().as_secs_f64(),
+            seen.decided,
+            milliseconds(&look.recent, 0.5),
+            seen.approved,
+            milliseconds(&look.recent, 0.99),
+            lag(&look.stats),
+            seen.blocked,
+            write_units_per_tx(look),
+            look.stats.functions.values().map(|function| function.environments).sum::<usize>(),
+            seen.parked,
+            seen.republished,
+        );
+        if BEHIND_MS_MAX < look.behind_ms {
+            let _infallible = writeln!(table, "  the producer is {} ms behind its own times", look.behind_ms);
+        }
+        table
+    }
+}
+
+fn lag(stats: &PlatformStats) -> u64 {
+    stats.mappings.values().map(|mapping| mapping.lag).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn write_units_per_tx(look: &Look) -> f64 {
+    look.stats.dynamodb.write_units / look.seen.decided.max(1) as f64
+}
+
+fn environments(stats: &PlatformStats) -> String {
+    let functions = stats.functions.values();
+    let (alive, busy) =
+        functions.fold((0, 0), |(alive, busy), function| (alive + function.environments, busy + function.busy));
+    format!("{alive} environments ({busy} busy)")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds are far below 2^52")]
+fn milliseconds(micros: &Histogram<u64>, quantile: f64) -> String {
+    if micros.is_empty() {
+        "-".to_owned()
+    } else {
+        format!("{:.1} ms", micros.value_at_quantile(quantile) as f64 / 1_000.0)
+    }
+}

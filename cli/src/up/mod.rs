@@ -1,0 +1,155 @@
+//! `centinela up`: starts the platform, sends traffic, shows it, and accounts for every record.
+
+mod account;
+mod endpoints;
+mod function_logs;
+mod kills;
+mod live;
+mod reader;
+mod report;
+mod run;
+mod score;
+mod tracker;
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use centinela_local::infra::Infrastructure;
+use centinela_local::mapping::MappingFaults;
+use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports};
+use centinela_local::services::ServiceError;
+
+use crate::args::{self, Up};
+use crate::failure::Failure;
+use crate::function_build;
+use crate::interrupt::Interrupt;
+use crate::terminal;
+use crate::traffic::Source;
+use crate::traffic::producer::Pace;
+use run::{Finished, Run};
+
+/// The environment whose parameters one machine runs with.
+const ENVIRONMENT: &str = "local";
+/// Undecided records at most when a file is sent as fast as it goes.
+const WINDOW_RECORDS: u64 = 4_000;
+/// How long invocations in progress may run on once everything is accounted for.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the platform until it is told to stop.
+///
+/// # Errors
+/// When the request makes no sense, something does not start, or the account is not clean.
+pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
+    let pace = check(&arguments)?;
+    let source = match pace {
+        None => None,
+        Some(_) => Some(Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?),
+    };
+    let infrastructure = infrastructure(arguments.infra.as_deref())?;
+    let platform = tokio::select! {
+        // In this order: a build that is interrupted ends its compilers before it is dropped.
+        biased;
+        started = start(&arguments, infrastructure, &interrupt) => started?,
+        () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
+    };
+    // From here on an interrupt finishes the run; a second one drops it, and with it every process.
+    let finished = tokio::select! {
+        finished = attend(&arguments, platform, source.zip(pace), &interrupt) => finished,
+        () = interrupt.stop.cancelled() => return Err(Failure::Interrupted),
+    };
+    let Finished { account, failure } = finished?;
+    if !arguments.quiet {
+        terminal::print(&report::text(&account));
+    }
+    if let Some(path) = &arguments.summary {
+        endpoints::write_json(path, &account).map_err(|error| {
+            Failure::Failed(format!("the account cannot be written to {}: {error}", path.display()))
+        })?;
+    }
+    match account.fault() {
+        Some(fault) => Err(Failure::NotClean(fault)),
+        None => failure.map_or(Ok(()), Err),
+    }
+}
+
+/// Refuses what makes no sense, before anything is started; returns the pace, or none when nothing is sent.
+fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
+    let traffic = &arguments.traffic;
+    let refuse = |line: &str| Err(Failure::Usage(line.to_owned()));
+    if traffic.rate == Some(0.0) && traffic.input.is_some() {
+        return refuse("--rate 0 sends nothing, so --input has no use; leave one of them out");
+    }
+    if arguments.kill.is_some() && traffic.duration.is_none() && traffic.input.is_none() {
+        return refuse("--kill spaces its kills over the run, so the run needs an end; add --for or --input");
+    }
+    let ports = [arguments.kafka_port, arguments.dynamodb_port, arguments.s3_port, arguments.kinesis_port];
+    let named: Vec<u16> = ports.into_iter().flatten().filter(|port| *port != 0).collect();
+    if let Some(twice) =
+        named.iter().enumerate().find_map(|(index, port)| named[..index].contains(port).then_some(port))
+    {
+        return Err(Failure::Usage(format!("port {twice} is asked for twice; every service needs its own")));
+    }
+    let services = [("kafka", ports[0]), ("dynamodb", ports[1]), ("s3", ports[2]), ("kinesis", ports[3])];
+    for (service, port) in services {
+        if let Some(port) = port.filter(|port| *port != 0)
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+        {
+            return Err(Failure::usage(&ServiceError::PortTaken { service, port }));
+        }
+    }
+    for path in [&arguments.summary, &arguments.endpoints, &arguments.logs].into_iter().flatten() {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !directory.is_dir() || path.is_dir() {
+            return Err(Failure::Usage(format!("{} cannot be written: its directory does not exist", path.display())));
+        }
+    }
+    Ok(match traffic.rate {
+        Some(0.0) => None,
+        Some(rate) => Some(Pace::Rate(rate)),
+        None if traffic.input.is_some() => Some(Pace::Window(WINDOW_RECORDS)),
+        None => Some(Pace::Rate(args::RATE_DEFAULT)),
+    })
+}
+
+fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
+    match directory {
+        None => Infrastructure::bundled(ENVIRONMENT),
+        Some(directory) => Infrastructure::load(directory, ENVIRONMENT),
+    }
+    .map_err(|error| Failure::usage(&error))
+}
+
+async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Interrupt) -> Result<Platform, Failure> {
+    let names: Vec<String> = infrastructure.functions.iter().map(|function| function.binary.clone()).collect();
+    let binaries = function_build::ensure(&names, &interrupt.finish).await?;
+    let mut config = PlatformConfig::new(infrastructure, &binaries);
+    let fixed = |port: Option<u16>| port.filter(|port| *port != 0);
+    config.ports = Ports {
+        kafka: fixed(arguments.kafka_port),
+        dynamodb: fixed(arguments.dynamodb_port),
+        s3: fixed(arguments.s3_port),
+        kinesis: fixed(arguments.kinesis_port),
+    };
+    config.environments = arguments.environments.map(usize::from);
+    config.mapping_faults = MappingFaults { duplicate_every_batch: arguments.redeliver };
+    Box::pin(Platform::start(config)).await.map_err(|error| match error {
+        PlatformError::Service(ServiceError::PortTaken { .. }) => Failure::usage(&error),
+        error => Failure::failed(&error),
+    })
+}
+
+/// A platform's whole life: announced, watched, accounted for, stopped.
+async fn attend(
+    arguments: &Up,
+    platform: Platform,
+    traffic: Option<(Source, Pace)>,
+    interrupt: &Interrupt,
+) -> Result<Finished, Failure> {
+    let outcome = Box::pin(Run::watch(arguments, &platform, traffic, interrupt)).await;
+    let stopped = platform.stop(STOP_GRACE).await;
+    let finished = outcome?;
+    stopped.map_err(|error| Failure::failed(&error))?;
+    Ok(finished)
+}

@@ -1,0 +1,196 @@
+//! Reads topics back from their beginning and hands every record to the tracker.
+//!
+//! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends,
+//! so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::tracker::Tracker;
+
+/// How long a poll waits for a record.
+const POLL: Duration = Duration::from_millis(100);
+/// How long the end of the topics may take to read once it is asked for.
+const FINISH_LIMIT: Duration = Duration::from_secs(60);
+const METADATA_LIMIT: Duration = Duration::from_secs(10);
+
+/// What a topic holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Transactions as producers send them.
+    Transactions,
+    /// Decisions that let a transaction pass.
+    Approved,
+    /// Decisions that stop it.
+    Blocked,
+    /// Records that can never be decided.
+    Parked,
+}
+
+/// A topic to read.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// Why the topics cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The client or the broker.
+    #[error("the topics cannot be read back")]
+    Kafka(#[from] KafkaError),
+    /// The end was not reached.
+    #[error("{records} records of the topics could not be read back within {} s", FINISH_LIMIT.as_secs())]
+    TooSlow {
+        /// Records between the reader and the ends.
+        records: i64,
+    },
+    /// The thread of the reader ended by a panic, or could not be started.
+    #[error("the reader of the topics ended early")]
+    Ended,
+}
+
+/// A reader at work, in a thread of its own.
+pub struct Reader {
+    finish: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(), ReadError>>,
+}
+
+impl Reader {
+    /// Starts to read. `wait` is how long the broker may hold back an answer: what it costs in latency it saves in CPU.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn start(
+        bootstrap: &str,
+        topics: Vec<Topic>,
+        wait: Duration,
+        tracker: Arc<Tracker>,
+    ) -> Result<Self, ReadError> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("client.id", "centinela-account")
+            .set("group.id", "centinela-account")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", wait.as_millis().to_string())
+            .set("fetch.min.bytes", "1")
+            .create()?;
+        let mut assignment = TopicPartitionList::new();
+        for topic in &topics {
+            for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
+                assignment.add_partition_offset(&topic.name, partition, Offset::Offset(0))?;
+            }
+        }
+        consumer.assign(&assignment)?;
+        let finish = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&finish);
+        let thread = std::thread::Builder::new()
+            .name("read-back".to_owned())
+            .spawn(move || Reading { consumer, topics, tracker }.run(&asked))
+            .map_err(|_| ReadError::Ended)?;
+        Ok(Self { finish, thread })
+    }
+
+    /// Whether it ended before it was asked to.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Reads to where the topics end now. Blocks.
+    ///
+    /// # Errors
+    /// When the end was not reached.
+    pub fn finish(self) -> Result<(), ReadError> {
+        self.finish.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap_or(Err(ReadError::Ended))
+    }
+}
+
+struct Reading {
+    consumer: BaseConsumer,
+    topics: Vec<Topic>,
+    tracker: Arc<Tracker>,
+}
+
+impl Reading {
+    fn run(&self, finish: &AtomicBool) -> Result<(), ReadError> {
+        let mut next: Vec<Vec<i64>> = self.topics.iter().map(|topic| vec![0; topic.partitions as usize]).collect();
+        while !finish.load(Ordering::SeqCst) {
+            self.poll(&mut next)?;
+        }
+        let ends = self.ends()?;
+        let until = Instant::now() + FINISH_LIMIT;
+        loop {
+            let left: i64 =
+                next.iter().flatten().zip(ends.iter().flatten()).map(|(next, end)| (end - next).max(0)).sum();
+            if left == 0 {
+                return Ok(());
+            }
+            if until <= Instant::now() {
+                return Err(ReadError::TooSlow { records: left });
+            }
+            self.poll(&mut next)?;
+        }
+    }
+
+    fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
+        let end = |topic: &Topic, partition: u32| {
+            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+            self.consumer.fetch_watermarks(&topic.name, partition, METADATA_LIMIT).map(|(_, end)| end)
+        };
+        self.topics.iter().map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect()
+    }
+
+    fn poll(&self, next: &mut [Vec<i64>]) -> Result<(), KafkaError> {
+        match self.consumer.poll(POLL) {
+            None => Ok(()),
+            Some(Ok(message)) => {
+                self.take(&message, next);
+                Ok(())
+            }
+            // The client reconnects by itself; whether it could not is seen at the end.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::UnknownTopicOrPartition,
+            ))) => Ok(()),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>, next: &mut [Vec<i64>]) {
+        let Some(index) = self.topics.iter().position(|topic| topic.name == message.topic()) else { return };
+        let (partition, offset) = (message.partition(), message.offset());
+        let (Ok(partition), Ok(at)) = (u32::try_from(partition), u64::try_from(offset)) else { return };
+        if let Some(next) = next[index].get_mut(partition as usize) {
+            *next = offset + 1;
+        }
+        match self.topics[index].content {
+            Content::Transactions => self.tracker.saw_transaction(partition, at, message.payload()),
+            Content::Approved => self.saw_decision(false, message.payload()),
+            Content::Blocked => self.saw_decision(true, message.payload()),
+            Content::Parked => self.tracker.saw_parked(message.payload().unwrap_or_default()),
+        }
+    }
+
+    fn saw_decision(&self, blocked: bool, value: Option<&[u8]>) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        self.tracker.saw_decision(blocked, value.unwrap_or_default(), Instant::now(), now_ms);
+    }
+}

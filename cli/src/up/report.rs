@@ -1,0 +1,81 @@
+//! The account as a person reads it.
+
+use std::fmt::Write as _;
+
+use super::account::{Account, Percentiles};
+
+/// The whole account.
+pub fn text(account: &Account) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _infallible = write_all(&mut out, account);
+    out
+}
+
+fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
+    let records = &account.records;
+    writeln!(out, "\nThe account of {} s at {:.0} decisions a second", account.seconds, account.rate_tx_s)?;
+    writeln!(out, "  records     {} sent, {} unique", records.sent, records.unique)?;
+    writeln!(
+        out,
+        "              {} decided ({} approved, {} blocked), {} parked",
+        records.decided, records.approved, records.blocked, records.parked
+    )?;
+    writeln!(
+        out,
+        "  repeats     {} replayed, {} republished, {} stale",
+        records.replayed, records.republished, records.stale
+    )?;
+    writeln!(out, "  flagged     {} late, {} degraded", records.late, records.degraded)?;
+    writeln!(out, "  latency     {}", milliseconds(&account.latency_ms))?;
+    for (stage, times) in &account.stages_ms {
+        writeln!(out, "    {stage:<12}{}", milliseconds(times))?;
+    }
+    let dynamodb = &account.dynamodb;
+    writeln!(
+        out,
+        "  dynamodb    per transaction {:.3} write units, {:.3} read units, {:.3} calls",
+        dynamodb.write_units_per_tx, dynamodb.read_units_per_tx, dynamodb.calls_per_tx
+    )?;
+    for (name, function) in &account.function {
+        writeln!(
+            out,
+            "  {name}: {:.0} µs CPU per transaction, {} MB, {} invocations of {} records (median)",
+            function.cpu_us_per_tx, function.rss_mb_max, function.invocations, function.batch_p50
+        )?;
+        writeln!(
+            out,
+            "              {} processes started, first answer after {:.0} ms; {} errors, {} timeouts, {} crashes",
+            function.cold_starts, function.first_decision_ms, function.errors, function.timeouts, function.crashes
+        )?;
+    }
+    if let Some(producer) = &account.producer {
+        writeln!(
+            out,
+            "  producer    {} sent, {} acknowledged, {} failed, at most {} ms behind",
+            producer.sent, producer.acknowledged, producer.failed, producer.behind_ms_max
+        )?;
+    }
+    if let Some(score) = &account.score {
+        writeln!(
+            out,
+            "  scores      average precision {:.3}, ROC AUC {:.3} over {} labelled ({} frauds)",
+            score.average_precision, score.roc_auc, score.transactions, score.frauds
+        )?;
+        let precision =
+            score.blocked_precision.map_or_else(|| "none".to_owned(), |precision| format!("{precision:.3}"));
+        writeln!(
+            out,
+            "              blocked: precision {precision}, recall {:.3}; mean score {:.5}, base rate {:.5}",
+            score.blocked_recall, score.score_mean, score.base_rate
+        )?;
+    }
+    match account.fault() {
+        None => writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions"),
+        Some(fault) => writeln!(out, "  NOT CLEAN   {fault}"),
+    }
+}
+
+fn milliseconds(times: &Percentiles) -> String {
+    format!("p50 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1} ms", times.p50, times.p99, times.p999, times.max)
+}

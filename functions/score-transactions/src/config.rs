@@ -1,0 +1,161 @@
+//! What the environment says, read once and checked as a whole.
+
+use std::env;
+
+use centinela_adapters::KafkaAuth;
+use centinela_telemetry::PseudonymKey;
+
+/// The function's configuration.
+#[derive(Debug)]
+pub struct Config {
+    pub user_table: String,
+    pub device_table: String,
+    pub settled_table: String,
+    pub decisions_stream: String,
+    pub transactions_topic: String,
+    pub approved_topic: String,
+    pub blocked_topic: String,
+    pub dead_letters_topic: String,
+    pub consumer_group: String,
+    pub kafka_bootstrap: String,
+    pub kafka_auth: KafkaAuth,
+    pub pseudonym_key: PseudonymKey,
+}
+
+/// Every problem of an environment at once: one failed deploy, one complete list.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid configuration: {}", .0.join("; "))]
+pub struct ConfigError(Vec<String>);
+
+impl Config {
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| env::var(name).ok())
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { lookup, problems: Vec::new() };
+        let config = Self {
+            user_table: reader.text("USER_TABLE"),
+            device_table: reader.text("DEVICE_TABLE"),
+            settled_table: reader.text("SETTLED_TABLE"),
+            decisions_stream: reader.text("DECISIONS_STREAM"),
+            transactions_topic: reader.text("TRANSACTIONS_TOPIC"),
+            approved_topic: reader.text("APPROVED_TOPIC"),
+            blocked_topic: reader.text("BLOCKED_TOPIC"),
+            dead_letters_topic: reader.text("DEAD_LETTERS_TOPIC"),
+            consumer_group: reader.text("CONSUMER_GROUP"),
+            kafka_bootstrap: reader.text("KAFKA_BOOTSTRAP"),
+            kafka_auth: reader.kafka_auth(),
+            pseudonym_key: match reader.pseudonym_key() {
+                Some(key) => key,
+                None => return Err(ConfigError(reader.problems)),
+            },
+        };
+        for topic in [&config.approved_topic, &config.blocked_topic, &config.dead_letters_topic] {
+            if !topic.is_empty() && *topic == config.transactions_topic {
+                reader.problems.push(format!("TRANSACTIONS_TOPIC `{topic}` is also written to, which would never end"));
+            }
+        }
+        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError(reader.problems)) }
+    }
+}
+
+struct Reader<L> {
+    lookup: L,
+    problems: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    /// The value, or an empty text and a problem.
+    fn text(&mut self, name: &str) -> String {
+        let value = (self.lookup)(name).filter(|value| !value.trim().is_empty());
+        value.unwrap_or_else(|| {
+            self.problems.push(format!("{name} is not set"));
+            String::new()
+        })
+    }
+
+    fn kafka_auth(&mut self) -> KafkaAuth {
+        match self.text("KAFKA_AUTH").as_str() {
+            "iam" => KafkaAuth::Iam { region: self.text("AWS_REGION") },
+            "plaintext" | "" => KafkaAuth::Plaintext,
+            other => {
+                self.problems.push(format!("KAFKA_AUTH must be iam or plaintext, not `{other}`"));
+                KafkaAuth::Plaintext
+            }
+        }
+    }
+
+    /// Comes last: without a key there is no configuration to go on with.
+    fn pseudonym_key(&mut self) -> Option<PseudonymKey> {
+        let secret = (self.lookup)("PSEUDONYM_KEY").unwrap_or_default();
+        if secret.is_empty() {
+            self.problems.push("PSEUDONYM_KEY is not set".to_owned());
+            return None;
+        }
+        PseudonymKey::new(&secret).map_err(|weak| self.problems.push(format!("PSEUDONYM_KEY: {weak}"))).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(name: &str) -> Option<String> {
+        Some(match name {
+            "KAFKA_AUTH" => "plaintext".to_owned(),
+            "PSEUDONYM_KEY" => "0123456789abcdef".to_owned(),
+            name => name.to_lowercase(),
+        })
+    }
+
+    #[test]
+    fn a_complete_environment_is_taken_over() {
+        let config = Config::from_lookup(complete).unwrap();
+        assert_eq!(config.user_table, "user_table");
+        assert_eq!(config.dead_letters_topic, "dead_letters_topic");
+        assert_eq!(config.kafka_auth, KafkaAuth::Plaintext);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let error = Config::from_lookup(|name| match name {
+            "USER_TABLE" => None,
+            "CONSUMER_GROUP" => Some(" ".to_owned()),
+            "KAFKA_AUTH" => Some("scram".to_owned()),
+            "PSEUDONYM_KEY" => Some("short".to_owned()),
+            name => complete(name),
+        });
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "invalid configuration: USER_TABLE is not set; CONSUMER_GROUP is not set; \
+             KAFKA_AUTH must be iam or plaintext, not `scram`; \
+             PSEUDONYM_KEY: the pseudonym key has 5 bytes, at least 16 are needed",
+        );
+    }
+
+    #[test]
+    fn iam_needs_a_region() {
+        let error = Config::from_lookup(|name| match name {
+            "KAFKA_AUTH" => Some("iam".to_owned()),
+            "AWS_REGION" => None,
+            name => complete(name),
+        });
+        assert_eq!(error.unwrap_err().to_string(), "invalid configuration: AWS_REGION is not set");
+    }
+
+    #[test]
+    fn a_function_that_would_trigger_itself_does_not_start() {
+        let error = Config::from_lookup(|name| match name {
+            "BLOCKED_TOPIC" | "TRANSACTIONS_TOPIC" => Some("transactions".to_owned()),
+            name => complete(name),
+        });
+        assert!(error.unwrap_err().to_string().contains("would never end"));
+    }
+
+    #[test]
+    fn the_printed_configuration_holds_no_secret() {
+        let config = Config::from_lookup(complete).unwrap();
+        assert!(!format!("{config:?}").contains("0123456789abcdef"));
+    }
+}

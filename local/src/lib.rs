@@ -1,0 +1,7 @@
+//! The one-machine platform: everything that AWS provides in production, in one process tree on 127.0.0.1.
+
+pub mod infra;
+pub mod lambda;
+pub mod mapping;
+pub mod platform;
+pub mod services;

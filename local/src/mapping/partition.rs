@@ -1,0 +1,138 @@
+//! Records that were read and wait for their batch, per partition.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::event::{Envelope, Record};
+
+/// One partition of the topic.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) id: i32,
+    /// Reading is suspended because enough is buffered.
+    pub(super) paused: bool,
+    buffer: VecDeque<Record>,
+    buffered_bytes: usize,
+    read_next: i64,
+    /// Lowest unsettled offset of the lane that holds this partition.
+    held_from: Option<i64>,
+}
+
+/// What can be delivered next.
+#[derive(Debug)]
+pub(super) enum Gathered {
+    /// Sorted by partition and offset.
+    Batch(Vec<Record>),
+    /// One record that alone exceeds the payload limit.
+    TooLarge(Record),
+}
+
+impl Partition {
+    pub(super) fn new(id: i32, start: i64) -> Partition {
+        Partition { id, paused: false, buffer: VecDeque::new(), buffered_bytes: 0, read_next: start, held_from: None }
+    }
+
+    /// Whether this offset is new here. A reader that is resumed may see records again.
+    pub(super) fn expects(&self, offset: i64) -> bool {
+        self.read_next <= offset
+    }
+
+    /// Notes a record that was read; none when a filter keeps it from the function.
+    pub(super) fn read(&mut self, offset: i64, record: Option<Record>) {
+        self.read_next = offset + 1;
+        if let Some(record) = record {
+            self.buffered_bytes += record.json_bytes();
+            self.buffer.push_back(record);
+        }
+    }
+
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    /// Everything below this offset is settled.
+    pub(super) fn position(&self) -> i64 {
+        let waiting = self.buffer.front().map_or(self.read_next, |record| record.offset);
+        self.held_from.unwrap_or(waiting)
+    }
+
+    /// Says up to where the lane that holds this partition has come; none frees the partition.
+    pub(super) fn hold(&mut self, from: Option<i64>) {
+        self.held_from = from;
+    }
+
+    fn oldest_free(&self) -> Option<&Record> {
+        self.buffer.front().filter(|_| self.held_from.is_none())
+    }
+
+    fn take(&mut self, count: usize) -> impl Iterator<Item = Record> {
+        self.held_from = self.buffer.front().map(|record| record.offset);
+        self.buffer.drain(..count).inspect(|record| self.buffered_bytes -= record.json_bytes())
+    }
+}
+
+/// When the oldest record that may be delivered was read.
+pub(super) fn oldest(partitions: &[Partition]) -> Option<Instant> {
+    partitions.iter().filter_map(Partition::oldest_free).map(|record| record.received).min()
+}
+
+/// Whether waiting longer cannot make the next batch larger.
+pub(super) fn is_full(partitions: &[Partition], envelope: &Envelope, batch_size: usize) -> bool {
+    let free = partitions.iter().filter(|partition| partition.held_from.is_none());
+    let (records, bytes) = free.fold((0, 0), |(records, bytes), partition| {
+        (records + partition.buffer.len(), bytes + partition.buffered_bytes)
+    });
+    records >= batch_size || bytes >= envelope.room()
+}
+
+/// Takes the next batch from the free partitions, longest waiting first, and holds the partitions that it touches.
+pub(super) fn gather(partitions: &mut [Partition], envelope: &Envelope, batch_size: usize) -> Option<Gathered> {
+    let mut order: Vec<(Instant, usize)> = partitions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, partition)| Some((partition.oldest_free()?.received, index)))
+        .collect();
+    order.sort_unstable();
+    let mut room = envelope.room();
+    let mut left = batch_size;
+    let mut picks: Vec<(usize, usize)> = Vec::with_capacity(order.len());
+    for (_, index) in order {
+        let count = fitting(&partitions[index], envelope, left, &mut room);
+        if count > 0 {
+            left -= count;
+            picks.push((index, count));
+        } else if picks.is_empty() {
+            let record = partitions[index].take(1).next()?;
+            return Some(Gathered::TooLarge(record));
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    if picks.is_empty() {
+        return None;
+    }
+    picks.sort_unstable();
+    let mut records = Vec::with_capacity(batch_size - left);
+    for (index, count) in picks {
+        records.extend(partitions[index].take(count));
+    }
+    Some(Gathered::Batch(records))
+}
+
+/// How many records of this partition still fit; takes their bytes from the room.
+fn fitting(partition: &Partition, envelope: &Envelope, left: usize, room: &mut usize) -> usize {
+    let mut remaining = room.saturating_sub(envelope.partition_bytes());
+    let fits = |record: &&Record| match remaining.checked_sub(Envelope::record_bytes(record)) {
+        Some(rest) => {
+            remaining = rest;
+            true
+        }
+        None => false,
+    };
+    let count = partition.buffer.iter().take(left).take_while(fits).count();
+    if count > 0 {
+        *room = remaining;
+    }
+    count
+}

@@ -1,0 +1,459 @@
+//! The one task that owns a mapping: reads, forms batches, follows the invocations, commits.
+//!
+//! All state is in this task; invocations and deliveries to the failure destination run beside it and come back as values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt};
+use rdkafka::Message;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::lambda::{FunctionHost, InvokeError};
+
+use super::destination::{Destination, Parked, now_ms};
+use super::event::{Envelope, RawRecord, Record, TimestampType};
+use super::filter::Filters;
+use super::lane::{Batch, Condition, GivenUp, Lane, Rules};
+use super::partition::{Gathered, Partition, gather, is_full, oldest};
+use super::response::{self, Verdict};
+use super::source::Source;
+use super::stats::Shared;
+use super::{KafkaMappingSpec, MappingError};
+
+/// Bytes of waiting records over all partitions; each partition may have its share. Beside it librdkafka holds up to 16 MB.
+const BUFFER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records taken from the client before invocations get their turn.
+const READ_AT_ONCE: usize = 1_000;
+/// Time between two commits.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Sleep when nothing is planned.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A request of the mapping's owner.
+pub(super) enum Command {
+    Commit(oneshot::Sender<()>),
+    Stop(oneshot::Sender<Result<(), MappingError>>),
+}
+
+/// What comes back from beside the task.
+enum Finished {
+    Invoked { lane: u64, batch: Batch, verdict: Option<Verdict> },
+    Parked { lane: u64, parked: Option<Parked> },
+}
+
+/// A mapping at work.
+pub(super) struct Poller {
+    batch_size: usize,
+    window: Duration,
+    report_batch_item_failures: bool,
+    rules: Rules,
+    filters: Filters,
+    source: Arc<Source>,
+    shared: Arc<Shared>,
+    destination: Option<Arc<Destination>>,
+    host: Arc<FunctionHost>,
+    envelope: Arc<Envelope>,
+    partitions: Vec<Partition>,
+    partition_bytes_max: usize,
+    lanes: BTreeMap<u64, Lane>,
+    lanes_started: u64,
+    tasks: JoinSet<Finished>,
+    invoking: usize,
+    slots: usize,
+    committed: Vec<i64>,
+    commit_not_before: Instant,
+    stopped: CancellationToken,
+}
+
+impl Poller {
+    pub(super) fn new(
+        spec: KafkaMappingSpec,
+        bootstrap: &str,
+        filters: Filters,
+        source: Arc<Source>,
+        destination: Option<Arc<Destination>>,
+        host: Arc<FunctionHost>,
+    ) -> Poller {
+        let partitions: Vec<Partition> =
+            (0..).zip(source.starts()).map(|(id, start)| Partition::new(id, *start)).collect();
+        let pollers = (spec.pollers_max as usize).saturating_mul(spec.parallel_invocations_per_poller as usize);
+        Poller {
+            batch_size: spec.batch_size,
+            window: spec.window,
+            report_batch_item_failures: spec.report_batch_item_failures,
+            rules: Rules {
+                bisect: spec.bisect_batch_on_function_error,
+                retry_attempts: spec.retry_attempts(),
+                record_age: spec.maximum_record_age,
+                partial_reading: spec.partial_reading,
+            },
+            filters,
+            shared: Arc::clone(source.shared()),
+            destination,
+            envelope: Arc::new(Envelope::new(&spec.topic, bootstrap)),
+            partition_bytes_max: BUFFER_BYTES_MAX / partitions.len().max(1),
+            slots: partitions.len().min(pollers).min(host.spec().concurrency_max),
+            // Unlike any position: where the group starts is committed too, so that a restart before the first batch keeps it.
+            committed: vec![-1; partitions.len()],
+            partitions,
+            source,
+            host,
+            lanes: BTreeMap::new(),
+            lanes_started: 0,
+            tasks: JoinSet::new(),
+            invoking: 0,
+            commit_not_before: Instant::now(),
+            stopped: CancellationToken::new(),
+        }
+    }
+
+    /// Works until told to stop or until the mapping is dropped.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let source = Arc::clone(&self.source);
+        let mut stream = source.stream();
+        let done = loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                command = inbox.recv() => match command {
+                    None => break None,
+                    Some(Command::Stop(done)) => break Some(done),
+                    Some(Command::Commit(done)) => {
+                        self.commit_reporting().await;
+                        // Nobody waits any more: then nobody needs the answer.
+                        done.send(()).unwrap_or_default();
+                    }
+                },
+                Some(finished) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    self.finish(finished);
+                    while let Some(finished) = self.tasks.try_join_next() {
+                        self.finish(finished);
+                    }
+                }
+                Some(message) = stream.next() => {
+                    self.read(message);
+                    for _ in 1..READ_AT_ONCE {
+                        let Some(Some(message)) = stream.next().now_or_never() else { break };
+                        self.read(message);
+                    }
+                    self.pause_full_partitions();
+                }
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            self.dispatch();
+            self.publish();
+            self.commit_when_due();
+        };
+        drop(stream);
+        source.leave();
+        if let Some(done) = done {
+            let outcome = self.wind_down().await;
+            done.send(outcome).unwrap_or_default();
+        }
+    }
+
+    /// Lets the invocations in flight end, without starting any, and commits.
+    async fn wind_down(&mut self) -> Result<(), MappingError> {
+        self.stopped.cancel();
+        while let Some(finished) = self.tasks.join_next().await {
+            self.finish(finished);
+        }
+        self.publish();
+        self.commit().await
+    }
+
+    fn read(&mut self, message: Result<BorrowedMessage<'_>, KafkaError>) {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                self.shared.counters().totals.poll_errors += 1;
+                tracing::warn!(topic = self.envelope.topic(), %error, "reading from kafka");
+                return;
+            }
+        };
+        let index = usize::try_from(message.partition()).unwrap_or(usize::MAX);
+        let Some(partition) = self.partitions.get_mut(index) else {
+            return;
+        };
+        let offset = message.offset();
+        if !partition.expects(offset) {
+            return;
+        }
+        if let Some(gauge) = self.shared.gauges().get(index) {
+            gauge.saw_end(offset + 1);
+        }
+        if self.filters.pass(message.payload()) {
+            partition.read(offset, Some(encode(&message)));
+        } else {
+            partition.read(offset, None);
+            self.shared.counters().totals.filtered_out += 1;
+        }
+    }
+
+    fn pause_full_partitions(&mut self) {
+        for partition in &mut self.partitions {
+            if !partition.paused && partition.buffered_bytes() > self.partition_bytes_max {
+                partition.paused = true;
+                self.source.set_paused(partition.id, true);
+            }
+        }
+    }
+
+    fn resume_emptied_partitions(&mut self) {
+        for partition in &mut self.partitions {
+            if partition.paused && partition.buffered_bytes() < self.partition_bytes_max / 2 {
+                partition.paused = false;
+                self.source.set_paused(partition.id, false);
+            }
+        }
+    }
+
+    /// Starts everything that may start now: deliveries to the failure destination, due retries, new batches.
+    fn dispatch(&mut self) {
+        let now = Instant::now();
+        let due: Vec<u64> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| !lane.in_flight && lane.not_before <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        due.into_iter().for_each(|id| self.advance(id));
+        let mut took = false;
+        while self.invoking < self.slots && self.may_gather(now) {
+            let Some(gathered) = gather(&mut self.partitions, &self.envelope, self.batch_size) else {
+                break;
+            };
+            took = true;
+            let lane = match gathered {
+                Gathered::Batch(records) => Lane::new(records, Vec::new(), now),
+                Gathered::TooLarge(record) => {
+                    let given_up = GivenUp { record, condition: Condition::MaximumPayloadSizeExceeded };
+                    Lane::new(Vec::new(), vec![given_up], now)
+                }
+            };
+            self.lanes_started += 1;
+            self.lanes.insert(self.lanes_started, lane);
+            self.advance(self.lanes_started);
+        }
+        if took {
+            self.resume_emptied_partitions();
+        }
+    }
+
+    fn may_gather(&self, now: Instant) -> bool {
+        let Some(oldest) = oldest(&self.partitions) else {
+            return false;
+        };
+        self.window.is_zero()
+            || oldest + self.window <= now
+            || is_full(&self.partitions, &self.envelope, self.batch_size)
+    }
+
+    /// Takes a lane one step further, or removes it when it is done.
+    fn advance(&mut self, id: u64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let may_invoke = lane.given_up.is_empty() && self.invoking < self.slots;
+        if let Some(batch) = may_invoke.then(|| lane.next_batch(&self.rules, now_ms())).flatten() {
+            lane.in_flight = true;
+            self.invoking += 1;
+            self.shared.counters().invoked(batch.records.len());
+            let (host, envelope) = (Arc::clone(&self.host), Arc::clone(&self.envelope));
+            self.tasks.spawn(invoke(id, batch, host, envelope, self.report_batch_item_failures));
+            return;
+        }
+        if !lane.given_up.is_empty() {
+            lane.in_flight = true;
+            let given_up = std::mem::take(&mut lane.given_up);
+            let (destination, envelope) = (self.destination.clone(), Arc::clone(&self.envelope));
+            self.tasks.spawn(park(id, given_up, destination, envelope, self.stopped.clone()));
+            return;
+        }
+        if lane.is_settled() {
+            self.lanes.remove(&id);
+        }
+    }
+
+    fn finish(&mut self, finished: Result<Finished, JoinError>) {
+        let finished = match finished {
+            Ok(finished) => finished,
+            // A lost task would hold its partitions for ever; failing loudly is the honest end.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
+        };
+        match finished {
+            Finished::Invoked { lane, batch, verdict } => self.settle(lane, batch, verdict),
+            Finished::Parked { lane, parked } => {
+                // Stopped before the destination had everything: nothing of the lane moves on.
+                let Some(parked) = parked else { return };
+                let mut counters = self.shared.counters();
+                counters.totals.to_failure_destination += parked.delivered;
+                counters.totals.dropped += parked.dropped;
+                drop(counters);
+                self.step(lane);
+            }
+        }
+    }
+
+    fn settle(&mut self, id: u64, batch: Batch, verdict: Option<Verdict>) {
+        self.invoking -= 1;
+        let now = Instant::now();
+        let duplicate = self.shared.faults().duplicate_every_batch;
+        let mut counters = self.shared.counters();
+        counters.totals.in_flight -= 1;
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match verdict {
+            None => lane.put_back(batch, now),
+            Some(verdict) => {
+                let settlement = lane.settle(batch, &verdict, &self.rules, duplicate, now);
+                counters.totals.records += settlement.handled as u64;
+                counters.totals.retried_batches += u64::from(settlement.retried);
+                counters.totals.bisected += u64::from(settlement.bisected);
+                counters.totals.replayed_batches += u64::from(settlement.replaying);
+                if let Verdict::AllFailed { reason } = verdict {
+                    tracing::debug!(topic = self.envelope.topic(), reason, "a batch failed and is delivered again");
+                    counters.totals.last_failure = Some(reason);
+                }
+            }
+        }
+        drop(counters);
+        self.step(id);
+    }
+
+    /// Frees the partitions that a lane is done with. What the lane has left is started by the next dispatch.
+    fn step(&mut self, id: u64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.in_flight = false;
+        let mut held = std::mem::take(&mut lane.partitions);
+        held.retain(|number| {
+            let from = lane.first_unsettled(*number);
+            if let Some(partition) = usize::try_from(*number).ok().and_then(|index| self.partitions.get_mut(index)) {
+                partition.hold(from);
+            }
+            from.is_some()
+        });
+        lane.partitions = held;
+        if lane.is_settled() {
+            self.lanes.remove(&id);
+        }
+    }
+
+    fn publish(&self) {
+        for (partition, gauge) in self.partitions.iter().zip(self.shared.gauges()) {
+            gauge.position.store(partition.position(), Ordering::Relaxed);
+        }
+        self.shared.counters().totals.buffered_bytes = self.partitions.iter().map(Partition::buffered_bytes).sum();
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let free = self.invoking < self.slots;
+        let retries = self.lanes.values().filter(|lane| free && !lane.in_flight).map(|lane| lane.not_before);
+        let window = oldest(&self.partitions).filter(|_| free).map(|oldest| oldest + self.window);
+        let commit = self.is_dirty().then_some(self.commit_not_before);
+        retries.chain(window).chain(commit).min().unwrap_or(now + IDLE)
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.partitions.iter().zip(&self.committed).any(|(partition, committed)| partition.position() != *committed)
+    }
+
+    fn commit_when_due(&mut self) {
+        if self.shared.take_commit_failed() {
+            self.committed.fill(-1);
+        }
+        let now = Instant::now();
+        if self.commit_not_before <= now && self.is_dirty() {
+            self.commit_not_before = now + COMMIT_INTERVAL;
+            self.committed = self.partitions.iter().map(Partition::position).collect();
+            self.source.commit_soon(&self.committed);
+        }
+    }
+
+    async fn commit(&mut self) -> Result<(), MappingError> {
+        self.committed = self.partitions.iter().map(Partition::position).collect();
+        self.source.commit(&self.committed).await
+    }
+
+    async fn commit_reporting(&mut self) {
+        if let Err(error) = self.commit().await {
+            tracing::warn!(topic = self.envelope.topic(), %error, "offsets were not committed; they will be");
+            self.shared.commit_failed();
+        }
+    }
+}
+
+async fn invoke(
+    lane: u64,
+    batch: Batch,
+    host: Arc<FunctionHost>,
+    envelope: Arc<Envelope>,
+    reports_failures: bool,
+) -> Finished {
+    let outcome = host.invoke(envelope.event(&batch.records)).await;
+    let verdict = match outcome {
+        Ok(_) if !reports_failures => Some(Verdict::AllHandled),
+        Ok(body) => Some(response::read(&body, envelope.topic(), &batch.records)),
+        // Not the records' fault: no attempt is counted.
+        Err(InvokeError::Stopped) => None,
+        Err(error) => Some(Verdict::AllFailed { reason: error.to_string() }),
+    };
+    Finished::Invoked { lane, batch, verdict }
+}
+
+async fn park(
+    lane: u64,
+    given_up: Vec<GivenUp>,
+    destination: Option<Arc<Destination>>,
+    envelope: Arc<Envelope>,
+    stopped: CancellationToken,
+) -> Finished {
+    let parked = match destination {
+        Some(destination) => destination.park(&given_up, &envelope, &stopped).await,
+        None => {
+            for GivenUp { record, condition } in &given_up {
+                let (partition, offset) = record.coordinates();
+                let condition = condition.name();
+                tracing::error!(
+                    topic = envelope.topic(),
+                    partition,
+                    offset,
+                    condition,
+                    "a record is dropped: there is no failure destination"
+                );
+            }
+            Some(Parked { delivered: 0, dropped: given_up.len() as u64 })
+        }
+    };
+    Finished::Parked { lane, parked }
+}
+
+fn encode(message: &BorrowedMessage<'_>) -> Record {
+    let headers: Vec<(&str, Option<&[u8]>)> = match message.headers() {
+        None => Vec::new(),
+        Some(headers) => headers.iter().map(|header| (header.key, header.value)).collect(),
+    };
+    let (timestamp_type, timestamp_ms) = match message.timestamp() {
+        Timestamp::CreateTime(time_ms) => (TimestampType::CreateTime, time_ms),
+        Timestamp::LogAppendTime(time_ms) => (TimestampType::LogAppendTime, time_ms),
+        Timestamp::NotAvailable => (TimestampType::CreateTime, -1),
+    };
+    Record::encode(&RawRecord {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms,
+        timestamp_type,
+        key: message.key(),
+        value: message.payload(),
+        headers: &headers,
+    })
+}

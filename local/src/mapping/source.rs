@@ -1,0 +1,303 @@
+//! The reading side of Kafka: one client, all partitions assigned by hand, offsets kept under the consumer group's name.
+//!
+//! Assigning by hand leaves out the group's join protocol (seconds on some brokers); a mapping is the group's only member.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, MessageStream, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use serde::Deserialize;
+
+use super::stats::Shared;
+use super::{KafkaMappingSpec, MappingError, StartingPosition};
+
+/// Patience with the broker for metadata, offsets and the last commit.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Client settings that a caller may override. The group never joins, so no poll interval applies.
+const CONSUMER_SETTINGS: [(&str, &str); 11] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "earliest"),
+    ("allow.auto.create.topics", "false"),
+    ("session.timeout.ms", "6000"),
+    ("max.poll.interval.ms", "86400000"),
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("queued.min.messages", "10000"),
+    ("statistics.interval.ms", "500"),
+];
+
+/// A connected consumer of one topic.
+pub(super) struct Source {
+    consumer: StreamConsumer<Context>,
+    topic: String,
+    starts: Vec<i64>,
+    shared: Arc<Shared>,
+}
+
+impl Source {
+    /// Finds the topic, its partitions and where to begin in each; begins there.
+    pub(super) async fn connect(
+        spec: &KafkaMappingSpec,
+        bootstrap: &str,
+        extra: &BTreeMap<String, String>,
+    ) -> Result<Arc<Source>, MappingError> {
+        let mut config = ClientConfig::new();
+        config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        config.extend(extra.clone());
+        config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
+        let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
+        blocking(move || Source::connect_blocking(&config, &spec, &bootstrap)).await
+    }
+
+    fn connect_blocking(
+        config: &ClientConfig,
+        spec: &KafkaMappingSpec,
+        bootstrap: &str,
+    ) -> Result<Arc<Source>, MappingError> {
+        let shared = Arc::new(Shared::default());
+        let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
+        let consumer: StreamConsumer<Context> =
+            config.create_with_context(context).map_err(kafka("creating the consumer"))?;
+        let partitions = partition_count(&consumer, &spec.topic, bootstrap)?;
+        let ranges = ranges(&consumer, &spec.topic, partitions)?;
+        let committed = committed(&consumer, &spec.topic, partitions)?;
+        let fallback = starting_offsets(&consumer, spec, &ranges)?;
+        let starts: Vec<i64> = (0..partitions)
+            .map(|partition| {
+                start(&spec.topic, partition, committed[partition], fallback[partition], ranges[partition])
+            })
+            .collect();
+        let ends = ranges.iter().map(|(_, end)| *end);
+        shared.set_gauges(&starts.iter().copied().zip(ends).collect::<Vec<_>>());
+        let source = Source { consumer, topic: spec.topic.clone(), starts, shared };
+        source.consumer.assign(&source.offsets(&source.starts)?).map_err(kafka("assigning the partitions"))?;
+        Ok(Arc::new(source))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The first offset to read, by partition number.
+    pub(super) fn starts(&self) -> &[i64] {
+        &self.starts
+    }
+
+    pub(super) fn stream(&self) -> MessageStream<'_, Context> {
+        self.consumer.stream()
+    }
+
+    /// One past the newest record of each partition, asked from the broker now.
+    pub(super) async fn ends(self: &Arc<Self>) -> Result<Vec<i64>, MappingError> {
+        let source = Arc::clone(self);
+        let ranges = blocking(move || ranges(&source.consumer, &source.topic, source.starts.len())).await?;
+        for ((_, end), gauge) in ranges.iter().zip(self.shared.gauges()) {
+            gauge.saw_end(*end);
+        }
+        Ok(ranges.into_iter().map(|(_, end)| end).collect())
+    }
+
+    /// Sends these offsets without waiting; a failure shows in the stats and through [`Shared::take_commit_failed`].
+    pub(super) fn commit_soon(&self, offsets: &[i64]) {
+        let committed = self
+            .offsets(offsets)
+            .and_then(|offsets| self.consumer.commit(&offsets, CommitMode::Async).map_err(kafka("committing offsets")));
+        if let Err(error) = committed {
+            tracing::warn!(%error, "offsets were not sent to the broker; they will be again");
+            self.shared.commit_failed();
+        }
+    }
+
+    /// Commits and waits for the broker.
+    pub(super) async fn commit(self: &Arc<Self>, offsets: &[i64]) -> Result<(), MappingError> {
+        let offsets = self.offsets(offsets)?;
+        let source = Arc::clone(self);
+        blocking(move || source.consumer.commit(&offsets, CommitMode::Sync).map_err(kafka("committing offsets"))).await
+    }
+
+    /// Suspends or resumes reading of one partition.
+    pub(super) fn set_paused(&self, partition: i32, paused: bool) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition);
+        let switched = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = switched {
+            tracing::warn!(topic = self.topic, partition, paused, %error, "cannot change the flow of a partition");
+        }
+    }
+
+    /// Stops reading.
+    pub(super) fn leave(&self) {
+        if let Err(error) = self.consumer.unassign() {
+            tracing::warn!(topic = self.topic, %error, "cannot give the partitions back");
+        }
+    }
+
+    fn offsets(&self, offsets: &[i64]) -> Result<TopicPartitionList, MappingError> {
+        list(&self.topic, offsets.iter().map(|offset| Offset::Offset(*offset)))
+    }
+}
+
+fn partition_count(consumer: &StreamConsumer<Context>, topic: &str, bootstrap: &str) -> Result<usize, MappingError> {
+    let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(kafka("asking for the topic"))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    match found.map_or(0, |found| found.partitions().len()) {
+        0 => Err(MappingError::TopicMissing { topic: topic.to_owned(), bootstrap: bootstrap.to_owned() }),
+        partitions => Ok(partitions),
+    }
+}
+
+/// First offset and one past the last, by partition number.
+fn ranges(consumer: &StreamConsumer<Context>, topic: &str, partitions: usize) -> Result<Vec<(i64, i64)>, MappingError> {
+    (0..partitions)
+        .map(|partition| {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT).map_err(kafka("asking for the partitions' ranges"))
+        })
+        .collect()
+}
+
+fn committed(
+    consumer: &StreamConsumer<Context>,
+    topic: &str,
+    partitions: usize,
+) -> Result<Vec<Option<i64>>, MappingError> {
+    let asked = list(topic, std::iter::repeat_n(Offset::Invalid, partitions))?;
+    let answer =
+        consumer.committed_offsets(asked, BROKER_TIMEOUT).map_err(kafka("asking for the committed offsets"))?;
+    Ok(by_partition(&answer, partitions))
+}
+
+fn starting_offsets(
+    consumer: &StreamConsumer<Context>,
+    spec: &KafkaMappingSpec,
+    ranges: &[(i64, i64)],
+) -> Result<Vec<i64>, MappingError> {
+    let since_ms = match spec.starting_position {
+        StartingPosition::TrimHorizon => return Ok(ranges.iter().map(|(first, _)| *first).collect()),
+        StartingPosition::Latest => return Ok(ranges.iter().map(|(_, end)| *end).collect()),
+        StartingPosition::AtTimestamp(since_ms) => since_ms,
+    };
+    let asked = list(&spec.topic, std::iter::repeat_n(Offset::Offset(since_ms), ranges.len()))?;
+    let answer = consumer.offsets_for_times(asked, BROKER_TIMEOUT).map_err(kafka("asking for offsets by time"))?;
+    let found = by_partition(&answer, ranges.len());
+    Ok(found.into_iter().zip(ranges).map(|(offset, (_, end))| offset.unwrap_or(*end)).collect())
+}
+
+/// The committed offset wins unless the topic does not have it any more (retention) or never had it (recreated).
+fn start(topic: &str, partition: usize, committed: Option<i64>, fallback: i64, (first, end): (i64, i64)) -> i64 {
+    match committed {
+        None => fallback,
+        Some(offset) if (first..=end).contains(&offset) => offset,
+        Some(offset) => {
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                first,
+                end,
+                "the committed offset is outside the topic; starting at its first record"
+            );
+            first
+        }
+    }
+}
+
+fn list(topic: &str, offsets: impl Iterator<Item = Offset>) -> Result<TopicPartitionList, MappingError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(offsets) {
+        list.add_partition_offset(topic, partition, offset).map_err(kafka("listing offsets"))?;
+    }
+    Ok(list)
+}
+
+fn by_partition(list: &TopicPartitionList, partitions: usize) -> Vec<Option<i64>> {
+    let mut offsets = vec![None; partitions];
+    for element in list.elements() {
+        let slot = usize::try_from(element.partition()).ok().and_then(|partition| offsets.get_mut(partition));
+        if let (Some(slot), Offset::Offset(offset)) = (slot, element.offset()) {
+            *slot = Some(offset);
+        }
+    }
+    offsets
+}
+
+pub(super) fn kafka(doing: &'static str) -> impl Fn(KafkaError) -> MappingError {
+    move |source| MappingError::Kafka { doing, source }
+}
+
+/// librdkafka's questions to the broker block; they have no place on a task.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MappingError> + Send + 'static,
+) -> Result<T, MappingError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(MappingError::Stopped))
+}
+
+/// Receives what librdkafka says besides records.
+pub(super) struct Context {
+    topic: String,
+    shared: Arc<Shared>,
+}
+
+/// The only part of librdkafka's statistics that is used: where each partition ends.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: BTreeMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    hi_offset: i64,
+}
+
+impl ClientContext for Context {
+    fn stats_raw(&self, statistics: &[u8]) {
+        let statistics: Statistics = match serde_json::from_slice(statistics) {
+            Ok(statistics) => statistics,
+            Err(error) => {
+                tracing::warn!(%error, "the Kafka client's statistics cannot be read; the lag may be too low");
+                return;
+            }
+        };
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
+        for (partition, gauge) in (0..).zip(self.shared.gauges()) {
+            if let Some(statistics) = topic.partitions.get(&partition) {
+                gauge.saw_end(statistics.hi_offset);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.shared.counters().totals.poll_errors += 1;
+        tracing::warn!(topic = self.topic, %error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) => {}
+            // There was nothing new to commit.
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => {
+                tracing::warn!(topic = self.topic, %error, "the broker did not take the offsets; they will be sent again");
+                self.shared.commit_failed();
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a mapping has done and how far behind it is.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::MappingFaults;
+
+/// Counters since the start and gauges of now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MappingStats {
+    /// Records in the topic that are not settled, over all partitions.
+    pub lag: u64,
+    /// Records that the function has handled.
+    pub records: u64,
+    /// Records that a filter kept from the function.
+    pub filtered_out: u64,
+    /// Invocations made, retries included.
+    pub batches: u64,
+    /// Median number of records of an invocation.
+    pub batch_size_p50: usize,
+    /// Largest number of records of an invocation.
+    pub batch_size_max: usize,
+    /// Invocations that left something to deliver again.
+    pub retried_batches: u64,
+    /// Batches that were split in two.
+    pub bisected: u64,
+    /// Successful batches that were delivered again on purpose.
+    pub replayed_batches: u64,
+    /// Records that were given up and are nowhere else.
+    pub dropped: u64,
+    /// Records that were given up and stand in the failure topic.
+    pub to_failure_destination: u64,
+    /// Invocations that are running.
+    pub in_flight: usize,
+    /// Bytes of records that were read and wait.
+    pub buffered_bytes: usize,
+    /// Errors while reading, reported by the Kafka client.
+    pub poll_errors: u64,
+    /// Commits that failed; they are made again.
+    pub commit_errors: u64,
+    /// Why the last batch failed, if one ever did.
+    pub last_failure: Option<String>,
+}
+
+/// Counters behind [`MappingStats`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) totals: MappingStats,
+    /// Invocations by number of records.
+    batch_sizes: Vec<u64>,
+}
+
+impl Counters {
+    pub(super) fn invoked(&mut self, records: usize) {
+        self.totals.batches += 1;
+        self.totals.in_flight += 1;
+        self.totals.batch_size_max = self.totals.batch_size_max.max(records);
+        if self.batch_sizes.len() <= records {
+            self.batch_sizes.resize(records + 1, 0);
+        }
+        self.batch_sizes[records] += 1;
+    }
+
+    fn batch_size_p50(&self) -> usize {
+        let half = self.totals.batches.div_ceil(2);
+        let mut seen = 0;
+        let reaches_half = |count: &u64| {
+            seen += count;
+            seen >= half
+        };
+        self.batch_sizes.iter().position(reaches_half).unwrap_or(0)
+    }
+}
+
+/// Offsets of one partition.
+#[derive(Default)]
+pub(super) struct Gauge {
+    /// Everything below is settled.
+    pub(super) position: AtomicI64,
+    /// One past the newest record that is known of.
+    pub(super) end: AtomicI64,
+}
+
+impl Gauge {
+    pub(super) fn saw_end(&self, end: i64) {
+        self.end.fetch_max(end, Ordering::Relaxed);
+    }
+}
+
+/// What the mapping's task, the Kafka client's callbacks and its owner share.
+#[derive(Default)]
+pub(super) struct Shared {
+    counters: Mutex<Counters>,
+    gauges: OnceLock<Vec<Gauge>>,
+    duplicate_every_batch: AtomicBool,
+    commit_failed: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One gauge per partition number, once the topic is known.
+    pub(super) fn gauges(&self) -> &[Gauge] {
+        self.gauges.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn set_gauges(&self, starts_and_ends: &[(i64, i64)]) {
+        let gauge = |(start, end): &(i64, i64)| Gauge { position: AtomicI64::new(*start), end: AtomicI64::new(*end) };
+        self.gauges.get_or_init(|| starts_and_ends.iter().map(gauge).collect());
+    }
+
+    pub(super) fn set_faults(&self, faults: MappingFaults) {
+        self.duplicate_every_batch.store(faults.duplicate_every_batch, Ordering::Relaxed);
+    }
+
+    pub(super) fn faults(&self) -> MappingFaults {
+        MappingFaults { duplicate_every_batch: self.duplicate_every_batch.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn commit_failed(&self) {
+        self.counters().totals.commit_errors += 1;
+        self.commit_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a commit failed since the last call.
+    pub(super) fn take_commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Records below `ends` that are not settled.
+    pub(super) fn open_below(&self, ends: &[i64]) -> u64 {
+        let open = |(gauge, end): (&Gauge, &i64)| end.saturating_sub(gauge.position.load(Ordering::Relaxed));
+        self.gauges().iter().zip(ends).map(open).map(|open| u64::try_from(open).unwrap_or(0)).sum()
+    }
+
+    pub(super) fn stats(&self) -> MappingStats {
+        let ends: Vec<i64> = self.gauges().iter().map(|gauge| gauge.end.load(Ordering::Relaxed)).collect();
+        let lag = self.open_below(&ends);
+        let counters = self.counters();
+        MappingStats { lag, batch_size_p50: counters.batch_size_p50(), ..counters.totals.clone() }
+    }
+}

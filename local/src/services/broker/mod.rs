@@ -1,0 +1,134 @@
+//! The embedded Kafka broker: the `tansu` broker's protocol and groups over our own record logs.
+//!
+//! It keeps everything in memory and trims nothing, so it is for runs of bounded length; a long soak wants a real Kafka.
+//! The broker's own `main` would listen for SIGINT and print to the terminal; this module accepts the connections itself, so the
+//! process decides when the broker ends, and the port that was reserved is the port that is served.
+
+mod log;
+mod storage;
+
+use rama::{Context, Service};
+use tansu_broker::coordinator::group::administrator::Controller;
+use tansu_broker::service::services;
+use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use url::Url;
+use uuid::Uuid;
+
+use self::storage::Records;
+use super::{ServiceError, http};
+
+const SERVICE: &str = "kafka";
+const CLUSTER_ID: &str = "centinela";
+const NODE_ID: i32 = 1;
+
+/// How to start the broker.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerConfig {
+    /// The port to listen on; `None` takes a free one.
+    pub port: Option<u16>,
+}
+
+/// A running broker. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Broker {
+    port: u16,
+    accepting: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Starts a broker; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// When the requested port is taken, or when the broker cannot be put together.
+    pub async fn start(config: BrokerConfig) -> Result<Self, ServiceError> {
+        let listener = http::listen(SERVICE, config.port).await?;
+        let port = listener
+            .local_addr()
+            .map_err(|source| ServiceError::Listen { service: SERVICE, port: config.port.unwrap_or(0), source })?
+            .port();
+        let failed = |source| ServiceError::Broker { port, source: Some(Box::new(source)) };
+        let storage = storage(port).await.map_err(|source| failed(source.into()))?;
+        let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
+        Ok(Self { port, accepting: tokio::spawn(accept(listener, groups, storage)) })
+    }
+
+    /// The bootstrap servers, `127.0.0.1:port`.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port that the broker listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes every connection and forgets every record. Producers must have flushed before.
+    ///
+    /// # Errors
+    /// When the broker had ended by itself before.
+    pub async fn shutdown(mut self) -> Result<(), ServiceError> {
+        self.accepting.abort();
+        match (&mut self.accepting).await {
+            Err(error) if error.is_panic() => Err(ServiceError::Panicked { service: SERVICE }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Serves connections until it is dropped, which ends them too.
+async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Records) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, groups.clone(), storage.clone()));
+                }
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the broker could not accept a connection"),
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records) {
+    let outcome = async {
+        stream.set_nodelay(true)?;
+        services(CLUSTER_ID, groups, storage, None)?.serve(Context::default(), stream).await
+    };
+    if let Err(error) = outcome.await {
+        // A client that goes away ends here as well.
+        tracing::debug!(error = &error as &dyn std::error::Error, "a broker connection ended");
+    }
+}
+
+async fn storage(port: u16) -> Result<Records, tansu_storage::Error> {
+    let rest = StorageContainer::builder()
+        .cluster_id(CLUSTER_ID)
+        .node_id(NODE_ID)
+        .advertised_listener(Url::parse(&format!("tcp://127.0.0.1:{port}"))?)
+        .storage(Url::parse("memory://centinela/")?)
+        .silent(true)
+        .build()
+        .await?;
+    let records = Records::over(rest);
+    records
+        .register_broker(BrokerRegistrationRequest {
+            broker_id: NODE_ID,
+            cluster_id: CLUSTER_ID.to_owned(),
+            incarnation_id: Uuid::nil(),
+            rack: None,
+        })
+        .await?;
+    Ok(records)
+}

@@ -1,0 +1,234 @@
+//! The broker's storage: records in our own logs, everything else in the broker's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tansu_sans_io::create_topics_request::CreatableTopic;
+use tansu_sans_io::delete_groups_response::DeletableGroupResult;
+use tansu_sans_io::delete_records_request::DeleteRecordsTopic;
+use tansu_sans_io::delete_records_response::DeleteRecordsTopicResult;
+use tansu_sans_io::describe_cluster_response::DescribeClusterBroker;
+use tansu_sans_io::describe_configs_response::DescribeConfigsResult;
+use tansu_sans_io::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
+use tansu_sans_io::incremental_alter_configs_request::AlterConfigsResource;
+use tansu_sans_io::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use tansu_sans_io::list_groups_response::ListedGroup;
+use tansu_sans_io::record::deflated;
+use tansu_sans_io::txn_offset_commit_response::TxnOffsetCommitResponseTopic;
+use tansu_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, ScramMechanism};
+use tansu_storage::{
+    BrokerRegistrationRequest, Error, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail, OffsetCommitRequest, OffsetStage,
+    ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId, Topition, TxnAddPartitionsRequest,
+    TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
+};
+use url::Url;
+use uuid::Uuid;
+
+use super::log::Log;
+
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+
+#[derive(Debug)]
+struct Topic {
+    append_time: bool,
+    partitions: Vec<Mutex<Log>>,
+}
+
+/// Records in our logs; topics, groups, committed offsets and producer ids in the broker's own memory storage.
+///
+/// That storage is not used for records because it raises a partition's high watermark before the batch is there (a fetch in
+/// between skips records for good), drops the rest of a batch when a fetch starts inside it, ignores `LogAppendTime`, and lists
+/// every batch of a partition on each fetch.
+#[derive(Clone, Debug)]
+pub(super) struct Records {
+    rest: StorageContainer,
+    topics: Arc<Mutex<HashMap<String, Arc<Topic>>>>,
+}
+
+impl Records {
+    pub(super) fn over(rest: StorageContainer) -> Self {
+        Self { rest, topics: Arc::default() }
+    }
+
+    fn topics(&self) -> MutexGuard<'_, HashMap<String, Arc<Topic>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_log<R>(&self, topition: &Topition, work: impl FnOnce(&mut Log, bool) -> Result<R>) -> Result<R> {
+        let topic = self.topics().get(topition.topic()).cloned();
+        let unknown = Error::Api(ErrorCode::UnknownTopicOrPartition);
+        let Some(topic) = topic else { return Err(unknown) };
+        let Some(log) = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index)) else { return Err(unknown) };
+        work(&mut log.lock().unwrap_or_else(PoisonError::into_inner), topic.append_time)
+    }
+}
+
+#[async_trait]
+impl Storage for Records {
+    async fn create_topic(&self, topic: CreatableTopic, validate_only: bool) -> Result<Uuid> {
+        let configured = topic.configs.iter().flatten().find(|config| config.name == TIMESTAMP_TYPE);
+        let append_time = configured.and_then(|config| config.value.as_deref()) == Some("LogAppendTime");
+        let (name, count) = (topic.name.clone(), topic.num_partitions.max(1));
+        let id = self.rest.create_topic(topic, validate_only).await?;
+        if !validate_only {
+            let partitions = (0..count).map(|_| Mutex::default()).collect();
+            self.topics().insert(name, Arc::new(Topic { append_time, partitions }));
+        }
+        Ok(id)
+    }
+
+    async fn delete_topic(&self, topic: &TopicId) -> Result<ErrorCode> {
+        if let TopicId::Name(name) = topic {
+            self.topics().remove(name);
+        }
+        self.rest.delete_topic(topic).await
+    }
+
+    async fn delete_records(&self, _topics: &[DeleteRecordsTopic]) -> Result<Vec<DeleteRecordsTopicResult>> {
+        Err(Error::Api(ErrorCode::UnsupportedVersion))
+    }
+
+    async fn produce(&self, _transaction_id: Option<&str>, topition: &Topition, batch: deflated::Batch) -> Result<i64> {
+        self.with_log(topition, |log, append_time| log.append(batch, append_time))
+    }
+
+    async fn fetch(
+        &self,
+        topition: &'_ Topition,
+        offset: i64,
+        _min_bytes: u32,
+        max_bytes: u32,
+        _isolation: IsolationLevel,
+    ) -> Result<Vec<deflated::Batch>> {
+        self.with_log(topition, |log, _| log.read(offset, max_bytes))
+    }
+
+    async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
+        let high_watermark = self.with_log(topition, |log, _| Ok(log.high_watermark()))?;
+        // The type has no constructor, only a serialised form.
+        let stage = serde_json::json!({ "last_stable": high_watermark, "high_watermark": high_watermark, "log_start": 0 });
+        serde_json::from_value(stage).map_err(Error::from)
+    }
+
+    async fn list_offsets(
+        &self,
+        _isolation_level: IsolationLevel,
+        offsets: &[(Topition, ListOffset)],
+    ) -> Result<Vec<(Topition, ListOffsetResponse)>> {
+        offsets
+            .iter()
+            .map(|(topition, wanted)| {
+                let (offset, timestamp) = self.with_log(topition, |log, _| {
+                    Ok(match wanted {
+                        ListOffset::Earliest => (Some(0), None),
+                        ListOffset::Latest => (Some(log.high_watermark()), None),
+                        ListOffset::Timestamp(time) => log.at_or_after(*time)?.unzip(),
+                    })
+                })?;
+                Ok((topition.clone(), ListOffsetResponse { error_code: ErrorCode::None, timestamp, offset }))
+            })
+            .collect()
+    }
+
+    async fn register_broker(&self, broker_registration: BrokerRegistrationRequest) -> Result<()> {
+        self.rest.register_broker(broker_registration).await
+    }
+
+    async fn incremental_alter_resource(&self, resource: AlterConfigsResource) -> Result<AlterConfigsResourceResponse> {
+        self.rest.incremental_alter_resource(resource).await
+    }
+
+    async fn brokers(&self) -> Result<Vec<DescribeClusterBroker>> {
+        self.rest.brokers().await
+    }
+
+    async fn offset_commit(&self, group_id: &str, retention_time_ms: Option<Duration>, offsets: &[(Topition, OffsetCommitRequest)]) -> Result<Vec<(Topition, ErrorCode)>> {
+        self.rest.offset_commit(group_id, retention_time_ms, offsets).await
+    }
+
+    async fn offset_fetch(&self, group_id: Option<&str>, topics: &[Topition], require_stable: Option<bool>) -> Result<BTreeMap<Topition, i64>> {
+        self.rest.offset_fetch(group_id, topics, require_stable).await
+    }
+
+    async fn committed_offset_topitions(&self, group_id: &str) -> Result<BTreeMap<Topition, i64>> {
+        self.rest.committed_offset_topitions(group_id).await
+    }
+
+    async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
+        self.rest.metadata(topics).await
+    }
+
+    async fn upsert_user_scram_credential(&self, user: &str, mechanism: ScramMechanism, credential: ScramCredential) -> Result<()> {
+        self.rest.upsert_user_scram_credential(user, mechanism, credential).await
+    }
+
+    async fn delete_user_scram_credential(&self, user: &str, mechanism: ScramMechanism) -> Result<()> {
+        self.rest.delete_user_scram_credential(user, mechanism).await
+    }
+
+    async fn user_scram_credential(&self, user: &str, mechanism: ScramMechanism) -> Result<Option<ScramCredential>> {
+        self.rest.user_scram_credential(user, mechanism).await
+    }
+
+    async fn describe_config(&self, name: &str, resource: ConfigResource, keys: Option<&[String]>) -> Result<DescribeConfigsResult> {
+        self.rest.describe_config(name, resource, keys).await
+    }
+
+    async fn list_groups(&self, states_filter: Option<&[String]>) -> Result<Vec<ListedGroup>> {
+        self.rest.list_groups(states_filter).await
+    }
+
+    async fn delete_groups(&self, group_ids: Option<&[String]>) -> Result<Vec<DeletableGroupResult>> {
+        self.rest.delete_groups(group_ids).await
+    }
+
+    async fn describe_groups(&self, group_ids: Option<&[String]>, include_authorized_operations: bool) -> Result<Vec<NamedGroupDetail>> {
+        self.rest.describe_groups(group_ids, include_authorized_operations).await
+    }
+
+    async fn describe_topic_partitions(&self, topics: Option<&[TopicId]>, partition_limit: i32, cursor: Option<Topition>) -> Result<Vec<DescribeTopicPartitionsResponseTopic>> {
+        self.rest.describe_topic_partitions(topics, partition_limit, cursor).await
+    }
+
+    async fn update_group(&self, group_id: &str, detail: GroupDetail, version: Option<Version>) -> Result<Version, UpdateError<GroupDetail>> {
+        self.rest.update_group(group_id, detail, version).await
+    }
+
+    async fn init_producer(&self, transaction_id: Option<&str>, transaction_timeout_ms: i32, producer_id: Option<i64>, producer_epoch: Option<i16>) -> Result<ProducerIdResponse> {
+        self.rest.init_producer(transaction_id, transaction_timeout_ms, producer_id, producer_epoch).await
+    }
+
+    async fn txn_add_offsets(&self, transaction_id: &str, producer_id: i64, producer_epoch: i16, group_id: &str) -> Result<ErrorCode> {
+        self.rest.txn_add_offsets(transaction_id, producer_id, producer_epoch, group_id).await
+    }
+
+    async fn txn_add_partitions(&self, partitions: TxnAddPartitionsRequest) -> Result<TxnAddPartitionsResponse> {
+        self.rest.txn_add_partitions(partitions).await
+    }
+
+    async fn txn_offset_commit(&self, offsets: TxnOffsetCommitRequest) -> Result<Vec<TxnOffsetCommitResponseTopic>> {
+        self.rest.txn_offset_commit(offsets).await
+    }
+
+    async fn txn_end(&self, transaction_id: &str, producer_id: i64, producer_epoch: i16, committed: bool) -> Result<ErrorCode> {
+        self.rest.txn_end(transaction_id, producer_id, producer_epoch, committed).await
+    }
+
+    async fn cluster_id(&self) -> Result<String> {
+        self.rest.cluster_id().await
+    }
+
+    async fn node(&self) -> Result<i32> {
+        self.rest.node().await
+    }
+
+    async fn advertised_listener(&self) -> Result<Url> {
+        self.rest.advertised_listener().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.rest.ping().await
+    }
+}

@@ -1,0 +1,147 @@
+//! The listener that the HTTP stand-ins share: HTTP/1.1 with keep-alive on 127.0.0.1, stopped gracefully.
+
+use std::error::Error as StdError;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::ServiceError;
+
+/// How long open requests may run on after `shutdown` was called.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long the accept loop rests after an error such as "too many open files".
+const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Binds 127.0.0.1 on `port`, or on a free port when there is none.
+pub(super) async fn listen(service: &'static str, port: Option<u16>) -> Result<TcpListener, ServiceError> {
+    let port = port.unwrap_or(0);
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ServiceError::PortTaken { service, port },
+        _ => ServiceError::Listen { service, port, source },
+    })
+}
+
+/// A running listener. Dropping it stops it without waiting; `shutdown` waits.
+#[derive(Debug)]
+pub(super) struct HttpServer {
+    service: &'static str,
+    address: SocketAddr,
+    stop: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl HttpServer {
+    pub(super) async fn start<S, B>(service: &'static str, port: Option<u16>, handler: S) -> Result<Self, ServiceError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let listener = listen(service, port).await?;
+        let address = listener.local_addr().map_err(|source| ServiceError::Listen {
+            service,
+            port: port.unwrap_or(0),
+            source,
+        })?;
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(service, listener, handler, stop.clone()));
+        Ok(Self { service, address, stop, accepting })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Accepts nothing more, lets open requests finish for up to five seconds and closes every connection.
+    pub(super) async fn shutdown(mut self) -> Result<(), ServiceError> {
+        self.stop.cancel();
+        (&mut self.accepting).await.map_err(|_| ServiceError::Panicked { service: self.service })
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept<S, B>(service: &'static str, listener: TcpListener, handler: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve(service, stream, handler.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(service, %error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(DRAIN_LIMIT, async { while connections.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(service, open = connections.len(), "requests were still open at the end of the drain limit");
+        connections.shutdown().await;
+    }
+}
+
+async fn serve<S, B>(service: &'static str, stream: TcpStream, handler: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(service, %error, "TCP_NODELAY was refused");
+    }
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
+    let mut draining = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(service, %error, "a connection ended early");
+    }
+}

@@ -1,0 +1,193 @@
+//! The embedded stand-ins for the managed services: Kafka, DynamoDB, S3 and Kinesis, each in this process on 127.0.0.1.
+//!
+//! Each service is started alone, listens on the port that was asked for or on a free one, and is stopped by an awaited
+//! `shutdown`. Nothing here knows what Centinela does with the services: no table, topic or stream is named in this module.
+//!
+//! What the stand-ins refuse to do: they never listen on another address than 127.0.0.1, never install a signal handler
+//! and never keep data after the process ends (an S3 directory that the caller names is the one exception).
+
+pub mod broker;
+pub mod dynamodb;
+pub mod fault;
+mod http;
+pub mod kinesis;
+pub mod s3;
+pub mod topics;
+
+use std::io;
+use std::path::PathBuf;
+
+use dynoxide::DynoxideError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+pub use broker::{Broker, BrokerConfig};
+pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoStats, TableSpec, TableUnits};
+pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
+pub use kinesis::{Kinesis, KinesisConfig, KinesisStats, ReadFrom, ShardPage, ShardRecord, StreamSpec};
+pub use s3::{S3, S3Config, S3Stats};
+pub use topics::{TopicSpec, create_topics};
+
+/// The AWS region that every stand-in answers for.
+pub const REGION: &str = "us-east-1";
+/// The access key id that the stand-ins accept.
+pub const ACCESS_KEY_ID: &str = "centinela";
+/// The secret that belongs to [`ACCESS_KEY_ID`]. Not a secret: it opens servers on 127.0.0.1 only.
+pub const SECRET_ACCESS_KEY: &str = "centinela-local";
+
+/// Where the services of one platform are, in the form that clients want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Kafka bootstrap servers, `host:port`.
+    pub kafka: String,
+    /// DynamoDB endpoint URL.
+    pub dynamodb: String,
+    /// S3 endpoint URL; clients must use path-style addressing.
+    pub s3: String,
+    /// Kinesis endpoint URL.
+    pub kinesis: String,
+    /// AWS region.
+    pub region: String,
+    /// AWS access key id.
+    pub access_key_id: String,
+    /// AWS secret access key.
+    pub secret_access_key: String,
+}
+
+impl Endpoints {
+    /// The environment variables that point an unmodified AWS SDK at these endpoints. Kafka has no such variable.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.clone()),
+            ("AWS_ENDPOINT_URL_S3", self.s3.clone()),
+            ("AWS_ENDPOINT_URL_KINESIS", self.kinesis.clone()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
+        ]
+    }
+}
+
+/// Why a service could not be started or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The requested port has another owner.
+    #[error(
+        "port {port} on 127.0.0.1 is taken, so {service} cannot listen there; stop its owner or ask for another port"
+    )]
+    PortTaken {
+        /// The service that wanted the port.
+        service: &'static str,
+        /// The port.
+        port: u16,
+    },
+    /// The listener could not be opened for a reason other than a taken port.
+    #[error("{service} cannot listen on 127.0.0.1:{port}")]
+    Listen {
+        /// The service that wanted the port.
+        service: &'static str,
+        /// The port, 0 for a free one.
+        port: u16,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The broker refused to start or ended by itself.
+    #[error("the embedded kafka broker on port {port} ended")]
+    Broker {
+        /// The broker's port.
+        port: u16,
+        /// The broker's own error; absent when it ended without one.
+        #[source]
+        source: Option<Box<tansu_broker::Error>>,
+    },
+    /// The broker did not accept a connection in time.
+    #[error("the embedded kafka broker did not answer on {bootstrap} within {waited_ms} ms")]
+    BrokerSilent {
+        /// Where it was expected.
+        bootstrap: String,
+        /// How long it was waited for.
+        waited_ms: u128,
+    },
+    /// The Kafka client reported an error.
+    #[error("kafka at {bootstrap} cannot be used")]
+    Kafka {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// What librdkafka said.
+        #[source]
+        source: KafkaError,
+    },
+    /// Kafka refused to create a topic.
+    #[error("kafka refused to create topic {topic}: {code}")]
+    TopicRefused {
+        /// The topic.
+        topic: String,
+        /// Kafka's error code.
+        code: RDKafkaErrorCode,
+    },
+    /// A topic is there with other partitions than the ones that were asked for.
+    #[error(
+        "topic {topic} has {found} partitions and needs {wanted}; delete it, or change the number that is asked for"
+    )]
+    PartitionCount {
+        /// The topic.
+        topic: String,
+        /// The partitions that were asked for.
+        wanted: usize,
+        /// The partitions that it has.
+        found: usize,
+    },
+    /// A DynamoDB table could not be created.
+    #[error("table {table} cannot be created")]
+    Table {
+        /// The table.
+        table: String,
+        /// What the database said.
+        #[source]
+        source: Box<DynoxideError>,
+    },
+    /// The embedded database could not be opened.
+    #[error("the embedded dynamodb cannot open its memory database")]
+    Database(#[source] Box<DynoxideError>),
+    /// A bucket name that S3 would not accept.
+    #[error("bucket name {name:?} is not valid; use 3 to 63 lower-case letters, digits, dots and hyphens")]
+    BucketName {
+        /// The name.
+        name: String,
+    },
+    /// The directory that holds the objects cannot be used.
+    #[error("s3 cannot use the directory {}", directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file-backed object store refused its directory.
+    #[error("s3 cannot keep objects in {}: {reason:?}", directory.display())]
+    ObjectStore {
+        /// The directory.
+        directory: PathBuf,
+        /// What the object store said.
+        reason: s3s_fs::Error,
+    },
+    /// A stream that cannot exist.
+    #[error(
+        "stream {name:?} with {shards} shards is not valid; use a name of 1 to 128 letters, digits, '_', '.' or '-' and at least one shard"
+    )]
+    Stream {
+        /// The stream.
+        name: String,
+        /// The shards that were asked for.
+        shards: u16,
+    },
+    /// A task of a service ended by a panic.
+    #[error("{service} ended by a panic")]
+    Panicked {
+        /// The service.
+        service: &'static str,
+    },
+}

@@ -1,0 +1,144 @@
+//! The embedded S3: objects are plain files under `directory/bucket/key`, and every request's SigV4 signature is checked.
+//!
+//! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+
+use super::http::HttpServer;
+use super::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, ServiceError};
+
+const SERVICE: &str = "s3";
+
+/// How to start the object store.
+#[derive(Debug, Clone, Default)]
+pub struct S3Config {
+    /// The port to listen on; `None` takes a free one.
+    pub port: Option<u16>,
+    /// Where the objects are kept; `None` takes a temporary directory that is removed at the end.
+    pub directory: Option<PathBuf>,
+    /// Buckets that must exist.
+    pub buckets: Vec<String>,
+}
+
+/// What was asked of the object store, for its bill: requests by HTTP method.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Stats {
+    /// Requests by method; `PUT` and `POST` are the dear ones.
+    pub requests: BTreeMap<String, u64>,
+}
+
+/// A running object store. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct S3 {
+    server: HttpServer,
+    directory: PathBuf,
+    stats: Arc<Mutex<S3Stats>>,
+    temporary: Option<TempDir>,
+}
+
+impl S3 {
+    /// Starts the object store with its buckets.
+    ///
+    /// # Errors
+    /// When the port is taken, the directory cannot be used, or a bucket name is not valid.
+    pub async fn start(config: S3Config) -> Result<Self, ServiceError> {
+        let (directory, temporary) = prepare_directory(config.directory)?;
+        for bucket in &config.buckets {
+            create_bucket(&directory, bucket)?;
+        }
+        let files = FileSystem::new(&directory)
+            .map_err(|reason| ServiceError::ObjectStore { directory: directory.clone(), reason })?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let objects = builder.build();
+        let stats = Arc::new(Mutex::new(S3Stats::default()));
+        let counted = Arc::clone(&stats);
+        let handler = service_fn(move |request: Request<Incoming>| {
+            let method = request.method().as_str().to_owned();
+            *counted.lock().unwrap_or_else(PoisonError::into_inner).requests.entry(method).or_default() += 1;
+            Service::call(&objects, request)
+        });
+        let server = HttpServer::start(SERVICE, config.port, handler).await?;
+        Ok(Self { server, directory, stats, temporary })
+    }
+
+    /// The endpoint URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The port that the store listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// Where the objects are, as files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn snapshot(&self) -> S3Stats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finishes open requests, stops, and removes the directory if it was a temporary one.
+    ///
+    /// # Errors
+    /// When a task of the store panicked, or the temporary directory cannot be removed.
+    pub async fn shutdown(self) -> Result<(), ServiceError> {
+        let Self { server, directory, temporary, .. } = self;
+        server.shutdown().await?;
+        match temporary {
+            Some(temporary) => temporary.close().map_err(|source| ServiceError::Directory { directory, source }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn prepare_directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>), ServiceError> {
+    if let Some(directory) = wanted {
+        std::fs::create_dir_all(&directory)
+            .map_err(|source| ServiceError::Directory { directory: directory.clone(), source })?;
+        return Ok((directory, None));
+    }
+    let temporary = tempfile::Builder::new()
+        .prefix("centinela-s3-")
+        .tempdir()
+        .map_err(|source| ServiceError::Directory { directory: std::env::temp_dir(), source })?;
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+fn create_bucket(directory: &Path, name: &str) -> Result<(), ServiceError> {
+    if !is_bucket_name(name) {
+        return Err(ServiceError::BucketName { name: name.to_owned() });
+    }
+    let bucket = directory.join(name);
+    std::fs::create_dir_all(&bucket).map_err(|source| ServiceError::Directory { directory: bucket, source })
+}
+
+/// The rules of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html> that keep a name a safe
+/// directory name.
+fn is_bucket_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    (3..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && edge(name.as_bytes().first())
+        && edge(name.as_bytes().last())
+        && !name.contains("..")
+}

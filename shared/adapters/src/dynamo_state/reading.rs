@@ -1,0 +1,265 @@
+//! Reads: many keys at once, what is left unprocessed asked for again, devices given up first.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use centinela_domain::{DeviceId, UserId};
+use centinela_engine::ports::{ReadAnswer, StoreError};
+use futures::{StreamExt, stream};
+use tracing::error;
+
+use super::DynamoStateStore;
+use super::items::{KEY, RawItem, key_of};
+use crate::budget::Budget;
+use crate::service_failure::{NoAnswer, ServiceFailure};
+
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const KEYS_PER_CALL: usize = 100;
+/// A key that no item has; costs the smallest read.
+const WARM_UP_KEY: &str = "warm-up";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    User(UserId),
+    Partition(u32),
+    Device(DeviceId),
+}
+
+/// DynamoDB set keys aside instead of reading them, which is how it throttles a batch.
+#[derive(Debug, thiserror::Error)]
+#[error("{keys} keys were left unprocessed")]
+struct Unprocessed {
+    keys: usize,
+}
+
+enum CallFailure {
+    Service(ServiceFailure),
+    OutOfTime,
+}
+
+impl DynamoStateStore {
+    pub(super) async fn warm(&self) -> Result<(), ServiceFailure> {
+        let config = &self.config;
+        let keys = [(&config.user_table, false), (&config.device_table, false), (&config.settled_table, true)];
+        let mut call = self.client.batch_get_item();
+        for (table, consistent) in keys {
+            let keys = KeysAndAttributes::builder().keys(key_of(WARM_UP_KEY)).consistent_read(consistent).build();
+            call = call.request_items(table, keys.map_err(|error| ServiceFailure::Refused(Box::new(error)))?);
+        }
+        match tokio::time::timeout(config.limits.single_item, Box::pin(call.send())).await {
+            Ok(answer) => answer.map(drop).map_err(ServiceFailure::of),
+            Err(_) => Err(no_answer(config.limits.single_item)),
+        }
+    }
+
+    /// Reads all keys; what could not be read in time is named as unread.
+    pub(super) async fn read_keys(&self, keys: Vec<Key>, budget: Budget) -> ReadAnswer {
+        let mut seen = HashSet::new();
+        let keys: Vec<Key> = keys.into_iter().filter(|key| seen.insert(key.clone())).collect();
+        let patience = Budget::of(self.config.limits.device_patience).and(budget);
+        if keys.len() <= KEYS_PER_CALL {
+            return self.read_chunk(keys, budget, patience).await;
+        }
+        let chunks: Vec<Vec<Key>> = keys.chunks(KEYS_PER_CALL).map(<[Key]>::to_vec).collect();
+        let answers = stream::iter(chunks)
+            .map(|chunk| self.read_chunk(chunk, budget, patience))
+            .buffer_unordered(self.config.limits.calls_in_flight);
+        answers.fold(ReadAnswer::default(), |all, part| async { merged(all, part) }).await
+    }
+
+    async fn read_chunk(&self, keys: Vec<Key>, budget: Budget, patience: Budget) -> ReadAnswer {
+        let mut answer = ReadAnswer::default();
+        let mut pending = keys;
+        let mut problem = None;
+        for attempt in 1.. {
+            if attempt > 1 && patience.left().is_none() {
+                give_up_devices(&mut pending, &mut answer);
+            }
+            if pending.is_empty() {
+                break;
+            }
+            match self.batch_get(&pending, budget).await {
+                Ok(output) => {
+                    pending = self.take(output, &mut answer);
+                    if pending.is_empty() {
+                        break;
+                    }
+                    problem = Some(StoreError::Unavailable(Box::new(Unprocessed { keys: pending.len() })));
+                }
+                Err(CallFailure::Service(ServiceFailure::Transient(source))) => {
+                    problem = Some(StoreError::Unavailable(source));
+                }
+                Err(CallFailure::Service(ServiceFailure::Refused(source))) => {
+                    problem = Some(StoreError::Rejected(source));
+                    // The devices' table may be the one that refuses, and a decision can do without it.
+                    if !give_up_devices(&mut pending, &mut answer) {
+                        break;
+                    }
+                    continue;
+                }
+                Err(CallFailure::OutOfTime) => {
+                    problem.get_or_insert(StoreError::OutOfTime);
+                    break;
+                }
+            }
+            let only_devices = pending.iter().all(|key| matches!(key, Key::Device(_)));
+            if !(if only_devices { patience } else { budget }).pause_after(attempt).await {
+                break;
+            }
+        }
+        pending.into_iter().for_each(|key| mark_unread(key, &mut answer));
+        if answer.problem.is_none() && something_is_unread(&answer) {
+            answer.problem = problem;
+        }
+        answer
+    }
+
+    async fn batch_get(&self, keys: &[Key], budget: Budget) -> Result<BatchGetItemOutput, CallFailure> {
+        let limit = budget.left().ok_or(CallFailure::OutOfTime)?.min(self.config.limits.attempt);
+        let (mut users, mut devices, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                Key::User(user) => users.push(key_of(user.as_str())),
+                Key::Device(device) => devices.push(key_of(device.as_str())),
+                Key::Partition(partition) => partitions.push(key_of(&self.settled_key(*partition))),
+            }
+        }
+        let config = &self.config;
+        let tables = [
+            (&config.user_table, users, false),
+            (&config.device_table, devices, false),
+            (&config.settled_table, partitions, true),
+        ];
+        let mut call = self.client.batch_get_item();
+        for (table, keys, consistent) in tables {
+            if !keys.is_empty() {
+                let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
+                let refused = |error| CallFailure::Service(ServiceFailure::Refused(Box::new(error)));
+                call = call.request_items(table, keys.map_err(refused)?);
+            }
+        }
+        match tokio::time::timeout(limit, Box::pin(call.send())).await {
+            Ok(answer) => answer.map_err(|error| CallFailure::Service(ServiceFailure::of(error))),
+            Err(_) => Err(CallFailure::Service(no_answer(limit))),
+        }
+    }
+
+    /// Takes over what was read and returns what was left unprocessed.
+    fn take(&self, output: BatchGetItemOutput, answer: &mut ReadAnswer) -> Vec<Key> {
+        for (table, items) in output.responses.unwrap_or_default() {
+            for attributes in items {
+                let key = attributes.get(KEY).and_then(|key| self.key_in(&table, key));
+                let Some(key) = key else { continue };
+                let item = RawItem::parse(attributes).map_err(|problem| match &key {
+                    Key::User(user) => self.corrupt("user", user.as_str(), problem),
+                    Key::Device(device) => self.corrupt("device", device.as_str(), problem),
+                    Key::Partition(partition) => self.corrupt("partition", &partition.to_string(), problem),
+                });
+                if let Err(problem) = item.and_then(|item| self.take_item(&key, &item, answer)) {
+                    error!(error = &problem as &dyn std::error::Error, "a person has to repair an item");
+                    answer.problem = Some(problem);
+                    mark_unread(key, answer);
+                }
+            }
+        }
+        let unprocessed = output.unprocessed_keys.unwrap_or_default();
+        unprocessed
+            .iter()
+            .flat_map(|(table, keys)| keys.keys().iter().filter_map(|key| self.key_in(table, key.get(KEY)?)))
+            .collect()
+    }
+
+    fn take_item(&self, key: &Key, item: &RawItem, answer: &mut ReadAnswer) -> Result<(), StoreError> {
+        match key {
+            Key::User(user) => {
+                answer.users.insert(user.clone(), self.user_from(item, user)?);
+            }
+            Key::Device(device) => {
+                answer.devices.insert(device.clone(), self.device_from(item, device)?);
+            }
+            Key::Partition(partition) => {
+                answer.settled.insert(*partition, self.settled_from(item)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of our keys this is; none for one that we never asked for.
+    fn key_in(&self, table: &str, value: &AttributeValue) -> Option<Key> {
+        let key = value.as_s().ok()?;
+        if table == self.config.user_table {
+            UserId::new(key.as_str()).ok().map(Key::User)
+        } else if table == self.config.device_table {
+            DeviceId::new(key.as_str()).ok().map(Key::Device)
+        } else {
+            let (_, partition) = key.rsplit_once('/')?;
+            partition.parse().ok().map(Key::Partition)
+        }
+    }
+
+    pub(super) async fn get_item(&self, table: &str, key: &str) -> Result<Option<RawItem>, StoreError> {
+        let budget = Budget::of(self.config.limits.single_item);
+        for attempt in 1.. {
+            let limit = budget.left().ok_or(StoreError::OutOfTime)?.min(self.config.limits.attempt);
+            let call = self.client.get_item().table_name(table).set_key(Some(key_of(key))).consistent_read(true);
+            let failure = match tokio::time::timeout(limit, Box::pin(call.send())).await {
+                Ok(Ok(output)) => {
+                    let item = output.item.map(RawItem::parse).transpose();
+                    return item.map_err(|problem| self.corrupt("key", key, problem));
+                }
+                Ok(Err(error)) => ServiceFailure::of(error),
+                Err(_) => no_answer(limit),
+            };
+            match failure {
+                ServiceFailure::Refused(source) => return Err(StoreError::Rejected(source)),
+                ServiceFailure::Transient(source) => {
+                    if !budget.pause_after(attempt).await {
+                        return Err(StoreError::Unavailable(source));
+                    }
+                }
+            }
+        }
+        Err(StoreError::OutOfTime)
+    }
+}
+
+pub(super) fn no_answer(waited: std::time::Duration) -> ServiceFailure {
+    ServiceFailure::Transient(Box::new(NoAnswer { waited_ms: waited.as_millis() }))
+}
+
+/// Returns whether anything else is left to ask for.
+fn give_up_devices(pending: &mut Vec<Key>, answer: &mut ReadAnswer) -> bool {
+    let before = pending.len();
+    pending.retain(|key| match key {
+        Key::Device(device) => {
+            answer.unread_devices.insert(device.clone());
+            false
+        }
+        _ => true,
+    });
+    pending.len() < before && !pending.is_empty()
+}
+
+fn mark_unread(key: Key, answer: &mut ReadAnswer) {
+    match key {
+        Key::User(user) => answer.unread_users.insert(user),
+        Key::Device(device) => answer.unread_devices.insert(device),
+        Key::Partition(partition) => answer.unread_partitions.insert(partition),
+    };
+}
+
+fn something_is_unread(answer: &ReadAnswer) -> bool {
+    !(answer.unread_users.is_empty() && answer.unread_devices.is_empty() && answer.unread_partitions.is_empty())
+}
+
+fn merged(mut all: ReadAnswer, part: ReadAnswer) -> ReadAnswer {
+    all.users.extend(part.users);
+    all.unread_users.extend(part.unread_users);
+    all.devices.extend(part.devices);
+    all.unread_devices.extend(part.unread_devices);
+    all.settled.extend(part.settled);
+    all.unread_partitions.extend(part.unread_partitions);
+    all.problem = all.problem.or(part.problem);
+    all
+}

@@ -1,0 +1,300 @@
+//! Decisions and parked records to Kafka, by librdkafka's idempotent producer.
+//!
+//! One producer per process. A batch is enqueued whole before anything is awaited, so it leaves in as few requests as there are
+//! leaders. Retries are librdkafka's: it repeats until the message's time is over, in order and without duplicates of its own. A
+//! message that was not acknowledged by the caller's deadline may still be written later; whoever asked publishes the same bytes
+//! again.
+
+mod delivery;
+mod session;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use centinela_contracts::parked_v1::{self, Parked};
+use centinela_domain::{Coordinates, Millis, Outcome};
+use centinela_engine::ports::{DecisionPublisher, Outgoing, ParkingLot, PublishError};
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use tracing::{error, warn};
+
+use crate::ConnectError;
+use crate::budget::Budget;
+use delivery::{Delivery, Slot};
+use session::Session;
+
+/// Header with the decision's id, hexadecimal; consumers drop repetitions by it.
+pub const DECISION_ID: &str = "decision-id";
+/// Long enough for a broker to answer a first connection, short enough for Lambda's limit of 10 s for a start.
+const METADATA_LIMIT: Duration = Duration::from_secs(4);
+
+/// How to prove who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KafkaAuth {
+    /// Not at all, and without encryption: a broker on the same machine.
+    Plaintext,
+    /// MSK's IAM authentication over TLS.
+    Iam {
+        /// The cluster's region.
+        region: String,
+    },
+}
+
+/// Which cluster and which topics.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `host:port`, several with commas.
+    pub bootstrap: String,
+    /// How to prove who we are.
+    pub auth: KafkaAuth,
+    /// The client's name in the brokers' logs.
+    pub client_id: String,
+    /// Where approved decisions go.
+    pub approved_topic: String,
+    /// Where blocked decisions go, and those for review.
+    pub blocked_topic: String,
+    /// Where parked records go.
+    pub dead_letters_topic: String,
+    /// How long the client tries to deliver a message.
+    pub message_timeout: Duration,
+}
+
+/// Publishes to Kafka; clones share one producer.
+#[derive(Clone)]
+pub struct KafkaPublisher(Arc<Shared>);
+
+struct Shared {
+    config: KafkaConfig,
+    client_config: ClientConfig,
+    producer: RwLock<Arc<ThreadedProducer<Session>>>,
+}
+
+impl std::fmt::Debug for KafkaPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaPublisher").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+struct Message<'a> {
+    topic: &'a str,
+    key: Option<&'a [u8]>,
+    payload: &'a [u8],
+    headers: OwnedHeaders,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no acknowledgement until the deadline")]
+struct NotAcknowledged;
+
+impl KafkaPublisher {
+    /// Starts the producer and asks the brokers for their topics, which opens the connection and shows a missing topic at start.
+    /// Brokers that do not answer yet are no reason not to start.
+    pub async fn connect(config: KafkaConfig) -> Result<Self, ConnectError> {
+        let client_config = client_config(&config)?;
+        let refused = |source| ConnectError::KafkaClient { bootstrap: config.bootstrap.clone(), source };
+        let producer = Arc::new(start(&client_config, &config.auth).map_err(refused)?);
+        let asked = Arc::clone(&producer);
+        let topics = tokio::task::spawn_blocking(move || topics_of(&asked)).await;
+        match topics {
+            Ok(Ok(present)) => refuse_missing(&config, &present)?,
+            Ok(Err(error)) => warn!(error = &error as &dyn Error, "kafka did not answer the first request"),
+            Err(error) => warn!(error = &error as &dyn Error, "kafka's topics could not be asked for"),
+        }
+        Ok(Self(Arc::new(Shared { config, client_config, producer: RwLock::new(producer) })))
+    }
+
+    async fn produce(&self, messages: Vec<Message<'_>>, deadline: Millis) -> Vec<Result<(), PublishError>> {
+        let producer = self.producer();
+        let delivery = Arc::new(Delivery::of(messages.len()));
+        for (index, message) in messages.into_iter().enumerate() {
+            let slot = Box::new(Slot { delivery: Arc::clone(&delivery), index });
+            let record = BaseRecord::<[u8], [u8], Box<Slot>>::with_opaque_to(message.topic, slot)
+                .payload(message.payload)
+                .headers(message.headers);
+            let record = match message.key {
+                Some(key) => record.key(key),
+                None => record,
+            };
+            if let Err((error, record)) = producer.send(record) {
+                record.delivery_opaque.settle(Err(error));
+            }
+        }
+        if let Some(left) = Budget::until(deadline).left() {
+            // What is not delivered by then is answered as unacknowledged.
+            tokio::time::timeout(left, delivery.finished()).await.unwrap_or_default();
+        }
+        let results = delivery.results();
+        if results.iter().flatten().any(Result::is_err) {
+            self.replace_if_fatal(&producer);
+        }
+        results
+            .into_iter()
+            .map(|result| match result {
+                Some(Ok(())) => Ok(()),
+                Some(Err(error)) => Err(classified(error)),
+                None => Err(PublishError::Unacknowledged(Box::new(NotAcknowledged))),
+            })
+            .collect()
+    }
+
+    fn producer(&self) -> Arc<ThreadedProducer<Session>> {
+        Arc::clone(&self.0.producer.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A fatal error ends an idempotent producer for good: its place is taken by a new one.
+    fn replace_if_fatal(&self, failed: &Arc<ThreadedProducer<Session>>) {
+        let Some((code, reason)) = failed.client().fatal_error() else { return };
+        let mut current = self.0.producer.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, failed) {
+            return;
+        }
+        match start(&self.0.client_config, &self.0.config.auth) {
+            Ok(producer) => {
+                warn!(%code, reason, "the kafka producer failed for good and was replaced");
+                let old = std::mem::replace(&mut *current, Arc::new(producer));
+                // Ending a producer waits for its threads.
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => {
+                error!(error = &error as &dyn Error, "the kafka producer failed for good and has no successor")
+            }
+        }
+    }
+}
+
+impl DecisionPublisher for KafkaPublisher {
+    async fn publish(&self, decisions: &[Outgoing], deadline: Millis) -> Vec<Result<(), PublishError>> {
+        let config = &self.0.config;
+        let messages = decisions.iter().map(|decision| {
+            let id = decision.decision_id.to_string();
+            Message {
+                topic: match decision.outcome {
+                    Outcome::Approved => &config.approved_topic,
+                    Outcome::Review | Outcome::Blocked => &config.blocked_topic,
+                },
+                key: Some(decision.transaction_id.as_str().as_bytes()),
+                payload: &decision.payload,
+                headers: OwnedHeaders::new_with_capacity(1).insert(Header { key: DECISION_ID, value: Some(&id) }),
+            }
+        });
+        self.produce(messages.collect(), deadline).await
+    }
+}
+
+impl ParkingLot for KafkaPublisher {
+    async fn park(&self, records: &[Parked], deadline: Millis) -> Vec<Result<(), PublishError>> {
+        let payloads: Vec<Vec<u8>> = records.iter().map(parked_v1::encode).collect();
+        let messages = records.iter().zip(&payloads).map(|(record, payload)| {
+            let headers = first_coordinates(record);
+            Message {
+                topic: &self.0.config.dead_letters_topic,
+                key: record.key.as_deref(),
+                payload,
+                headers: headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, (key, value)| {
+                    all.insert(Header { key, value: Some(value) })
+                }),
+            }
+        });
+        self.produce(messages.collect(), deadline).await
+    }
+}
+
+/// Headers that name the record's first delivery, so that driving it again is recognised. Those that it already carries stay.
+fn first_coordinates(record: &Parked) -> Vec<(String, Vec<u8>)> {
+    if let Some(Ok((topic, at))) = parked_v1::first_coordinates(&record.headers) {
+        return parked_v1::first_headers(&topic, at);
+    }
+    let (Some(offset), Some(timestamp)) = (record.offset, record.timestamp) else { return Vec::new() };
+    parked_v1::first_headers(&record.topic, Coordinates { partition: record.partition, offset, timestamp })
+}
+
+fn client_config(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.bootstrap)
+        .set("client.id", &config.client_id)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // The Java client's partitioner, so that a key has one partition whoever writes it.
+        .set("partitioner", "murmur2_random")
+        // A batch is enqueued within a fraction of this, so that it leaves in one piece.
+        .set("linger.ms", "1")
+        .set("message.timeout.ms", config.message_timeout.as_millis().to_string())
+        .set("request.timeout.ms", "5000")
+        .set("retry.backoff.ms", "20")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
+        .set("socket.keepalive.enable", "true")
+        // A record may be as large as an invocation payload, and parked it is in base64.
+        .set("message.max.bytes", "8388608")
+        // A topic that was there at start and is gone is an error at once, not after half a minute.
+        .set("topic.metadata.propagation.max.ms", "1000");
+    match &config.auth {
+        KafkaAuth::Plaintext => {}
+        KafkaAuth::Iam { .. } if !cfg!(feature = "msk-iam") => return Err(ConnectError::NoIam),
+        KafkaAuth::Iam { .. } => {
+            client.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "OAUTHBEARER");
+        }
+    }
+    Ok(client)
+}
+
+fn start(client: &ClientConfig, auth: &KafkaAuth) -> Result<ThreadedProducer<Session>, KafkaError> {
+    ThreadedProducer::from_config_and_context(client, Session::new(auth))
+}
+
+fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, KafkaError> {
+    let metadata = producer.client().fetch_metadata(None, METADATA_LIMIT)?;
+    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+}
+
+fn refuse_missing(config: &KafkaConfig, present: &HashSet<String>) -> Result<(), ConnectError> {
+    let wanted = [&config.approved_topic, &config.blocked_topic, &config.dead_letters_topic];
+    let missing: Vec<String> = wanted.into_iter().filter(|topic| !present.contains(*topic)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(ConnectError::TopicsMissing { bootstrap: config.bootstrap.clone(), topics: missing })
+}
+
+fn classified(error: KafkaError) -> PublishError {
+    use RDKafkaErrorCode as Code;
+    let refused = matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::MessageSizeTooLarge
+                | Code::MessageBatchTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidTopic
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::InvalidRecord
+                | Code::PolicyViolation
+        )
+    );
+    if refused { PublishError::Refused(Box::new(error)) } else { PublishError::Unacknowledged(Box::new(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_try_cannot_change_is_refused_and_everything_else_is_not() {
+        let refused = classified(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
+        assert!(matches!(refused, PublishError::Refused(_)));
+        for code in [RDKafkaErrorCode::MessageTimedOut, RDKafkaErrorCode::NotEnoughReplicas, RDKafkaErrorCode::Fatal] {
+            let error = classified(KafkaError::MessageProduction(code));
+            assert!(matches!(error, PublishError::Unacknowledged(_)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The engine's ports on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
+//!
+//! Retries live here and nowhere above or below: the AWS SDK's own are switched off, and librdkafka's are the only ones for Kafka.
+//! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
+
+pub mod aws;
+mod budget;
+pub mod dynamo_state;
+pub mod kafka_publisher;
+pub mod kinesis_stream;
+mod service_failure;
+mod system_clock;
+
+pub use dynamo_state::{DynamoConfig, DynamoStateStore};
+pub use kafka_publisher::{KafkaAuth, KafkaConfig, KafkaPublisher};
+pub use kinesis_stream::{KinesisConfig, KinesisStream};
+pub use system_clock::SystemClock;
+
+use std::error::Error;
+
+/// A service that cannot be used as configured. Nothing to wait for: a person has to change something.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// DynamoDB refused a read of the tables.
+    #[error("dynamodb refused a read of tables {tables:?}: check that they exist and that the role may read them")]
+    Tables {
+        /// The tables that were asked.
+        tables: [String; 3],
+        /// What DynamoDB said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The Kafka client refused its configuration.
+    #[error("the kafka client refused its configuration for {bootstrap}")]
+    KafkaClient {
+        /// The brokers.
+        bootstrap: String,
+        /// What the client said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// Topics are missing, or the role may not see them.
+    #[error("kafka at {bootstrap} shows no topic {}: create it, or allow the role to describe it", topics.join(", "))]
+    TopicsMissing {
+        /// The brokers.
+        bootstrap: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// IAM was asked of a build without it.
+    #[error("kafka authentication by IAM is not part of this build: build with `--features msk-iam`")]
+    NoIam,
+}

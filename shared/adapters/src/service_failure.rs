@@ -1,0 +1,58 @@
+//! What a failed AWS call means for its caller.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+/// Codes that a later attempt may not meet again.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>,
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+const TRANSIENT_CODES: [&str; 12] = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "Throttling",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+    "InternalServerError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "KMSThrottlingException",
+    "ReplicatedWriteConflictException",
+];
+
+/// A failed call.
+#[derive(Debug)]
+pub(crate) enum ServiceFailure {
+    /// A later attempt may succeed. Whether this one was applied is not known unless the service itself answered.
+    Transient(Box<dyn Error + Send + Sync>),
+    /// The next attempt will be refused as well.
+    Refused(Box<dyn Error + Send + Sync>),
+}
+
+/// No answer came in the time that one attempt gets.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no answer within {waited_ms} ms")]
+pub(crate) struct NoAnswer {
+    pub(crate) waited_ms: u128,
+}
+
+impl ServiceFailure {
+    pub(crate) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let transient = match &error {
+            SdkError::ServiceError(context) => {
+                context.raw().status().as_u16() >= 500
+                    || context.err().code().is_some_and(|code| TRANSIENT_CODES.contains(&code))
+            }
+            SdkError::ConstructionFailure(_) => false,
+            _ => true,
+        };
+        if transient { Self::Transient(Box::new(error)) } else { Self::Refused(Box::new(error)) }
+    }
+}

@@ -1,0 +1,355 @@
+//! The publishers against an embedded broker, librdkafka's own mock cluster, and embedded streams that misbehave on request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Credentials;
+use centinela_adapters::{
+    ConnectError, KafkaAuth, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock,
+};
+use centinela_contracts::parked_v1::{self, ParkReason, Parked};
+use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
+use centinela_engine::ports::{Clock, DecisionPublisher, Outgoing, ParkingLot, PublishError};
+use centinela_local::services::{
+    ACCESS_KEY_ID, Broker, BrokerConfig, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom,
+    RequestInfo, SECRET_ACCESS_KEY, StreamSpec, TopicSpec, create_topics,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+const TOPICS: [&str; 3] = ["approved", "blocked", "dead-letters"];
+const T: Millis = Millis(1_790_000_000_000);
+
+fn outgoing(name: &str, outcome: Outcome) -> Outgoing {
+    let transaction_id = TransactionId::new(name).expect("a valid name");
+    let user = UserId::new("ana").expect("a valid name");
+    let decision_id = DecisionId::derive(&user, &transaction_id);
+    Outgoing { outcome, transaction_id, decision_id, payload: format!("decision on {name}").into_bytes() }
+}
+
+fn soon() -> Millis {
+    Millis(SystemClock.now().0 + 10_000)
+}
+
+fn within(time: Duration) -> Millis {
+    Millis(SystemClock.now().0 + time.as_millis() as i64)
+}
+
+fn kafka(bootstrap: &str) -> KafkaConfig {
+    KafkaConfig {
+        bootstrap: bootstrap.to_owned(),
+        auth: KafkaAuth::Plaintext,
+        client_id: "test".to_owned(),
+        approved_topic: TOPICS[0].to_owned(),
+        blocked_topic: TOPICS[1].to_owned(),
+        dead_letters_topic: TOPICS[2].to_owned(),
+        message_timeout: Duration::from_secs(8),
+    }
+}
+
+async fn broker(topics: &[&str]) -> Result<Broker, Box<dyn Error>> {
+    let broker = Broker::start(BrokerConfig::default()).await?;
+    let topics: Vec<TopicSpec> = topics
+        .iter()
+        .map(|name| TopicSpec { name: (*name).to_owned(), partitions: 2, config: BTreeMap::new() })
+        .collect();
+    create_topics(&broker.bootstrap(), &topics).await?;
+    Ok(broker)
+}
+
+#[derive(Debug, PartialEq)]
+struct Seen {
+    key: Option<Vec<u8>>,
+    payload: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Reads `count` records of a topic, or fails after a while.
+async fn seen(bootstrap: &str, topic: &'static str, count: usize) -> Result<Vec<Seen>, Box<dyn Error>> {
+    let bootstrap = bootstrap.to_owned();
+    let read = move || -> Result<Vec<Seen>, rdkafka::error::KafkaError> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &bootstrap)
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .create()?;
+        let mut from = TopicPartitionList::new();
+        for partition in 0..2 {
+            from.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&from)?;
+        let give_up = Instant::now() + Duration::from_secs(10);
+        let mut records = Vec::new();
+        while records.len() < count && Instant::now() < give_up {
+            let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
+            let record = record?;
+            let headers = record.headers().map(|headers| {
+                let pairs = headers.iter().map(|one| (one.key.to_owned(), one.value.unwrap_or_default().to_vec()));
+                pairs.collect()
+            });
+            records.push(Seen {
+                key: record.key().map(<[u8]>::to_vec),
+                payload: record.payload().unwrap_or_default().to_vec(),
+                headers: headers.unwrap_or_default(),
+            });
+        }
+        Ok(records)
+    };
+    Ok(tokio::task::spawn_blocking(read).await??)
+}
+
+fn all_ok(results: &[Result<(), PublishError>]) -> bool {
+    results.iter().all(Result::is_ok)
+}
+
+#[tokio::test]
+async fn a_decision_goes_to_the_topic_of_its_outcome_under_its_transaction() -> TestResult {
+    let broker = broker(&TOPICS).await?;
+    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    let decisions = [
+        outgoing("t-1", Outcome::Approved),
+        outgoing("t-2", Outcome::Blocked),
+        outgoing("t-3", Outcome::Review),
+        outgoing("t-4", Outcome::Approved),
+    ];
+    assert!(all_ok(&publisher.publish(&decisions, soon()).await));
+    let mut approved = seen(&broker.bootstrap(), "approved", 2).await?;
+    approved.sort_by(|a, b| a.key.cmp(&b.key));
+    let expected = |decision: &Outgoing| Seen {
+        key: Some(decision.transaction_id.as_str().into()),
+        payload: decision.payload.clone(),
+        headers: vec![("decision-id".to_owned(), decision.decision_id.to_string().into_bytes())],
+    };
+    assert_eq!(approved, [expected(&decisions[0]), expected(&decisions[3])]);
+    let mut blocked = seen(&broker.bootstrap(), "blocked", 2).await?;
+    blocked.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(blocked, [expected(&decisions[1]), expected(&decisions[2])]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResult {
+    let broker = broker(&TOPICS).await?;
+    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    let first = Coordinates { partition: 4, offset: 17, timestamp: T };
+    let fresh = Parked {
+        reason_code: ParkReason::NotJson,
+        reason: "no json".to_owned(),
+        topic: "transactions".to_owned(),
+        partition: first.partition,
+        offset: Some(first.offset),
+        timestamp: Some(first.timestamp),
+        key: Some(b"fresh".to_vec()),
+        value: Some(b"{".to_vec()),
+        headers: Vec::new(),
+        parked_at: T,
+    };
+    let before = Coordinates { partition: 9, offset: 3, timestamp: Millis(T.0 - 5) };
+    let again = Parked {
+        key: Some(b"redriven".to_vec()),
+        headers: parked_v1::first_headers("transactions", before),
+        ..fresh.clone()
+    };
+    let nowhere = Parked { key: None, offset: None, ..fresh.clone() };
+    assert!(all_ok(&publisher.park(&[fresh.clone(), again, nowhere], soon()).await));
+    let records = seen(&broker.bootstrap(), "dead-letters", 3).await?;
+    let by_key: HashMap<Option<&[u8]>, &Seen> = records.iter().map(|seen| (seen.key.as_deref(), seen)).collect();
+    let parked = by_key[&Some(&b"fresh"[..])];
+    assert_eq!(parked_v1::parse(&parked.payload)?.parked, fresh);
+    let coordinates = |seen: &Seen| parked_v1::first_coordinates(&seen.headers);
+    assert_eq!(coordinates(parked), Some(Ok(("transactions".to_owned(), first))));
+    assert_eq!(coordinates(by_key[&Some(&b"redriven"[..])]), Some(Ok(("transactions".to_owned(), before))));
+    assert_eq!(coordinates(by_key[&None]), None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn missing_topics_are_named_at_start() -> TestResult {
+    let broker = broker(&["approved"]).await?;
+    let error = KafkaPublisher::connect(kafka(&broker.bootstrap())).await.expect_err("topics are missing");
+    assert!(matches!(error, ConnectError::TopicsMissing { .. }));
+    assert!(error.to_string().contains("no topic blocked, dead-letters"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_is_no_reason_not_to_start_and_nothing_is_acknowledged() -> TestResult {
+    let broker = broker(&TOPICS).await?;
+    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    broker.shutdown().await?;
+    let started = Instant::now();
+    let results = publisher.publish(&[outgoing("t-1", Outcome::Approved)], within(Duration::from_millis(300))).await;
+    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
+    assert!(started.elapsed() < Duration::from_secs(2), "the deadline holds");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_refused_and_the_others_go_out() -> TestResult {
+    let broker = broker(&TOPICS).await?;
+    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    let huge = Outgoing { payload: vec![b'x'; 9_000_000], ..outgoing("t-2", Outcome::Approved) };
+    let decisions = [outgoing("t-1", Outcome::Approved), huge, outgoing("t-3", Outcome::Approved)];
+    let results = publisher.publish(&decisions, soon()).await;
+    assert!(matches!(results[..], [Ok(()), Err(PublishError::Refused(_)), Ok(())]), "{results:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_to_publish_is_published_at_once() -> TestResult {
+    let broker = broker(&TOPICS).await?;
+    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    assert!(publisher.publish(&[], soon()).await.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_producer_that_failed_for_good_is_replaced() -> TestResult {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    let cluster = MockCluster::new(1)?;
+    for topic in TOPICS {
+        cluster.create_topic(topic, 2, 1)?;
+    }
+    let publisher = KafkaPublisher::connect(kafka(&cluster.bootstrap_servers())).await?;
+    assert!(all_ok(&publisher.publish(&[outgoing("t-1", Outcome::Approved)], soon()).await));
+    // The broker has lost count of the producer's sequence, which an idempotent producer cannot recover from.
+    cluster
+        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER; 3]);
+    let results = publisher.publish(&[outgoing("t-2", Outcome::Approved)], soon()).await;
+    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    let results = publisher.publish(&[outgoing("t-2", Outcome::Approved)], soon()).await;
+    assert!(all_ok(&results), "{results:?}");
+    Ok(())
+}
+
+#[cfg(not(feature = "msk-iam"))]
+#[tokio::test]
+async fn iam_is_refused_by_a_build_without_it() {
+    let auth = KafkaAuth::Iam { region: REGION.to_owned() };
+    let error = KafkaPublisher::connect(KafkaConfig { auth, ..kafka("127.0.0.1:1") }).await;
+    assert!(matches!(error, Err(ConnectError::NoIam)), "{error:?}");
+}
+
+/// The faults of the next calls, in order; then none.
+struct Faults {
+    next: Mutex<Vec<Fault>>,
+    always: Fault,
+}
+
+impl FaultSource for Faults {
+    fn decide(&self, _request: &RequestInfo<'_>) -> Fault {
+        let mut next = self.next.lock().expect("no test panics while it holds this");
+        if next.is_empty() { self.always } else { next.remove(0) }
+    }
+}
+
+async fn stream(next: Vec<Fault>, always: Fault) -> Result<(Kinesis, KinesisStream), Box<dyn Error>> {
+    let service = Kinesis::start(Streams {
+        streams: vec![StreamSpec { name: "decisions".to_owned(), shards: 2 }],
+        faults: Arc::new(Faults { next: Mutex::new(next), always }),
+        ..Streams::default()
+    })
+    .await?;
+    let stream = KinesisStream::new(client(&service).await, KinesisConfig::new("decisions"));
+    Ok((service, stream))
+}
+
+async fn client(service: &Kinesis) -> Client {
+    let sdk = aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(service.url())
+        .region(Region::new(REGION))
+        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
+        .retry_config(aws_config::retry::RetryConfig::disabled())
+        .load()
+        .await;
+    Client::new(&sdk)
+}
+
+/// How often each payload is in the stream, by partition key.
+fn in_stream(service: &Kinesis) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for shard in service.shards("decisions") {
+        let page = service.read("decisions", &shard, ReadFrom::TrimHorizon, 10_000).expect("the shard is there");
+        for record in page.records {
+            found.entry(record.partition_key.clone()).or_default().push(decoded(&record.data_base64));
+        }
+    }
+    found
+}
+
+fn decoded(data: &str) -> Vec<u8> {
+    base64_simd::STANDARD.decode_to_vec(data).expect("the stream keeps base64")
+}
+
+fn decisions(count: usize) -> Vec<Outgoing> {
+    (0..count).map(|index| outgoing(&format!("t-{index}"), Outcome::Approved)).collect()
+}
+
+fn expected(decisions: &[Outgoing], times: usize) -> BTreeMap<String, Vec<Vec<u8>>> {
+    decisions.iter().map(|one| (one.decision_id.to_string(), vec![one.payload.clone(); times])).collect()
+}
+
+#[tokio::test]
+async fn every_decision_reaches_the_stream_under_its_id() -> TestResult {
+    let (service, stream) = stream(Vec::new(), Fault::None).await?;
+    let decisions = decisions(1_203);
+    assert!(all_ok(&stream.publish(&decisions, soon()).await));
+    assert_eq!(in_stream(&service), expected(&decisions, 1));
+    assert_eq!(service.snapshot().calls.get("PutRecords"), Some(&3), "500 records in a call");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_the_records_that_failed_are_sent_again() -> TestResult {
+    let (service, stream) = stream(vec![Fault::Partial { every: 3 }, Fault::Partial { every: 2 }], Fault::None).await?;
+    let decisions = decisions(9);
+    assert!(all_ok(&stream.publish(&decisions, soon()).await));
+    assert_eq!(in_stream(&service), expected(&decisions, 1), "none twice");
+    assert_eq!(service.snapshot().calls.get("PutRecords"), Some(&3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_whose_reply_was_lost_is_sent_again_with_the_same_bytes() -> TestResult {
+    let (service, stream) = stream(vec![Fault::ReplyLost], Fault::None).await?;
+    let decisions = decisions(2);
+    assert!(all_ok(&stream.publish(&decisions, soon()).await));
+    assert_eq!(in_stream(&service), expected(&decisions, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_stream_does_not_take_until_the_deadline_is_unacknowledged_record_by_record() -> TestResult {
+    let (service, stream) = stream(Vec::new(), Fault::Partial { every: 2 }).await?;
+    let decisions = decisions(1);
+    assert!(all_ok(&stream.publish(&decisions, soon()).await));
+    let (_throttled_service, throttled) = self::stream(Vec::new(), Fault::Throttle).await?;
+    let results = throttled.publish(&decisions, within(Duration::from_millis(150))).await;
+    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
+    assert_eq!(in_stream(&service), expected(&decisions, 1));
+    let results = stream.publish(&decisions, Millis(0)).await;
+    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_stream_and_a_huge_record_are_refused() -> TestResult {
+    let (service, stream) = stream(Vec::new(), Fault::None).await?;
+    let elsewhere = KinesisStream::new(client(&service).await, KinesisConfig::new("elsewhere"));
+    let results = elsewhere.publish(&decisions(2), soon()).await;
+    assert!(results.iter().all(|one| matches!(one, Err(PublishError::Refused(_)))), "{results:?}");
+    let huge = Outgoing { payload: vec![b'x'; 1_100_000], ..outgoing("t-9", Outcome::Blocked) };
+    let results = stream.publish(&[outgoing("t-1", Outcome::Approved), huge], soon()).await;
+    assert!(matches!(results[..], [Ok(()), Err(PublishError::Refused(_))]), "{results:?}");
+    Ok(())
+}

@@ -1,0 +1,414 @@
+//! The state store against an embedded DynamoDB that misbehaves on request.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use centinela_adapters::dynamo_state::DynamoLimits;
+use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClock};
+use centinela_contracts::settled::{HOLDS_MAX, SettledItem};
+use centinela_contracts::stored_user::StoredUser;
+use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
+use centinela_engine::ports::{Clock, Commit, ReadRequest, StateStore, StoreError, Versioned, Write};
+use centinela_local::services::{
+    ACCESS_KEY_ID, AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, REGION, RequestInfo,
+    SECRET_ACCESS_KEY, TableSpec,
+};
+use serde_json::Value;
+
+type TestResult = Result<(), Box<dyn Error>>;
+type Rule = Box<dyn Fn(usize, &str, &Value) -> Fault + Send + Sync>;
+
+const T: Millis = Millis(1_790_000_000_000);
+
+/// Decides by the request's place, operation and body, and remembers what was asked.
+struct Script {
+    rule: Rule,
+    calls: Mutex<Vec<(String, Value)>>,
+}
+
+impl FaultSource for Script {
+    fn decide(&self, request: &RequestInfo<'_>) -> Fault {
+        let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
+        let mut calls = self.calls.lock().expect("no test panics while it holds this");
+        let fault = (self.rule)(calls.len(), request.operation, &body);
+        calls.push((request.operation.to_owned(), body));
+        fault
+    }
+}
+
+struct World {
+    service: DynamoDb,
+    store: DynamoStateStore,
+    client: Client,
+    script: Arc<Script>,
+}
+
+fn tables() -> Vec<TableSpec> {
+    ["user_state", "device_state", "settled_offsets"]
+        .map(|name| TableSpec {
+            name: name.to_owned(),
+            partition_key: ("pk".to_owned(), AttrType::S),
+            sort_key: None,
+            ttl_attribute: None,
+        })
+        .to_vec()
+}
+
+fn config() -> DynamoConfig {
+    DynamoConfig {
+        user_table: "user_state".to_owned(),
+        device_table: "device_state".to_owned(),
+        settled_table: "settled_offsets".to_owned(),
+        consumer_group: "score-transactions".to_owned(),
+        transactions_topic: "transactions".to_owned(),
+        name_for_logs: Arc::new(|_| "pseudonym".to_owned()),
+        limits: DynamoLimits::default(),
+    }
+}
+
+async fn sdk(url: &str) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(url)
+        .region(Region::new(REGION))
+        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
+        .retry_config(aws_config::retry::RetryConfig::disabled())
+        .load()
+        .await
+}
+
+impl World {
+    async fn calm() -> Result<Self, Box<dyn Error>> {
+        Self::with(|_, _, _| Fault::None).await
+    }
+
+    async fn with(rule: impl Fn(usize, &str, &Value) -> Fault + Send + Sync + 'static) -> Result<Self, Box<dyn Error>> {
+        let script = Arc::new(Script { rule: Box::new(rule), calls: Mutex::default() });
+        let faults: Arc<dyn FaultSource> = Arc::clone(&script) as _;
+        let service = DynamoDb::start(Service { port: None, tables: tables(), faults }).await?;
+        let client = Client::new(&sdk(&service.url()).await);
+        let store = DynamoStateStore::new(client.clone(), config());
+        Ok(Self { service, store, client, script })
+    }
+
+    fn calls(&self) -> Vec<(String, Value)> {
+        self.script.calls.lock().expect("no test panics while it holds this").clone()
+    }
+
+    fn statements_per_call(&self) -> Vec<usize> {
+        let calls = self.calls();
+        let batches = calls.iter().filter(|(operation, _)| operation == "BatchExecuteStatement");
+        batches.map(|(_, body)| body["Statements"].as_array().map_or(0, Vec::len)).collect()
+    }
+
+    async fn version_of(&self, name: &str) -> Option<u64> {
+        self.store.read_user(&user(name)).await.expect("the database is calm by now").map(|found| found.version)
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a valid name")
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).expect("a valid name")
+}
+
+fn stored(transactions: u64) -> StoredUser {
+    let state = UserState { transactions, ..UserState::new(T) };
+    StoredUser { state, ledger: Ledger::default() }
+}
+
+fn write(name: &str, expected: Option<u64>, transactions: u64) -> Write<UserId, StoredUser> {
+    Write { key: user(name), expected, item: stored(transactions) }
+}
+
+fn writes(count: usize) -> Vec<Write<UserId, StoredUser>> {
+    (0..count).map(|index| write(&format!("user-{index}"), None, index as u64)).collect()
+}
+
+fn soon() -> Millis {
+    Millis(SystemClock.now().0 + 5_000)
+}
+
+fn within(time: Duration) -> Millis {
+    Millis(SystemClock.now().0 + time.as_millis() as i64)
+}
+
+fn done<T>(commits: &[Commit<T>]) -> Vec<bool> {
+    commits.iter().map(|commit| matches!(commit, Commit::Done)).collect()
+}
+
+#[tokio::test]
+async fn what_is_written_is_read_with_its_version() -> TestResult {
+    let world = World::calm().await?;
+    let device_state = DeviceState::first_seen(T);
+    let settled = SettledItem { mark: Some(Mark { offset: 7, timestamp: T }), holds: Vec::new(), noted_at: T };
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", Some(1), 2)], soon()).await), [true]);
+    let note = Write { key: device("phone"), expected: None, item: device_state.clone() };
+    assert_eq!(done(&world.store.commit_devices(vec![note], soon()).await), [true]);
+    let note = Write { key: 3, expected: None, item: settled.clone() };
+    assert!(matches!(world.store.commit_settled(note).await, Commit::Done));
+
+    let request = ReadRequest {
+        users: vec![user("ana"), user("nobody")],
+        devices: vec![device("phone"), device("unseen")],
+        partitions: vec![3, 4],
+    };
+    let answer = world.store.read(request, soon()).await;
+    assert_eq!(answer.users, [(user("ana"), Versioned { version: 2, item: stored(2) })].into());
+    assert_eq!(answer.devices, [(device("phone"), Versioned { version: 1, item: device_state })].into());
+    assert_eq!(answer.settled, [(3, Versioned { version: 1, item: settled })].into());
+    assert!(answer.unread_users.is_empty() && answer.unread_devices.is_empty() && answer.unread_partitions.is_empty());
+    assert!(answer.problem.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consistently() -> TestResult {
+    let world = World::calm().await?;
+    let request = ReadRequest {
+        users: (0..120).map(|index| user(&format!("user-{index}"))).chain([user("user-0")]).collect(),
+        devices: (0..70).map(|index| device(&format!("device-{index}"))).collect(),
+        partitions: (0..10).collect(),
+    };
+    let answer = world.store.read(request, soon()).await;
+    assert!(answer.problem.is_none());
+    let calls = world.calls();
+    assert_eq!(calls.len(), 2, "200 keys, 100 in a call");
+    for (operation, body) in calls {
+        assert_eq!(operation, "BatchGetItem");
+        for (table, keys) in body["RequestItems"].as_object().expect("tables") {
+            assert_eq!(keys["ConsistentRead"], table == "settled_offsets", "{table}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_that_were_left_unprocessed_are_asked_for_again() -> TestResult {
+    let world = World::with(|_, operation, body| {
+        let keys = body["RequestItems"]["user_state"]["Keys"].as_array().map_or(0, Vec::len);
+        if operation == "BatchGetItem" && keys > 2 { Fault::Partial { every: 2 } } else { Fault::None }
+    })
+    .await?;
+    assert_eq!(done(&world.store.commit_users(writes(9), soon()).await), [true; 9]);
+    let users = writes(9).into_iter().map(|write| write.key).collect();
+    let answer = world.store.read(ReadRequest { users, ..ReadRequest::default() }, soon()).await;
+    assert_eq!(answer.users.len(), 9);
+    assert!(answer.unread_users.is_empty() && answer.problem.is_none());
+    let asked: Vec<usize> = world.calls()[1..]
+        .iter()
+        .map(|(_, body)| body["RequestItems"]["user_state"]["Keys"].as_array().map_or(0, Vec::len))
+        .collect();
+    assert_eq!(asked, [9, 4, 2], "each time only what is missing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn devices_are_given_up_early_and_users_are_not() -> TestResult {
+    let world = World::with(|_, operation, body| {
+        let devices = !body["RequestItems"]["device_state"].is_null();
+        if operation == "BatchGetItem" && devices { Fault::Partial { every: 1 } } else { Fault::None }
+    })
+    .await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    let request = ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![1] };
+    let answer = world.store.read(request, soon()).await;
+    assert!(answer.users.contains_key(&user("ana")));
+    assert_eq!(answer.unread_devices, HashSet::from([device("phone")]));
+    assert!(answer.unread_users.is_empty() && answer.unread_partitions.is_empty());
+    assert!(matches!(answer.problem, Some(StoreError::Unavailable(_))), "{:?}", answer.problem);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_table_that_refuses_costs_the_devices_only() -> TestResult {
+    let world = World::calm().await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    let store =
+        DynamoStateStore::new(world.client.clone(), DynamoConfig { device_table: "gone".to_owned(), ..config() });
+    let request = ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![] };
+    let answer = store.read(request, soon()).await;
+    assert!(answer.users.contains_key(&user("ana")));
+    assert!(answer.unread_devices.contains(&device("phone")));
+    assert!(matches!(answer.problem, Some(StoreError::Rejected(_))), "{:?}", answer.problem);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_until_the_deadline_is_named_as_unread() -> TestResult {
+    let world = World::with(|_, _, _| Fault::Throttle).await?;
+    let request = || ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![5] };
+    let answer = world.store.read(request(), within(Duration::from_millis(200))).await;
+    assert!(answer.unread_users.contains(&user("ana")) && answer.unread_partitions.contains(&5));
+    assert!(answer.unread_devices.contains(&device("phone")));
+    assert!(matches!(answer.problem, Some(StoreError::Unavailable(_))), "{:?}", answer.problem);
+    assert!(world.calls().len() > 1, "it was tried again");
+
+    let answer = world.store.read(request(), Millis(0)).await;
+    assert!(answer.unread_users.contains(&user("ana")));
+    assert!(matches!(answer.problem, Some(StoreError::OutOfTime)), "{:?}", answer.problem);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_given_up_with_its_attempt() -> TestResult {
+    let world =
+        World::with(|place, _, _| if place == 0 { Fault::Delay(Duration::from_secs(30)) } else { Fault::None }).await?;
+    let limits = DynamoLimits { attempt: Duration::from_millis(100), ..DynamoLimits::default() };
+    let store = DynamoStateStore::new(world.client.clone(), DynamoConfig { limits, ..config() });
+    let started = Instant::now();
+    let answer = store.read(ReadRequest { users: vec![user("ana")], ..ReadRequest::default() }, soon()).await;
+    assert!(answer.unread_users.is_empty() && answer.problem.is_none());
+    assert!(started.elapsed() < Duration::from_secs(5));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_decoded_is_unread_and_its_owner_is_not_named() -> TestResult {
+    let world = World::calm().await?;
+    let garbage = AttributeValue::B(Blob::new([255, 0, 1]));
+    let put = world.client.put_item().table_name("user_state").item("pk", AttributeValue::S("ana".to_owned()));
+    put.item("v", AttributeValue::N("4".to_owned())).item("s", garbage).send().await?;
+    let request = ReadRequest { users: vec![user("ana"), user("ben")], ..ReadRequest::default() };
+    let answer = world.store.read(request, soon()).await;
+    assert_eq!(answer.unread_users, HashSet::from([user("ana")]));
+    let Some(StoreError::Corrupt(cause)) = answer.problem else { panic!("{:?}", answer.problem) };
+    assert_eq!(cause.to_string(), "the stored item of user pseudonym cannot be read");
+    assert!(matches!(world.store.read_user(&user("ana")).await, Err(StoreError::Corrupt(_))));
+    let lost = world.store.commit_users(vec![write("ana", Some(3), 1)], soon()).await;
+    assert!(matches!(lost[..], [Commit::Failed(StoreError::Corrupt(_))]), "{lost:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_race_brings_the_winner_and_leaves_the_others_alone() -> TestResult {
+    let world = World::calm().await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", Some(1), 2)], soon()).await), [true]);
+    let contested = vec![write("ben", None, 1), write("ana", Some(1), 99), write("cleo", None, 1)];
+    let commits = world.store.commit_users(contested, soon()).await;
+    assert_eq!(done(&commits), [true, false, true]);
+    let Commit::Lost(Some(winner)) = &commits[1] else { panic!("{:?}", commits[1]) };
+    assert_eq!(*winner, Versioned { version: 2, item: stored(2) });
+    assert_eq!(world.version_of("cleo").await, Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_loser_of_two_first_writes_has_to_read_again() -> TestResult {
+    let world = World::calm().await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    let commits = world.store.commit_users(vec![write("ana", None, 2)], soon()).await;
+    assert!(matches!(commits[..], [Commit::Lost(None)]), "{commits:?}");
+    let missing = world.store.commit_users(vec![write("nobody", Some(8), 2)], soon()).await;
+    assert!(matches!(missing[..], [Commit::Lost(None)]), "{missing:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_throttled_statements_are_sent_again() -> TestResult {
+    let world = World::with(|place, _, _| if place == 0 { Fault::Partial { every: 3 } } else { Fault::None }).await?;
+    assert_eq!(done(&world.store.commit_users(writes(7), soon()).await), [true; 7]);
+    assert_eq!(world.statements_per_call(), [7, 2]);
+    assert_eq!(world.version_of("user-2").await, Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_throttled_call_is_sent_again_whole() -> TestResult {
+    let world = World::with(|place, _, _| if place < 2 { Fault::Throttle } else { Fault::None }).await?;
+    assert_eq!(done(&world.store.commit_users(writes(3), soon()).await), [true; 3]);
+    assert_eq!(world.statements_per_call(), [3, 3, 3]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_whose_reply_was_lost_comes_back_as_a_race_lost_against_itself() -> TestResult {
+    let world = World::with(|place, _, _| if place == 1 { Fault::ReplyLost } else { Fault::None }).await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    let commits = world.store.commit_users(vec![write("ana", Some(1), 2), write("ben", None, 1)], soon()).await;
+    let [Commit::Lost(Some(own)), Commit::Lost(None)] = &commits[..] else { panic!("{commits:?}") };
+    assert_eq!(*own, Versioned { version: 2, item: stored(2) });
+    assert_eq!(world.version_of("ana").await, Some(2), "applied once");
+    assert_eq!(world.version_of("ben").await, Some(1), "applied once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn writes_that_never_get_through_have_failed() -> TestResult {
+    let world =
+        World::with(|_, operation, _| if operation == "GetItem" { Fault::None } else { Fault::Throttle }).await?;
+    let commits = world.store.commit_users(writes(2), within(Duration::from_millis(150))).await;
+    assert!(commits.iter().all(|commit| matches!(commit, Commit::Failed(StoreError::Unavailable(_)))), "{commits:?}");
+    assert_eq!(world.version_of("user-0").await, None);
+    let late = world.store.commit_users(writes(1), Millis(0)).await;
+    assert!(matches!(late[..], [Commit::Failed(StoreError::OutOfTime)]), "{late:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_write_is_not_tried_again() -> TestResult {
+    let world = World::calm().await?;
+    let store = DynamoStateStore::new(world.client.clone(), DynamoConfig { user_table: "gone".to_owned(), ..config() });
+    let commits = store.commit_users(writes(2), soon()).await;
+    assert!(commits.iter().all(|commit| matches!(commit, Commit::Failed(StoreError::Rejected(_)))), "{commits:?}");
+    assert_eq!(world.calls().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice() -> TestResult {
+    let world = World::calm().await?;
+    let mut all = writes(60);
+    all.push(write("user-0", None, 7));
+    let commits = world.store.commit_users(all, soon()).await;
+    assert_eq!(done(&commits).into_iter().filter(|done| *done).count(), 60);
+    let mut sizes = world.statements_per_call();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [11, 25, 25]);
+    assert_eq!(world.service.snapshot().calls.get("BatchExecuteStatement"), Some(&3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_settled_note_is_conditional_and_a_loser_learns_the_winner() -> TestResult {
+    let world = World::calm().await?;
+    let item = |offset| SettledItem { mark: Some(Mark { offset, timestamp: T }), holds: Vec::new(), noted_at: T };
+    let note = |expected, offset| Write { key: 2, expected, item: item(offset) };
+    assert!(matches!(world.store.commit_settled(note(None, 5)).await, Commit::Done));
+    assert!(matches!(world.store.commit_settled(note(Some(1), 6)).await, Commit::Done));
+    for late in [note(None, 9), note(Some(1), 9)] {
+        let Commit::Lost(Some(winner)) = world.store.commit_settled(late).await else { panic!("not lost") };
+        assert_eq!(winner, Versioned { version: 2, item: item(6) });
+    }
+    assert_eq!(world.store.read_settled(2).await?.map(|found| found.version), Some(2));
+    assert!(world.store.read_settled(9).await?.is_none());
+    let holds = (0..=HOLDS_MAX as u64).map(|offset| Mark { offset, timestamp: T }).collect();
+    let crowded = Write { key: 2, expected: Some(2), item: SettledItem { holds, ..item(6) } };
+    assert!(matches!(world.store.commit_settled(crowded).await, Commit::Failed(StoreError::Rejected(_))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one() -> TestResult {
+    let world = World::calm().await?;
+    let sdk = sdk(&world.service.url()).await;
+    let missing = DynamoConfig { settled_table: "gone".to_owned(), ..config() };
+    let error = DynamoStateStore::connect(&sdk, missing).await.expect_err("a table is missing");
+    assert!(matches!(error, ConnectError::Tables { .. }));
+    assert!(error.to_string().contains("\"gone\""), "{error}");
+    DynamoStateStore::connect(&sdk, config()).await?;
+
+    let throttling = World::with(|_, _, _| Fault::Throttle).await?;
+    DynamoStateStore::connect(&self::sdk(&throttling.service.url()).await, config()).await?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! The event that a Kafka event source mapping hands to a function (<https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html>).
+//!
+//! Tolerant of what differs between sources: missing or null headers, header bytes signed or not, no key, no value, unknown
+//! fields, any number of partitions. A record that is described wrongly is a [`BadRecord`] among good ones; only a payload
+//! that is no such event as a whole is an [`EnvelopeError`].
+
+mod read;
+
+use centinela_domain::{Coordinates, Millis};
+
+use crate::excerpt::Excerpt;
+use crate::json::{Syntax, TextProblem};
+use crate::parked_v1::ParkReason;
+
+/// Largest accepted payload. Lambda delivers at most 6 MB (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most records in an event: the largest batch size of a mapping
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>).
+pub const RECORDS_MAX: usize = 10_000;
+/// Most headers of a record.
+pub const HEADERS_MAX: usize = 1_024;
+
+/// A batch, partition by partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KafkaBatch {
+    /// Sorted by topic and partition; those without records are left out.
+    pub partitions: Vec<PartitionBatch>,
+}
+
+/// The records of one partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionBatch {
+    /// The key in the event's `records` map, such as `transactions-3`; failures are reported under it.
+    pub key: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+    /// In offset order; those without a readable offset come last.
+    pub records: Vec<Result<Record, BadRecord>>,
+}
+
+/// A record as the producer wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Where it stands.
+    pub coordinates: Coordinates,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its value; none is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers in their order.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A record that the envelope does not describe properly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BadRecord {
+    /// Its offset; without one it cannot be acknowledged on its own.
+    pub offset: Option<u64>,
+    /// The broker's time.
+    pub timestamp: Option<Millis>,
+    /// The record's JSON as it was delivered.
+    pub raw: Vec<u8>,
+    /// What is wrong.
+    pub problem: RecordProblem,
+}
+
+/// What is wrong with a record of the envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordProblem {
+    /// Not an object.
+    #[error("the record is no JSON object")]
+    NotAnObject,
+    /// A field that every record has is missing or null.
+    #[error("the record's {0} is missing or null")]
+    Missing(&'static str),
+    /// A field stands there more than once.
+    #[error("the record's {0} stands there more than once")]
+    Duplicate(&'static str),
+    /// A field is not what it should be.
+    #[error("the record's {field} must be {expected}")]
+    WrongType {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A string is no text.
+    #[error("the record's {field} {problem}")]
+    Text {
+        /// The field.
+        field: &'static str,
+        /// Why not.
+        problem: TextProblem,
+    },
+    /// Key or value is not base64.
+    #[error("the record's {0} is not base64 (standard alphabet with padding)")]
+    Base64(&'static str),
+    /// More headers than accepted.
+    #[error("the record has more than {HEADERS_MAX} headers")]
+    TooManyHeaders,
+    /// The record names another topic or partition than the list that holds it.
+    #[error("the record's topic or partition is not that of the list which holds it")]
+    Elsewhere,
+}
+
+impl RecordProblem {
+    /// The code under which it is parked.
+    pub fn park_reason(&self) -> ParkReason {
+        ParkReason::UnreadableRecord
+    }
+}
+
+/// Why a payload is no Kafka event at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Larger than Lambda delivers.
+    #[error("the event has {0} bytes, the limit is {PAYLOAD_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Broken JSON.
+    #[error("the event is {0}")]
+    Syntax(#[from] Syntax),
+    /// Not an object.
+    #[error("the event is no JSON object")]
+    NotAnObject,
+    /// From another kind of source.
+    #[error(
+        "the event comes from {0}; expected aws:kafka or SelfManagedKafka: check which source invokes the function"
+    )]
+    Source(Excerpt),
+    /// No records.
+    #[error("the event has no object `records`: it is not from a Kafka event source mapping")]
+    NoRecords,
+    /// A partition without a list.
+    #[error("the event's records of {0} are no list")]
+    NotAList(Excerpt),
+    /// A key from which no topic and partition can be told.
+    #[error(
+        "the event's records stand under {0}, which is not of the form topic-partition, and do not say where they are from"
+    )]
+    PartitionKey(Excerpt),
+    /// More records than a mapping delivers.
+    #[error("the event has more than {RECORDS_MAX} records")]
+    TooManyRecords,
+}

@@ -1,0 +1,350 @@
+//! The payload of topic `dead-letters`, version 1: a record that can never be decided, with its original bytes.
+//!
+//! A message stays below Kafka's default limit of 1 MiB (`message.max.bytes`, <https://kafka.apache.org/documentation/>): of a
+//! value beyond [`ORIGINAL_VALUE_BYTES_MAX`] the rest is left out, and the message says how much.
+
+use centinela_domain::transaction::TIME_MAX_MS;
+use centinela_domain::{Coordinates, Millis};
+
+use crate::excerpt::Excerpt;
+use crate::json::{Kind, Object, push_base64, push_text};
+use crate::payload::{Fields, PayloadProblem, required};
+
+/// Header with the topic of a redriven record's first delivery.
+pub const FIRST_TOPIC: &str = "centinela-first-topic";
+/// Header with its first partition, decimal.
+pub const FIRST_PARTITION: &str = "centinela-first-partition";
+/// Header with its first offset, decimal.
+pub const FIRST_OFFSET: &str = "centinela-first-offset";
+/// Header with its first broker time in milliseconds, decimal.
+pub const FIRST_TIMESTAMP: &str = "centinela-first-timestamp";
+
+/// Most bytes kept of an original value.
+pub const ORIGINAL_VALUE_BYTES_MAX: usize = 600 * 1024;
+/// Most bytes kept of an original key.
+pub const ORIGINAL_KEY_BYTES_MAX: usize = 48 * 1024;
+/// Most bytes that the original headers may take in the message; headers beyond it are left out.
+pub const ORIGINAL_HEADERS_BYTES_MAX: usize = 96 * 1024;
+/// Longest name that Kafka gives a topic.
+const TOPIC_BYTES_MAX: usize = 249;
+/// Most bytes kept of a reason and of a topic.
+const TEXT_BYTES_MAX: usize = 1024;
+/// Largest accepted message.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The kind of reason, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ParkReason {
+    /// The mapping's description of the record is broken; `value` holds the description's JSON.
+    UnreadableRecord,
+    /// The record has no value.
+    NoValue,
+    /// The value exceeds its size limit.
+    TooLarge,
+    /// The value is not the JSON it should be.
+    NotJson,
+    /// Its version is not one that this release reads.
+    UnsupportedVersion,
+    /// A required field is missing.
+    MissingField,
+    /// A field stands there twice.
+    DuplicateField,
+    /// A field has the wrong JSON type.
+    WrongType,
+    /// A field's value is not acceptable.
+    InvalidValue,
+    /// The headers that name the first delivery are incomplete or unreadable.
+    BadFirstCoordinates,
+}
+
+impl ParkReason {
+    /// All of them.
+    pub const ALL: [ParkReason; 10] = [
+        Self::UnreadableRecord,
+        Self::NoValue,
+        Self::TooLarge,
+        Self::NotJson,
+        Self::UnsupportedVersion,
+        Self::MissingField,
+        Self::DuplicateField,
+        Self::WrongType,
+        Self::InvalidValue,
+        Self::BadFirstCoordinates,
+    ];
+
+    /// The name in a payload.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnreadableRecord => "unreadable_record",
+            Self::NoValue => "no_value",
+            Self::TooLarge => "too_large",
+            Self::NotJson => "not_json",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::MissingField => "missing_field",
+            Self::DuplicateField => "duplicate_field",
+            Self::WrongType => "wrong_type",
+            Self::InvalidValue => "invalid_value",
+            Self::BadFirstCoordinates => "bad_first_coordinates",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, PayloadProblem> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name).ok_or_else(|| PayloadProblem::Unexpected {
+            field: "reason_code",
+            expected: "a known reason code",
+            found: Excerpt::of(name.as_bytes()),
+        })
+    }
+}
+
+/// A parked record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parked {
+    /// For machines.
+    pub reason_code: ParkReason,
+    /// For people.
+    pub reason: String,
+    /// Where it came from.
+    pub topic: String,
+    /// Partition number.
+    pub partition: u32,
+    /// Offset, if it could be read.
+    pub offset: Option<u64>,
+    /// The broker's time, if it could be read.
+    pub timestamp: Option<Millis>,
+    /// The original key.
+    pub key: Option<Vec<u8>>,
+    /// The original value; for [`ParkReason::UnreadableRecord`] the record's JSON as the mapping delivered it.
+    pub value: Option<Vec<u8>>,
+    /// The original headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// When it was parked.
+    pub parked_at: Millis,
+}
+
+/// Writes a parked record.
+pub fn encode(parked: &Parked) -> Vec<u8> {
+    let value = kept(parked.value.as_deref(), ORIGINAL_VALUE_BYTES_MAX);
+    let key = kept(parked.key.as_deref(), ORIGINAL_KEY_BYTES_MAX);
+    let mut bytes = Vec::with_capacity(512 + value.map_or(0, <[u8]>::len) * 4 / 3);
+    let mut object = Object::begin(&mut bytes);
+    object.number("version", 1);
+    object.text("reason_code", parked.reason_code.as_str());
+    object.text("reason", shortened(&parked.reason));
+    object.text("topic", shortened(&parked.topic));
+    object.number("partition", parked.partition);
+    put_optional(&mut object, "offset", parked.offset.map(i128::from));
+    put_optional(&mut object, "timestamp", parked.timestamp.map(|time| i128::from(time.0)));
+    push_base64(object.name("key"), key);
+    push_base64(object.name("value"), value);
+    let headers_left_out = put_headers(object.name("headers"), &parked.headers);
+    object.number("parked_at", parked.parked_at.0);
+    let left_out = headers_left_out + left_out(parked.value.as_deref(), value) + left_out(parked.key.as_deref(), key);
+    if left_out > 0 {
+        object.bool("original_truncated", true);
+        object.number("truncated_bytes", left_out);
+    }
+    object.end();
+    bytes
+}
+
+fn kept(original: Option<&[u8]>, limit: usize) -> Option<&[u8]> {
+    original.map(|bytes| &bytes[..bytes.len().min(limit)])
+}
+
+fn left_out(original: Option<&[u8]>, kept: Option<&[u8]>) -> u64 {
+    (original.map_or(0, <[u8]>::len) - kept.map_or(0, <[u8]>::len)) as u64
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+fn put_optional(object: &mut Object<'_>, name: &'static str, value: Option<i128>) {
+    match value {
+        Some(value) => object.number(name, value),
+        None => object.name(name).extend_from_slice(b"null"),
+    }
+}
+
+/// Writes the headers that fit and returns how many bytes of others were left out.
+fn put_headers(out: &mut Vec<u8>, headers: &[(String, Vec<u8>)]) -> u64 {
+    out.push(b'[');
+    let start = out.len();
+    let mut left_out = 0;
+    for (name, value) in headers {
+        let before = out.len();
+        // A name that cannot fit is not written first.
+        if name.len() + value.len() <= ORIGINAL_HEADERS_BYTES_MAX {
+            if before > start {
+                out.push(b',');
+            }
+            let mut header = Object::begin(out);
+            push_text(header.name("name"), name);
+            push_base64(header.name("value"), Some(value));
+            header.end();
+        }
+        if out.len() == before || out.len() - start > ORIGINAL_HEADERS_BYTES_MAX {
+            out.truncate(before);
+            left_out += (name.len() + value.len()) as u64;
+        }
+    }
+    out.push(b']');
+    left_out
+}
+
+/// A parked record as it is read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredParked {
+    /// The record.
+    pub parked: Parked,
+    /// Bytes of key, value and headers that were left out because the message would not have fitted; 0 normally.
+    pub truncated_bytes: u64,
+}
+
+/// Why a value is no parked record.
+pub type ParkedProblem = PayloadProblem;
+
+const NAMES: &[&str] = &[
+    "version",
+    "reason_code",
+    "reason",
+    "topic",
+    "partition",
+    "offset",
+    "timestamp",
+    "key",
+    "value",
+    "headers",
+    "parked_at",
+    "truncated_bytes",
+];
+
+/// Reads a parked record.
+pub fn parse(message: &[u8]) -> Result<StoredParked, ParkedProblem> {
+    let mut fields = Fields::begin(message, VALUE_BYTES_MAX, NAMES)?;
+    let (mut reason_code, mut reason, mut topic, mut partition, mut offset) = (None, None, None, None, None);
+    let (mut timestamp, mut key, mut value, mut headers, mut parked_at) = (None, None, None, None, None);
+    let mut truncated_bytes = 0;
+    while let Some(index) = fields.next()? {
+        let field = NAMES[index];
+        match field {
+            "version" => fields.version()?,
+            "reason_code" => reason_code = Some(ParkReason::parse(&fields.text(field)?)?),
+            "reason" => reason = Some(fields.text(field)?.into_owned()),
+            "topic" => topic = Some(fields.text(field)?.into_owned()),
+            "partition" => partition = Some(partition_of(fields.unsigned(field)?)?),
+            "offset" => offset = Some(fields.unsigned(field)?),
+            "timestamp" => timestamp = Some(Millis(fields.integer(field)?)),
+            "key" => key = Some(base64_of(&mut fields, field)?),
+            "value" => value = Some(base64_of(&mut fields, field)?),
+            "headers" => headers = Some(headers_of(&mut fields)?),
+            "parked_at" => parked_at = Some(Millis(fields.integer(field)?)),
+            _ => truncated_bytes = fields.unsigned(field)?,
+        }
+    }
+    let parked = Parked {
+        reason_code: required(reason_code, "reason_code")?,
+        reason: required(reason, "reason")?,
+        topic: required(topic, "topic")?,
+        partition: required(partition, "partition")?,
+        offset,
+        timestamp,
+        key,
+        value,
+        headers: required(headers, "headers")?,
+        parked_at: required(parked_at, "parked_at")?,
+    };
+    Ok(StoredParked { parked, truncated_bytes })
+}
+
+fn partition_of(number: u64) -> Result<u32, PayloadProblem> {
+    let wrong = PayloadProblem::WrongType { field: "partition", expected: "a partition number" };
+    u32::try_from(number).map_err(|_| wrong)
+}
+
+fn base64_of(fields: &mut Fields<'_>, field: &'static str) -> Result<Vec<u8>, PayloadProblem> {
+    let text = fields.text(field)?;
+    let wrong = PayloadProblem::WrongType { field, expected: "base64" };
+    base64_simd::STANDARD.decode_to_vec(text.as_bytes()).map_err(|_| wrong)
+}
+
+fn headers_of(fields: &mut Fields<'_>) -> Result<Vec<(String, Vec<u8>)>, PayloadProblem> {
+    const HEADER: &[&str] = &["name", "value"];
+    let reader = fields.reader();
+    if reader.peek()? != Kind::Array {
+        return Err(PayloadProblem::WrongType { field: "headers", expected: "a list" });
+    }
+    let mut headers = Vec::new();
+    let mut list = reader.array()?;
+    while reader.element(&mut list)? {
+        let mut header = Fields::begin(reader.skip()?, VALUE_BYTES_MAX, HEADER)?;
+        let (mut name, mut value) = (None, None);
+        while let Some(index) = header.next()? {
+            match HEADER[index] {
+                "name" => name = Some(header.text("name")?.into_owned()),
+                _ => value = Some(base64_of(&mut header, "value")?),
+            }
+        }
+        headers.push((required(name, "name")?, required(value, "value")?));
+    }
+    Ok(headers)
+}
+
+/// Headers about a first delivery that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFirstCoordinates {
+    /// Some of the four are there, this one is not.
+    #[error("header {0} is missing although others about the first delivery are there")]
+    Missing(&'static str),
+    /// Not what it should be.
+    #[error("header {0} is not readable")]
+    Unreadable(&'static str),
+}
+
+/// Topic and coordinates of a redriven record's first delivery; none for a record that is delivered for the first time.
+///
+/// Of a header that stands there more than once the first counts.
+pub fn first_coordinates(headers: &[(String, Vec<u8>)]) -> Option<Result<(String, Coordinates), BadFirstCoordinates>> {
+    let values = [FIRST_TOPIC, FIRST_PARTITION, FIRST_OFFSET, FIRST_TIMESTAMP]
+        .map(|wanted| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice()));
+    if values.iter().all(Option::is_none) { None } else { Some(read_first(values)) }
+}
+
+fn read_first(values: [Option<&[u8]>; 4]) -> Result<(String, Coordinates), BadFirstCoordinates> {
+    let [topic, partition, offset, timestamp] = values;
+    let topic = text_of(topic, FIRST_TOPIC)?;
+    if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
+        return Err(BadFirstCoordinates::Unreadable(FIRST_TOPIC));
+    }
+    let offset_max = i64::MAX as u64;
+    let coordinates = Coordinates {
+        partition: number_of(partition, FIRST_PARTITION, u64::from(u32::MAX))? as u32,
+        offset: number_of(offset, FIRST_OFFSET, offset_max)?,
+        timestamp: Millis(number_of(timestamp, FIRST_TIMESTAMP, TIME_MAX_MS as u64)? as i64),
+    };
+    Ok((topic.to_owned(), coordinates))
+}
+
+fn text_of<'a>(value: Option<&'a [u8]>, name: &'static str) -> Result<&'a str, BadFirstCoordinates> {
+    let value = value.ok_or(BadFirstCoordinates::Missing(name))?;
+    std::str::from_utf8(value).map_err(|_| BadFirstCoordinates::Unreadable(name))
+}
+
+fn number_of(value: Option<&[u8]>, name: &'static str, max: u64) -> Result<u64, BadFirstCoordinates> {
+    let text = text_of(value, name)?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && *number <= max);
+    number.ok_or(BadFirstCoordinates::Unreadable(name))
+}
+
+/// The four headers for a record that is driven again.
+pub fn first_headers(topic: &str, at: Coordinates) -> Vec<(String, Vec<u8>)> {
+    let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+    vec![
+        header(FIRST_TOPIC, topic.to_owned()),
+        header(FIRST_PARTITION, at.partition.to_string()),
+        header(FIRST_OFFSET, at.offset.to_string()),
+        header(FIRST_TIMESTAMP, at.timestamp.0.to_string()),
+    ]
+}

@@ -1,0 +1,39 @@
+//! A device's item, attribute `s`.
+
+use centinela_domain::device::{DEVICE_USERS_MAX, DeviceUser};
+use centinela_domain::{DeviceState, Millis};
+
+pub use crate::binary::StoredProblem;
+use crate::binary::{Input, Output};
+
+const FORMAT: u8 = 1;
+
+/// Writes it.
+pub fn encode(device: &DeviceState) -> Vec<u8> {
+    let mut output = Output::begin(FORMAT, 192);
+    output.signed(device.first_seen_at.0);
+    output.time(device.labels_at, device.first_seen_at);
+    output.floats(&[device.known_frauds, device.labels]);
+    output.unsigned(device.users.len() as u64);
+    for user in &device.users {
+        output.bytes(&user.user.to_le_bytes());
+        output.time(user.first_seen_at, device.first_seen_at);
+    }
+    output.end()
+}
+
+/// Reads it.
+pub fn decode(bytes: &[u8]) -> Result<DeviceState, StoredProblem> {
+    let mut input = Input::begin(bytes, FORMAT)?;
+    let first_seen_at = Millis(input.signed()?);
+    let labels_at = input.time(first_seen_at)?;
+    let mut floats = [0.0; 2];
+    input.floats(&mut floats)?;
+    let count = input.at_most(DEVICE_USERS_MAX as u64, "number of users")?;
+    let users = (0..count)
+        .map(|_| Ok(DeviceUser { user: u32::from_le_bytes(input.array()?), first_seen_at: input.time(first_seen_at)? }))
+        .collect::<Result<_, StoredProblem>>()?;
+    input.end()?;
+    let [known_frauds, labels] = floats;
+    Ok(DeviceState { first_seen_at, users, known_frauds, labels, labels_at })
+}

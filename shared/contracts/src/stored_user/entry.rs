@@ -1,0 +1,218 @@
+//! One remembered decision: about 20 bytes once it is shrunk, some 150 more while it carries its evidence.
+
+use centinela_domain::ledger::{quantized, score_steps};
+use centinela_domain::{
+    AmountMinor, Coordinates, Currency, Decision, DecisionId, Entry, FEATURES, FeatureVector, Mark, MissingInputs,
+    ModelStamp, Outcome, Reason, ReasonCode, TransactionDigest, TransactionId, UserId,
+};
+
+use crate::binary::{Input, Output, StoredProblem};
+
+/// Fewest bytes that an entry takes.
+pub(super) const BYTES_MIN: usize = 4;
+
+/// What is known before an entry.
+pub(super) struct Context<'a> {
+    /// Whose item it is; a writer knows it when any entry has evidence.
+    pub(super) user: Option<&'a UserId>,
+    /// The position written last.
+    pub(super) previous: Mark,
+    /// The model of the last entry with evidence.
+    pub(super) model: Option<ModelStamp>,
+}
+
+// First byte: two bits of outcome, two flags, and the number of coordinates, or 15 when a longer number follows.
+const FULL: u8 = 1 << 2;
+const SHORT_SCORE: u8 = 1 << 3;
+const MANY: usize = 15;
+
+// A decision's flags.
+const ID_DERIVED: u8 = 1;
+const DIGEST_OF_ID: u8 = 1 << 1;
+const SAME_USER: u8 = 1 << 2;
+const USUAL_CURRENCY: u8 = 1 << 3;
+const SAME_OUTCOME: u8 = 1 << 4;
+const LATE: u8 = 1 << 5;
+const NO_DEVICE: u8 = 1 << 6;
+const SAME_MODEL: u8 = 1 << 7;
+
+fn flag(condition: bool, bit: u8) -> u8 {
+    if condition { bit } else { 0 }
+}
+
+pub(super) fn put(output: &mut Output, entry: &Entry, context: &mut Context<'_>) {
+    let short_score = match &entry.decision {
+        Some(decision) => decision.score.to_bits() == entry.score.to_bits(),
+        None => quantized(entry.score).to_bits() == entry.score.to_bits(),
+    };
+    let count = entry.coordinates.len();
+    let head = entry.outcome as u8 | flag(entry.decision.is_some(), FULL) | flag(short_score, SHORT_SCORE);
+    output.byte(head | (count.min(MANY) as u8) << 4);
+    if count >= MANY {
+        output.unsigned(count as u64);
+    }
+    for &at in &entry.coordinates {
+        output.unsigned(u64::from(at.partition));
+        output.mark(at.into(), &mut context.previous);
+    }
+    if !short_score {
+        output.bytes(&entry.score.to_le_bytes());
+    }
+    match &entry.decision {
+        Some(decision) => put_decision(output, entry, decision, context),
+        None => {
+            output.bytes(&entry.digest.0.to_le_bytes());
+            if short_score {
+                output.bytes(&score_steps(entry.score).to_le_bytes());
+            }
+        }
+    }
+}
+
+fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context: &mut Context<'_>) {
+    let derived = DecisionId::derive(&decision.user_id, &decision.transaction_id) == decision.decision_id;
+    let flags = flag(derived, ID_DERIVED)
+        | flag(decision.decision_id.digest() == entry.digest, DIGEST_OF_ID)
+        | flag(context.user == Some(&decision.user_id), SAME_USER)
+        | flag(decision.currency == Currency::DEFAULT, USUAL_CURRENCY)
+        | flag(decision.outcome == entry.outcome, SAME_OUTCOME)
+        | flag(decision.late, LATE)
+        | flag(decision.missing.device, NO_DEVICE)
+        | flag(context.model.as_ref() == Some(&decision.model), SAME_MODEL);
+    output.byte(flags);
+    output.text(decision.transaction_id.as_str());
+    if flags & SAME_USER == 0 {
+        output.text(decision.user_id.as_str());
+    }
+    if flags & ID_DERIVED == 0 {
+        output.bytes(&decision.decision_id.0);
+    }
+    if flags & DIGEST_OF_ID == 0 {
+        output.bytes(&entry.digest.0.to_le_bytes());
+    }
+    output.unsigned(decision.amount.minor());
+    if flags & USUAL_CURRENCY == 0 {
+        output.bytes(decision.currency.as_str().as_bytes());
+    }
+    if flags & SAME_OUTCOME == 0 {
+        output.byte(decision.outcome as u8);
+    }
+    output.bytes(&decision.score.to_le_bytes());
+    output.unsigned(decision.reasons.len() as u64);
+    for reason in &decision.reasons {
+        output.byte(reason.code as u8);
+        output.bytes(&reason.contribution.to_le_bytes());
+    }
+    if flags & SAME_MODEL == 0 {
+        output.text(&decision.model.version);
+        output.bytes(&decision.model.digest);
+        context.model = Some(decision.model.clone());
+    }
+    output.floats(&decision.features.0);
+    output.unsigned(decision.state_version);
+    output.time(decision.ingested_at, context.previous.timestamp);
+    output.time(decision.occurred_at, decision.ingested_at);
+    output.time(decision.decided_at, decision.ingested_at);
+}
+
+pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Entry, StoredProblem> {
+    let head = input.byte()?;
+    let outcome = outcome(head & 3)?;
+    let short_score = head & SHORT_SCORE != 0;
+    let coordinates = match usize::from(head >> 4) {
+        MANY => input.count(3, "number of positions")?,
+        count => count,
+    };
+    let coordinates: Vec<_> = (0..coordinates).map(|_| take_coordinates(input, context)).collect::<Result<_, _>>()?;
+    let long_score = if short_score { None } else { Some(f32::from_le_bytes(input.array()?)) };
+    if head & FULL != 0 {
+        let (digest, decision) = take_decision(input, outcome, context)?;
+        let score = long_score.unwrap_or(decision.score);
+        return Ok(Entry { digest, coordinates, outcome, score, decision: Some(Box::new(decision)) });
+    }
+    let digest = TransactionDigest(u64::from_le_bytes(input.array()?));
+    let score = match long_score {
+        Some(score) => score,
+        None => f32::from(u16::from_le_bytes(input.array()?)) / f32::from(u16::MAX),
+    };
+    Ok(Entry { digest, coordinates, outcome, score, decision: None })
+}
+
+fn take_coordinates(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Coordinates, StoredProblem> {
+    let partition = input.at_most(u64::from(u32::MAX), "partition")? as u32;
+    let mark = input.mark(&mut context.previous)?;
+    Ok(Coordinates { partition, offset: mark.offset, timestamp: mark.timestamp })
+}
+
+fn take_decision(
+    input: &mut Input<'_>,
+    entry_outcome: Outcome,
+    context: &mut Context<'_>,
+) -> Result<(TransactionDigest, Decision), StoredProblem> {
+    let flags = input.byte()?;
+    let has = |bit| flags & bit != 0;
+    let transaction_id = TransactionId::new(input.text("transaction id")?);
+    let transaction_id = transaction_id.map_err(|_| StoredProblem::Invalid("transaction id"))?;
+    let user_id = match context.user {
+        Some(user) if has(SAME_USER) => user.clone(),
+        _ => UserId::new(input.text("user id")?).map_err(|_| StoredProblem::Invalid("user id"))?,
+    };
+    let decision_id = match has(ID_DERIVED) {
+        true => DecisionId::derive(&user_id, &transaction_id),
+        false => DecisionId(input.array()?),
+    };
+    let digest = match has(DIGEST_OF_ID) {
+        true => decision_id.digest(),
+        false => TransactionDigest(u64::from_le_bytes(input.array()?)),
+    };
+    let amount = AmountMinor::new(input.unsigned()?).map_err(|_| StoredProblem::Invalid("amount"))?;
+    let currency = if has(USUAL_CURRENCY) { Currency::DEFAULT } else { take_currency(input)? };
+    let outcome = if has(SAME_OUTCOME) { entry_outcome } else { outcome(input.byte()?)? };
+    let score = f32::from_le_bytes(input.array()?);
+    let reasons = (0..input.count(5, "number of reasons")?).map(|_| take_reason(input)).collect::<Result<_, _>>()?;
+    let model = take_model(input, has(SAME_MODEL), context)?;
+    let mut features = FeatureVector([0.0; FEATURES]);
+    input.floats(&mut features.0)?;
+    let state_version = input.unsigned()?;
+    let ingested_at = input.time(context.previous.timestamp)?;
+    let decision = Decision {
+        decision_id,
+        transaction_id,
+        user_id,
+        amount,
+        currency,
+        outcome,
+        score,
+        reasons,
+        model,
+        features,
+        state_version,
+        occurred_at: input.time(ingested_at)?,
+        ingested_at,
+        decided_at: input.time(ingested_at)?,
+        late: has(LATE),
+        missing: MissingInputs { device: has(NO_DEVICE) },
+    };
+    Ok((digest, decision))
+}
+
+fn outcome(number: u8) -> Result<Outcome, StoredProblem> {
+    Outcome::ALL.get(usize::from(number)).copied().ok_or(StoredProblem::Invalid("outcome"))
+}
+
+fn take_currency(input: &mut Input<'_>) -> Result<Currency, StoredProblem> {
+    let code = std::str::from_utf8(input.bytes(3)?).ok();
+    code.and_then(|code| Currency::new(code).ok()).ok_or(StoredProblem::Invalid("currency"))
+}
+
+fn take_reason(input: &mut Input<'_>) -> Result<Reason, StoredProblem> {
+    let code = ReasonCode::ALL.get(usize::from(input.byte()?)).copied().ok_or(StoredProblem::Invalid("reason"))?;
+    Ok(Reason { code, contribution: f32::from_le_bytes(input.array()?) })
+}
+
+fn take_model(input: &mut Input<'_>, same: bool, context: &mut Context<'_>) -> Result<ModelStamp, StoredProblem> {
+    if !same {
+        context.model = Some(ModelStamp { version: input.text("model version")?, digest: input.array()? });
+    }
+    context.model.clone().ok_or(StoredProblem::Invalid("reference to a model"))
+}

@@ -1,0 +1,175 @@
+//! Frozen bytes. A file under `tests/golden` is never changed, only joined by others: what was written once must be readable
+//! for ever. `CENTINELA_WRITE_GOLDEN=1` writes the files that are missing.
+
+use std::path::{Path, PathBuf};
+
+use centinela_contracts::batch_response::KafkaBatchResponse;
+use centinela_contracts::event_v1::{Event, EventId, EventKind};
+use centinela_contracts::kafka_event::KafkaBatch;
+use centinela_contracts::parked_v1::{ParkReason, Parked};
+use centinela_contracts::settled::SettledItem;
+use centinela_contracts::transaction_v1::TransactionV1;
+use centinela_contracts::user_action_v1::{ActionKind, UserAction};
+use centinela_contracts::{
+    decision_v1, event_v1, parked_v1, settled, stored_device, stored_user, transaction_v1, user_action_v1,
+};
+use centinela_domain::{
+    AmountMinor, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, Millis, Outcome, TransactionId,
+};
+
+use crate::samples::{self, NOW};
+
+fn golden(name: &str, bytes: &[u8]) {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden", name].iter().collect();
+    if std::env::var_os("CENTINELA_WRITE_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let frozen = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(
+        frozen == bytes,
+        "{name} is frozen as\n{}\nbut is written as\n{}",
+        frozen.escape_ascii(),
+        bytes.escape_ascii()
+    );
+}
+
+#[test]
+fn a_transaction_is_written_as_it_always_was() {
+    let bytes = transaction_v1::encode(&TransactionV1 {
+        transaction_id: "0191f3a2-7c4e-7b1d-9a3c-5f2e8d1c0b7a",
+        timestamp: NOW,
+        user_id: "7f9c24e8-3b12-4f0f-8c8a-0f6f4a1b0001",
+        amount: AmountMinor::new(1234).unwrap(),
+        currency: Currency::new("EUR").unwrap(),
+        device_type: DeviceType::Mobile,
+        device_id: "device-1",
+        ip: "198.51.100.7".parse().unwrap(),
+        user_agent: "Mozilla/5.0",
+        merchant_id: Some("m-1"),
+    });
+    golden("transaction_v1.json", &bytes);
+    assert_eq!(bytes, samples::TRANSACTION.as_bytes());
+}
+
+#[test]
+fn a_decision_is_published_as_it_always_was() {
+    let decision = samples::rich_decision();
+    golden("decision_v1.json", &decision_v1::encode(&decision));
+    let id = TransactionId::new("tx-1").unwrap();
+    let reduced = decision_v1::encode_reduced(decision.decision_id, &id, &decision.user_id, Outcome::Approved, 0.25);
+    golden("decision_v1_reduced.json", &reduced);
+}
+
+#[test]
+fn a_parked_record_is_written_as_it_always_was() {
+    let parked = Parked {
+        reason_code: ParkReason::WrongType,
+        reason: "amount must be a number".into(),
+        topic: "transactions".into(),
+        partition: 3,
+        offset: Some(100),
+        timestamp: Some(NOW),
+        key: Some(b"tx-1".to_vec()),
+        value: Some(b"{\"amount\":true}".to_vec()),
+        headers: vec![("trace".into(), vec![0, 255]), ("trace".into(), Vec::new())],
+        parked_at: Millis(NOW.0 + 5),
+    };
+    golden("parked_v1.json", &parked_v1::encode(&parked));
+}
+
+#[test]
+fn actions_and_events_are_written_as_they_always_were() {
+    let device_id = Some(DeviceId::new("device-1").unwrap());
+    let action = UserAction {
+        action_id: EventId::new("action_id", "a-1").unwrap(),
+        occurred_at: NOW,
+        user_id: samples::user_id(),
+        kind: ActionKind::DeviceChange,
+        device_id: device_id.clone(),
+    };
+    golden("user_action_v1.json", &user_action_v1::encode(&action));
+    let event = Event {
+        event_id: EventId::new("event_id", "e-1").unwrap(),
+        occurred_at: NOW,
+        user_id: samples::user_id(),
+        transaction_id: samples::transaction_id(1),
+        kind: EventKind::ConfirmedFraud,
+        device_id,
+    };
+    golden("event_v1.json", &event_v1::encode(&event));
+}
+
+#[test]
+fn the_response_names_records_as_the_mapping_reads_them() {
+    let some = KafkaBatchResponse { failures: vec![("transactions-0".into(), 100), ("a-b-12".into(), 7)] };
+    golden("batch_response.json", &some.encode());
+    golden("batch_response_empty.json", &KafkaBatchResponse::default().encode());
+    assert_eq!(serde_json::to_vec(&some).unwrap(), some.encode());
+}
+
+#[test]
+fn stored_items_of_format_1_stay_readable() {
+    let frozen = include_bytes!("../golden/stored_user_1.bin");
+    let user = stored_user::decode(frozen, &samples::user_id()).unwrap();
+    golden("stored_user_1.bin", &stored_user::encode(&user));
+    assert_eq!((user.state.transactions, user.state.late, user.ledger.floors.len()), (120, 3, 10));
+    assert_eq!((user.ledger.entries.len(), user.ledger.unproved()), (16, 2));
+    let last = user.ledger.entries.last().unwrap();
+    let decision = last.decision.as_ref().unwrap();
+    assert_eq!(decision.transaction_id, samples::transaction_id(119));
+    assert_eq!((last.digest, decision.decided_at), (decision.decision_id.digest(), Millis(1_795_351_519_768)));
+    let mut device = DeviceState::first_seen(NOW);
+    device.observe(7, NOW);
+    device.observe(8, Millis(NOW.0 + 60_000));
+    device.label(true, Millis(NOW.0 + 86_400_000));
+    golden("stored_device_1.bin", &stored_device::encode(&device));
+    let mark = |offset, later| Mark { offset, timestamp: Millis(NOW.0 + later) };
+    let item = SettledItem {
+        mark: Some(mark(50_000_000, -3)),
+        holds: vec![mark(50_000_007, 1), mark(50_000_009, 2)],
+        noted_at: NOW,
+    };
+    golden("settled_1.bin", &settled::encode(&item).unwrap());
+    assert_eq!(settled::key("score-transactions", "transactions", 7), "score-transactions/transactions/7");
+}
+
+#[test]
+fn the_sample_events_are_events_of_valid_transactions() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events/score-transactions");
+    // Name, partitions, records, transactions.
+    for (name, partitions, records, transactions) in [
+        ("single", 1, 1, 1),
+        ("two-partitions", 2, 4, 4),
+        ("duplicate", 1, 3, 3),
+        ("poison", 1, 6, 2),
+        ("tombstone", 1, 2, 1),
+        ("odd-headers", 1, 4, 4),
+        ("empty", 0, 0, 0),
+    ] {
+        let event = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+        let batch = KafkaBatch::parse(&event).unwrap();
+        let all: Vec<_> = batch.partitions.iter().flat_map(|partition| &partition.records).collect();
+        let values = all.iter().filter_map(|record| record.as_ref().ok()?.value.as_deref());
+        let parsed = values.filter(|value| transaction_v1::parse(value).is_ok()).count();
+        assert_eq!((batch.partitions.len(), all.len(), parsed), (partitions, records, transactions), "{name}");
+        let response = std::fs::read_to_string(folder.join(format!("{name}.response.json"))).unwrap();
+        assert_eq!(response.trim_end().as_bytes(), KafkaBatchResponse::default().encode(), "{name}");
+    }
+}
+
+#[test]
+fn headers_of_a_first_delivery_come_back() {
+    let at = Coordinates { partition: 3, offset: 50_000_000, timestamp: NOW };
+    let mut headers = vec![("other".to_owned(), b"x".to_vec())];
+    assert_eq!(parked_v1::first_coordinates(&headers), None);
+    headers.extend(parked_v1::first_headers("transactions", at));
+    assert_eq!(parked_v1::first_coordinates(&headers), Some(Ok(("transactions".to_owned(), at))));
+    for broken in 1..5 {
+        let mut missing = headers.clone();
+        missing.remove(broken);
+        assert!(parked_v1::first_coordinates(&missing).unwrap().is_err());
+        headers[broken].1.push(0xff);
+        assert!(parked_v1::first_coordinates(&headers).unwrap().is_err());
+        headers[broken].1.pop();
+    }
+}

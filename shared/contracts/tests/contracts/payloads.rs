@@ -1,0 +1,167 @@
+//! Decisions, parked records, actions and events: what was written is what is read.
+
+use centinela_contracts::decision_v1;
+use centinela_contracts::event_v1::{self, EventKind};
+use centinela_contracts::parked_v1::{
+    self, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_KEY_BYTES_MAX, ORIGINAL_VALUE_BYTES_MAX, ParkReason, Parked,
+};
+use centinela_contracts::user_action_v1::{self, ActionKind};
+use centinela_domain::Outcome;
+use proptest::prelude::*;
+
+use crate::samples::{self, NOW};
+
+/// Kafka's default `message.max.bytes`.
+const MESSAGE_BYTES_MAX: usize = 1_048_588;
+
+#[test]
+fn a_decision_is_read_as_it_was_decided() {
+    let decision = samples::rich_decision();
+    let bytes = decision_v1::encode(&decision);
+    serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+    let read = decision_v1::parse(&bytes).unwrap();
+    assert_eq!(read.decision_id, decision.decision_id);
+    assert_eq!((read.transaction_id, read.user_id), (decision.transaction_id, decision.user_id));
+    assert_eq!((read.outcome, read.score.to_bits()), (decision.outcome, decision.score.to_bits()));
+    let evidence = read.evidence.unwrap();
+    assert_eq!((evidence.amount, evidence.currency), (decision.amount, decision.currency));
+    assert_eq!((evidence.reasons, evidence.model), (decision.reasons, decision.model));
+    assert_eq!(evidence.features, decision.features);
+    assert_eq!((evidence.state_version, evidence.late, evidence.missing), (42, true, decision.missing));
+    assert_eq!(
+        (evidence.occurred_at, evidence.ingested_at, evidence.decided_at),
+        (decision.occurred_at, decision.ingested_at, decision.decided_at)
+    );
+    for length in 0..bytes.len() {
+        assert!(decision_v1::parse(&bytes[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn a_reduced_decision_has_its_answer_and_says_what_it_is() {
+    let decision = samples::rich_decision();
+    let bytes = decision_v1::encode_reduced(
+        decision.decision_id,
+        &decision.transaction_id,
+        &decision.user_id,
+        Outcome::Review,
+        0.5,
+    );
+    let read = decision_v1::parse(&bytes).unwrap();
+    assert_eq!((read.decision_id, read.outcome), (decision.decision_id, Outcome::Review));
+    assert_eq!(read.evidence, None);
+    let not_marked = String::from_utf8(bytes).unwrap().replace(",\"reduced\":true", "");
+    assert!(decision_v1::parse(not_marked.as_bytes()).is_err());
+}
+
+#[test]
+fn the_extremes_of_a_float_are_still_json() {
+    let mut decision = samples::rich_decision();
+    decision.features.0[..5].copy_from_slice(&[f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::INFINITY, -0.0]);
+    let bytes = decision_v1::encode(&decision);
+    serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+    let features = decision_v1::parse(&bytes).unwrap().evidence.unwrap().features.0;
+    let bits: Vec<u32> = features[..5].iter().map(|feature| feature.to_bits()).collect();
+    let expected = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::NAN, -0.0].map(f32::to_bits);
+    assert_eq!(bits, expected, "what is no finite number is null");
+}
+
+fn parked(value: Option<Vec<u8>>, key: Option<Vec<u8>>, headers: Vec<(String, Vec<u8>)>) -> Parked {
+    Parked {
+        reason_code: ParkReason::NotJson,
+        reason: "the value is no JSON".into(),
+        topic: "transactions".into(),
+        partition: 3,
+        offset: Some(7),
+        timestamp: Some(NOW),
+        key,
+        value,
+        headers,
+        parked_at: NOW,
+    }
+}
+
+#[test]
+fn a_parked_record_that_would_not_fit_is_cut_and_says_by_how_much() {
+    let value = vec![0xff; 5_000_000];
+    let headers =
+        vec![("a".repeat(10), vec![1; 10]), ("\u{1}".repeat(90_000), vec![2; 100]), ("b".into(), vec![3; 70_000])];
+    let mut whole = parked(Some(value.clone()), Some(vec![9; 60_000]), headers);
+    whole.reason = "é".repeat(100_000);
+    let bytes = parked_v1::encode(&whole);
+    assert!(bytes.len() < MESSAGE_BYTES_MAX - 20_000, "{}", bytes.len());
+    let read = parked_v1::parse(&bytes).unwrap();
+    let kept = read.parked.value.unwrap().len()
+        + read.parked.key.unwrap().len()
+        + read.parked.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    assert_eq!(kept as u64 + read.truncated_bytes, 5_000_000 + 60_000 + 20 + 90_100 + 70_001);
+    assert_eq!(read.parked.headers.len(), 2, "headers after one that does not fit are kept");
+    assert!(read.parked.reason.len() <= 1024);
+}
+
+#[test]
+fn the_largest_parts_together_fit_a_message() {
+    let headers = vec![("h".repeat(100), vec![7; ORIGINAL_HEADERS_BYTES_MAX / 5]); 3];
+    let full = parked(Some(vec![0; ORIGINAL_VALUE_BYTES_MAX]), Some(vec![0; ORIGINAL_KEY_BYTES_MAX]), headers);
+    let bytes = parked_v1::encode(&full);
+    assert!(bytes.len() < MESSAGE_BYTES_MAX - 20_000, "{}", bytes.len());
+    let read = parked_v1::parse(&bytes).unwrap();
+    assert!(read.parked == full && read.truncated_bytes == 0);
+}
+
+#[test]
+fn actions_and_events_are_read_as_they_were_written() {
+    let action =
+        br#"{"action_id":"a-1","timestamp":"2026-11-22T14:32:00Z","user_id":"u-1","action":"login","device_id":null}"#;
+    let read = user_action_v1::parse(action).unwrap();
+    assert_eq!((read.kind, read.device_id.is_none()), (ActionKind::Login, true));
+    assert_eq!(user_action_v1::parse(&user_action_v1::encode(&read)), Ok(read));
+    let event = br#"{"version":1,"event_id":"e-1","timestamp":1795357920123,"user_id":"u-1","transaction_id":"t-1","event":"chargeback","device_id":"d-1"}"#;
+    let read = event_v1::parse(event).unwrap();
+    assert_eq!((read.kind, read.transaction_id.as_str()), (EventKind::Chargeback, "t-1"));
+    assert_eq!(event_v1::parse(&event_v1::encode(&read)), Ok(read));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let unknown = user_action_v1::parse(text(action).replace("login", "logout").as_bytes()).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "action must be one of registration, login, device_change, profile_change, got `logout`"
+    );
+    let missing = event_v1::parse(text(event).replace("\"transaction_id\"", "\"x\"").as_bytes()).unwrap_err();
+    assert_eq!(missing.to_string(), "transaction_id is missing or null");
+    for length in 0..event.len() {
+        assert!(event_v1::parse(&event[..length]).is_err(), "{length}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_parked_record_comes_back_as_it_was(
+        reason_code in prop::sample::select(ParkReason::ALL.to_vec()), reason in ".{0,80}", partition in any::<u32>(),
+        offset in prop::option::of(any::<u64>()), timestamp in prop::option::of(any::<i64>()),
+        key in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)), value in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
+        headers in prop::collection::vec((".{0,10}", prop::collection::vec(any::<u8>(), 0..10)), 0..5),
+    ) {
+        let parked = Parked { reason_code, reason, partition, offset, timestamp: timestamp.map(centinela_domain::Millis), ..parked(value, key, headers) };
+        let bytes = parked_v1::encode(&parked);
+        prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
+        let read = parked_v1::parse(&bytes).unwrap();
+        prop_assert_eq!(read.truncated_bytes, 0);
+        prop_assert_eq!(read.parked, parked);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(decision_v1::parse(&bytes).is_err());
+        prop_assert!(parked_v1::parse(&bytes).is_err());
+        prop_assert!(event_v1::parse(&bytes).is_err());
+        prop_assert!(user_action_v1::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_damage_to_a_decision_makes_the_reader_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = decision_v1::encode(&samples::rich_decision());
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _may_still_be_a_decision = decision_v1::parse(&bytes);
+    }
+}

@@ -1,0 +1,223 @@
+//! Stored items: lossless, small, and never trusted.
+
+use centinela_contracts::settled::{self, HOLDS_MAX, SettledItem};
+use centinela_contracts::stored_device;
+use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
+use centinela_domain::device::DeviceUser;
+use centinela_domain::ledger::quantized;
+use centinela_domain::{
+    AmountMinor, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, FEATURES, FeatureVector, Ledger,
+    Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, TransactionDigest, TransactionId, UserId,
+    UserState,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use crate::samples;
+
+/// The size that DynamoDB counts: names and values in UTF-8, a number as a byte per two digits and one more
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
+fn item_bytes(key: &str, version: u64, content: &[u8]) -> usize {
+    let digits = version.to_string().trim_end_matches('0').len();
+    "pk".len() + key.len() + "v".len() + digits.div_ceil(2) + 1 + "s".len() + content.len()
+}
+
+#[test]
+fn an_ordinary_users_item_takes_one_write_unit() {
+    let user = samples::ordinary_user(1);
+    assert_eq!(user.ledger.floors.len(), 10);
+    assert_eq!(user.ledger.entries.len(), 16);
+    assert_eq!((user.state.recent.len(), user.state.devices.len(), user.state.networks.len()), (16, 8, 4));
+    let size = item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&user));
+    assert!(size <= 900, "an ordinary user's item has {size} bytes");
+    let two = item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&samples::ordinary_user(2)));
+    assert!(two <= 1024, "with two decisions in full it has {two} bytes");
+    let shrunk = item_bytes("", 1, &stored_user::encode(&samples::ordinary_user(0)));
+    let without_one = {
+        let mut user = samples::ordinary_user(0);
+        user.ledger.entries.pop();
+        item_bytes("", 1, &stored_user::encode(&user))
+    };
+    assert!(shrunk - without_one <= 22, "a shrunk decision has {} bytes", shrunk - without_one);
+}
+
+#[test]
+fn a_newer_format_is_named() {
+    let problem = stored_user::decode(&[9, 1, 2], &samples::user_id()).unwrap_err();
+    assert_eq!(
+        problem.to_string(),
+        "the stored item has format 9, this release reads format 1: it was written by another release"
+    );
+}
+
+#[test]
+fn an_item_cut_anywhere_is_a_problem() {
+    let user = stored_user::encode(&samples::ordinary_user(2));
+    for length in 0..user.len() {
+        assert!(stored_user::decode(&user[..length], &samples::user_id()).is_err(), "{length}");
+    }
+    let longer = [user.as_slice(), &[0]].concat();
+    assert_eq!(stored_user::decode(&longer, &samples::user_id()), Err(StoredProblem::Trailing { bytes: 1 }));
+}
+
+#[test]
+fn more_holds_than_an_item_takes_are_refused_with_what_happens_next() {
+    let mut item =
+        SettledItem { holds: vec![Mark { offset: 1, timestamp: samples::NOW }; HOLDS_MAX], ..SettledItem::default() };
+    let bytes = settled::encode(&item).unwrap();
+    assert!(bytes.len() < 100_000, "{}", bytes.len());
+    assert_eq!(settled::decode(&bytes).unwrap(), item);
+    item.holds.push(item.holds[0]);
+    let problem = settled::encode(&item).unwrap_err().to_string();
+    assert!(problem.contains("10001 unsettled positions") && problem.contains("kept as it is"), "{problem}");
+}
+
+fn time() -> impl Strategy<Value = Millis> {
+    prop_oneof![any::<i64>(), 1_700_000_000_000i64..1_900_000_000_000].prop_map(Millis)
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    (any::<u64>(), time()).prop_map(|(offset, timestamp)| Mark { offset, timestamp })
+}
+
+fn float() -> impl Strategy<Value = f32> {
+    prop_oneof![Just(0.0), (0u32..5_000_000).prop_map(|cents| (f64::from(cents) / 100.0) as f32), any::<f32>()]
+}
+
+fn feature() -> impl Strategy<Value = f32> {
+    prop_oneof![float(), Just(f32::NAN), any::<u32>().prop_map(f32::from_bits)]
+}
+
+fn identifier() -> impl Strategy<Value = String> {
+    prop_oneof!["[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[a-zé-]{1,60}", Just("x".repeat(128))]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop::sample::select(Outcome::ALL.to_vec())
+}
+
+prop_compose! {
+    fn state()(
+        (transactions, amount_total_minor, late) in (any::<u64>(), any::<u64>(), any::<u64>()),
+        (since, newest_at, labels_at, spike_at) in (time(), time(), time(), prop::option::of(time())),
+        (counts, sums, spikes) in ([float(), float(), float(), float()], [float(), float(), float(), float()], [float(), float()]),
+        (mean, squares) in (any::<f64>(), any::<f64>()),
+        (largest, small, known_frauds) in (float(), float(), float()),
+        recent in vec(float(), 0..=16),
+        (devices, networks, agents) in (vec(any::<u32>(), 0..=8), vec(any::<u32>(), 0..=4), vec(any::<u32>(), 0..=2)),
+        device_types in any::<u8>(),
+    ) -> UserState {
+        UserState { transactions, amount_total_minor, late, since, newest_at, counts, sums, mean, squares, largest, recent, spikes,
+            spike_at, small, devices, networks, agents, device_types, known_frauds, labels_at }
+    }
+}
+
+prop_compose! {
+    fn decision()(
+        id in identifier(),
+        other_id in prop::option::of(any::<[u8; 16]>()),
+        amount in 1u64..=1_000_000_000,
+        currency in "USD|EUR|JPY",
+        outcome in outcome(),
+        score in 0f32..=1.0,
+        reasons in vec((prop::sample::select(ReasonCode::ALL.to_vec()), float()), 0..=4),
+        model in (prop_oneof!["[a-z0-9.]{0,16}", Just("2026-11-22.1".to_owned())], prop_oneof![any::<[u8; 8]>(), Just([7; 8])]),
+        features in vec(feature(), FEATURES),
+        state_version in any::<u64>(),
+        times in (time(), time(), time()),
+        (late, device) in (any::<bool>(), any::<bool>()),
+    ) -> Decision {
+        let transaction_id = TransactionId::new(id).unwrap();
+        let user_id = samples::user_id();
+        let derived = DecisionId::derive(&user_id, &transaction_id);
+        Decision {
+            decision_id: other_id.map_or(derived, DecisionId), transaction_id, user_id, amount: AmountMinor::new(amount).unwrap(),
+            currency: Currency::new(&currency).unwrap(), outcome, score,
+            reasons: reasons.into_iter().map(|(code, contribution)| Reason { code, contribution }).collect(),
+            model: ModelStamp { version: model.0, digest: model.1 }, features: FeatureVector(features.try_into().unwrap()),
+            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, missing: MissingInputs { device },
+        }
+    }
+}
+
+prop_compose! {
+    fn entry()(
+        decision in prop::option::of(decision()),
+        coordinates in vec((any::<u32>(), any::<u64>(), time()), 0..20),
+        (digest, outcome, score, own) in (any::<u64>(), outcome(), 0f32..=1.0, any::<bool>()),
+    ) -> Entry {
+        let coordinates = coordinates.into_iter().map(|(partition, offset, timestamp)| Coordinates { partition, offset, timestamp }).collect();
+        let digest = TransactionDigest(digest);
+        match decision {
+            Some(decision) if own => Entry {
+                digest: decision.decision_id.digest(), coordinates, outcome: decision.outcome, score: decision.score,
+                decision: Some(Box::new(decision)),
+            },
+            Some(decision) => Entry { digest, coordinates, outcome, score, decision: Some(Box::new(decision)) },
+            None => Entry { digest, coordinates, outcome, score: if own { quantized(score) } else { score }, decision: None },
+        }
+    }
+}
+
+fn stored() -> impl Strategy<Value = StoredUser> {
+    let floors = btree_map(any::<u32>(), mark(), 0..120);
+    (state(), vec(entry(), 0..24), floors)
+        .prop_map(|(state, entries, floors)| StoredUser { state, ledger: Ledger { entries, floors } })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_users_item_comes_back_as_it_was(user in stored()) {
+        let bytes = stored_user::encode(&user);
+        let read = stored_user::decode(&bytes, &samples::user_id()).unwrap();
+        prop_assert_eq!(&read, &user);
+        prop_assert_eq!(stored_user::encode(&read), bytes);
+    }
+
+    #[test]
+    fn a_devices_item_comes_back_as_it_was(
+        times in (time(), time()), floats in (float(), float()), users in vec((any::<u32>(), time()), 0..=16)
+    ) {
+        let users = users.into_iter().map(|(user, first_seen_at)| DeviceUser { user, first_seen_at }).collect();
+        let device = DeviceState { first_seen_at: times.0, users, known_frauds: floats.0, labels: floats.1, labels_at: times.1 };
+        prop_assert_eq!(stored_device::decode(&stored_device::encode(&device)).unwrap(), device);
+    }
+
+    #[test]
+    fn a_settled_item_comes_back_as_it_was(mark in prop::option::of(mark()), holds in vec(mark(), 0..50), noted_at in time()) {
+        let item = SettledItem { mark, holds, noted_at };
+        prop_assert_eq!(settled::decode(&settled::encode(&item).unwrap()).unwrap(), item);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(mut bytes in vec(any::<u8>(), 0..400)) {
+        for format in [1, 2] {
+            if let Some(first) = bytes.first_mut() {
+                *first = format;
+            }
+            let _may_be_an_item = stored_user::decode(&bytes, &samples::user_id());
+            let _may_be_an_item = stored_device::decode(&bytes);
+            let _may_be_an_item = settled::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn no_damage_to_an_item_makes_the_reader_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = stored_user::encode(&samples::ordinary_user(3));
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _may_be_an_item = stored_user::decode(&bytes, &samples::user_id());
+    }
+}
+
+#[test]
+fn decisions_are_read_as_those_of_the_items_user() {
+    let other = UserId::new("somebody").unwrap();
+    let shrunk = samples::ordinary_user(0);
+    assert_eq!(stored_user::decode(&stored_user::encode(&shrunk), &other).unwrap(), shrunk);
+    let full = samples::ordinary_user(1);
+    let read = stored_user::decode(&stored_user::encode(&full), &samples::user_id()).unwrap();
+    assert_eq!(read, full);
+}

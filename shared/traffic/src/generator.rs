@@ -1,0 +1,410 @@
+//! The clock of the simulated world: purchases and frauds in order of event time, handed on in order of arrival.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use centinela_domain::transaction::{AMOUNT_MINOR_MAX, TIME_MAX_MS};
+use centinela_domain::{AmountMinor, Currency, Millis};
+
+use crate::chance::Chance;
+use crate::fraud::{self, Account, Strike};
+use crate::transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};
+use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
+
+/// Monday, 2026-01-05T00:00:00Z.
+pub const DEFAULT_START: Millis = Millis(1_767_571_200_000);
+/// Smallest purchase, in minor units.
+const AMOUNT_MIN: f64 = 49.0;
+/// What follow-up purchases add to the visits.
+const PURCHASES_PER_VISIT: f64 = 1.38;
+
+/// What kind of world. The same values give the same bytes on every machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrafficConfig {
+    /// Chooses the world.
+    pub seed: u64,
+    /// Customers at any time (leavers are replaced); at least 1.
+    pub users: usize,
+    /// Simulated time at which it begins.
+    pub start: Millis,
+    /// Share of transactions that are fraud.
+    pub fraud_share: f64,
+    /// Share that arrives minutes late.
+    pub late_minutes_share: f64,
+    /// Share that arrives hours late, within a day.
+    pub late_hours_share: f64,
+    /// Share that arrives more than a day late, up to four.
+    pub late_days_share: f64,
+    /// Share that the producer sends twice, the same bytes.
+    pub duplicate_share: f64,
+    /// Whether labels arrive.
+    pub labels: bool,
+    /// Transactions of others that go out between two of one user, at least. The simulated clock runs thousands of times faster
+    /// than a wall clock, so a second purchase ten minutes later would follow within milliseconds and meet the first one still
+    /// in flight, which hardly happens to real customers. Event times stay as they are. Beyond a fifteenth of the users the
+    /// busiest ones fall behind for good.
+    pub spacing: usize,
+}
+
+impl TrafficConfig {
+    /// History for training: late arrivals, labels, no duplicates.
+    pub fn history(seed: u64) -> Self {
+        Self {
+            seed,
+            users: 4_000,
+            start: DEFAULT_START,
+            fraud_share: 0.009,
+            late_minutes_share: 0.02,
+            late_hours_share: 0.002,
+            late_days_share: 0.000_5,
+            duplicate_share: 0.0,
+            labels: true,
+            spacing: 0,
+        }
+    }
+
+    /// Live traffic: late arrivals and a few duplicates, no labels, and one user's transactions apart.
+    pub fn live(seed: u64) -> Self {
+        Self { duplicate_share: 0.002, labels: false, spacing: 200, ..Self::history(seed) }
+    }
+}
+
+/// A stream of arrivals until the year 2100, in order of simulated arrival (but for [`TrafficConfig::spacing`]).
+///
+/// Time is simulated: 4,000 users buy about 9,000 times a day, so at 200 transactions a second a simulated day passes in 45
+/// seconds. A caller that wants a rate paces the items; each keeps its own event time, so that every user's rhythm stays natural
+/// whatever the rate: there is no need for more users at a higher one. A world of 4,000 at 1,667/s reaches 2100 after 40 hours.
+#[derive(Clone, Debug)]
+pub struct Generator {
+    config: TrafficConfig,
+    world: World,
+    /// Draws of the world; those of delivery are apart, so that delivery can change without changing the world.
+    chance: Chance,
+    delivery: Chance,
+    queue: BinaryHeap<Due<Action>>,
+    arriving: BinaryHeap<Due<Event>>,
+    spaced: BinaryHeap<Due<Event>>,
+    /// The first place in the output that a user's next transaction may take.
+    free_from: HashMap<Arc<str>, u64>,
+    place: u64,
+    campaigns_per_ms: [f64; fraud::MIX.len()],
+    sequence: u64,
+    produced: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Visit(usize),
+    Purchase { user: usize, origin: Origin, trifle: bool },
+    Campaign(usize),
+    Strike(Box<Strike>),
+}
+
+/// Something due at a time; the earliest is the greatest, ties go by sequence.
+#[derive(Clone, Debug)]
+struct Due<T> {
+    at: f64,
+    sequence: u64,
+    what: T,
+}
+
+impl<T> Ord for Due<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.total_cmp(&self.at).then_with(|| other.sequence.cmp(&self.sequence))
+    }
+}
+
+impl<T> PartialOrd for Due<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Due<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Due<T> {}
+
+/// What a purchase costs and where.
+struct Purchase {
+    user_id: Arc<str>,
+    registered_at: Millis,
+    currency: Currency,
+    amount: f64,
+    merchant: usize,
+    kind: Kind,
+}
+
+impl Generator {
+    /// Builds the world; its first event comes with the first call of `next`.
+    pub fn new(config: TrafficConfig) -> Self {
+        let mut chance = Chance::new(config.seed, 0);
+        let start = config.start.0 as f64;
+        let world = World::new(&mut chance, config.users.max(1), config.start);
+        let visits: f64 = world.users.iter().map(|user| user.visits_per_day).sum();
+        let frauds_per_ms = visits * PURCHASES_PER_VISIT * config.fraud_share / DAY_MS;
+        let mut generator = Self {
+            campaigns_per_ms: fraud::MIX.map(|(_, share, frauds)| frauds_per_ms * share / frauds),
+            delivery: Chance::new(config.seed, 1),
+            config,
+            world,
+            chance,
+            queue: BinaryHeap::new(),
+            arriving: BinaryHeap::new(),
+            spaced: BinaryHeap::new(),
+            free_from: HashMap::new(),
+            place: 0,
+            sequence: 0,
+            produced: 0,
+        };
+        for user in 0..generator.world.users.len() {
+            generator.schedule_visit(user, start);
+        }
+        for campaign in 0..fraud::MIX.len() {
+            generator.schedule_campaign(campaign, start);
+        }
+        generator
+    }
+
+    /// The next transaction to arrive; labels are passed over. None at the end of the year 2099.
+    pub fn next_transaction(&mut self) -> Option<LabelledTransaction> {
+        self.find_map(|event| match event {
+            Event::Transaction(transaction) => Some(transaction),
+            Event::Label(_) => None,
+        })
+    }
+
+    fn push(&mut self, at: f64, what: Action) {
+        self.sequence += 1;
+        self.queue.push(Due { at, sequence: self.sequence, what });
+    }
+
+    fn deliver(&mut self, at: f64, what: Event) {
+        self.sequence += 1;
+        self.arriving.push(Due { at, sequence: self.sequence, what });
+    }
+
+    /// The next visit, by thinning: candidates at the highest rate, kept with the probability of the moment.
+    fn schedule_visit(&mut self, user: usize, after: f64) {
+        let mut at = after;
+        let gap = DAY_MS / (self.world.users[user].visits_per_day * RHYTHM_MAX);
+        loop {
+            at += self.chance.exponential(gap);
+            if self.chance.unit() * RHYTHM_MAX < self.world.rhythm(user, at) {
+                break;
+            }
+        }
+        self.push(at, Action::Visit(user));
+    }
+
+    fn schedule_campaign(&mut self, campaign: usize, after: f64) {
+        let rate = self.campaigns_per_ms[campaign];
+        if rate > 0.0 {
+            let at = after + self.chance.exponential(1.0 / rate);
+            self.push(at, Action::Campaign(campaign));
+        }
+    }
+
+    fn act(&mut self, at: f64, action: Action) {
+        match action {
+            Action::Visit(user) => {
+                self.world.age(user, &mut self.chance, at);
+                self.visit(user, at);
+                self.schedule_visit(user, at);
+            }
+            Action::Purchase { user, origin, trifle } => self.purchase(user, origin, trifle, at),
+            Action::Campaign(campaign) => {
+                for strike in fraud::plan(fraud::MIX[campaign].0, &mut self.world, &mut self.chance, at) {
+                    self.push(strike.at, Action::Strike(Box::new(strike)));
+                }
+                self.schedule_campaign(campaign, at);
+            }
+            Action::Strike(strike) => self.strike(*strike),
+        }
+    }
+
+    /// A purchase and, now and then, more of them within minutes.
+    fn visit(&mut self, user: usize, at: f64) {
+        let origin = self.world.origin(user, &mut self.chance, at);
+        let trifle = self.chance.happens(if self.world.users[user].gamer { 0.25 } else { 0.012 });
+        let more = match () {
+            () if trifle && self.world.users[user].gamer => self.chance.whole(1, 6),
+            () if self.chance.happens(0.12) => self.chance.whole(1, 3),
+            () => 0,
+        };
+        let mut follow_at = at;
+        for _ in 0..more {
+            follow_at += self.chance.exponential(if trifle { 1.5 } else { 6.0 } * MINUTE_MS) + 5_000.0;
+            self.push(follow_at, Action::Purchase { user, origin: origin.clone(), trifle });
+        }
+        self.purchase(user, origin, trifle, at);
+    }
+
+    fn purchase(&mut self, index: usize, origin: Origin, trifle: bool, at: f64) {
+        let mood = self.world.mood(index, at);
+        let user = &self.world.users[index];
+        let chance = &mut self.chance;
+        let favourite = chance.happens(0.85);
+        let merchant = if favourite {
+            user.merchants[chance.below(user.merchants.len())]
+        } else {
+            chance.below(self.world.merchants.len())
+        };
+        let amount = if trifle {
+            chance.between(0.49, 4.99)
+        } else {
+            let large = if chance.happens(0.012) { chance.log_normal(5.0, 0.5) } else { 1.0 };
+            user.typical * self.world.merchants[merchant].level * chance.log_normal(mood * large, user.spread)
+        };
+        let amount = if chance.happens(0.3) { amount.floor() + 0.99 } else { amount };
+        let purchase = Purchase {
+            user_id: user.id.clone(),
+            registered_at: user.registered_at,
+            currency: user.currency,
+            amount,
+            merchant,
+            kind: Kind::Genuine,
+        };
+        self.produce(purchase, origin, at);
+    }
+
+    fn strike(&mut self, strike: Strike) {
+        let Strike { at, kind, account, origin, amount, merchant } = strike;
+        let (user_id, registered_at, currency, own) = match account {
+            Account::Recruit { id, registered_at, currency } => (id, registered_at, currency, None),
+            Account::Victim(index) => {
+                let user = &self.world.users[index];
+                (user.id.clone(), user.registered_at, user.currency, Some(index))
+            }
+        };
+        let origin = match (origin, own) {
+            (Some(origin), _) => origin,
+            (None, Some(index)) => self.world.origin(index, &mut self.chance, at),
+            (None, None) => return,
+        };
+        self.produce(Purchase { user_id, registered_at, currency, amount, merchant, kind }, origin, at);
+    }
+
+    fn produce(&mut self, purchase: Purchase, origin: Origin, at: f64) {
+        self.produced += 1;
+        let minor = (purchase.amount * 100.0).round().clamp(AMOUNT_MIN, AMOUNT_MINOR_MAX as f64);
+        let fields = TransactionFields {
+            transaction_id: format!("t-{:x}-{:09}", self.config.seed, self.produced).into(),
+            timestamp: Millis(at as i64),
+            user_id: purchase.user_id,
+            amount: AmountMinor::new(minor as u64).expect("clamped to what an amount can be"),
+            currency: purchase.currency,
+            device_type: origin.device_type,
+            device_id: origin.device_id,
+            ip: origin.ip,
+            user_agent: origin.agent,
+            merchant_id: self.world.merchants[purchase.merchant].id.clone(),
+        };
+        if self.config.labels {
+            self.label(&fields, purchase.kind, at);
+        }
+        self.send(fields, purchase.kind, purchase.registered_at, at);
+    }
+
+    fn send(&mut self, fields: TransactionFields, kind: Kind, registered_at: Millis, at: f64) {
+        let TrafficConfig { late_minutes_share, late_hours_share, late_days_share, duplicate_share, .. } = self.config;
+        let draw = self.delivery.unit();
+        let delay = match () {
+            () if draw < late_days_share => self.delivery.between(25.0, 96.0) * HOUR_MS,
+            () if draw < late_days_share + late_hours_share => self.delivery.between(1.0, 20.0) * HOUR_MS,
+            () if draw < late_days_share + late_hours_share + late_minutes_share => {
+                self.delivery.exponential(5.0 * MINUTE_MS)
+            }
+            () => 0.0,
+        };
+        let arrives_at = at + delay;
+        let mut sent = LabelledTransaction {
+            fields,
+            kind,
+            arrived_at: Millis(arrives_at as i64),
+            registered_at,
+            duplicate: false,
+        };
+        if self.delivery.happens(duplicate_share) {
+            let again_at = arrives_at + self.delivery.exponential(2.0 * MINUTE_MS);
+            self.deliver(arrives_at, Event::Transaction(sent.clone()));
+            sent.duplicate = true;
+            sent.arrived_at = Millis(again_at as i64);
+            self.deliver(again_at, Event::Transaction(sent));
+        } else {
+            self.deliver(arrives_at, Event::Transaction(sent));
+        }
+    }
+
+    /// Most frauds are charged back, days later; a fifth of the rest is confirmed as fine.
+    fn label(&mut self, fields: &TransactionFields, kind: Kind, at: f64) {
+        let fraud = kind.is_fraud();
+        if !self.delivery.happens(if fraud { 0.85 } else { 0.2 }) {
+            return;
+        }
+        let days =
+            if fraud { self.delivery.log_normal(5.0, 0.6).clamp(0.5, 45.0) } else { self.delivery.between(6.0, 8.0) };
+        let arrives_at = at + days * DAY_MS;
+        let label = Label {
+            transaction_id: fields.transaction_id.clone(),
+            user_id: fields.user_id.clone(),
+            device_id: fields.device_id.clone(),
+            fraud,
+            arrived_at: Millis(arrives_at as i64),
+        };
+        self.deliver(arrives_at, Event::Label(label));
+    }
+}
+
+impl Generator {
+    fn next_arrival(&mut self) -> Option<Event> {
+        loop {
+            let next_at = self.queue.peek().map_or(f64::INFINITY, |due| due.at);
+            if self.arriving.peek().is_some_and(|due| due.at <= next_at) {
+                return self.arriving.pop().map(|due| due.what);
+            }
+            if next_at > TIME_MAX_MS as f64 {
+                return None;
+            }
+            let due = self.queue.pop()?;
+            self.act(due.at, due.what);
+        }
+    }
+
+    fn next_spaced(&mut self) -> Option<Event> {
+        loop {
+            if self.spaced.peek().is_some_and(|due| due.at <= self.place as f64) {
+                self.place += 1;
+                return self.spaced.pop().map(|due| due.what);
+            }
+            let event = self.next_arrival()?;
+            let Event::Transaction(transaction) = &event else { return Some(event) };
+            let free_from = self.free_from.entry(transaction.fields.user_id.clone()).or_default();
+            let at = self.place.max(*free_from);
+            *free_from = at + 1 + self.config.spacing as u64;
+            self.sequence += 1;
+            self.spaced.push(Due { at: at as f64, sequence: self.sequence, what: event });
+            self.forget_free_users();
+        }
+    }
+
+    /// Users come and go; those who are free anyway need no entry.
+    fn forget_free_users(&mut self) {
+        if self.free_from.len() > 4 * self.config.spacing + 1024 {
+            let place = self.place;
+            self.free_from.retain(|_, free_from| *free_from > place);
+        }
+    }
+}
+
+impl Iterator for Generator {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() }
+    }
+}

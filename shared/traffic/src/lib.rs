@@ -1,0 +1,18 @@
+//! A seeded world of customers, merchants and fraudsters, and the features that its history gives.
+//!
+//! For training ([`TrafficConfig::history`] through [`FeatureFold`]) and for live traffic ([`TrafficConfig::live`]). Pure: no
+//! clock, no files; the same seed gives the same bytes on every machine. It is a simulation: a model's figures on it say that the
+//! machinery works, not how much real fraud would be found.
+
+mod chance;
+mod fold;
+mod fraud;
+mod generator;
+mod matrix;
+mod transaction;
+mod world;
+
+pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row};
+pub use generator::{DEFAULT_START, Generator, TrafficConfig};
+pub use matrix::{MatrixWriter, Truth};
+pub use transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};

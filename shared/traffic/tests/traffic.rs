@@ -1,0 +1,175 @@
+//! The simulated world as its callers see it.
+
+use std::collections::{HashMap, HashSet};
+
+use centinela_contracts::transaction_v1;
+use centinela_domain::Millis;
+use centinela_traffic::{Event, FeatureFold, Generator, Kind, LabelledTransaction, TrafficConfig};
+use sha2::{Digest, Sha256};
+
+fn transactions(config: TrafficConfig, count: usize) -> Vec<LabelledTransaction> {
+    let mut generator = Generator::new(config);
+    std::iter::from_fn(|| generator.next_transaction()).take(count).collect()
+}
+
+fn digest(config: TrafficConfig, count: usize) -> String {
+    let mut hasher = Sha256::new();
+    for transaction in transactions(config, count) {
+        hasher.update(transaction.fields.to_json());
+        hasher.update(transaction.kind.as_str());
+        hasher.update(b"\n");
+    }
+    hasher.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_seed_means_the_same_bytes_on_every_machine() {
+    // When this changes, the committed model no longer comes from this world: train it again.
+    assert_eq!(digest(TrafficConfig::history(1), 50_000), "742d6355cf43f48e");
+    assert_eq!(digest(TrafficConfig::live(1), 50_000), "baa303fbd816b2d4");
+}
+
+#[test]
+fn another_seed_is_another_world() {
+    let ids = |seed| {
+        transactions(TrafficConfig::live(seed), 100).into_iter().map(|t| t.fields.device_id).collect::<HashSet<_>>()
+    };
+    assert!(ids(1).is_disjoint(&ids(2)));
+}
+
+#[test]
+fn every_payload_is_the_transaction_that_it_was_made_from() {
+    for transaction in transactions(TrafficConfig::live(3), 20_000) {
+        let parsed = transaction_v1::parse(&transaction.fields.to_json()).expect("a generated payload is valid");
+        assert_eq!(parsed, transaction.fields.to_transaction().expect("generated fields are valid"));
+    }
+}
+
+#[test]
+fn frauds_have_their_share_and_their_mix() {
+    let all = transactions(TrafficConfig::history(11), 400_000);
+    let mut counts: HashMap<Kind, usize> = HashMap::new();
+    for transaction in &all {
+        *counts.entry(transaction.kind).or_default() += 1;
+    }
+    let frauds: usize = Kind::FRAUDS.iter().map(|kind| counts[kind]).sum();
+    let share = frauds as f64 / all.len() as f64;
+    assert!((0.007..0.011).contains(&share), "share of fraud {share}");
+    for (kind, low, high) in [
+        (Kind::CardTesting, 0.17, 0.31),
+        (Kind::AccountTakeover, 0.19, 0.33),
+        (Kind::DeviceRing, 0.13, 0.28),
+        (Kind::Drop, 0.03, 0.10),
+        (Kind::LeakedCard, 0.17, 0.31),
+    ] {
+        let share = counts[&kind] as f64 / frauds as f64;
+        assert!((low..high).contains(&share), "{} is {share} of the frauds", kind.as_str());
+    }
+}
+
+#[test]
+fn history_arrives_in_order_and_only_the_late_come_after_their_time() {
+    let config = TrafficConfig::history(5);
+    let mut newest = Millis(i64::MIN);
+    let (mut late, mut days_late) = (0, 0);
+    for event in Generator::new(config).take(200_000) {
+        assert!(event.arrived_at() >= newest, "arrival went backwards");
+        newest = event.arrived_at();
+        if let Event::Transaction(transaction) = event {
+            let delay_ms = transaction.arrived_at.since(transaction.fields.timestamp);
+            assert!(delay_ms >= 0, "arrived before it happened");
+            late += u32::from(delay_ms > 0);
+            days_late += u32::from(delay_ms > 24 * 3_600_000);
+        }
+    }
+    assert!((2_000..8_000).contains(&late), "{late} late");
+    assert!((20..250).contains(&days_late), "{days_late} later than a day");
+}
+
+#[test]
+fn a_duplicate_is_the_same_bytes_and_its_original_came_before() {
+    let mut seen: HashMap<_, Vec<u8>> = HashMap::new();
+    let mut duplicates = 0;
+    for transaction in transactions(TrafficConfig { duplicate_share: 0.05, ..TrafficConfig::live(9) }, 20_000) {
+        let payload = transaction.fields.to_json();
+        if transaction.duplicate {
+            duplicates += 1;
+            assert_eq!(seen.get(&transaction.fields.transaction_id), Some(&payload));
+        } else {
+            assert!(seen.insert(transaction.fields.transaction_id.clone(), payload).is_none(), "an id was used twice");
+        }
+    }
+    assert!((800..1_200).contains(&duplicates), "{duplicates} duplicates");
+}
+
+#[test]
+fn changing_the_delivery_leaves_the_world_as_it_was() {
+    let sorted = |config| {
+        let mut payloads: Vec<_> = transactions(config, 5_000).into_iter().map(|t| t.fields.to_json()).collect();
+        payloads.sort();
+        payloads
+    };
+    let prompt = TrafficConfig {
+        late_minutes_share: 0.0,
+        late_hours_share: 0.0,
+        late_days_share: 0.0,
+        ..TrafficConfig::history(4)
+    };
+    let unlabelled = TrafficConfig { labels: false, ..prompt.clone() };
+    assert_eq!(sorted(prompt), sorted(unlabelled));
+}
+
+#[test]
+fn labels_follow_their_transaction_by_hours_at_least() {
+    let mut happened = HashMap::new();
+    let mut labels = 0;
+    for event in Generator::new(TrafficConfig::history(6)).take(150_000) {
+        match event {
+            Event::Transaction(t) => {
+                happened.insert(t.fields.transaction_id.clone(), (t.fields.timestamp, t.is_fraud()));
+            }
+            Event::Label(label) => {
+                // Its transaction may itself be on the way for days.
+                let Some((at, fraud)) = happened.get(&label.transaction_id) else { continue };
+                assert!(label.arrived_at.since(*at) >= 12 * 3_600_000 - 1);
+                assert_eq!(label.fraud, *fraud);
+                labels += 1;
+            }
+        }
+    }
+    assert!(labels > 5_000, "{labels} labels");
+}
+
+#[test]
+fn one_users_live_transactions_are_kept_apart_and_in_their_order() {
+    let config = TrafficConfig {
+        late_minutes_share: 0.0,
+        late_hours_share: 0.0,
+        late_days_share: 0.0,
+        duplicate_share: 0.0,
+        ..TrafficConfig::live(1)
+    };
+    let spacing = config.spacing;
+    let mut last: HashMap<_, (usize, Millis)> = HashMap::new();
+    let mut newest = Millis(i64::MIN);
+    for (place, transaction) in transactions(config, 200_000).into_iter().enumerate() {
+        let at = transaction.fields.timestamp;
+        if let Some((before, then)) = last.insert(transaction.fields.user_id.clone(), (place, at)) {
+            assert!(place - before > spacing, "only {} places apart", place - before);
+            assert!(at >= then, "a user's own time went backwards");
+        }
+        newest = newest.max(at);
+        assert!(newest.since(at) < 7 * 24 * 3_600_000, "somebody's transactions are held back for days");
+    }
+}
+
+#[test]
+fn new_pairs_of_user_and_device_stay_rare() {
+    let mut fold = FeatureFold::default();
+    let all = transactions(TrafficConfig::live(1), 200_000);
+    for transaction in all.iter().filter(|transaction| !transaction.duplicate) {
+        fold.transaction(&transaction.fields.to_transaction().expect("generated fields are valid"));
+    }
+    let share = fold.device_writes() as f64 / all.len() as f64;
+    assert!(share < 0.03, "{share} writes of device items per transaction");
+}
