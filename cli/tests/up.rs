@@ -1,5 +1,7 @@
 //! The real command, end to end: real function binaries on the real platform, judged from outside.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -36,8 +36,24 @@ const PURE: &[&str] = &["domain", "contracts", "engine", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const LICENCES: &[&str] = &[
-    "MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-1-Clause", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD", "CC0-1.0",
-    "Unicode-3.0", "Unlicense", "MPL-2.0", "BSL-1.0", "OpenSSL", "CDLA-Permissive-2.0", "MIT-0", "bzip2-1.0.6",
+    "MIT",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-1-Clause",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "0BSD",
+    "CC0-1.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "MPL-2.0",
+    "BSL-1.0",
+    "OpenSSL",
+    "CDLA-Permissive-2.0",
+    "MIT-0",
+    "bzip2-1.0.6",
 ];
 
 fn metadata(arguments: &[&str]) -> Value {
@@ -72,7 +88,9 @@ fn no_crate_imports_against_the_map() {
     let packages = metadata["packages"].as_array().expect("packages");
     let layers: BTreeMap<&str, String> = packages
         .iter()
-        .filter_map(|package| Some((text(package, "name"), layer(text(package, "name"), text(package, "manifest_path"))?)))
+        .filter_map(|package| {
+            Some((text(package, "name"), layer(text(package, "name"), text(package, "manifest_path"))?))
+        })
         .collect();
     let mut wrong = Vec::new();
     for package in packages {

@@ -20,7 +20,7 @@ use super::{Message, Source};
 const REACH_LIMIT: Duration = Duration::from_secs(8);
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
 /// back, which would count as latency.
-const IDENTIFIED: &[u8] = b"\"idemp_state\":\"Assigned\"";
+const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 /// How long acknowledgements may take once nothing more is sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(35);

@@ -32,6 +32,9 @@ use session::Session;
 pub const DECISION_ID: &str = "decision-id";
 /// Long enough for a broker to answer a first connection, short enough for Lambda's limit of 10 s for a start.
 const METADATA_LIMIT: Duration = Duration::from_secs(4);
+/// How long init waits for the idempotent producer's id.
+const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
+const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
 
 /// How to prove who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,7 @@ impl KafkaPublisher {
             Ok(Err(error)) => warn!(error = &error as &dyn Error, "kafka did not answer the first request"),
             Err(error) => warn!(error = &error as &dyn Error, "kafka's topics could not be asked for"),
         }
+        until_identified(&producer).await;
         Ok(Self(Arc::new(Shared { config, client_config, producer: RwLock::new(producer) })))
     }
 
@@ -233,6 +237,8 @@ fn client_config(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
         .set("socket.keepalive.enable", "true")
         // A record may be as large as an invocation payload, and parked it is in base64.
         .set("message.max.bytes", "8388608")
+        // The statistics are the only word on whether the producer has its id.
+        .set("statistics.interval.ms", "250")
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
     match &config.auth {
@@ -247,6 +253,14 @@ fn client_config(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
 
 fn start(client: &ClientConfig, auth: &KafkaAuth) -> Result<ThreadedProducer<Session>, KafkaError> {
     ThreadedProducer::from_config_and_context(client, Session::new(auth))
+}
+
+/// Waits, within a limit, until the producer can send: what it waits for in init no decision waits for later.
+async fn until_identified(producer: &ThreadedProducer<Session>) {
+    let limit = tokio::time::Instant::now() + IDENTIFIED_LIMIT;
+    while !producer.context().is_identified() && tokio::time::Instant::now() < limit {
+        tokio::time::sleep(IDENTIFIED_POLL).await;
+    }
 }
 
 fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, KafkaError> {

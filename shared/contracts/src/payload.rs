@@ -81,9 +81,9 @@ pub enum PayloadProblem {
         /// What it is.
         found: Excerpt,
     },
-    /// The amount is 0 or below.
-    #[error("amount must be above 0, got {found}")]
-    AmountNotPositive {
+    /// The amount is below 0.
+    #[error("amount must not be negative, got {found}")]
+    AmountNegative {
         /// What it is.
         found: Excerpt,
     },

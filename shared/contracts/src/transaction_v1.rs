@@ -101,8 +101,7 @@ pub(crate) fn amount_in(text: &[u8], currency: Currency) -> Result<AmountMinor, 
     let decimal = Decimal::of(text);
     let decimals = currency.decimals();
     match decimal.magnitude(decimals) {
-        Ok(0) => Err(PayloadProblem::AmountNotPositive { found: found() }),
-        _ if decimal.negative => Err(PayloadProblem::AmountNotPositive { found: found() }),
+        _ if decimal.negative => Err(PayloadProblem::AmountNegative { found: found() }),
         Ok(minor) => AmountMinor::new(minor).map_err(|_| PayloadProblem::AmountTooLarge { found: found() }),
         Err(Misfit::TooFine) => Err(PayloadProblem::AmountTooFine { found: found(), currency, decimals }),
         Err(Misfit::TooLarge) => Err(PayloadProblem::AmountTooLarge { found: found() }),

@@ -47,8 +47,8 @@ pub enum InvalidTransaction {
         /// The field.
         field: &'static str,
     },
-    /// The amount is 0 or above the limit.
-    #[error("amount must be between 1 and {AMOUNT_MINOR_MAX} minor units, got {0}")]
+    /// The amount is above the limit.
+    #[error("amount must be between 0 and {AMOUNT_MINOR_MAX} minor units, got {0}")]
     AmountOutOfRange(u64),
     /// The time is outside what a transaction can have.
     #[error("timestamp must be milliseconds between {TIME_MIN_MS} (2000) and {TIME_MAX_MS} (2100), got {0}")]
@@ -69,13 +69,9 @@ pub enum InvalidTransaction {
 pub struct AmountMinor(u64);
 
 impl AmountMinor {
-    /// Accepts 1 to [`AMOUNT_MINOR_MAX`].
+    /// Accepts 0 (a card is often verified with an authorisation of nothing) to [`AMOUNT_MINOR_MAX`].
     pub fn new(minor: u64) -> Result<Self, InvalidTransaction> {
-        if (1..=AMOUNT_MINOR_MAX).contains(&minor) {
-            Ok(Self(minor))
-        } else {
-            Err(InvalidTransaction::AmountOutOfRange(minor))
-        }
+        if minor <= AMOUNT_MINOR_MAX { Ok(Self(minor)) } else { Err(InvalidTransaction::AmountOutOfRange(minor)) }
     }
 
     /// The integer.

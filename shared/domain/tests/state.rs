@@ -35,7 +35,7 @@ fn column(features: &FeatureVector, name: &str) -> f32 {
 }
 
 fn any_transaction() -> impl Strategy<Value = Transaction> {
-    (TIME_MIN_MS..=TIME_MAX_MS, prop_oneof![1..=AMOUNT_MINOR_MAX, Just(1), Just(AMOUNT_MINOR_MAX)], any::<u8>())
+    (TIME_MIN_MS..=TIME_MAX_MS, prop_oneof![0..=AMOUNT_MINOR_MAX, Just(0), Just(AMOUNT_MINOR_MAX)], any::<u8>())
         .prop_map(|(at, minor, device)| transaction(at, minor, device))
 }
 

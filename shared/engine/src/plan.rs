@@ -6,11 +6,12 @@ use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::features::DeviceInput;
 use centinela_domain::ledger::Settled;
 use centinela_domain::{
-    Decision, DeviceId, DeviceState, FeatureVector, Ledger, Millis, MissingInputs, UserId, UserState, decision,
+    Decision, DeviceId, DeviceState, FeatureVector, Ledger, Millis, MissingInputs, Outcome, UserId, UserState, decision,
 };
 
 use crate::intake::Work;
-use crate::ports::{ScoreError, Scored, Scorer, Versioned};
+use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
+use crate::publish::outgoing;
 
 /// How a record is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +34,44 @@ pub(crate) struct Job {
     pub base: Option<Versioned<StoredUser>>,
 }
 
-/// A job on its way to a write.
+/// A planned job: what to write, and what to answer once that is done.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct Plan {
     pub user: UserId,
     pub works: Vec<usize>,
-    pub expected: Option<u64>,
-    pub item: StoredUser,
-    pub replies: Vec<(usize, Reply)>,
-    /// The item differs from what was read.
-    pub changed: bool,
+    pub answers: Vec<Answer>,
+    /// The item, if it differs from what was read.
+    pub write: Option<Write<UserId, StoredUser>>,
     /// From this place in `works` on the ring has no room: these are retried.
     pub full_from: Option<usize>,
+    /// Decisions in the ring that may be unpublished.
+    pub unproved: usize,
+    /// Partitions that these decisions wait for.
+    pub waits_for: Vec<u32>,
+}
+
+/// How one record is answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub index: usize,
+    pub reply: Reply,
+    /// What must be published first.
+    pub outgoing: Option<Outgoing>,
+    pub outcome: Option<Outcome>,
+    pub late: bool,
+    pub degraded: bool,
+}
+
+/// A job on its way to a plan.
+#[derive(Debug)]
+struct Draft {
+    user: UserId,
+    works: Vec<usize>,
+    expected: Option<u64>,
+    item: StoredUser,
+    replies: Vec<(usize, Reply)>,
+    changed: bool,
+    full_from: Option<usize>,
     cursor: usize,
 }
 
@@ -103,6 +130,34 @@ impl Draft {
         self.cursor += 1;
     }
 
+    fn finish(mut self, works: &[Work], settled: &Settled) -> Plan {
+        if self.changed {
+            let newest = self.works.iter().map(|&index| works[index].delivered.timestamp).max().unwrap_or_default();
+            self.item.ledger.compact(settled, newest);
+        }
+        let answers =
+            self.replies.iter().map(|&(index, reply)| self.answer(index, reply, &works[index], settled)).collect();
+        let waiting = self.item.ledger.entries.iter().filter(|entry| entry.decision.is_some());
+        let waits_for = waiting.flat_map(|entry| &entry.coordinates).map(|at| at.partition).collect();
+        let unproved = self.item.ledger.unproved();
+        let Self { user, works, expected, item, full_from, changed, .. } = self;
+        let write = changed.then(|| Write { key: user.clone(), expected, item });
+        Plan { user, works, answers, write, full_from, unproved, waits_for }
+    }
+
+    fn answer(&self, index: usize, reply: Reply, work: &Work, settled: &Settled) -> Answer {
+        let entry = self.item.ledger.find(work.digest);
+        let decision = entry.and_then(|entry| entry.decision.as_deref());
+        Answer {
+            index,
+            reply,
+            outgoing: entry.and_then(|entry| outgoing(entry, work, settled)),
+            outcome: entry.map(|entry| entry.outcome),
+            late: decision.is_some_and(|decision| decision.late),
+            degraded: decision.is_some_and(|decision| decision.missing.any()),
+        }
+    }
+
     /// The version that the item gets, if it is written.
     fn next_version(&self) -> u64 {
         self.expected.map_or(1, |version| version + 1)
@@ -159,7 +214,7 @@ pub(crate) struct Planner<'a, M> {
 
 impl<M: Scorer> Planner<'_, M> {
     /// Plans all jobs together, wave by wave: a user's second transaction sees the first, and each wave is scored as one matrix.
-    pub fn plan(&self, jobs: Vec<Job>, devices: &mut Devices) -> Result<Vec<Draft>, ScoreError> {
+    pub fn plan(&self, jobs: Vec<Job>, devices: &mut Devices) -> Result<Vec<Plan>, ScoreError> {
         let mut drafts: Vec<Draft> = jobs.into_iter().map(|job| Draft::new(job, self.works)).collect();
         loop {
             let mut rows = Vec::new();
@@ -188,12 +243,7 @@ impl<M: Scorer> Planner<'_, M> {
                 drafts[place].record(index, work, decision, self.settled);
             }
         }
-        for draft in drafts.iter_mut().filter(|draft| draft.changed) {
-            let newest =
-                draft.works.iter().map(|&index| self.works[index].delivered.timestamp).max().unwrap_or_default();
-            draft.item.ledger.compact(self.settled, newest);
-        }
-        Ok(drafts)
+        Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.settled)).collect())
     }
 
     fn decide(

@@ -15,12 +15,11 @@ use futures::future::{join, join3};
 use tracing::warn;
 
 use crate::intake::{Intake, Position, Slice, ToPark, Work, park, take_in};
-use crate::plan::{Devices, Draft, Job, Planner, Reply};
+use crate::plan::{Answer, Devices, Job, Plan, Planner, Reply};
 use crate::ports::{
     Clock, Commit, DecisionPublisher, Outgoing, ParkingLot, PublishError, ReadAnswer, ReadRequest, ScoreError, Scorer,
     StateStore, StoreError, Versioned, Write,
 };
-use crate::publish::outgoing;
 use crate::report::BatchReport;
 use crate::settlement::{self, Knowledge, Proof};
 
@@ -142,10 +141,10 @@ where
         batch.report.order_tripwire = proof.tripped;
         batch.settled = self.with_knowledge(|knowledge| knowledge.settled.clone());
         let jobs = take_jobs(users, answer, &mut batch);
-        let drafts = self.commit(jobs, &proof, &mut batch).await?;
+        let plans = self.commit(jobs, &proof, &mut batch).await?;
         let publish_us = self.clock.monotonic_us();
         let keys: Vec<&str> = slices.iter().map(|slice| slice.key.as_str()).collect();
-        self.publish(drafts, &keys, &mut batch).await?;
+        self.publish(plans, &keys, &mut batch).await?;
         settlement::update_holds(&self.store, &self.clock, &slices, &batch.unsettled, &proof)
             .await
             .map_err(Crash::HoldsNotNoted)?;
@@ -195,9 +194,9 @@ where
         })
     }
 
-    /// Plans and writes all jobs; after a lost race the loser is planned again from the item that won. Returns the drafts that
+    /// Plans and writes all jobs; after a lost race the loser is planned again from the item that won. Returns the plans that
     /// hold: what they say may be published.
-    async fn commit(&self, mut jobs: Vec<Job>, proof: &Proof, batch: &mut Batch) -> Result<Vec<Draft>, Crash> {
+    async fn commit(&self, mut jobs: Vec<Job>, proof: &Proof, batch: &mut Batch) -> Result<Vec<Plan>, Crash> {
         let mut held = Vec::new();
         let mut notes = Some(proof.notes.clone());
         for attempt in 1..=self.limits.commit_attempts {
@@ -205,35 +204,35 @@ where
                 break;
             }
             let decide_us = self.clock.monotonic_us();
-            let drafts = self.plan(std::mem::take(&mut jobs), batch)?;
+            let plans = self.plan(std::mem::take(&mut jobs), batch)?;
             let commit_us = self.clock.monotonic_us();
             batch.report.stages.decide_us += commit_us - decide_us;
-            let (to_write, unchanged): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(|draft| draft.changed);
+            let (mut to_write, unchanged): (Vec<Plan>, Vec<Plan>) =
+                plans.into_iter().partition(|plan| plan.write.is_some());
             held.extend(unchanged);
             if self.clock.now() >= batch.deadline {
-                give_back_drafts(to_write, batch);
+                for plan in to_write {
+                    batch.give_back(plan.works);
+                }
                 break;
             }
-            let writes = to_write
-                .iter()
-                .map(|draft| Write { key: draft.user.clone(), expected: draft.expected, item: draft.item.clone() })
-                .collect();
+            let writes = to_write.iter_mut().filter_map(|plan| plan.write.take()).collect();
             let (commits, dropped) = join(
                 self.store.commit_users(writes, batch.deadline),
                 self.note_marks(notes.take().unwrap_or_default()),
             )
             .await;
             batch.report.settled_notes_dropped += dropped;
-            for (draft, commit) in to_write.into_iter().zip(commits) {
+            for (plan, commit) in to_write.into_iter().zip(commits) {
                 match commit {
-                    Commit::Done => held.push(draft),
+                    Commit::Done => held.push(plan),
                     Commit::Lost(winner) => {
                         batch.report.conflicts += 1;
-                        jobs.extend(self.after_lost_race(draft, winner, batch).await);
+                        jobs.extend(self.after_lost_race(plan, winner, batch).await);
                     }
                     Commit::Failed(problem) => {
                         warn!(error = &problem as &dyn std::error::Error, "a user's state was not written");
-                        batch.give_back(draft.works);
+                        batch.give_back(plan.works);
                     }
                 }
             }
@@ -248,7 +247,7 @@ where
         Ok(held)
     }
 
-    fn plan(&self, jobs: Vec<Job>, batch: &mut Batch) -> Result<Vec<Draft>, Crash> {
+    fn plan(&self, jobs: Vec<Job>, batch: &mut Batch) -> Result<Vec<Plan>, Crash> {
         let planner = Planner {
             scorer: &self.scorer,
             works: &batch.works,
@@ -256,16 +255,12 @@ where
             allowed_lateness_ms: self.limits.allowed_lateness.as_millis() as i64,
             decided_at: self.clock.now(),
         };
-        let drafts = planner.plan(jobs, &mut batch.devices)?;
-        let growing = drafts.iter().any(|draft| draft.item.ledger.unproved() > self.limits.ring_growing_above);
+        let plans = planner.plan(jobs, &mut batch.devices)?;
         self.with_knowledge(|knowledge| {
-            knowledge.eager = growing;
-            for draft in &drafts {
-                let entries = draft.item.ledger.entries.iter().filter(|entry| entry.decision.is_some());
-                knowledge.partitions.extend(entries.flat_map(|entry| &entry.coordinates).map(|at| at.partition));
-            }
+            knowledge.eager = plans.iter().any(|plan| plan.unproved > self.limits.ring_growing_above);
+            knowledge.partitions.extend(plans.iter().flat_map(|plan| &plan.waits_for));
         });
-        Ok(drafts)
+        Ok(plans)
     }
 
     async fn note_marks(&self, notes: Vec<Write<u32, SettledItem>>) -> usize {
@@ -276,11 +271,11 @@ where
 
     async fn after_lost_race(
         &self,
-        draft: Draft,
+        plan: Plan,
         winner: Option<Versioned<StoredUser>>,
         batch: &mut Batch,
     ) -> Option<Job> {
-        let Draft { user, works, .. } = draft;
+        let Plan { user, works, .. } = plan;
         if winner.is_some() {
             return Some(Job { user, works, base: winner });
         }
@@ -294,23 +289,21 @@ where
         }
     }
 
-    /// Publishes what the drafts say, and settles or gives back each of their records.
-    async fn publish(&self, drafts: Vec<Draft>, keys: &[&str], batch: &mut Batch) -> Result<(), Crash> {
+    /// Publishes what the plans say, and settles or gives back each of their records.
+    async fn publish(&self, mut plans: Vec<Plan>, keys: &[&str], batch: &mut Batch) -> Result<(), Crash> {
         let mut out: Vec<Outgoing> = Vec::new();
         let mut place_of_decision = HashMap::new();
         let mut undecidable = Vec::new();
-        for draft in &drafts {
-            for &(index, reply) in &draft.replies {
-                let work = &batch.works[index];
-                if reply == Reply::Undecidable {
-                    undecidable.extend(undecidable_record(work, &keys[work.partition_index], self.clock.now()));
-                }
-                if let Some(decision) = outgoing(draft, work, reply, &batch.settled) {
-                    place_of_decision.entry(work.decision_id).or_insert_with(|| {
-                        out.push(decision);
-                        out.len() - 1
-                    });
-                }
+        for answer in plans.iter_mut().flat_map(|plan| &mut plan.answers) {
+            let work = &batch.works[answer.index];
+            if answer.reply == Reply::Undecidable {
+                undecidable.extend(undecidable_record(work, keys[work.partition_index], self.clock.now()));
+            }
+            if let Some(decision) = answer.outgoing.take() {
+                place_of_decision.entry(work.decision_id).or_insert_with(|| {
+                    out.push(decision);
+                    out.len() - 1
+                });
             }
         }
         let learned = std::mem::take(&mut batch.devices.learned);
@@ -324,19 +317,19 @@ where
         batch.report.device_notes_dropped += dropped;
         settle_parked(parked, batch)?;
         let now = self.clock.now();
-        for draft in drafts {
-            let published_all =
-                |work: &Work| place_of_decision.get(&work.decision_id).is_none_or(|&place| published[place]);
-            let failed = draft.replies.iter().position(|&(index, _)| !published_all(&batch.works[index]));
-            let settled_replies = failed.unwrap_or(draft.replies.len());
-            for &(index, reply) in &draft.replies[..settled_replies] {
-                count(&mut batch.report, &batch.works[index], reply, &draft, now);
+        for plan in plans {
+            let is_published = |answer: &Answer| {
+                let decision_id = batch.works[answer.index].decision_id;
+                place_of_decision.get(&decision_id).is_none_or(|&place| published[place])
+            };
+            let settled = plan.answers.iter().position(|answer| !is_published(answer)).unwrap_or(plan.answers.len());
+            for answer in &plan.answers[..settled] {
+                count(&mut batch.report, answer, &batch.works[answer.index], now);
             }
-            let unpublished: Vec<usize> = draft.replies[settled_replies..].iter().map(|&(index, _)| index).collect();
-            batch.give_back(unpublished);
-            if let Some(full_from) = draft.full_from {
-                warn!(unproved = draft.item.ledger.unproved(), "a user's ring is full of unpublished decisions");
-                batch.give_back(draft.works[full_from..].to_vec());
+            batch.give_back(plan.answers[settled..].iter().map(|answer| answer.index));
+            if let Some(full_from) = plan.full_from {
+                warn!(unproved = plan.unproved, "a user's ring is full of unpublished decisions");
+                batch.give_back(plan.works[full_from..].iter().copied());
             }
         }
         Ok(())
@@ -435,12 +428,6 @@ fn take_jobs(users: Vec<(UserId, Vec<usize>)>, mut answer: ReadAnswer, batch: &m
     jobs
 }
 
-fn give_back_drafts(drafts: Vec<Draft>, batch: &mut Batch) {
-    for draft in drafts {
-        batch.give_back(draft.works);
-    }
-}
-
 fn settle_parked(parked: Vec<(Option<Position>, Result<(), PublishError>)>, batch: &mut Batch) -> Result<(), Crash> {
     for (position, outcome) in parked {
         match (outcome, position) {
@@ -470,25 +457,21 @@ fn undecidable_record(work: &Work, key: &str, now: Millis) -> Option<ToPark> {
     })
 }
 
-fn count(report: &mut BatchReport, work: &Work, reply: Reply, draft: &Draft, now: Millis) {
-    match reply {
+fn count(report: &mut BatchReport, answer: &Answer, work: &Work, now: Millis) {
+    match answer.reply {
         Reply::Replay => report.replayed += 1,
         Reply::Stale => report.stale += 1,
         Reply::Undecidable => {}
         Reply::New => {
             report.decided += 1;
+            report.late += usize::from(answer.late);
+            report.degraded += usize::from(answer.degraded);
             report.latencies_ms.push(now.since(work.delivered.timestamp).clamp(0, i64::from(u32::MAX)) as u32);
-            let Some(entry) = draft.item.ledger.find(work.digest) else {
-                return;
-            };
-            match entry.outcome {
-                Outcome::Approved => report.approved += 1,
-                Outcome::Review => report.review += 1,
-                Outcome::Blocked => report.blocked += 1,
-            }
-            if let Some(decision) = &entry.decision {
-                report.late += usize::from(decision.late);
-                report.degraded += usize::from(decision.missing.any());
+            match answer.outcome {
+                Some(Outcome::Approved) => report.approved += 1,
+                Some(Outcome::Review) => report.review += 1,
+                Some(Outcome::Blocked) => report.blocked += 1,
+                None => {}
             }
         }
     }

@@ -110,7 +110,13 @@ impl Log {
         let wanted = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         for batch in self.batches.iter().filter(|batch| batch.max_timestamp >= wanted) {
             let inflated = inflated::Batch::try_from(batch)?;
-            let of = |delta: i64| if inflated.attributes & LOG_APPEND_TIME == 0 { inflated.base_timestamp + delta } else { inflated.max_timestamp };
+            let of = |delta: i64| {
+                if inflated.attributes & LOG_APPEND_TIME == 0 {
+                    inflated.base_timestamp + delta
+                } else {
+                    inflated.max_timestamp
+                }
+            };
             let record = inflated.records.iter().find(|record| of(record.timestamp_delta) >= wanted);
             if let Some(record) = record {
                 let at = UNIX_EPOCH + Duration::from_millis(of(record.timestamp_delta).unsigned_abs());

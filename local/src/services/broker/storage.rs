@@ -19,9 +19,9 @@ use tansu_sans_io::record::deflated;
 use tansu_sans_io::txn_offset_commit_response::TxnOffsetCommitResponseTopic;
 use tansu_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, ScramMechanism};
 use tansu_storage::{
-    BrokerRegistrationRequest, Error, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail, OffsetCommitRequest, OffsetStage,
-    ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId, Topition, TxnAddPartitionsRequest,
-    TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
+    BrokerRegistrationRequest, Error, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail,
+    OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId,
+    Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
 use url::Url;
 use uuid::Uuid;
@@ -60,7 +60,9 @@ impl Records {
         let topic = self.topics().get(topition.topic()).cloned();
         let unknown = Error::Api(ErrorCode::UnknownTopicOrPartition);
         let Some(topic) = topic else { return Err(unknown) };
-        let Some(log) = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index)) else { return Err(unknown) };
+        let Some(log) = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index)) else {
+            return Err(unknown);
+        };
         work(&mut log.lock().unwrap_or_else(PoisonError::into_inner), topic.append_time)
     }
 }
@@ -108,7 +110,8 @@ impl Storage for Records {
     async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
         let high_watermark = self.with_log(topition, |log, _| Ok(log.high_watermark()))?;
         // The type has no constructor, only a serialised form.
-        let stage = serde_json::json!({ "last_stable": high_watermark, "high_watermark": high_watermark, "log_start": 0 });
+        let stage =
+            serde_json::json!({ "last_stable": high_watermark, "high_watermark": high_watermark, "log_start": 0 });
         serde_json::from_value(stage).map_err(Error::from)
     }
 
@@ -144,11 +147,21 @@ impl Storage for Records {
         self.rest.brokers().await
     }
 
-    async fn offset_commit(&self, group_id: &str, retention_time_ms: Option<Duration>, offsets: &[(Topition, OffsetCommitRequest)]) -> Result<Vec<(Topition, ErrorCode)>> {
+    async fn offset_commit(
+        &self,
+        group_id: &str,
+        retention_time_ms: Option<Duration>,
+        offsets: &[(Topition, OffsetCommitRequest)],
+    ) -> Result<Vec<(Topition, ErrorCode)>> {
         self.rest.offset_commit(group_id, retention_time_ms, offsets).await
     }
 
-    async fn offset_fetch(&self, group_id: Option<&str>, topics: &[Topition], require_stable: Option<bool>) -> Result<BTreeMap<Topition, i64>> {
+    async fn offset_fetch(
+        &self,
+        group_id: Option<&str>,
+        topics: &[Topition],
+        require_stable: Option<bool>,
+    ) -> Result<BTreeMap<Topition, i64>> {
         self.rest.offset_fetch(group_id, topics, require_stable).await
     }
 
@@ -160,7 +173,12 @@ impl Storage for Records {
         self.rest.metadata(topics).await
     }
 
-    async fn upsert_user_scram_credential(&self, user: &str, mechanism: ScramMechanism, credential: ScramCredential) -> Result<()> {
+    async fn upsert_user_scram_credential(
+        &self,
+        user: &str,
+        mechanism: ScramMechanism,
+        credential: ScramCredential,
+    ) -> Result<()> {
         self.rest.upsert_user_scram_credential(user, mechanism, credential).await
     }
 
@@ -172,7 +190,12 @@ impl Storage for Records {
         self.rest.user_scram_credential(user, mechanism).await
     }
 
-    async fn describe_config(&self, name: &str, resource: ConfigResource, keys: Option<&[String]>) -> Result<DescribeConfigsResult> {
+    async fn describe_config(
+        &self,
+        name: &str,
+        resource: ConfigResource,
+        keys: Option<&[String]>,
+    ) -> Result<DescribeConfigsResult> {
         self.rest.describe_config(name, resource, keys).await
     }
 
@@ -184,23 +207,49 @@ impl Storage for Records {
         self.rest.delete_groups(group_ids).await
     }
 
-    async fn describe_groups(&self, group_ids: Option<&[String]>, include_authorized_operations: bool) -> Result<Vec<NamedGroupDetail>> {
+    async fn describe_groups(
+        &self,
+        group_ids: Option<&[String]>,
+        include_authorized_operations: bool,
+    ) -> Result<Vec<NamedGroupDetail>> {
         self.rest.describe_groups(group_ids, include_authorized_operations).await
     }
 
-    async fn describe_topic_partitions(&self, topics: Option<&[TopicId]>, partition_limit: i32, cursor: Option<Topition>) -> Result<Vec<DescribeTopicPartitionsResponseTopic>> {
+    async fn describe_topic_partitions(
+        &self,
+        topics: Option<&[TopicId]>,
+        partition_limit: i32,
+        cursor: Option<Topition>,
+    ) -> Result<Vec<DescribeTopicPartitionsResponseTopic>> {
         self.rest.describe_topic_partitions(topics, partition_limit, cursor).await
     }
 
-    async fn update_group(&self, group_id: &str, detail: GroupDetail, version: Option<Version>) -> Result<Version, UpdateError<GroupDetail>> {
+    async fn update_group(
+        &self,
+        group_id: &str,
+        detail: GroupDetail,
+        version: Option<Version>,
+    ) -> Result<Version, UpdateError<GroupDetail>> {
         self.rest.update_group(group_id, detail, version).await
     }
 
-    async fn init_producer(&self, transaction_id: Option<&str>, transaction_timeout_ms: i32, producer_id: Option<i64>, producer_epoch: Option<i16>) -> Result<ProducerIdResponse> {
+    async fn init_producer(
+        &self,
+        transaction_id: Option<&str>,
+        transaction_timeout_ms: i32,
+        producer_id: Option<i64>,
+        producer_epoch: Option<i16>,
+    ) -> Result<ProducerIdResponse> {
         self.rest.init_producer(transaction_id, transaction_timeout_ms, producer_id, producer_epoch).await
     }
 
-    async fn txn_add_offsets(&self, transaction_id: &str, producer_id: i64, producer_epoch: i16, group_id: &str) -> Result<ErrorCode> {
+    async fn txn_add_offsets(
+        &self,
+        transaction_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        group_id: &str,
+    ) -> Result<ErrorCode> {
         self.rest.txn_add_offsets(transaction_id, producer_id, producer_epoch, group_id).await
     }
 
@@ -212,7 +261,13 @@ impl Storage for Records {
         self.rest.txn_offset_commit(offsets).await
     }
 
-    async fn txn_end(&self, transaction_id: &str, producer_id: i64, producer_epoch: i16, committed: bool) -> Result<ErrorCode> {
+    async fn txn_end(
+        &self,
+        transaction_id: &str,
+        producer_id: i64,
+        producer_epoch: i16,
+        committed: bool,
+    ) -> Result<ErrorCode> {
         self.rest.txn_end(transaction_id, producer_id, producer_epoch, committed).await
     }
 

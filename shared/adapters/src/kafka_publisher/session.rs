@@ -1,5 +1,8 @@
 //! What librdkafka asks its owner for: a place for logs and delivery reports, and a token.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -14,7 +17,11 @@ use super::delivery::Slot;
 pub(super) struct Session {
     #[cfg_attr(not(feature = "msk-iam"), expect(dead_code, reason = "read only where tokens are made"))]
     region: Option<String>,
+    identified: Arc<AtomicBool>,
 }
+
+/// What the statistics say once the brokers have given the idempotent producer its id.
+const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
 
 impl Session {
     pub(super) fn new(auth: &KafkaAuth) -> Self {
@@ -22,7 +29,12 @@ impl Session {
             KafkaAuth::Plaintext => None,
             KafkaAuth::Iam { region } => Some(region.clone()),
         };
-        Self { region }
+        Self { region, identified: Arc::default() }
+    }
+
+    /// Whether the producer has its id; until then it holds messages back, for half a second if it asked too early.
+    pub(super) fn is_identified(&self) -> bool {
+        self.identified.load(Ordering::Relaxed)
     }
 }
 
@@ -42,6 +54,12 @@ impl ClientContext for Session {
 
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(error = &error as &dyn std::error::Error, reason, "kafka client");
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if !self.is_identified() && statistics.windows(IDENTIFIED.len()).any(|window| window == IDENTIFIED) {
+            self.identified.store(true, Ordering::Relaxed);
+        }
     }
 
     #[cfg(feature = "msk-iam")]

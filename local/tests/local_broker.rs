@@ -1,0 +1,111 @@
+//! The embedded broker as a Kafka client meets it: no record is skipped, wherever a fetch starts and whenever it comes.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use centinela_local::services::broker::{Broker, BrokerConfig};
+use centinela_local::services::topics::{TopicSpec, create_topics};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Message, Timestamp};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn broker_with(topic: &str, config: &[(&str, &str)]) -> Broker {
+    let broker = Broker::start(BrokerConfig::default()).await.expect("a broker");
+    let config = config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    create_topics(&broker.bootstrap(), &[TopicSpec { name: topic.to_owned(), partitions: 1, config }])
+        .await
+        .expect("a topic");
+    broker
+}
+
+fn producer(broker: &Broker, linger_ms: &str) -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("enable.idempotence", "true")
+        .set("linger.ms", linger_ms)
+        .create()
+        .expect("a producer")
+}
+
+fn consumer_at(broker: &Broker, topic: &str, offset: Offset) -> BaseConsumer {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "5")
+        .create()
+        .expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, 0, offset).expect("an offset");
+    consumer.assign(&assignment).expect("assigned");
+    consumer
+}
+
+/// Enqueues everything at once, so that records share batches, and waits for the acknowledgements.
+async fn produce(producer: &FutureProducer, topic: &str, records: u64) {
+    let acknowledged: Vec<_> = (0..records)
+        .map(|number| {
+            producer.send_result(FutureRecord::<(), str>::to(topic).payload(&number.to_string())).expect("enqueued")
+        })
+        .collect();
+    for delivery in acknowledged {
+        delivery.await.expect("the producer lives").expect("acknowledged");
+    }
+}
+
+fn read(consumer: &BaseConsumer, records: usize) -> Vec<(i64, Timestamp)> {
+    let deadline = std::time::Instant::now() + LIMIT;
+    let mut found = Vec::new();
+    while found.len() < records && std::time::Instant::now() < deadline {
+        if let Some(message) = consumer.poll(Duration::from_millis(50)) {
+            let message = message.expect("a record");
+            found.push((message.offset(), message.timestamp()));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_starts_inside_a_batch_gets_the_rest_of_it_and_what_follows() {
+    let broker = broker_with("inside", &[]).await;
+    let producer = producer(&broker, "50");
+    produce(&producer, "inside", 10).await;
+    produce(&producer, "inside", 10).await;
+    for start in 0..20 {
+        let consumer = consumer_at(&broker, "inside", Offset::Offset(start));
+        let offsets: Vec<i64> = read(&consumer, 20 - start as usize).into_iter().map(|(offset, _)| offset).collect();
+        assert_eq!(offsets, (start..20).collect::<Vec<_>>(), "from offset {start}");
+    }
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_reads_while_records_arrive_skips_none() {
+    const RECORDS: u64 = 20_000;
+    let broker = broker_with("live", &[]).await;
+    let consumer = consumer_at(&broker, "live", Offset::Beginning);
+    let reader = tokio::task::spawn_blocking(move || read(&consumer, RECORDS as usize));
+    let producer = producer(&broker, "0");
+    for _ in 0..RECORDS / 100 {
+        produce(&producer, "live", 100).await;
+    }
+    let offsets: Vec<i64> = reader.await.expect("read").into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, (0..RECORDS as i64).collect::<Vec<_>>());
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_log_append_time_has_the_brokers_time_and_not_the_producers() {
+    let broker = broker_with("timed", &[("message.timestamp.type", "LogAppendTime")]).await;
+    let producer = producer(&broker, "0");
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let record = FutureRecord::<(), str>::to("timed").payload("x").timestamp(1_000);
+    producer.send(record, LIMIT).await.expect("acknowledged");
+    let (_, timestamp) = read(&consumer_at(&broker, "timed", Offset::Beginning), 1)[0];
+    assert!(matches!(timestamp, Timestamp::LogAppendTime(at) if at >= before), "{timestamp:?}");
+    producer.flush(LIMIT).expect("flushed");
+    broker.shutdown().await.expect("stopped");
+}
