@@ -72,7 +72,7 @@ fn split_unescaped(paths: &str) -> Vec<String> {
     let mut letters = paths.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
-            '\\' if letters.peek() == Some(&' ') => found.last_mut().into_iter().for_each(|path| path.push(' ')),
+            '\\' if letters.next_if_eq(&' ').is_some() => found.last_mut().into_iter().for_each(|path| path.push(' ')),
             ' ' => found.push(String::new()),
             other => found.last_mut().into_iter().for_each(|path| path.push(other)),
         }
@@ -89,6 +89,9 @@ async fn build(
 ) -> Result<(), Failure> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace).arg("build").stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(describes_this_package)) {
+        command.env_remove(name);
+    }
     if directory.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");
     }
@@ -122,9 +125,24 @@ async fn build(
     }
 }
 
+/// Whether cargo set the variable to tell a program that it runs about the program's own package. A cargo that inherits them takes
+/// them for a changed environment and compiles much again, this time and the next.
+fn describes_this_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| variable.starts_with(prefix))
+        || ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"].contains(&variable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_does_not_inherit_what_cargo_says_about_this_package_and_keeps_the_users_settings() {
+        assert!(describes_this_package("CARGO_MANIFEST_DIR"));
+        assert!(describes_this_package("CARGO_PKG_VERSION_MAJOR"));
+        assert!(!describes_this_package("CARGO_TARGET_DIR"));
+        assert!(!describes_this_package("CARGO_HOME"));
+    }
 
     #[test]
     fn a_path_with_a_space_is_one_path() {

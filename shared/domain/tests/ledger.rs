@@ -1,5 +1,7 @@
 //! Rules of the ring and the floors.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use centinela_domain::features::FeatureVector;
 use centinela_domain::ledger::{FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RING_MIN, Settled, quantized};
 use centinela_domain::{

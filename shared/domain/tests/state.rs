@@ -1,5 +1,7 @@
 //! Properties of what is remembered about users, and of the features computed from it.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use centinela_domain::features::DeviceInput;
 use centinela_domain::transaction::{AMOUNT_MINOR_MAX, TIME_MAX_MS, TIME_MIN_MS};
 use centinela_domain::user::{KNOWN_DEVICES_MAX, RECENT_AMOUNTS};

@@ -1,5 +1,7 @@
 //! Each rule of the protocol, alone: a test that fails when the rule is broken.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use std::collections::HashSet;
 
 use centinela_contracts::decision_v1;

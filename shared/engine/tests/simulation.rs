@@ -8,6 +8,7 @@ const SEEDS: u64 = 1_500;
 const EVENTS: usize = 700;
 
 #[test]
+#[expect(clippy::print_stdout, reason = "says what the faults led to")]
 fn no_seed_loses_or_doubles_a_decision() {
     let mut total = Happened::default();
     let seeds =

@@ -38,10 +38,10 @@ impl Log {
     /// Appends a batch and returns its first offset; a batch that an idempotent producer repeats returns the first one's.
     pub(super) fn append(&mut self, mut batch: deflated::Batch, append_time: bool) -> Result<i64, Error> {
         let records = batch.last_offset_delta.saturating_add(1);
-        if batch.is_idempotent() {
-            if let Some(offset) = self.check_sequence(&batch)? {
-                return Ok(offset);
-            }
+        if batch.is_idempotent()
+            && let Some(offset) = self.check_sequence(&batch)?
+        {
+            return Ok(offset);
         }
         let offset = self.next;
         batch.base_offset = offset;
