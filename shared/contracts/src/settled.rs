@@ -1,22 +1,47 @@
 //! What is known to be settled of one partition of one consumer group, attribute `s` of its item.
 
-use centinela_domain::{Mark, Millis};
+use centinela_domain::{Mark, Millis, TransactionDigest, UserId};
 
 pub use crate::binary::StoredProblem;
 use crate::binary::{Input, Output};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Positions without owners; still read.
+const FORMAT_WITHOUT_OWNERS: u8 = 1;
 
 /// Most positions that may be noted as unsettled.
 pub const HOLDS_MAX: usize = 10_000;
+/// Bytes that the transactions behind the positions may take, of the 400 KB that a DynamoDB item may have. What does not fit is kept
+/// as a position only.
+const OWNERS_BYTES_MAX: usize = 200_000;
+/// Bytes of an owner beside the user's id, at most.
+const OWNER_OVERHEAD_BYTES: usize = 12;
+
+/// A record that was reported as unsettled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// Where it stands.
+    pub at: Mark,
+    /// Whose ring can tell what became of it; none for a record that could not be parked.
+    pub owner: Option<Owner>,
+}
+
+/// The transaction behind a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user whose ring remembers it.
+    pub user: UserId,
+    /// How the ring remembers it.
+    pub digest: TransactionDigest,
+}
 
 /// What is known about a partition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SettledItem {
     /// The first position that is not known to be settled.
     pub mark: Option<Mark>,
-    /// Positions reported as unsettled.
-    pub holds: Vec<Mark>,
+    /// Records reported as unsettled.
+    pub holds: Vec<Hold>,
     /// When it was written.
     pub noted_at: Millis,
 }
@@ -51,15 +76,24 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
         output.mark(mark, &mut previous);
     }
     output.unsigned(holds as u64);
-    for &hold in &item.holds {
-        output.mark(hold, &mut previous);
+    let mut room = OWNERS_BYTES_MAX;
+    for hold in &item.holds {
+        output.mark(hold.at, &mut previous);
+        let owner = hold.owner.as_ref().filter(|owner| owner.user.as_str().len() + OWNER_OVERHEAD_BYTES <= room);
+        output.byte(u8::from(owner.is_some()));
+        if let Some(owner) = owner {
+            room -= owner.user.as_str().len() + OWNER_OVERHEAD_BYTES;
+            output.text(owner.user.as_str());
+            output.bytes(&owner.digest.0.to_be_bytes());
+        }
     }
     Ok(output.end())
 }
 
 /// Reads it.
 pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
-    let mut input = Input::begin(bytes, FORMAT)?;
+    let with_owners = bytes.first() != Some(&FORMAT_WITHOUT_OWNERS);
+    let mut input = Input::begin(bytes, if with_owners { FORMAT } else { FORMAT_WITHOUT_OWNERS })?;
     let noted_at = Millis(input.signed()?);
     let mut previous = chain_start(noted_at);
     let mark = match input.byte()? {
@@ -68,9 +102,26 @@ pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
         _ => return Err(StoredProblem::Invalid("mark")),
     };
     let count = input.at_most(HOLDS_MAX as u64, "number of holds")?;
-    let holds = (0..count).map(|_| input.mark(&mut previous)).collect::<Result<_, _>>()?;
+    let holds = (0..count).map(|_| hold(&mut input, &mut previous, with_owners)).collect::<Result<_, _>>()?;
     input.end()?;
     Ok(SettledItem { mark, holds, noted_at })
+}
+
+fn hold(input: &mut Input<'_>, previous: &mut Mark, with_owners: bool) -> Result<Hold, StoredProblem> {
+    let at = input.mark(previous)?;
+    if !with_owners {
+        return Ok(Hold { at, owner: None });
+    }
+    let owner = match input.byte()? {
+        0 => None,
+        1 => {
+            let user =
+                UserId::new(input.text("user of a hold")?).map_err(|_| StoredProblem::Invalid("user of a hold"))?;
+            Some(Owner { user, digest: TransactionDigest(u64::from_be_bytes(input.array()?)) })
+        }
+        _ => return Err(StoredProblem::Invalid("owner of a hold")),
+    };
+    Ok(Hold { at, owner })
 }
 
 fn chain_start(noted_at: Millis) -> Mark {

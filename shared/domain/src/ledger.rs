@@ -16,7 +16,7 @@ pub const RING_MIN: usize = 16;
 /// 1,024 full entries are about 300 KB of the 400 KB that a DynamoDB item may have.
 pub const RING_MAX: usize = 1024;
 /// A lower offset whose time is later by more than this belongs to a recreated topic; less is another broker's clock.
-pub const RECREATED_AFTER_MS: i64 = 60_000;
+pub const RECREATED_AFTER_MS: i64 = 10_000;
 /// A floor may go when its partition has been silent for the user this long: longer than the 14 days for which parked records
 /// are kept, after which nothing can be delivered again but by an operator's rewind.
 pub const FLOOR_SILENCE_MS: i64 = 15 * DAY_MS;
@@ -56,9 +56,25 @@ impl Mark {
             Some(current) if to.offset >= current.offset => {
                 Mark { offset: to.offset, timestamp: to.timestamp.max(current.timestamp) }
             }
-            Some(current) if to.timestamp.since(current.timestamp) > RECREATED_AFTER_MS => to,
+            Some(current) if to.is_recreated(current) => to,
             Some(current) => current,
         }
+    }
+
+    /// The mark that reaches all that `current` and `to` reach. What left a ring is settled in any order: after a topic was recreated,
+    /// an entry of the old one may leave behind entries of the new one, and those that follow must still be reached.
+    fn joined(current: Option<Mark>, to: Mark) -> Mark {
+        match current {
+            Some(current) if to.offset < current.offset && !to.is_recreated(current) => {
+                Mark { offset: current.offset, timestamp: to.timestamp.max(current.timestamp) }
+            }
+            current => Mark::raised(current, to),
+        }
+    }
+
+    /// Whether this mark, at a lower offset than `before`, belongs to a topic that was made later.
+    fn is_recreated(self, before: Mark) -> bool {
+        self.timestamp.since(before.timestamp) > RECREATED_AFTER_MS
     }
 
     /// Whether `at` is at or below this mark, in offset *and* time.
@@ -122,7 +138,7 @@ impl Entry {
     fn take_coordinates(&mut self, at: Coordinates) {
         match self.coordinates.iter_mut().find(|known| known.partition == at.partition) {
             Some(known) => {
-                let mark = Mark::raised(Some(Mark::from(*known)), at.into());
+                let mark = Mark::joined(Some(Mark::from(*known)), at.into());
                 *known = Coordinates { partition: at.partition, offset: mark.offset, timestamp: mark.timestamp };
             }
             None => self.coordinates.push(at),
@@ -199,7 +215,7 @@ impl Ledger {
                 self.entries[..self.entries.len() - RING_MIN].iter().position(|entry| entry.is_settled(settled));
             let Some(index) = leaving else { break };
             for at in self.entries.remove(index).coordinates {
-                let floor = Mark::raised(self.floors.get(&at.partition).copied(), at.into());
+                let floor = Mark::joined(self.floors.get(&at.partition).copied(), at.into());
                 self.floors.insert(at.partition, floor);
             }
         }

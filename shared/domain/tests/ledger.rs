@@ -77,6 +77,29 @@ fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
 }
 
 #[test]
+fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
+    let new = |offset: u64| Coordinates {
+        partition: 0,
+        offset,
+        timestamp: Millis(T + 2 * RECREATED_AFTER_MS + offset as i64),
+    };
+    let mut ledger = ledger_of(13..14);
+    (0..30).for_each(|offset| ledger.record(TransactionDigest(100 + offset), new(offset), decision(100 + offset)));
+    let mut settled = Settled::default();
+    for offset in 1..30 {
+        // The old topic's offset 13 is proved settled only when the new topic has passed it.
+        settled.raise(0, new(offset).into());
+        ledger.compact(&settled, Millis(T));
+    }
+    assert_eq!(ledger.entries.len(), RING_MIN);
+    for offset in 0..14 {
+        assert!(ledger.find(TransactionDigest(100 + offset)).is_none());
+        assert!(ledger.is_below_floor(new(offset)), "offset {offset} left the ring, so its floor must reach it");
+    }
+    assert!(!ledger.is_below_floor(new(14)));
+}
+
+#[test]
 fn the_record_at_the_settled_mark_itself_is_not_proved() {
     let mut ledger = ledger_of(5..6);
     ledger.compact(&settled_up_to(0, 5), Millis(T));

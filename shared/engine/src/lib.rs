@@ -3,6 +3,7 @@
 //!
 //! Does no I/O of its own, starts no tasks, and reads time only through the [`ports::Clock`].
 
+mod holds;
 mod intake;
 mod plan;
 pub mod ports;

@@ -14,6 +14,7 @@ use centinela_domain::{DeviceId, Millis, Outcome, UserId};
 use futures::future::{join, join3};
 use tracing::warn;
 
+use crate::holds::{self, Fate};
 use crate::intake::{Intake, Position, Slice, ToPark, Work, park, take_in};
 use crate::plan::{Answer, Devices, Job, Plan, Planner, Reply};
 use crate::ports::{
@@ -138,14 +139,14 @@ where
         }
 
         let proof = self.prove(&slices, &mut answer);
-        batch.report.order_tripwire = proof.tripped;
         batch.settled = self.with_knowledge(|knowledge| knowledge.settled.clone());
         let jobs = take_jobs(users, answer, &mut batch);
         let plans = self.commit(jobs, &proof, &mut batch).await?;
         let publish_us = self.clock.monotonic_us();
         let keys: Vec<&str> = slices.iter().map(|slice| slice.key.as_str()).collect();
         self.publish(plans, &keys, &mut batch).await?;
-        settlement::update_holds(&self.store, &self.clock, &slices, &batch.unsettled, &proof)
+        self.ask_about_holds(&proof, &mut batch).await;
+        holds::update(&self.store, &self.clock, &slices, &batch.works, &batch.unsettled, &proof)
             .await
             .map_err(Crash::HoldsNotNoted)?;
         batch.report.stages.publish_us = self.clock.monotonic_us() - publish_us;
@@ -333,6 +334,37 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Settles the holds that the batch started above, as far as the rings of their users know what became of them. What is left
+    /// trips the wire. The proof itself waits for the next batch.
+    async fn ask_about_holds(&self, proof: &Proof, batch: &mut Batch) {
+        for (partition, above) in &proof.above {
+            let asked = if self.clock.now() < batch.deadline { holds::ASKED_AT_ONCE.min(above.len()) } else { 0 };
+            let asking = above[..asked].iter().map(|hold| holds::ask(&self.store, *partition, hold, &batch.settled));
+            let fates = futures::future::join_all(asking).await;
+            let mut settled = Vec::new();
+            let mut out = Vec::new();
+            let mut published_at = Vec::new();
+            let mut unknown = 0;
+            for (hold, fate) in above.iter().zip(fates) {
+                match fate {
+                    Fate::Settled => settled.push(hold.at),
+                    Fate::Decided(decision) => {
+                        out.push(*decision);
+                        published_at.push(hold.at);
+                    }
+                    Fate::Unknown => unknown += 1,
+                }
+            }
+            let published = self.publish_everywhere(&out, batch.deadline).await;
+            settled.extend(published_at.into_iter().zip(published).filter_map(|(at, done)| done.then_some(at)));
+            if !settled.is_empty() {
+                holds::take_off(&self.store, *partition, &settled).await;
+            }
+            batch.report.holds_settled += settled.len();
+            batch.report.order_tripwire += usize::from(unknown > 0);
+        }
     }
 
     /// Whether each decision is acknowledged by both places.

@@ -30,3 +30,14 @@ pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<
         payload,
     })
 }
+
+/// The whole decision of an entry, to be published again; none when the entry was shrunk, because then it is proved published.
+pub(crate) fn again(entry: &Entry) -> Option<Outgoing> {
+    let decision = entry.decision.as_deref()?;
+    Some(Outgoing {
+        outcome: entry.outcome,
+        transaction_id: decision.transaction_id.clone(),
+        decision_id: decision.decision_id,
+        payload: decision_v1::encode(decision),
+    })
+}

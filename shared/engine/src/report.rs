@@ -44,8 +44,10 @@ pub struct BatchReport {
     pub unsettled: usize,
     /// Lost races.
     pub conflicts: usize,
-    /// Partitions in which a batch began above a record that is still unsettled.
+    /// Partitions in which a batch began above a record that was noted as unsettled and of which its user's ring knows nothing.
     pub order_tripwire: usize,
+    /// Records noted as unsettled that were found settled, or were published now, by asking their users' rings.
+    pub holds_settled: usize,
     /// Notes about devices that could not be written; the user's next transaction writes them.
     pub device_notes_dropped: usize,
     /// Settled marks that could not be noted; the next batch notes them.

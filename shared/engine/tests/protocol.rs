@@ -57,6 +57,10 @@ impl Bench {
         self.fakes.shared().user(&UserId::new(user).unwrap()).map_or(0, |stored| stored.item.ledger.unproved())
     }
 
+    fn holds(&self, partition: u32) -> usize {
+        self.fakes.shared().settled.get(&partition).map_or(0, |item| item.item.holds.len())
+    }
+
     fn mark(&self, partition: u32) -> Option<Mark> {
         self.fakes.shared().settled.get(&partition).and_then(|item| item.item.mark)
     }
@@ -279,21 +283,65 @@ fn two_records_of_one_user_cost_one_write_and_the_second_sees_the_first() {
 }
 
 #[test]
-fn a_batch_that_starts_above_an_unsettled_record_proves_nothing_and_says_so() {
+fn a_batch_that_starts_above_an_undecided_record_proves_nothing_and_says_so() {
     let bench = Bench::new();
-    bench.fakes.shared().outage = true;
+    bench.faults(Faults { write_refused: 1.0, ..Faults::default() });
     bench.deliver([transaction(0, 0, "ana", "t0")]);
-    bench.fakes.shared().outage = false;
+    bench.faults(Faults::default());
     let report = bench.deliver([transaction(0, 1, "ana", "t1")]);
     assert_eq!(report.order_tripwire, 1);
     assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(0), "the mark stays below the unsettled record");
-    assert_eq!(bench.unproved("ana"), 2);
+    assert_eq!(bench.unproved("ana"), 1);
     let report = bench.deliver([transaction(0, 0, "ana", "t0")]);
-    assert_eq!(report.replayed, 1);
+    assert_eq!(report.decided, 1);
     let report = bench.deliver([transaction(0, 2, "ana", "t2")]);
     assert_eq!(report.order_tripwire, 0, "settled, so it is taken off");
     assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(2));
     assert_eq!(bench.unproved("ana"), 1);
+}
+
+#[test]
+fn a_decided_record_below_a_batch_is_published_by_whoever_starts_above_it() {
+    let bench = Bench::new();
+    bench.fakes.shared().outage = true;
+    bench.deliver([transaction(0, 0, "ana", "t0")]);
+    bench.fakes.shared().outage = false;
+    let report = bench.deliver([transaction(0, 1, "bob", "t1")]);
+    assert_eq!((report.order_tripwire, report.holds_settled), (0, 1), "ana's ring knows what became of it");
+    assert_eq!(distinct(&bench.published()).len(), 2);
+    assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(0), "the proof is the next batch's");
+    bench.deliver([transaction(0, 2, "bob", "t2")]);
+    assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(2));
+}
+
+#[test]
+fn a_report_that_comes_after_its_batch_was_handled_elsewhere_holds_nothing_up() {
+    let bench = Bench::new();
+    let zombie = bench.fakes.engine();
+    let record = || transaction(0, 0, "ana", "t0");
+    bench.deliver([record()]);
+    // It could not publish in time, reports, and nobody listens.
+    bench.fakes.shared().outage = true;
+    let report = run(zombie.process(batch([record()]), FOREVER)).expect("the batch is answered");
+    assert_eq!(report.unsettled, 1);
+    bench.fakes.shared().outage = false;
+    assert_eq!(bench.holds(0), 1);
+    let report = bench.deliver([transaction(0, 1, "ana", "t1")]);
+    assert_eq!((report.order_tripwire, report.holds_settled, bench.holds(0)), (0, 1, 0));
+    bench.deliver([transaction(0, 2, "ana", "t2")]);
+    assert_eq!(bench.unproved("ana"), 1, "marks rise and rings shrink again");
+}
+
+#[test]
+fn a_report_about_what_is_proved_settled_is_not_noted() {
+    let bench = Bench::new();
+    let zombie = bench.fakes.engine();
+    bench.deliver([transaction(0, 0, "ana", "t0")]);
+    bench.deliver([transaction(0, 1, "bob", "t1")]);
+    bench.faults(Faults { user_unread: 1.0, ..Faults::default() });
+    let report = run(zombie.process(batch([transaction(0, 0, "ana", "t0")]), FOREVER)).expect("the batch is answered");
+    assert_eq!(report.unsettled, 1, "it is reported, for it could not be answered");
+    assert_eq!(bench.holds(0), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use centinela_testkit::world::{Account, Happened, World};
 
 /// Seeds of an ordinary run; `CENTINELA_SEEDS` asks for more.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 3_000;
 const EVENTS: usize = 700;
 
 #[test]
@@ -23,6 +23,7 @@ fn no_seed_loses_or_doubles_a_decision() {
         total.stale += happened.stale;
         total.conflicts += happened.conflicts;
         total.tripped += happened.tripped;
+        total.holds_settled += happened.holds_settled;
         total.republished += happened.republished;
     }
     println!("{seeds} seeds: {total:?}");
@@ -33,6 +34,7 @@ fn no_seed_loses_or_doubles_a_decision() {
         ("replays", total.replayed),
         ("lost races", total.conflicts),
         ("tripwires", total.tripped),
+        ("holds settled by asking", total.holds_settled),
         ("republications", total.republished),
     ] {
         assert!(count > 100, "only {count} {name}");

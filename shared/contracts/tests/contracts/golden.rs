@@ -7,14 +7,15 @@ use centinela_contracts::batch_response::KafkaBatchResponse;
 use centinela_contracts::event_v1::{Event, EventId, EventKind};
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::parked_v1::{ParkReason, Parked};
-use centinela_contracts::settled::SettledItem;
+use centinela_contracts::settled::{Hold, Owner, SettledItem};
 use centinela_contracts::transaction_v1::TransactionV1;
 use centinela_contracts::user_action_v1::{ActionKind, UserAction};
 use centinela_contracts::{
     decision_v1, event_v1, parked_v1, settled, stored_device, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, Millis, Outcome, TransactionId,
+    AmountMinor, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, Millis, Outcome, TransactionDigest,
+    TransactionId,
 };
 
 use crate::samples::{self, NOW};
@@ -108,7 +109,7 @@ fn the_response_names_records_as_the_mapping_reads_them() {
 }
 
 #[test]
-fn stored_items_of_format_1_stay_readable() {
+fn stored_items_of_every_format_stay_readable() {
     let frozen = include_bytes!("../golden/stored_user_1.bin");
     let user = stored_user::decode(frozen, &samples::user_id()).unwrap();
     golden("stored_user_1.bin", &stored_user::encode(&user));
@@ -126,10 +127,20 @@ fn stored_items_of_format_1_stay_readable() {
     let mark = |offset, later| Mark { offset, timestamp: Millis(NOW.0 + later) };
     let item = SettledItem {
         mark: Some(mark(50_000_000, -3)),
-        holds: vec![mark(50_000_007, 1), mark(50_000_009, 2)],
+        holds: vec![
+            Hold { at: mark(50_000_007, 1), owner: None },
+            Hold {
+                at: mark(50_000_009, 2),
+                owner: Some(Owner { user: samples::user_id(), digest: TransactionDigest(0x0123_4567_89ab_cdef) }),
+            },
+        ],
         noted_at: NOW,
     };
-    golden("settled_1.bin", &settled::encode(&item).unwrap());
+    golden("settled_2.bin", &settled::encode(&item).unwrap());
+    let without_owners = settled::decode(include_bytes!("../golden/settled_1.bin")).unwrap();
+    assert_eq!((without_owners.mark, without_owners.noted_at), (item.mark, NOW));
+    let places = |item: &SettledItem| item.holds.iter().map(|hold| hold.at).collect::<Vec<_>>();
+    assert_eq!(places(&without_owners), places(&item));
     assert_eq!(settled::key("score-transactions", "transactions", 7), "score-transactions/transactions/7");
 }
 

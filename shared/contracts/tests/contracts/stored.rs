@@ -1,6 +1,6 @@
 //! Stored items: lossless, small, and never trusted.
 
-use centinela_contracts::settled::{self, HOLDS_MAX, SettledItem};
+use centinela_contracts::settled::{self, HOLDS_MAX, Hold, Owner, SettledItem};
 use centinela_contracts::stored_device;
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
 use centinela_domain::device::DeviceUser;
@@ -62,14 +62,26 @@ fn an_item_cut_anywhere_is_a_problem() {
 
 #[test]
 fn more_holds_than_an_item_takes_are_refused_with_what_happens_next() {
-    let mut item =
-        SettledItem { holds: vec![Mark { offset: 1, timestamp: samples::NOW }; HOLDS_MAX], ..SettledItem::default() };
+    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: None };
+    let mut item = SettledItem { holds: vec![hold.clone(); HOLDS_MAX], ..SettledItem::default() };
     let bytes = settled::encode(&item).unwrap();
     assert!(bytes.len() < 100_000, "{}", bytes.len());
     assert_eq!(settled::decode(&bytes).unwrap(), item);
-    item.holds.push(item.holds[0]);
+    item.holds.push(hold);
     let problem = settled::encode(&item).unwrap_err().to_string();
     assert!(problem.contains("10001 unsettled positions") && problem.contains("kept as it is"), "{problem}");
+}
+
+#[test]
+fn owners_that_do_not_fit_leave_their_position_behind() {
+    let owner = Owner { user: UserId::new("u".repeat(128)).unwrap(), digest: TransactionDigest(7) };
+    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: Some(owner) };
+    let item = SettledItem { holds: vec![hold; HOLDS_MAX], ..SettledItem::default() };
+    let bytes = settled::encode(&item).unwrap();
+    assert!(bytes.len() < 350_000, "{} bytes must fit into an item of 400 KB", bytes.len());
+    let read = settled::decode(&bytes).unwrap();
+    assert_eq!(read.holds.len(), HOLDS_MAX);
+    assert!(read.holds[0].owner.is_some() && read.holds[HOLDS_MAX - 1].owner.is_none());
 }
 
 fn time() -> impl Strategy<Value = Millis> {
@@ -78,6 +90,12 @@ fn time() -> impl Strategy<Value = Millis> {
 
 fn mark() -> impl Strategy<Value = Mark> {
     (any::<u64>(), time()).prop_map(|(offset, timestamp)| Mark { offset, timestamp })
+}
+
+fn hold() -> impl Strategy<Value = Hold> {
+    let owner = (identifier(), any::<u64>())
+        .prop_map(|(user, digest)| Owner { user: UserId::new(user).unwrap(), digest: TransactionDigest(digest) });
+    (mark(), prop::option::of(owner)).prop_map(|(at, owner)| Hold { at, owner })
 }
 
 fn float() -> impl Strategy<Value = f32> {
@@ -186,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn a_settled_item_comes_back_as_it_was(mark in prop::option::of(mark()), holds in vec(mark(), 0..50), noted_at in time()) {
+    fn a_settled_item_comes_back_as_it_was(mark in prop::option::of(mark()), holds in vec(hold(), 0..50), noted_at in time()) {
         let item = SettledItem { mark, holds, noted_at };
         prop_assert_eq!(settled::decode(&settled::encode(&item).unwrap()).unwrap(), item);
     }
