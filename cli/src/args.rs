@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
+use crate::up::chaos::{Kind, Kinds};
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;
@@ -57,7 +58,9 @@ Examples:
   centinela up
   centinela up --rate 1667 --for 120s --key user_id --summary account.json
   centinela up --input history.parquet --limit 200000
-  centinela up --rate 0 --endpoints endpoints.json")]
+  centinela up --rate 0 --endpoints endpoints.json
+  centinela up --rate 500 --for 120s --chaos --seed 7
+  centinela up --for 60s --chaos=kill,throttle")]
 pub struct Up {
     /// What to send.
     #[command(flatten)]
@@ -80,6 +83,13 @@ pub struct Up {
     /// Environments of each function at most [default: what the stacks reserve].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
+    /// Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to.
+    #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "all",
+        conflicts_with_all = ["kill", "redeliver"], long_help = chaos_help())]
+    pub chaos: Option<Kinds>,
+    /// A command that restarts the Kafka of --kafka, for the fault broker-restart.
+    #[arg(long, value_name = "COMMAND", requires = "chaos")]
+    pub kafka_restart: Option<String>,
     /// Deliver every batch once more after it succeeded.
     #[arg(long)]
     pub redeliver: bool,
@@ -151,6 +161,15 @@ pub struct Traffic {
     /// Users of the generated traffic.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
+}
+
+fn chaos_help() -> String {
+    let mut help = "Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to:"
+        .to_owned();
+    for kind in Kind::ALL {
+        help.push_str(&format!("\n  {:<17} {}", kind.name(), kind.what()));
+    }
+    help
 }
 
 /// The field that becomes a record's key.

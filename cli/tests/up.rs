@@ -196,6 +196,24 @@ fn killed_functions_lose_and_double_nothing() {
 }
 
 #[test]
+fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led_to() {
+    let (code, account, said) = account(&["--chaos", "--seed", "3", "--rate", "300", "--for", "25s", "--users", "300"]);
+    assert_clean(code, &account, &said);
+    assert!(said.contains("outage is left out: it needs a run of at least 35 s"), "{said}");
+    let table = &account["chaos"];
+    assert_eq!(table["seed"], 3);
+    let lines = table["faults"].as_array().unwrap();
+    assert_eq!(lines.len(), 21);
+    for line in lines {
+        // These are drawn per answer that names records, or need two minutes.
+        if !["outage", "partial"].contains(&line["fault"].as_str().unwrap()) {
+            assert!(line["times"].as_u64() > Some(0), "{line} did not happen");
+        }
+    }
+    assert!(count(&account, "replayed") > 0, "batches came again");
+}
+
+#[test]
 fn an_ordinary_client_is_served_and_ctrl_c_drains() {
     let mut running = Running::start(&["--rate", "0"]);
     let endpoints = running.endpoints();
@@ -297,6 +315,7 @@ fn a_request_that_makes_no_sense_is_one_clear_line_and_exit_code_2() {
         (&["up", "--kafka-port", &port], &port),
         (&["up", "--dynamodb-port", &port], &port),
         (&["up", "--rate", "fast"], "rate"),
+        (&["up", "--chaos=kill,thunder"], "`thunder`"),
         (&["up", "--no-such-flag"], "--no-such-flag"),
         (&["up", "--input", "/no/such/file.jsonl"], "/no/such/file.jsonl"),
         (&["up", "--input", "/"], "no file"),

@@ -15,8 +15,8 @@ use dynoxide::types::AttributeValue;
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
 use crate::mapping::{
-    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, MappingFaults, MappingStats,
-    StartingPosition,
+    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats,
+    StartingPosition, faults::NoMappingFaults,
 };
 use crate::services::{
     ACCESS_KEY_ID, AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, DynamoStats, Endpoints, FaultSource,
@@ -54,7 +54,7 @@ pub struct PlatformConfig {
     /// Environments per function instead of what the stacks reserve.
     pub environments: Option<usize>,
     /// Faults of the mappings.
-    pub mapping_faults: MappingFaults,
+    pub mapping_faults: Arc<dyn MappingFaultSource>,
     /// Faults of DynamoDB and Kinesis.
     pub faults: Arc<dyn FaultSource>,
 }
@@ -68,7 +68,7 @@ impl PlatformConfig {
             binaries: binaries.to_owned(),
             ports: Ports::default(),
             environments: None,
-            mapping_faults: MappingFaults::default(),
+            mapping_faults: Arc::new(NoMappingFaults),
             faults: Arc::new(NoFaults),
         }
     }
@@ -226,7 +226,7 @@ impl Platform {
     async fn start_mappings(
         &mut self,
         environments: Option<usize>,
-        faults: MappingFaults,
+        faults: Arc<dyn MappingFaultSource>,
     ) -> Result<(), PlatformError> {
         let settings =
             EMBEDDED_BROKER_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -237,7 +237,7 @@ impl Platform {
             };
             let spec = mapping_spec(declared, environments)?;
             let mapping = KafkaMapping::start(spec, &self.endpoints.kafka, &settings, Arc::clone(host)).await?;
-            mapping.set_faults(faults);
+            mapping.set_faults(Arc::clone(&faults));
             self.mappings.push(Mapped { topic: declared.topic.clone(), mapping });
         }
         Ok(())
@@ -253,6 +253,12 @@ impl Platform {
     #[must_use]
     pub fn infrastructure(&self) -> &Infrastructure {
         &self.infrastructure
+    }
+
+    /// The embedded broker.
+    #[must_use]
+    pub fn broker(&self) -> Option<&Broker> {
+        Some(&self.broker)
     }
 
     /// The host of a function.
@@ -378,7 +384,9 @@ fn stream_spec(stream: &infra::Stream) -> StreamSpec {
     StreamSpec { name: stream.name.clone(), shards: u16::try_from(stream.shards).unwrap_or(u16::MAX) }
 }
 
-fn topic_spec(topic: &infra::Topic) -> TopicSpec {
+/// A declared topic, as it is created.
+#[must_use]
+pub fn topic_spec(topic: &infra::Topic) -> TopicSpec {
     TopicSpec { name: topic.name.clone(), partitions: topic.partitions as usize, config: topic.config.clone() }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_local::services::broker::{Broker, BrokerConfig};
+use centinela_local::services::topic_admin::TopicAdmin;
 use centinela_local::services::topics::{TopicSpec, create_topics};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -107,5 +108,81 @@ async fn a_topic_with_log_append_time_has_the_brokers_time_and_not_the_producers
     let (_, timestamp) = read(&consumer_at(&broker, "timed", Offset::Beginning), 1)[0];
     assert!(matches!(timestamp, Timestamp::LogAppendTime(at) if at >= before), "{timestamp:?}");
     producer.flush(LIMIT).expect("flushed");
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_records_offsets_and_producers() {
+    let broker = broker_with("kept", &[]).await;
+    let producer = producer(&broker, "0");
+    produce(&producer, "kept", 100).await;
+    let consumer = consumer_at(&broker, "kept", Offset::Beginning);
+    assert_eq!(read(&consumer, 100).len(), 100);
+    let mut position = TopicPartitionList::new();
+    position.add_partition_offset("kept", 0, Offset::Offset(60)).expect("an offset");
+    consumer.commit(&position, rdkafka::consumer::CommitMode::Sync).expect("committed");
+    broker.restart(Duration::from_millis(200)).await.expect("the port is free again");
+    produce(&producer, "kept", 100).await;
+    let offsets: Vec<i64> = read(&consumer, 100).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, (100..200).collect::<Vec<_>>(), "the same clients go on, and nothing came twice");
+    let committed = consumer_at(&broker, "kept", Offset::Beginning).committed(LIMIT).expect("the group's offsets");
+    assert_eq!(committed.find_partition("kept", 0).map(|found| found.offset()), Some(Offset::Offset(60)));
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusing_topic_takes_its_records_later_once() {
+    let broker = broker_with("refusing", &[]).await;
+    let producer = producer(&broker, "0");
+    assert!(broker.set_refusing("refusing", true) && !broker.set_refusing("no-such-topic", true));
+    let waiting =
+        producer.send_result(FutureRecord::<(), str>::to("refusing").payload("1")).expect("the client keeps it");
+    let consumer = consumer_at(&broker, "refusing", Offset::Beginning);
+    assert!(consumer.poll(Duration::from_secs(1)).is_none(), "no record while it refuses");
+    broker.set_refusing("refusing", false);
+    waiting.await.expect("the producer lives").expect("acknowledged by a later attempt");
+    produce(&producer, "refusing", 5).await;
+    assert_eq!(read(&consumer, 6).len(), 6);
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn added_partitions_take_records_like_the_first_ones() {
+    let broker = broker_with("growing", &[]).await;
+    assert!(broker.add_partitions("growing", 3) && !broker.add_partitions("no-such-topic", 3));
+    let producer = producer(&broker, "0");
+    let metadata = producer.client().fetch_metadata(Some("growing"), LIMIT).expect("metadata");
+    let numbers: Vec<i32> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    for partition in 0..3 {
+        let record = FutureRecord::<(), str>::to("growing").partition(partition).payload("x");
+        assert_eq!(producer.send(record, LIMIT).await.expect("acknowledged").offset, 0, "partition {partition}");
+    }
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
+    let broker = broker_with("again", &[]).await;
+    let producer = producer(&broker, "0");
+    produce(&producer, "again", 30).await;
+    let consumer = consumer_at(&broker, "again", Offset::Beginning);
+    assert_eq!(read(&consumer, 30).len(), 30);
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", broker.bootstrap());
+    let admin = TopicAdmin::new(&client).expect("an admin client");
+    // The consumer goes on fetching a topic that is not there.
+    admin.delete("again").await.expect("deleted");
+    assert!(consumer.poll(Duration::from_millis(500)).is_none_or(|message| message.is_err()));
+    create_topics(
+        &broker.bootstrap(),
+        &[TopicSpec { name: "again".to_owned(), partitions: 1, config: Default::default() }],
+    )
+    .await
+    .expect("made again");
+    produce(&producer, "again", 10).await;
+    let offsets: Vec<i64> =
+        read(&consumer_at(&broker, "again", Offset::Beginning), 10).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, (0..10).collect::<Vec<_>>(), "the old producer's sequence is taken as it is");
     broker.shutdown().await.expect("stopped");
 }

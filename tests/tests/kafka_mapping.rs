@@ -1,23 +1,24 @@
 //! The Kafka event-source mapping against the embedded broker, with real processes of a real function.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType};
+use centinela_local::mapping::faults::{DeliveryFault, EveryBatchAgain, MappingFaultSource, Stray};
 use centinela_local::mapping::filter::Filters;
 use centinela_local::mapping::response::{Verdict, read};
 use centinela_local::mapping::{
-    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, MappingFaults, PartialReading,
-    StartingPosition,
+    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition,
 };
 use centinela_local::services::{Broker, BrokerConfig, TopicSpec, create_topics};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -366,7 +367,7 @@ async fn a_stopped_mapping_commits_nothing_that_is_still_failing() {
 async fn duplicating_delivers_every_batch_twice_and_counts_it_once() {
     let world = World::start(2).await;
     let mapping = world.map(spec()).await;
-    mapping.set_faults(MappingFaults { duplicate_every_batch: true });
+    mapping.set_faults(Arc::new(EveryBatchAgain));
     for partition in 0..2 {
         world.send_all(partition, &["ok"; 10]).await;
     }
@@ -375,6 +376,143 @@ async fn duplicating_delivers_every_batch_twice_and_counts_it_once() {
     let stats = mapping.stats();
     assert_eq!((stats.records, stats.retried_batches), (20, 0));
     assert_eq!(stats.replayed_batches * 2, stats.batches);
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_mapping_delivers_nothing_and_goes_on_where_it_was() {
+    let world = World::start(2).await;
+    let mapping = world.map(spec()).await;
+    world.send_all(0, &["ok"; 3]).await;
+    mapping.drain(PATIENCE).await.expect("drained");
+    mapping.disable().await.expect("disabled");
+    world.send_all(0, &["ok"; 2]).await;
+    world.send_all(1, &["ok"; 2]).await;
+    let open = mapping.drain(Duration::from_millis(300)).await;
+    assert!(matches!(open, Err(MappingError::NotDrained { records: 4, .. })), "{open:?}");
+    mapping.disable().await.expect("disabling twice is fine");
+    mapping.enable().await.expect("enabled");
+    mapping.drain(PATIENCE).await.expect("drained");
+    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2, 3, 4]);
+    assert_eq!(offsets_of(&world.handled(), "orders-1"), [0, 1]);
+    mapping.disable().await.expect("disabled");
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_join_a_running_mapping() {
+    let world = World::start(1).await;
+    let starting_position = StartingPosition::Latest;
+    let mapping = world.map(KafkaMappingSpec { starting_position, ..spec() }).await;
+    world.send(0, "ok").await;
+    world.broker.add_partitions(TOPIC, 3);
+    world.producer.client().fetch_metadata(Some(TOPIC), PATIENCE).expect("the producer learns of them");
+    world.send_all(2, &["ok"; 3]).await;
+    mapping.drain(PATIENCE).await.expect("drained, the new partitions included");
+    assert_eq!(offsets_of(&world.handled(), "orders-2"), [0, 1, 2], "from their first record on");
+    assert_eq!(mapping.stats().partitions, 3);
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_goes_on_after_its_broker_was_away() {
+    let world = World::start(2).await;
+    let mapping = world.map(spec()).await;
+    for round in 0..3 {
+        for partition in 0..2 {
+            world.send_all(partition, &["ok"; 5]).await;
+        }
+        if round < 2 {
+            world.broker.restart(Duration::from_millis(300)).await.expect("restarted");
+        }
+    }
+    mapping.drain(PATIENCE).await.expect("drained");
+    for partition in ["orders-0", "orders-1"] {
+        assert_eq!(offsets_of(&world.handled(), partition), (0..15).collect::<Vec<_>>());
+    }
+    world.finish(&mapping).await;
+}
+
+/// One fault for every delivery, and what came of those that nobody read.
+#[derive(Default)]
+struct Always {
+    fault: DeliveryFault,
+    held_back: AtomicBool,
+    strays: Mutex<Vec<Stray>>,
+}
+
+impl MappingFaultSource for Always {
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn delivery(&self, _records: usize) -> DeliveryFault {
+        self.fault
+    }
+
+    fn holds_back(&self, partition: i32) -> bool {
+        partition == 0 && self.held_back.load(Ordering::SeqCst)
+    }
+
+    fn stray(&self, _fault: DeliveryFault, outcome: Stray) {
+        self.strays.lock().expect("no panic").push(outcome);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strays_are_delivered_beside_the_batches_and_settle_nothing() {
+    for fault in [DeliveryFault::Twice, DeliveryFault::WithOldBatch { pick: 0 }, DeliveryFault::WithOverlap] {
+        let world = World::start(2).await;
+        let mapping = world.map(KafkaMappingSpec { batch_size: 4, ..spec() }).await;
+        let always = Arc::new(Always { fault, ..Always::default() });
+        mapping.set_faults(always.clone());
+        for partition in 0..2 {
+            world.send_all(partition, &["ok"; 12]).await;
+        }
+        mapping.drain(PATIENCE).await.expect("drained");
+        mapping.disable().await.expect("every stray has ended");
+        let stats = mapping.stats();
+        assert_eq!(stats.records, 24, "{fault:?}: a stray's records count for nothing");
+        assert!(stats.stray_batches > 0, "{fault:?}");
+        let strays = always.strays.lock().expect("no panic").clone();
+        assert_eq!(strays.len() as u64, stats.stray_batches);
+        assert!(strays.iter().all(|stray| matches!(stray, Stray::Handled { records } if *records > 0)), "{strays:?}");
+        assert_eq!(distinct(&world.handled()).len(), 24);
+        assert!(world.handled().len() > 24, "{fault:?} came again");
+        world.finish(&mapping).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_batch_keeps_its_order() {
+    let world = World::start(1).await;
+    world.send_all(0, &["ok"; 9]).await;
+    let mapping = world.map(KafkaMappingSpec { batch_size: 9, ..spec() }).await;
+    mapping.set_faults(Arc::new(Always { fault: DeliveryFault::Split, ..Always::default() }));
+    mapping.drain(PATIENCE).await.expect("drained");
+    assert_eq!(offsets_of(&world.handled(), "orders-0"), (0..9).collect::<Vec<_>>());
+    assert!(world.deliveries().len() > 1);
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_held_back_does_not_hold_up_the_others() {
+    let world = World::start(2).await;
+    let mapping = world.map(spec()).await;
+    let always = Arc::new(Always { held_back: AtomicBool::new(true), ..Always::default() });
+    mapping.set_faults(always.clone());
+    for partition in 0..2 {
+        world.send_all(partition, &["ok"; 5]).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while offsets_of(&world.handled(), "orders-1").len() < 5 {
+        assert!(Instant::now() < deadline, "the other partition goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(mapping.stats().lag, 5);
+    always.held_back.store(false, Ordering::SeqCst);
+    mapping.drain(PATIENCE).await.expect("drained");
+    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2, 3, 4]);
     world.finish(&mapping).await;
 }
 

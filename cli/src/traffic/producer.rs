@@ -84,6 +84,10 @@ pub struct Progress {
     pub stop: AtomicBool,
     /// Set when nothing more is sent.
     pub done: AtomicBool,
+    /// Set to make the producer wait, with everything acknowledged, and connect anew afterwards; its times move by the wait.
+    pub hold: AtomicBool,
+    /// Set while it waits.
+    pub held: AtomicBool,
     first_error: Mutex<Option<String>>,
 }
 
@@ -161,9 +165,12 @@ impl ProducerContext for Deliveries {
     }
 }
 
+type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
+
 /// A producer that is connected.
 pub struct Sender {
-    producer: ThreadedProducer<Deliveries, NoCustomPartitioner>,
+    config: ClientConfig,
+    producer: Client,
     topic: String,
     progress: Arc<Progress>,
 }
@@ -174,9 +181,8 @@ impl Sender {
     /// # Errors
     /// When no broker answers or there is no such topic.
     pub fn connect(bootstrap: &str, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
-        let identified = Arc::new(AtomicBool::new(false));
-        let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::clone(&identified) };
-        let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> = ClientConfig::new()
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", bootstrap)
             .set("client.id", "centinela-send")
             .set("enable.idempotence", "true")
@@ -186,7 +192,17 @@ impl Sender {
             .set("message.timeout.ms", "30000")
             .set("queue.buffering.max.messages", "100000")
             .set("statistics.interval.ms", "100")
-            .create_with_context(deliveries)?;
+            // Partitions may be added while it runs.
+            .set("topic.metadata.refresh.interval.ms", "5000");
+        let producer = Self::client(&config, topic, &progress)?;
+        Ok(Self { config, producer, topic: topic.to_owned(), progress })
+    }
+
+    fn client(config: &ClientConfig, topic: &str, progress: &Arc<Progress>) -> Result<Client, SendError> {
+        let bootstrap = config.get("bootstrap.servers").unwrap_or_default();
+        let identified = Arc::new(AtomicBool::new(false));
+        let deliveries = Deliveries { progress: Arc::clone(progress), identified: Arc::clone(&identified) };
+        let producer: Client = config.create_with_context(deliveries)?;
         let unreachable = || SendError::Unreachable { bootstrap: bootstrap.to_owned() };
         let metadata = producer.client().fetch_metadata(Some(topic), REACH_LIMIT).map_err(|_| unreachable())?;
         let found = metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty());
@@ -197,14 +213,20 @@ impl Sender {
         while !identified.load(Ordering::Relaxed) && Instant::now() < until {
             std::thread::sleep(REST_MAX);
         }
-        Ok(Self { producer, topic: topic.to_owned(), progress })
+        Ok(producer)
     }
 
     /// Sends until the source ends, `until` is reached or somebody asks to stop; then waits for the acknowledgements. Blocks.
     ///
     /// # Errors
     /// When the source cannot be read on or the client refuses a record.
-    pub fn run(&self, source: &mut Source, pace: Pace, until: Until, observer: &dyn Observer) -> Result<(), SendError> {
+    pub fn run(
+        mut self,
+        source: &mut Source,
+        pace: Pace,
+        until: Until,
+        observer: &dyn Observer,
+    ) -> Result<(), SendError> {
         let outcome = self.send_all(source, pace, until, observer);
         let flushed = self.producer.flush(FLUSH_LIMIT);
         self.progress.done.store(true, Ordering::SeqCst);
@@ -217,15 +239,18 @@ impl Sender {
     }
 
     fn send_all(
-        &self,
+        &mut self,
         source: &mut Source,
         pace: Pace,
         until: Until,
         observer: &dyn Observer,
     ) -> Result<(), SendError> {
-        let started = Instant::now();
+        let mut started = Instant::now();
         let mut sent = 0u64;
         while !self.progress.stop.load(Ordering::Relaxed) && until.count.is_none_or(|count| sent < count) {
+            if self.progress.hold.load(Ordering::SeqCst) {
+                started += self.wait_while_held()?;
+            }
             let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
             let Some(message) = source.next()? else { break };
             observer.sending(&message, at);
@@ -237,6 +262,19 @@ impl Sender {
             self.progress.behind_ms_max.fetch_max(behind_ms, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Rests until it is let go or stopped, then connects anew; returns how long that took.
+    fn wait_while_held(&mut self) -> Result<Duration, SendError> {
+        let began = Instant::now();
+        self.producer.flush(FLUSH_LIMIT)?;
+        self.progress.held.store(true, Ordering::SeqCst);
+        while self.progress.hold.load(Ordering::SeqCst) && !self.progress.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(REST_MAX);
+        }
+        self.progress.held.store(false, Ordering::SeqCst);
+        self.producer = Self::client(&self.config, &self.topic, &self.progress)?;
+        Ok(began.elapsed())
     }
 
     /// Waits for the time of the next record and returns it; none when sending has to end before.

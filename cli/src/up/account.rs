@@ -14,6 +14,7 @@ use centinela_local::platform::PlatformStats;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::chaos;
 use super::function_logs::Metrics;
 use super::score::{self, ScoreMetrics};
 use super::tracker::{Seen, Totals, Verdict};
@@ -39,6 +40,9 @@ pub struct Account {
     pub mapping: Mapping,
     /// The producer, when this command was it.
     pub producer: Option<Producer>,
+    /// The faults that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<chaos::Table>,
     /// The scores, where the truth is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<ScoreMetrics>,
@@ -67,6 +71,8 @@ pub struct Records {
     pub replayed: u64,
     /// Messages that repeat a decision byte for byte, or a parked record.
     pub republished: u64,
+    /// Of these, decisions of transactions that their producer sent more than once.
+    pub republished_duplicates: u64,
     /// Deliveries of records that were settled long ago.
     pub stale: u64,
     /// Decisions on events that came too late for their window.
@@ -141,6 +147,7 @@ pub struct Mapping {
     pub retried_batches: u64,
     pub replayed_batches: u64,
     pub bisected: u64,
+    pub stray_batches: u64,
     pub dropped: u64,
     pub to_failure_destination: u64,
 }
@@ -211,6 +218,7 @@ impl Account {
             parked: seen.parked,
             replayed: scoring.replayed,
             republished: seen.republished,
+            republished_duplicates: verdict.republished_duplicates,
             stale: scoring.stale,
             late: seen.late,
             degraded: seen.degraded,
@@ -234,6 +242,7 @@ impl Account {
                 .collect(),
             mapping: stats.mappings.get(evidence.topic).map(mapping).unwrap_or_default(),
             producer: evidence.producer,
+            chaos: None,
             score: score::measure(verdict.labelled),
             rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
             seconds: rounded(seconds),
@@ -335,6 +344,7 @@ fn mapping(stats: &MappingStats) -> Mapping {
         retried_batches: stats.retried_batches,
         replayed_batches: stats.replayed_batches,
         bisected: stats.bisected,
+        stray_batches: stats.stray_batches,
         dropped: stats.dropped,
         to_failure_destination: stats.to_failure_destination,
     }

@@ -1,6 +1,7 @@
 //! `centinela up`: starts the platform, sends traffic, shows it, and accounts for every record.
 
 mod account;
+pub mod chaos;
 mod endpoints;
 mod function_logs;
 mod kills;
@@ -14,13 +15,15 @@ mod tracker;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use centinela_local::infra::Infrastructure;
-use centinela_local::mapping::MappingFaults;
+use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports};
 use centinela_local::services::ServiceError;
 
+use self::chaos::Chaos;
 use crate::args::{self, Up};
 use crate::failure::Failure;
 use crate::function_build;
@@ -48,15 +51,17 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         Some(_) => Some(Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?),
     };
     let infrastructure = infrastructure(arguments.infra.as_deref())?;
+    let length = arguments.traffic.duration;
+    let chaos = arguments.chaos.clone().map(|kinds| Chaos::new(kinds, arguments.traffic.seed, length));
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
-        started = start(&arguments, infrastructure, &interrupt) => started?,
+        started = start(&arguments, infrastructure, chaos.as_ref(), &interrupt) => started?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     // From here on an interrupt finishes the run; a second one drops it, and with it every process.
     let finished = tokio::select! {
-        finished = attend(&arguments, platform, source.zip(pace), &interrupt) => finished,
+        finished = attend(&arguments, platform, source.zip(pace), chaos, &interrupt) => finished,
         () = interrupt.stop.cancelled() => return Err(Failure::Interrupted),
     };
     let Finished { account, failure } = finished?;
@@ -121,7 +126,12 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
     .map_err(|error| Failure::usage(&error))
 }
 
-async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Interrupt) -> Result<Platform, Failure> {
+async fn start(
+    arguments: &Up,
+    infrastructure: Infrastructure,
+    chaos: Option<&Chaos>,
+    interrupt: &Interrupt,
+) -> Result<Platform, Failure> {
     let names: Vec<String> = infrastructure.functions.iter().map(|function| function.binary.clone()).collect();
     let binaries = function_build::ensure(&names, &interrupt.finish).await?;
     let mut config = PlatformConfig::new(infrastructure, &binaries);
@@ -133,7 +143,13 @@ async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Inter
         kinesis: fixed(arguments.kinesis_port),
     };
     config.environments = arguments.environments.map(usize::from);
-    config.mapping_faults = MappingFaults { duplicate_every_batch: arguments.redeliver };
+    if arguments.redeliver {
+        config.mapping_faults = Arc::new(EveryBatchAgain);
+    }
+    if let Some(chaos) = chaos {
+        config.mapping_faults = chaos.sources.clone();
+        config.faults = chaos.sources.clone();
+    }
     Box::pin(Platform::start(config)).await.map_err(|error| match error {
         PlatformError::Service(ServiceError::PortTaken { .. }) => Failure::usage(&error),
         error => Failure::failed(&error),
@@ -145,9 +161,10 @@ async fn attend(
     arguments: &Up,
     platform: Platform,
     traffic: Option<(Source, Pace)>,
+    chaos: Option<Chaos>,
     interrupt: &Interrupt,
 ) -> Result<Finished, Failure> {
-    let outcome = Box::pin(Run::watch(arguments, &platform, traffic, interrupt)).await;
+    let outcome = Box::pin(Run::watch(arguments, &platform, traffic, chaos, interrupt)).await;
     let stopped = platform.stop(STOP_GRACE).await;
     let finished = outcome?;
     stopped.map_err(|error| Failure::failed(&error))?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 
 use super::tracker::Tracker;
 
@@ -63,8 +65,51 @@ pub enum ReadError {
     Ended,
 }
 
+/// A change to the topics while they are read.
+enum Change {
+    /// The topic is about to be deleted: everything that is there now is to be read, and nothing more.
+    Leave { topic: String, done: oneshot::Sender<()> },
+    /// The topic was made again.
+    Restart { topic: String, partitions: usize },
+    /// The topic has further partitions.
+    Grow { topic: String, partitions: usize },
+}
+
+/// Tells a reader how its topics change. The reader heeds changes in their order.
+#[derive(Clone)]
+pub struct ReadControl(Sender<Change>);
+
+impl ReadControl {
+    /// The topic is about to be deleted: waits until everything was read that is there now and it is left alone.
+    ///
+    /// # Errors
+    /// When the reader has ended.
+    pub async fn leave(&self, topic: &str) -> Result<(), oneshot::error::RecvError> {
+        let (done, wait) = oneshot::channel();
+        self.tell(Change::Leave { topic: topic.to_owned(), done });
+        wait.await
+    }
+
+    /// The topic was made again: it is read from its beginning.
+    pub fn restart(&self, topic: &str, partitions: usize) {
+        self.tell(Change::Restart { topic: topic.to_owned(), partitions });
+    }
+
+    /// The topic has this many partitions now.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        self.tell(Change::Grow { topic: topic.to_owned(), partitions });
+    }
+
+    fn tell(&self, change: Change) {
+        if self.0.send(change).is_err() {
+            tracing::debug!("the reader has ended before a change of its topics");
+        }
+    }
+}
+
 /// A reader at work, in a thread of its own.
 pub struct Reader {
+    control: ReadControl,
     finish: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), ReadError>>,
 }
@@ -98,11 +143,17 @@ impl Reader {
         consumer.assign(&assignment)?;
         let finish = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&finish);
+        let (control, changes) = channel();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
-            .spawn(move || Reading { consumer, topics, tracker }.run(&asked))
+            .spawn(move || Reading { consumer, topics, tracker, changes }.run(&asked))
             .map_err(|_| ReadError::Ended)?;
-        Ok(Self { finish, thread })
+        Ok(Self { control: ReadControl(control), finish, thread })
+    }
+
+    /// To tell it how its topics change.
+    pub fn control(&self) -> ReadControl {
+        self.control.clone()
     }
 
     /// Whether it ended before it was asked to.
@@ -124,14 +175,53 @@ struct Reading {
     consumer: BaseConsumer,
     topics: Vec<Topic>,
     tracker: Arc<Tracker>,
+    changes: Receiver<Change>,
 }
 
 impl Reading {
-    fn run(&self, finish: &AtomicBool) -> Result<(), ReadError> {
+    fn run(&mut self, finish: &AtomicBool) -> Result<(), ReadError> {
         let mut next: Vec<Vec<i64>> = self.topics.iter().map(|topic| vec![0; topic.partitions as usize]).collect();
         while !finish.load(Ordering::SeqCst) {
             self.poll(&mut next)?;
+            while let Ok(change) = self.changes.try_recv() {
+                self.heed(change, &mut next)?;
+            }
         }
+        self.read_to_the_ends(&mut next)
+    }
+
+    fn heed(&mut self, change: Change, next: &mut [Vec<i64>]) -> Result<(), ReadError> {
+        let (topic, partitions, forget, done) = match change {
+            Change::Leave { topic, done } => {
+                self.read_to_the_ends(next)?;
+                (topic, 0, true, Some(done))
+            }
+            Change::Restart { topic, partitions } => (topic, partitions, true, None),
+            Change::Grow { topic, partitions } => (topic, partitions, false, None),
+        };
+        let Some(index) = self.topics.iter().position(|known| known.name == topic) else { return Ok(()) };
+        self.topics[index].partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        if forget {
+            next[index].clear();
+        }
+        next[index].resize(partitions, 0);
+        let mut assignment = TopicPartitionList::new();
+        for (topic, next) in self.topics.iter().zip(next.iter()) {
+            for (partition, offset) in (0..).zip(next) {
+                assignment.add_partition_offset(&topic.name, partition, Offset::Offset(*offset))?;
+            }
+        }
+        // Otherwise the client goes on where it was.
+        self.consumer.unassign()?;
+        self.consumer.assign(&assignment)?;
+        if let Some(done) = done {
+            // Nobody waits any more: then nobody needs to know.
+            done.send(()).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn read_to_the_ends(&self, next: &mut [Vec<i64>]) -> Result<(), ReadError> {
         let ends = self.ends()?;
         let until = Instant::now() + FINISH_LIMIT;
         loop {
@@ -143,7 +233,7 @@ impl Reading {
             if until <= Instant::now() {
                 return Err(ReadError::TooSlow { records: left });
             }
-            self.poll(&mut next)?;
+            self.poll(next)?;
         }
     }
 
@@ -177,9 +267,12 @@ impl Reading {
         let Some(index) = self.topics.iter().position(|topic| topic.name == message.topic()) else { return };
         let (partition, offset) = (message.partition(), message.offset());
         let (Ok(partition), Ok(at)) = (u32::try_from(partition), u64::try_from(offset)) else { return };
-        if let Some(next) = next[index].get_mut(partition as usize) {
-            *next = offset + 1;
+        let Some(next) = next[index].get_mut(partition as usize) else { return };
+        // A record that was on its way when the assignment changed comes again.
+        if offset < *next {
+            return;
         }
+        *next = offset + 1;
         match self.topics[index].content {
             Content::Transactions => self.tracker.saw_transaction(partition, at, message.payload()),
             Content::Approved => self.saw_decision(false, message.payload()),

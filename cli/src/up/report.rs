@@ -23,8 +23,12 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  repeats     {} replayed, {} republished, {} stale",
-        records.replayed, records.republished, records.stale
+        "  repeats     {} replayed, {} republished ({} for a producer's duplicate, {} for a delivery that came again), {} stale",
+        records.replayed,
+        records.republished,
+        records.republished_duplicates,
+        records.republished.saturating_sub(records.republished_duplicates),
+        records.stale
     )?;
     writeln!(out, "  flagged     {} late, {} degraded", records.late, records.degraded)?;
     writeln!(out, "  latency     {}", milliseconds(&account.latency_ms))?;
@@ -69,6 +73,12 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
             "              blocked: precision {precision}, recall {:.3}; mean score {:.5}, base rate {:.5}",
             score.blocked_recall, score.score_mean, score.base_rate
         )?;
+    }
+    if let Some(chaos) = &account.chaos {
+        writeln!(out, "  faults      of seed {}, and what they led to", chaos.seed)?;
+        for line in &chaos.faults {
+            writeln!(out, "    {:<17} {:>6}  {}", line.fault, line.times, line.led_to)?;
+        }
     }
     match account.fault() {
         None => writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions"),

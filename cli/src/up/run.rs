@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_local::mapping::MappingError;
-use centinela_local::platform::{Platform, PlatformError};
+use centinela_local::platform::{Platform, PlatformError, topic_spec};
+use rdkafka::ClientConfig;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Evidence, Producer};
+use super::chaos::{Chaos, Driver, Surroundings};
 use super::function_logs::{FunctionLogs, SharedFile};
 use super::kills::{Course, Kills};
 use super::live::{Live, Look};
@@ -111,6 +114,7 @@ impl<'a> Run<'a> {
         arguments: &'a Up,
         platform: &'a Platform,
         traffic: Option<(Source, Pace)>,
+        chaos: Option<Chaos>,
         interrupt: &Interrupt,
     ) -> Result<Finished, Failure> {
         let names = Names::find(platform)?;
@@ -120,11 +124,27 @@ impl<'a> Run<'a> {
         let mut run = Self::start(arguments, platform, names, progress, traffic.as_ref()).await?;
         run.announce()?;
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
-        let sent = run.watch_traffic(sending, interrupt).await?;
+        let calm = CancellationToken::new();
+        let driver = chaos.as_ref().map(|chaos| run.driver(chaos, &calm)).transpose()?;
+        let faults = async move {
+            match driver {
+                Some(driver) => driver.run().await,
+                None => Ok(()),
+            }
+        };
+        let watched = async {
+            let sent = run.watch_traffic(sending, interrupt).await;
+            calm.cancel();
+            sent
+        };
+        let (sent, faulted) = tokio::join!(watched, faults);
+        let sent = sent?;
         run.drain().await?;
         run.read_to_the_end().await?;
-        let account = run.account(is_producer).await?;
-        Ok(Finished { account, failure: run.failure(sent) })
+        let mut account = run.account(is_producer).await?;
+        account.chaos = chaos.map(|chaos| chaos.table());
+        let failure = run.failure(sent).or_else(|| faulted.err().map(|error| Failure::failed(&error)));
+        Ok(Finished { account, failure })
     }
 
     async fn start(
@@ -175,6 +195,43 @@ impl<'a> Run<'a> {
             kills: Kills::new(arguments.kill.unwrap_or(0), course),
             started,
         })
+    }
+
+    /// What lets the faults happen beside the traffic.
+    fn driver(&self, chaos: &Chaos, calm: &CancellationToken) -> Result<Driver<'a>, Failure> {
+        let (platform, names) = (self.platform, &self.names);
+        let topic = |name: &str| {
+            let declared = platform.infrastructure().topics.iter().find(|topic| topic.name == name);
+            declared.map(topic_spec).ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))
+        };
+        let content = |content: Content| {
+            let found = names.topics.iter().find(|topic| topic.content == content);
+            topic(found.map_or("", |topic| topic.name.as_str()))
+        };
+        let missing = |what: &str| Failure::Usage(format!("{what} is not there, so no faults can happen to it"));
+        let host = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
+        let mapping = platform.mapping(&names.transactions).ok_or_else(|| missing("its mapping"))?;
+        let reader = self.readers.first().ok_or_else(|| missing("the reader"))?.control();
+        let mut kafka = ClientConfig::new();
+        kafka.set("bootstrap.servers", &platform.endpoints().kafka).set("client.id", "centinela-chaos");
+        if let Some(left_out) = chaos.left_out(host.spec().timeout) {
+            terminal::note(&left_out);
+        }
+        let surroundings = Surroundings {
+            host,
+            mapping,
+            broker: platform.broker(),
+            kafka,
+            kafka_restart: self.arguments.kafka_restart.clone(),
+            transactions: topic(&names.transactions)?,
+            decisions: [content(Content::Approved)?, content(Content::Blocked)?],
+            progress: Arc::clone(&self.progress),
+            reader,
+            tracker: Arc::clone(&self.tracker),
+            tally: Arc::clone(&chaos.tally),
+        };
+        let sources = Arc::clone(&chaos.sources);
+        Ok(Driver::new(surroundings, sources, chaos.kinds.clone(), chaos.seed, chaos.length, calm.clone()))
     }
 
     fn announce(&self) -> Result<(), Failure> {

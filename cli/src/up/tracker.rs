@@ -32,6 +32,7 @@ const BLOCKED: u8 = 8;
 const DOUBLED: u8 = 16;
 const FRAUD: u8 = 32;
 const LABELLED: u8 = 64;
+const SENT_AGAIN: u8 = 128;
 
 /// A decision id is the start of a SHA-256 already.
 #[derive(Default)]
@@ -51,6 +52,7 @@ impl Hasher for Digest {
     }
 }
 
+type Place = (u32, u32, u64);
 type ByDigest<T> = HashMap<u64, T, BuildHasherDefault<Digest>>;
 
 /// A transaction.
@@ -65,6 +67,8 @@ struct Entry {
     amount_decided: u32,
     score: f32,
     flags: u8,
+    /// Messages that repeated the decision.
+    repeats: u8,
 }
 
 impl Entry {
@@ -116,6 +120,8 @@ pub struct Verdict {
     pub doubled: u64,
     /// Decisions about something that nobody sent.
     pub invented: u64,
+    /// Repeated decisions of transactions that their producer sent more than once.
+    pub republished_duplicates: u64,
     /// What each user should have.
     pub users: BTreeMap<Box<str>, Totals>,
     /// Score and truth of the labelled transactions.
@@ -133,10 +139,12 @@ struct State {
     users: HashMap<Box<str>, u32>,
     /// Amounts of a transaction id that was sent with several.
     conflicting: ByDigest<Vec<u32>>,
-    /// Records that are no transaction and not parked yet, by partition and offset.
-    unreadable: HashSet<(u32, u64)>,
-    /// Parked records by partition and offset.
-    parked: HashSet<(u32, u64)>,
+    /// How often the topic of the transactions was made again: its offsets began anew.
+    incarnation: u32,
+    /// Records that are no transaction and not parked yet, by incarnation, partition and offset.
+    unreadable: HashSet<Place>,
+    /// Parked records, by the same.
+    parked: HashSet<Place>,
     seen: Seen,
     latency_us: Histogram<u64>,
     recent_us: Histogram<u64>,
@@ -154,6 +162,7 @@ impl Tracker {
                 entries: HashMap::with_capacity_and_hasher(expected, BuildHasherDefault::default()),
                 users: HashMap::new(),
                 conflicting: HashMap::default(),
+                incarnation: 0,
                 unreadable: HashSet::new(),
                 parked: HashSet::new(),
                 seen: Seen::default(),
@@ -184,8 +193,9 @@ impl Tracker {
             Some(Ok(transaction)) => state.sent(&transaction),
             Some(Err(_)) | None => {
                 state.seen.unique += 1;
-                if !state.parked.contains(&(partition, offset)) {
-                    state.unreadable.insert((partition, offset));
+                let place = (state.incarnation, partition, offset);
+                if !state.parked.contains(&place) {
+                    state.unreadable.insert(place);
                 }
             }
         }
@@ -222,6 +232,11 @@ impl Tracker {
                 state.parked(at, record.value.as_deref());
             }),
         }
+    }
+
+    /// The topic of the transactions was made again; all of the old one was read and settled before.
+    pub fn topic_recreated(&self) {
+        self.lock().incarnation += 1;
     }
 
     /// What has been seen so far.
@@ -297,6 +312,7 @@ impl State {
         };
         let entry = self.entries.entry(digest).or_default();
         if entry.is(SENT) {
+            entry.flags |= SENT_AGAIN;
             if entry.amount_sent != amount {
                 self.conflicting.entry(digest).or_default().push(amount);
             }
@@ -315,6 +331,7 @@ impl State {
             let reduced = decision.evidence.is_none() && blocked == entry.is(BLOCKED);
             if entry.bytes == bytes || reduced {
                 self.seen.republished += 1;
+                entry.repeats = entry.repeats.saturating_add(1);
             } else {
                 entry.flags |= DOUBLED;
             }
@@ -350,7 +367,8 @@ impl State {
         self.recent_us.saturating_record(latency_us);
     }
 
-    fn parked(&mut self, at: (u32, u64), value: Option<&[u8]>) {
+    fn parked(&mut self, (partition, offset): (u32, u64), value: Option<&[u8]>) {
+        let at = (self.incarnation, partition, offset);
         if !self.parked.insert(at) {
             self.seen.republished += 1;
             return;
@@ -368,6 +386,9 @@ impl State {
         let mut totals = vec![Totals::default(); self.users.len()];
         for (digest, entry) in &self.entries {
             verdict.doubled += u64::from(entry.is(DOUBLED));
+            if entry.is(SENT_AGAIN) {
+                verdict.republished_duplicates += u64::from(entry.repeats);
+            }
             if !entry.is(SENT) {
                 verdict.invented += u64::from(entry.is(DECIDED));
                 continue;

@@ -25,7 +25,7 @@ use crate::config::Config;
 /// Kept back from Lambda's deadline at most, to note what is unsettled and to answer.
 const MARGIN_MAX: Duration = Duration::from_secs(3);
 /// How long the Kafka client tries to deliver a message; within the function's time.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A timestamp type that leaves the time to the producer. Record contents are in base64, which has no underscore.
 const PRODUCERS_TIME: &str = "CREATE_TIME";
 

@@ -159,6 +159,14 @@ impl Environment {
         self.signal(Signal::SIGTERM);
     }
 
+    pub(super) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     fn signal(&self, signal: Signal) {
         let signalable = self.signalable.lock().unwrap_or_else(PoisonError::into_inner);
         if *signalable {

@@ -187,9 +187,18 @@ impl FunctionHost {
 
     /// Kills one environment with SIGKILL, busy or not. False when no living environment has this process id.
     pub fn kill(&self, pid: u32) -> bool {
-        let environments = self.shared.lock();
-        let found = environments.alive.values().find(|environment| environment.pid == pid && environment.is_alive());
-        found.inspect(|environment| environment.kill()).is_some()
+        self.shared.signal(pid, Environment::kill)
+    }
+
+    /// Stops one environment where it is, as a host does that has no time for it. It goes on with [`FunctionHost::thaw`]; an
+    /// invocation that is frozen for longer than the timeout ends there. False when no living environment has this process id.
+    pub fn freeze(&self, pid: u32) -> bool {
+        self.shared.signal(pid, Environment::freeze)
+    }
+
+    /// Lets a frozen environment go on. False when no living environment has this process id.
+    pub fn thaw(&self, pid: u32) -> bool {
+        self.shared.signal(pid, Environment::thaw)
     }
 
     /// Kills every environment with SIGKILL; says how many. The next invocation starts a new one.
@@ -255,6 +264,12 @@ impl Drop for Running {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Environments> {
         self.environments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, pid: u32, send: impl Fn(&Environment)) -> bool {
+        let environments = self.lock();
+        let found = environments.alive.values().find(|environment| environment.pid == pid && environment.is_alive());
+        found.inspect(|environment| send(environment)).is_some()
     }
 
     fn kill_all(&self) -> usize {

@@ -101,6 +101,14 @@ impl Lane {
         (!batch.records.is_empty()).then_some(batch)
     }
 
+    /// Keeps the second half of a piece for its next delivery.
+    pub(super) fn split(&mut self, batch: &mut Batch) {
+        let second = batch.records.split_off(batch.records.len().div_ceil(2));
+        if !second.is_empty() {
+            self.waiting.push_front(Batch { records: second, replay: batch.replay });
+        }
+    }
+
     /// Puts a piece back unchanged: it was not delivered.
     pub(super) fn put_back(&mut self, batch: Batch, now: Instant) {
         self.waiting.push_front(batch);

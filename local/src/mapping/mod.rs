@@ -9,10 +9,11 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure-destination.html>.
 //!
 //! Left out on purpose: poller auto scaling (the most pollers are there from the start), the minute that a real mapping needs to
-//! begin, schema registries, and partitions that are added to a topic while the mapping runs.
+//! begin, and schema registries.
 
 mod destination;
 pub mod event;
+pub mod faults;
 pub mod filter;
 mod lane;
 mod partition;
@@ -29,6 +30,7 @@ use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::lambda::FunctionHost;
+pub use faults::MappingFaultSource;
 pub use filter::UnsupportedFilter;
 pub use response::PartialReading;
 pub use stats::MappingStats;
@@ -149,13 +151,6 @@ impl KafkaMappingSpec {
     }
 }
 
-/// Faults that a running mapping injects on request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MappingFaults {
-    /// Deliver every batch once more after it succeeded, as AWS may.
-    pub duplicate_every_batch: bool,
-}
-
 /// Why a mapping cannot start or finish.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingError {
@@ -237,7 +232,8 @@ impl KafkaMapping {
         let destination = destination::Destination::connect(&spec, bootstrap, extra_rdkafka_config).await?;
         let shared = Arc::clone(source.shared());
         let (commands, inbox) = mpsc::channel(16);
-        let poller = Poller::new(spec, bootstrap, filters, Arc::clone(&source), destination, host);
+        let starts = source.begin().await?;
+        let poller = Poller::new(spec, bootstrap, filters, Arc::clone(&source), &starts, destination, host);
         tokio::spawn(poller.run(inbox));
         Ok(Arc::new(KafkaMapping { commands, shared, source }))
     }
@@ -248,9 +244,30 @@ impl KafkaMapping {
         self.shared.stats()
     }
 
-    /// Switches faults on or off for the batches that succeed from now on.
-    pub fn set_faults(&self, faults: MappingFaults) {
+    /// Lets a source decide on faults from now on.
+    pub fn set_faults(&self, faults: Arc<dyn MappingFaultSource>) {
         self.shared.set_faults(faults);
+    }
+
+    /// Takes no further records, waits for the invocations in flight and commits what is settled, as when a mapping is disabled.
+    /// What was read and not settled is read again once it is enabled.
+    ///
+    /// # Errors
+    /// When the last commit fails or the mapping has stopped.
+    pub async fn disable(&self) -> Result<(), MappingError> {
+        let (done, wait) = oneshot::channel();
+        self.send(Command::Disable(done)).await?;
+        wait.await.unwrap_or(Err(MappingError::Stopped))
+    }
+
+    /// Begins anew, at the group's committed offsets or, where they do not fit the topic, at its starting position.
+    ///
+    /// # Errors
+    /// When the topic is missing, the broker cannot be reached or the mapping has stopped; it stays disabled.
+    pub async fn enable(&self) -> Result<(), MappingError> {
+        let (done, wait) = oneshot::channel();
+        self.send(Command::Enable(done)).await?;
+        wait.await.unwrap_or(Err(MappingError::Stopped))
     }
 
     /// Waits until everything that the topic holds now has been handled, then commits.
@@ -262,7 +279,7 @@ impl KafkaMapping {
         let ends = self.source.ends().await?;
         loop {
             let open = self.shared.open_below(&ends);
-            if open == 0 {
+            if open == 0 && ends.len() <= self.shared.gauges().len() {
                 break;
             }
             if self.commands.is_closed() {

@@ -11,6 +11,8 @@ pub(super) struct Partition {
     pub(super) id: i32,
     /// Reading is suspended because enough is buffered.
     pub(super) paused: bool,
+    /// A fault keeps it from being delivered.
+    pub(super) held_back: bool,
     buffer: VecDeque<Record>,
     buffered_bytes: usize,
     read_next: i64,
@@ -29,7 +31,15 @@ pub(super) enum Gathered {
 
 impl Partition {
     pub(super) fn new(id: i32, start: i64) -> Partition {
-        Partition { id, paused: false, buffer: VecDeque::new(), buffered_bytes: 0, read_next: start, held_from: None }
+        Partition {
+            id,
+            paused: false,
+            held_back: false,
+            buffer: VecDeque::new(),
+            buffered_bytes: 0,
+            read_next: start,
+            held_from: None,
+        }
     }
 
     /// Whether this offset is new here. A reader that is resumed may see records again.
@@ -61,8 +71,12 @@ impl Partition {
         self.held_from = from;
     }
 
+    fn is_free(&self) -> bool {
+        self.held_from.is_none() && !self.held_back
+    }
+
     fn oldest_free(&self) -> Option<&Record> {
-        self.buffer.front().filter(|_| self.held_from.is_none())
+        self.buffer.front().filter(|_| self.is_free())
     }
 
     fn take(&mut self, count: usize) -> impl Iterator<Item = Record> {
@@ -78,7 +92,7 @@ pub(super) fn oldest(partitions: &[Partition]) -> Option<Instant> {
 
 /// Whether waiting longer cannot make the next batch larger.
 pub(super) fn is_full(partitions: &[Partition], envelope: &Envelope, batch_size: usize) -> bool {
-    let free = partitions.iter().filter(|partition| partition.held_from.is_none());
+    let free = partitions.iter().filter(|partition| partition.is_free());
     let (records, bytes) = free.fold((0, 0), |(records, bytes), partition| {
         (records + partition.buffer.len(), bytes + partition.buffered_bytes)
     });

@@ -19,12 +19,13 @@ use crate::lambda::{FunctionHost, InvokeError};
 
 use super::destination::{Destination, Parked, now_ms};
 use super::event::{Envelope, RawRecord, Record, TimestampType};
+use super::faults::{AnswerFault, DeliveryFault, Memory, Stray};
 use super::filter::Filters;
 use super::lane::{Batch, Condition, GivenUp, Lane, Rules};
 use super::partition::{Gathered, Partition, gather, is_full, oldest};
 use super::response::{self, Verdict};
-use super::source::Source;
-use super::stats::Shared;
+use super::source::{Source, blocking};
+use super::stats::{Gauges, Shared};
 use super::{KafkaMappingSpec, MappingError};
 
 /// Bytes of waiting records over all partitions; each partition may have its share. Beside it librdkafka holds up to 16 MB.
@@ -36,16 +37,33 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Sleep when nothing is planned.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Between two looks whether the topic has further partitions. The lag of a new partition is unknown until then.
+const PARTITIONS_LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at partitions that a fault keeps from being delivered.
+const HELD_BACK_LOOK: Duration = Duration::from_millis(50);
+
+type Answered = oneshot::Sender<Result<(), MappingError>>;
+
 /// A request of the mapping's owner.
 pub(super) enum Command {
     Commit(oneshot::Sender<()>),
-    Stop(oneshot::Sender<Result<(), MappingError>>),
+    Disable(Answered),
+    Enable(Answered),
+    Stop(Answered),
 }
 
 /// What comes back from beside the task.
 enum Finished {
     Invoked { lane: u64, batch: Batch, verdict: Option<Verdict> },
     Parked { lane: u64, parked: Option<Parked> },
+    Strayed { fault: DeliveryFault, outcome: Stray },
+    Grown { starts: Result<Vec<i64>, MappingError> },
+}
+
+/// How a disabled mapping goes on.
+enum Resumed {
+    Enabled,
+    Stopped(Option<Answered>),
 }
 
 /// A mapping at work.
@@ -62,6 +80,11 @@ pub(super) struct Poller {
     envelope: Arc<Envelope>,
     partitions: Vec<Partition>,
     partition_bytes_max: usize,
+    pollers: usize,
+    partitions_look_not_before: Instant,
+    looking: bool,
+    memory: Memory,
+    gauges: Gauges,
     lanes: BTreeMap<u64, Lane>,
     lanes_started: u64,
     tasks: JoinSet<Finished>,
@@ -78,13 +101,11 @@ impl Poller {
         bootstrap: &str,
         filters: Filters,
         source: Arc<Source>,
+        starts: &[i64],
         destination: Option<Arc<Destination>>,
         host: Arc<FunctionHost>,
     ) -> Poller {
-        let partitions: Vec<Partition> =
-            (0..).zip(source.starts()).map(|(id, start)| Partition::new(id, *start)).collect();
-        let pollers = (spec.pollers_max as usize).saturating_mul(spec.parallel_invocations_per_poller as usize);
-        Poller {
+        let mut poller = Poller {
             batch_size: spec.batch_size,
             window: spec.window,
             report_batch_item_failures: spec.report_batch_item_failures,
@@ -98,11 +119,15 @@ impl Poller {
             shared: Arc::clone(source.shared()),
             destination,
             envelope: Arc::new(Envelope::new(&spec.topic, bootstrap)),
-            partition_bytes_max: BUFFER_BYTES_MAX / partitions.len().max(1),
-            slots: partitions.len().min(pollers).min(host.spec().concurrency_max),
-            // Unlike any position: where the group starts is committed too, so that a restart before the first batch keeps it.
-            committed: vec![-1; partitions.len()],
-            partitions,
+            partition_bytes_max: BUFFER_BYTES_MAX,
+            pollers: (spec.pollers_max as usize).saturating_mul(spec.parallel_invocations_per_poller as usize),
+            partitions_look_not_before: Instant::now() + PARTITIONS_LOOK,
+            looking: false,
+            memory: Memory::default(),
+            gauges: source.shared().gauges(),
+            slots: 0,
+            committed: Vec::new(),
+            partitions: Vec::new(),
             source,
             host,
             lanes: BTreeMap::new(),
@@ -111,7 +136,20 @@ impl Poller {
             invoking: 0,
             commit_not_before: Instant::now(),
             stopped: CancellationToken::new(),
-        }
+        };
+        poller.take_partitions(starts);
+        poller
+    }
+
+    /// Adds partitions behind those that are known.
+    fn take_partitions(&mut self, starts: &[i64]) {
+        let first = i32::try_from(self.partitions.len()).unwrap_or(i32::MAX);
+        self.partitions.extend((first..).zip(starts).map(|(id, start)| Partition::new(id, *start)));
+        self.gauges = self.shared.gauges();
+        // Unlike any position: where the group starts is committed too, so that a restart before the first batch keeps it.
+        self.committed.resize(self.partitions.len(), -1);
+        self.partition_bytes_max = BUFFER_BYTES_MAX / self.partitions.len().max(1);
+        self.slots = self.partitions.len().min(self.pollers).min(self.host.spec().concurrency_max);
     }
 
     /// Works until told to stop or until the mapping is dropped.
@@ -125,6 +163,16 @@ impl Poller {
                 command = inbox.recv() => match command {
                     None => break None,
                     Some(Command::Stop(done)) => break Some(done),
+                    Some(Command::Disable(done)) => {
+                        let outcome = self.suspend().await;
+                        done.send(outcome).unwrap_or_default();
+                        match self.rest(&mut inbox).await {
+                            Resumed::Enabled => {}
+                            Resumed::Stopped(done) => break done,
+                        }
+                    }
+                    // It is.
+                    Some(Command::Enable(done)) => done.send(Ok(())).unwrap_or_default(),
                     Some(Command::Commit(done)) => {
                         self.commit_reporting().await;
                         // Nobody waits any more: then nobody needs the answer.
@@ -147,6 +195,7 @@ impl Poller {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
+            self.look_for_partitions();
             self.dispatch();
             self.publish();
             self.commit_when_due();
@@ -156,6 +205,41 @@ impl Poller {
         if let Some(done) = done {
             let outcome = self.wind_down().await;
             done.send(outcome).unwrap_or_default();
+        }
+    }
+
+    /// Ends reading, waits for what is in flight, commits, and forgets everything that was read.
+    async fn suspend(&mut self) -> Result<(), MappingError> {
+        self.source.leave();
+        let outcome = self.wind_down().await;
+        // Partitions that joined meanwhile.
+        self.source.leave();
+        self.stopped = CancellationToken::new();
+        self.lanes.clear();
+        self.partitions.clear();
+        self.committed.clear();
+        self.memory = Memory::default();
+        self.looking = false;
+        outcome
+    }
+
+    /// Does nothing until it is enabled, stopped or dropped.
+    async fn rest(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Resumed {
+        loop {
+            match inbox.recv().await {
+                None => return Resumed::Stopped(None),
+                Some(Command::Stop(done)) => return Resumed::Stopped(Some(done)),
+                Some(Command::Commit(done)) => done.send(()).unwrap_or_default(),
+                Some(Command::Disable(done)) => done.send(Ok(())).unwrap_or_default(),
+                Some(Command::Enable(done)) => match self.source.begin().await {
+                    Ok(starts) => {
+                        self.take_partitions(&starts);
+                        done.send(Ok(())).unwrap_or_default();
+                        return Resumed::Enabled;
+                    }
+                    Err(error) => done.send(Err(error)).unwrap_or_default(),
+                },
+            }
         }
     }
 
@@ -186,7 +270,7 @@ impl Poller {
         if !partition.expects(offset) {
             return;
         }
-        if let Some(gauge) = self.shared.gauges().get(index) {
+        if let Some(gauge) = self.gauges.get(index) {
             gauge.saw_end(offset + 1);
         }
         if self.filters.pass(message.payload()) {
@@ -218,6 +302,10 @@ impl Poller {
     /// Starts everything that may start now: deliveries to the failure destination, due retries, new batches.
     fn dispatch(&mut self) {
         let now = Instant::now();
+        let faults = self.shared.faults();
+        for partition in &mut self.partitions {
+            partition.held_back = faults.holds_back(partition.id);
+        }
         let due: Vec<u64> = self
             .lanes
             .iter()
@@ -260,12 +348,21 @@ impl Poller {
     fn advance(&mut self, id: u64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let may_invoke = lane.given_up.is_empty() && self.invoking < self.slots;
-        if let Some(batch) = may_invoke.then(|| lane.next_batch(&self.rules, now_ms())).flatten() {
+        if let Some(mut batch) = may_invoke.then(|| lane.next_batch(&self.rules, now_ms())).flatten() {
+            let fault = self.shared.faults().delivery(batch.records.len());
+            if fault == DeliveryFault::Split {
+                lane.split(&mut batch);
+            }
             lane.in_flight = true;
             self.invoking += 1;
             self.shared.counters().invoked(batch.records.len());
             let (host, envelope) = (Arc::clone(&self.host), Arc::clone(&self.envelope));
-            self.tasks.spawn(invoke(id, batch, host, envelope, self.report_batch_item_failures));
+            self.stray(fault, &batch);
+            let reports_failures = self.report_batch_item_failures;
+            self.tasks.spawn(async move {
+                let verdict = deliver(&batch.records, host, envelope, reports_failures).await;
+                Finished::Invoked { lane: id, batch, verdict }
+            });
             return;
         }
         if !lane.given_up.is_empty() {
@@ -280,6 +377,63 @@ impl Poller {
         }
     }
 
+    /// Starts the delivery that a fault adds to that of `batch`. It takes no slot: it is another poller's.
+    fn stray(&mut self, fault: DeliveryFault, batch: &Batch) {
+        let records = match fault {
+            DeliveryFault::None | DeliveryFault::Split => None,
+            DeliveryFault::Twice => Some(batch.records.clone()),
+            DeliveryFault::WithOldBatch { pick } => self.memory.old(pick),
+            DeliveryFault::WithOverlap => self.memory.overlap(&batch.records),
+        };
+        let Some(records) = records else { return };
+        self.shared.counters().totals.stray_batches += 1;
+        let (host, envelope) = (Arc::clone(&self.host), Arc::clone(&self.envelope));
+        let reports_failures = self.report_batch_item_failures;
+        self.tasks.spawn(async move {
+            let verdict = deliver(&records, host, envelope, reports_failures).await;
+            let records = records.len();
+            let outcome = match verdict {
+                Some(Verdict::AllHandled) => Stray::Handled { records },
+                Some(Verdict::SomeFailed(failed)) => Stray::Reported { records, unsettled: failed.len() },
+                Some(Verdict::AllFailed { .. }) | None => Stray::Failed { records },
+            };
+            Finished::Strayed { fault, outcome }
+        });
+    }
+
+    /// Asks the broker now and then whether the topic has further partitions.
+    fn look_for_partitions(&mut self) {
+        let now = Instant::now();
+        if self.looking || now < self.partitions_look_not_before {
+            return;
+        }
+        self.looking = true;
+        let (source, known) = (Arc::clone(&self.source), self.partitions.len());
+        self.tasks.spawn(async move {
+            let asked = Arc::clone(&source);
+            let starts = match blocking(move || asked.partition_count()).await {
+                Ok(count) if count > known => source.join(known..count).await,
+                Ok(_) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+            Finished::Grown { starts }
+        });
+    }
+
+    fn grown(&mut self, starts: Result<Vec<i64>, MappingError>) {
+        self.looking = false;
+        self.partitions_look_not_before = Instant::now() + PARTITIONS_LOOK;
+        match starts {
+            Ok(starts) if starts.is_empty() => {}
+            Ok(starts) => {
+                tracing::info!(topic = self.envelope.topic(), added = starts.len(), "the topic has further partitions");
+                self.take_partitions(&starts);
+            }
+            // The next look asks again.
+            Err(error) => tracing::debug!(topic = self.envelope.topic(), %error, "the partitions were not told"),
+        }
+    }
+
     fn finish(&mut self, finished: Result<Finished, JoinError>) {
         let finished = match finished {
             Ok(finished) => finished,
@@ -291,6 +445,8 @@ impl Poller {
         };
         match finished {
             Finished::Invoked { lane, batch, verdict } => self.settle(lane, batch, verdict),
+            Finished::Strayed { fault, outcome } => self.shared.faults().stray(fault, outcome),
+            Finished::Grown { starts } => self.grown(starts),
             Finished::Parked { lane, parked } => {
                 // Stopped before the destination had everything: nothing of the lane moves on.
                 let Some(parked) = parked else { return };
@@ -306,14 +462,30 @@ impl Poller {
     fn settle(&mut self, id: u64, batch: Batch, verdict: Option<Verdict>) {
         self.invoking -= 1;
         let now = Instant::now();
-        let duplicate = self.shared.faults().duplicate_every_batch;
+        let faults = self.shared.faults();
+        let mut duplicate = false;
+        let verdict = verdict.map(|verdict| match faults.answer() {
+            AnswerFault::Lost => Verdict::AllFailed { reason: "the answer was lost on purpose".to_owned() },
+            AnswerFault::DeliverAgain => {
+                duplicate = verdict == Verdict::AllHandled;
+                verdict
+            }
+            AnswerFault::None => verdict,
+        });
+        if faults.remembers() && verdict == Some(Verdict::AllHandled) {
+            self.memory.settled(&batch.records);
+        }
+        let mut rules = self.rules;
+        if matches!(verdict, Some(Verdict::SomeFailed(_))) {
+            rules.partial_reading = faults.reading(rules.partial_reading);
+        }
         let mut counters = self.shared.counters();
         counters.totals.in_flight -= 1;
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         match verdict {
             None => lane.put_back(batch, now),
             Some(verdict) => {
-                let settlement = lane.settle(batch, &verdict, &self.rules, duplicate, now);
+                let settlement = lane.settle(batch, &verdict, &rules, duplicate, now);
                 counters.totals.records += settlement.handled as u64;
                 counters.totals.retried_batches += u64::from(settlement.retried);
                 counters.totals.bisected += u64::from(settlement.bisected);
@@ -347,7 +519,7 @@ impl Poller {
     }
 
     fn publish(&self) {
-        for (partition, gauge) in self.partitions.iter().zip(self.shared.gauges()) {
+        for (partition, gauge) in self.partitions.iter().zip(self.gauges.iter()) {
             gauge.position.store(partition.position(), Ordering::Relaxed);
         }
         self.shared.counters().totals.buffered_bytes = self.partitions.iter().map(Partition::buffered_bytes).sum();
@@ -359,7 +531,9 @@ impl Poller {
         let retries = self.lanes.values().filter(|lane| free && !lane.in_flight).map(|lane| lane.not_before);
         let window = oldest(&self.partitions).filter(|_| free).map(|oldest| oldest + self.window);
         let commit = self.is_dirty().then_some(self.commit_not_before);
-        retries.chain(window).chain(commit).min().unwrap_or(now + IDLE)
+        let look = (!self.looking).then_some(self.partitions_look_not_before);
+        let held_back = self.partitions.iter().any(|partition| partition.held_back).then(|| now + HELD_BACK_LOOK);
+        retries.chain(window).chain(commit).chain(look).chain(held_back).min().unwrap_or(now + IDLE)
     }
 
     fn is_dirty(&self) -> bool {
@@ -391,22 +565,20 @@ impl Poller {
     }
 }
 
-async fn invoke(
-    lane: u64,
-    batch: Batch,
+/// None when the function was stopped before it had the batch.
+async fn deliver(
+    records: &[Record],
     host: Arc<FunctionHost>,
     envelope: Arc<Envelope>,
     reports_failures: bool,
-) -> Finished {
-    let outcome = host.invoke(envelope.event(&batch.records)).await;
-    let verdict = match outcome {
+) -> Option<Verdict> {
+    match host.invoke(envelope.event(records)).await {
         Ok(_) if !reports_failures => Some(Verdict::AllHandled),
-        Ok(body) => Some(response::read(&body, envelope.topic(), &batch.records)),
+        Ok(body) => Some(response::read(&body, envelope.topic(), records)),
         // Not the records' fault: no attempt is counted.
         Err(InvokeError::Stopped) => None,
         Err(error) => Some(Verdict::AllFailed { reason: error.to_string() }),
-    };
-    Finished::Invoked { lane, batch, verdict }
+    }
 }
 
 async fn park(

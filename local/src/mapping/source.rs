@@ -3,6 +3,7 @@
 //! Assigning by hand leaves out the group's join protocol (seconds on some brokers); a mapping is the group's only member.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,13 +38,13 @@ const CONSUMER_SETTINGS: [(&str, &str); 11] = [
 /// A connected consumer of one topic.
 pub(super) struct Source {
     consumer: StreamConsumer<Context>,
-    topic: String,
-    starts: Vec<i64>,
+    bootstrap: String,
+    spec: KafkaMappingSpec,
     shared: Arc<Shared>,
 }
 
 impl Source {
-    /// Finds the topic, its partitions and where to begin in each; begins there.
+    /// Connects and finds the topic; reading begins with [`Source::begin`].
     pub(super) async fn connect(
         spec: &KafkaMappingSpec,
         bootstrap: &str,
@@ -66,19 +67,8 @@ impl Source {
         let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
         let consumer: StreamConsumer<Context> =
             config.create_with_context(context).map_err(kafka("creating the consumer"))?;
-        let partitions = partition_count(&consumer, &spec.topic, bootstrap)?;
-        let ranges = ranges(&consumer, &spec.topic, partitions)?;
-        let committed = committed(&consumer, &spec.topic, partitions)?;
-        let fallback = starting_offsets(&consumer, spec, &ranges)?;
-        let starts: Vec<i64> = (0..partitions)
-            .map(|partition| {
-                start(&spec.topic, partition, committed[partition], fallback[partition], ranges[partition])
-            })
-            .collect();
-        let ends = ranges.iter().map(|(_, end)| *end);
-        shared.set_gauges(&starts.iter().copied().zip(ends).collect::<Vec<_>>());
-        let source = Source { consumer, topic: spec.topic.clone(), starts, shared };
-        source.consumer.assign(&source.offsets(&source.starts)?).map_err(kafka("assigning the partitions"))?;
+        let source = Source { consumer, bootstrap: bootstrap.to_owned(), spec: spec.clone(), shared };
+        source.partition_count()?;
         Ok(Arc::new(source))
     }
 
@@ -86,20 +76,72 @@ impl Source {
         &self.shared
     }
 
-    /// The first offset to read, by partition number.
-    pub(super) fn starts(&self) -> &[i64] {
-        &self.starts
+    /// Finds where to begin in each partition, begins there, and returns the first offsets by partition number.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Vec<i64>, MappingError> {
+        let source = Arc::clone(self);
+        blocking(move || source.begin_blocking()).await
+    }
+
+    fn begin_blocking(&self) -> Result<Vec<i64>, MappingError> {
+        let (consumer, topic) = (&self.consumer, &self.spec.topic);
+        let partitions = self.partition_count()?;
+        let ranges = ranges(consumer, topic, 0..partitions)?;
+        let committed = committed(consumer, topic, partitions)?;
+        let fallback = starting_offsets(consumer, &self.spec, &ranges)?;
+        let starts: Vec<i64> = (0..partitions)
+            .map(|partition| start(topic, partition, committed[partition], fallback[partition], ranges[partition]))
+            .collect();
+        let ends = ranges.iter().map(|(_, end)| *end);
+        self.shared.set_gauges(&starts.iter().copied().zip(ends).collect::<Vec<_>>());
+        self.consumer.assign(&self.offsets(&starts)?).map_err(kafka("assigning the partitions"))?;
+        Ok(starts)
+    }
+
+    /// The partitions that the topic has now.
+    pub(super) fn partition_count(&self) -> Result<usize, MappingError> {
+        let topic = &self.spec.topic;
+        let metadata =
+            self.consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(kafka("asking for the topic"))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        match found.map_or(0, |found| found.partitions().len()) {
+            0 => Err(MappingError::TopicMissing { topic: topic.clone(), bootstrap: self.bootstrap.clone() }),
+            partitions => Ok(partitions),
+        }
+    }
+
+    /// Reads further partitions from their first record on, whatever the starting position: they were added while the mapping
+    /// ran, so everything in them came after it. Returns their first offsets.
+    pub(super) async fn join(self: &Arc<Self>, further: Range<usize>) -> Result<Vec<i64>, MappingError> {
+        let source = Arc::clone(self);
+        blocking(move || {
+            let first = further.start;
+            let ranges = ranges(&source.consumer, &source.spec.topic, further)?;
+            let mut list = TopicPartitionList::new();
+            for (partition, (start, _)) in (first..).zip(&ranges) {
+                let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                let added = list.add_partition_offset(&source.spec.topic, partition, Offset::Offset(*start));
+                added.map_err(kafka("listing offsets"))?;
+            }
+            source.consumer.incremental_assign(&list).map_err(kafka("joining partitions"))?;
+            source.shared.add_gauges(&ranges);
+            Ok(ranges.into_iter().map(|(start, _)| start).collect())
+        })
+        .await
     }
 
     pub(super) fn stream(&self) -> MessageStream<'_, Context> {
         self.consumer.stream()
     }
 
-    /// One past the newest record of each partition, asked from the broker now.
+    /// One past the newest record of each partition, asked from the broker now; partitions included that are not read yet.
     pub(super) async fn ends(self: &Arc<Self>) -> Result<Vec<i64>, MappingError> {
         let source = Arc::clone(self);
-        let ranges = blocking(move || ranges(&source.consumer, &source.topic, source.starts.len())).await?;
-        for ((_, end), gauge) in ranges.iter().zip(self.shared.gauges()) {
+        let ranges = blocking(move || {
+            let partitions = source.partition_count()?;
+            ranges(&source.consumer, &source.spec.topic, 0..partitions)
+        })
+        .await?;
+        for ((_, end), gauge) in ranges.iter().zip(self.shared.gauges().iter()) {
             gauge.saw_end(*end);
         }
         Ok(ranges.into_iter().map(|(_, end)| end).collect())
@@ -126,37 +168,32 @@ impl Source {
     /// Suspends or resumes reading of one partition.
     pub(super) fn set_paused(&self, partition: i32, paused: bool) {
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(&self.topic, partition);
+        list.add_partition(&self.spec.topic, partition);
         let switched = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = switched {
-            tracing::warn!(topic = self.topic, partition, paused, %error, "cannot change the flow of a partition");
+            tracing::warn!(topic = self.spec.topic, partition, paused, %error, "cannot change the flow of a partition");
         }
     }
 
     /// Stops reading.
     pub(super) fn leave(&self) {
         if let Err(error) = self.consumer.unassign() {
-            tracing::warn!(topic = self.topic, %error, "cannot give the partitions back");
+            tracing::warn!(topic = self.spec.topic, %error, "cannot give the partitions back");
         }
     }
 
     fn offsets(&self, offsets: &[i64]) -> Result<TopicPartitionList, MappingError> {
-        list(&self.topic, offsets.iter().map(|offset| Offset::Offset(*offset)))
-    }
-}
-
-fn partition_count(consumer: &StreamConsumer<Context>, topic: &str, bootstrap: &str) -> Result<usize, MappingError> {
-    let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(kafka("asking for the topic"))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-    match found.map_or(0, |found| found.partitions().len()) {
-        0 => Err(MappingError::TopicMissing { topic: topic.to_owned(), bootstrap: bootstrap.to_owned() }),
-        partitions => Ok(partitions),
+        list(&self.spec.topic, offsets.iter().map(|offset| Offset::Offset(*offset)))
     }
 }
 
 /// First offset and one past the last, by partition number.
-fn ranges(consumer: &StreamConsumer<Context>, topic: &str, partitions: usize) -> Result<Vec<(i64, i64)>, MappingError> {
-    (0..partitions)
+fn ranges(
+    consumer: &StreamConsumer<Context>,
+    topic: &str,
+    partitions: Range<usize>,
+) -> Result<Vec<(i64, i64)>, MappingError> {
+    partitions
         .map(|partition| {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
             consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT).map_err(kafka("asking for the partitions' ranges"))
@@ -275,7 +312,7 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
-        for (partition, gauge) in (0..).zip(self.shared.gauges()) {
+        for (partition, gauge) in (0..).zip(self.shared.gauges().iter()) {
             if let Some(statistics) = topic.partitions.get(&partition) {
                 gauge.saw_end(statistics.hi_offset);
             }

@@ -1,9 +1,9 @@
 //! What a mapping has done and how far behind it is.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::MappingFaults;
+use super::faults::{MappingFaultSource, NoMappingFaults};
 
 /// Counters since the start and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct MappingStats {
     pub bisected: u64,
     /// Successful batches that were delivered again on purpose.
     pub replayed_batches: u64,
+    /// Deliveries on purpose whose answer nobody read.
+    pub stray_batches: u64,
+    /// Partitions of the topic.
+    pub partitions: usize,
     /// Records that were given up and are nowhere else.
     pub dropped: u64,
     /// Records that were given up and stand in the failure topic.
@@ -87,13 +91,26 @@ impl Gauge {
     }
 }
 
+/// One gauge per partition number.
+pub(super) type Gauges = Arc<[Arc<Gauge>]>;
+
 /// What the mapping's task, the Kafka client's callbacks and its owner share.
-#[derive(Default)]
 pub(super) struct Shared {
     counters: Mutex<Counters>,
-    gauges: OnceLock<Vec<Gauge>>,
-    duplicate_every_batch: AtomicBool,
+    gauges: RwLock<Gauges>,
+    faults: RwLock<Arc<dyn MappingFaultSource>>,
     commit_failed: AtomicBool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            counters: Mutex::default(),
+            gauges: RwLock::new(Arc::from([])),
+            faults: RwLock::new(Arc::new(NoMappingFaults)),
+            commit_failed: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Shared {
@@ -101,22 +118,29 @@ impl Shared {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One gauge per partition number, once the topic is known.
-    pub(super) fn gauges(&self) -> &[Gauge] {
-        self.gauges.get().map_or(&[], Vec::as_slice)
+    /// Empty until the topic is known; replaced when the mapping begins anew or partitions were added.
+    pub(super) fn gauges(&self) -> Gauges {
+        Arc::clone(&self.gauges.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Forgets the gauges and makes one per partition.
     pub(super) fn set_gauges(&self, starts_and_ends: &[(i64, i64)]) {
-        let gauge = |(start, end): &(i64, i64)| Gauge { position: AtomicI64::new(*start), end: AtomicI64::new(*end) };
-        self.gauges.get_or_init(|| starts_and_ends.iter().map(gauge).collect());
+        *self.gauges.write().unwrap_or_else(PoisonError::into_inner) = gauges(starts_and_ends).collect();
     }
 
-    pub(super) fn set_faults(&self, faults: MappingFaults) {
-        self.duplicate_every_batch.store(faults.duplicate_every_batch, Ordering::Relaxed);
+    /// Joins gauges for further partitions.
+    pub(super) fn add_gauges(&self, starts_and_ends: &[(i64, i64)]) {
+        let known = self.gauges();
+        let all: Gauges = known.iter().cloned().chain(gauges(starts_and_ends)).collect();
+        *self.gauges.write().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
-    pub(super) fn faults(&self) -> MappingFaults {
-        MappingFaults { duplicate_every_batch: self.duplicate_every_batch.load(Ordering::Relaxed) }
+    pub(super) fn set_faults(&self, faults: Arc<dyn MappingFaultSource>) {
+        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    pub(super) fn faults(&self) -> Arc<dyn MappingFaultSource> {
+        Arc::clone(&self.faults.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn commit_failed(&self) {
@@ -131,14 +155,21 @@ impl Shared {
 
     /// Records below `ends` that are not settled.
     pub(super) fn open_below(&self, ends: &[i64]) -> u64 {
-        let open = |(gauge, end): (&Gauge, &i64)| end.saturating_sub(gauge.position.load(Ordering::Relaxed));
+        let open = |(gauge, end): (&Arc<Gauge>, &i64)| end.saturating_sub(gauge.position.load(Ordering::Relaxed));
         self.gauges().iter().zip(ends).map(open).map(|open| u64::try_from(open).unwrap_or(0)).sum()
     }
 
     pub(super) fn stats(&self) -> MappingStats {
-        let ends: Vec<i64> = self.gauges().iter().map(|gauge| gauge.end.load(Ordering::Relaxed)).collect();
+        let gauges = self.gauges();
+        let ends: Vec<i64> = gauges.iter().map(|gauge| gauge.end.load(Ordering::Relaxed)).collect();
         let lag = self.open_below(&ends);
         let counters = self.counters();
-        MappingStats { lag, batch_size_p50: counters.batch_size_p50(), ..counters.totals.clone() }
+        let partitions = gauges.len();
+        MappingStats { lag, partitions, batch_size_p50: counters.batch_size_p50(), ..counters.totals.clone() }
     }
+}
+
+fn gauges(starts_and_ends: &[(i64, i64)]) -> impl Iterator<Item = Arc<Gauge>> + '_ {
+    let gauge = |(start, end): &(i64, i64)| Gauge { position: AtomicI64::new(*start), end: AtomicI64::new(*end) };
+    starts_and_ends.iter().map(gauge).map(Arc::new)
 }

@@ -12,6 +12,7 @@ pub mod fault;
 mod http;
 pub mod kinesis;
 pub mod s3;
+pub mod topic_admin;
 pub mod topics;
 
 use std::io;
@@ -120,7 +121,7 @@ pub enum ServiceError {
         source: KafkaError,
     },
     /// Kafka refused to create a topic.
-    #[error("kafka refused to create topic {topic}: {code}")]
+    #[error("kafka refused what was asked of topic {topic}: {code}")]
     TopicRefused {
         /// The topic.
         topic: String,

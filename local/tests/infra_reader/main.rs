@@ -116,7 +116,7 @@ fn the_scoring_function_is_told_where_everything_is() {
     let local = load("local");
     let function = local.function("score-transactions").expect("it is declared");
     assert_eq!(function.binary, "score-transactions");
-    assert_eq!((function.memory_mb, function.timeout), (1769, Duration::from_secs(15)));
+    assert_eq!((function.memory_mb, function.timeout), (1769, Duration::from_secs(6)));
     let expected = [
         ("USER_TABLE", "user_state"),
         ("DEVICE_TABLE", "device_state"),

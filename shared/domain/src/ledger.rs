@@ -48,16 +48,21 @@ impl From<Coordinates> for Mark {
 }
 
 impl Mark {
-    /// The mark after `to`: a higher offset raises both parts, a lower one counts only when its time shows a recreated topic.
-    /// Never a comparison of the pair as a whole: a new leader's clock may be a little behind.
+    /// The mark after `to`: a higher offset raises both parts. Times that are far apart the other way round tell two topics of one
+    /// name: the later one's mark stays or replaces. Never a comparison of the pair as a whole: a new leader's clock may be a
+    /// little behind.
     pub fn raised(current: Option<Mark>, to: Mark) -> Mark {
         match current {
             None => to,
-            Some(current) if to.offset >= current.offset => {
-                Mark { offset: to.offset, timestamp: to.timestamp.max(current.timestamp) }
+            Some(current) if to.offset < current.offset => {
+                if to.is_recreated(current) {
+                    to
+                } else {
+                    current
+                }
             }
-            Some(current) if to.is_recreated(current) => to,
-            Some(current) => current,
+            Some(current) if current.is_recreated(to) => current,
+            Some(current) => Mark { offset: to.offset, timestamp: to.timestamp.max(current.timestamp) },
         }
     }
 
@@ -65,14 +70,15 @@ impl Mark {
     /// an entry of the old one may leave behind entries of the new one, and those that follow must still be reached.
     fn joined(current: Option<Mark>, to: Mark) -> Mark {
         match current {
-            Some(current) if to.offset < current.offset && !to.is_recreated(current) => {
-                Mark { offset: current.offset, timestamp: to.timestamp.max(current.timestamp) }
+            None => to,
+            Some(current) if to.offset < current.offset && to.is_recreated(current) => to,
+            Some(current) => {
+                Mark { offset: to.offset.max(current.offset), timestamp: to.timestamp.max(current.timestamp) }
             }
-            current => Mark::raised(current, to),
         }
     }
 
-    /// Whether this mark, at a lower offset than `before`, belongs to a topic that was made later.
+    /// Whether this mark belongs to a topic that was made later than that of `before`.
     fn is_recreated(self, before: Mark) -> bool {
         self.timestamp.since(before.timestamp) > RECREATED_AFTER_MS
     }
@@ -153,6 +159,8 @@ pub struct Ledger {
     pub entries: Vec<Entry>,
     /// Per partition the highest position among the entries that have left the ring.
     pub floors: BTreeMap<u32, Mark>,
+    /// A partition and its settled mark, as the last writer knew it: it rides along for whoever reads the item next.
+    pub proof: Option<(u32, Mark)>,
 }
 
 impl Ledger {

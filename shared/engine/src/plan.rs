@@ -134,6 +134,9 @@ impl Draft {
         if self.changed {
             let newest = self.works.iter().map(|&index| works[index].delivered.timestamp).max().unwrap_or_default();
             self.item.ledger.compact(settled, newest);
+            let partition = self.works.last().map(|&index| works[index].delivered.partition);
+            let known = partition.and_then(|partition| Some((partition, settled.mark(partition)?)));
+            self.item.ledger.proof = known.or(self.item.ledger.proof);
         }
         let answers =
             self.replies.iter().map(|&(index, reply)| self.answer(index, reply, &works[index], settled)).collect();

@@ -29,7 +29,8 @@ use crate::settlement::{self, Knowledge, Proof};
 pub struct Limits {
     /// How far an event may be behind the user's newest one before it is `late`.
     pub allowed_lateness: Duration,
-    /// How often an environment notes a partition's settled mark.
+    /// How often a partition's settled mark is noted and the marks of the others are read. An environment knows at once what its
+    /// own batches prove; the note is for the others.
     pub settled_interval: Duration,
     /// The same while some user's ring is growing.
     pub settled_interval_eager: Duration,
@@ -45,9 +46,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             allowed_lateness: Duration::from_secs(24 * 3600),
-            settled_interval: Duration::from_secs(1),
-            settled_interval_eager: Duration::from_millis(100),
-            ring_growing_above: 32,
+            settled_interval: Duration::from_secs(5),
+            settled_interval_eager: Duration::from_millis(500),
+            ring_growing_above: 8,
             commit_attempts: 4,
             commit_pause: Duration::from_millis(10),
         }

@@ -37,7 +37,7 @@ pub(crate) struct Proof {
     pub holds_here: HashSet<usize>,
 }
 
-/// Takes the marks that were read, and adds what the batch's first offsets prove.
+/// Takes the marks that were read, those that rode along in users' items included, and adds what the batch's first offsets prove.
 pub(crate) fn prove(
     knowledge: &mut Knowledge,
     slices: &[Slice],
@@ -47,6 +47,11 @@ pub(crate) fn prove(
 ) -> Proof {
     for (&partition, item) in &answer.settled {
         if let Some(mark) = item.item.mark {
+            knowledge.settled.raise(partition, mark);
+        }
+    }
+    for stored in answer.users.values() {
+        if let Some((partition, mark)) = stored.item.ledger.proof {
             knowledge.settled.raise(partition, mark);
         }
     }

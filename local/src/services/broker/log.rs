@@ -66,10 +66,12 @@ impl Log {
 
     /// The offset of a batch that is here already; none when the batch is the one expected.
     fn check_sequence(&mut self, batch: &deflated::Batch) -> Result<Option<i64>, Error> {
-        let producer = self
-            .producers
-            .entry(batch.producer_id)
-            .or_insert_with(|| Producer { epoch: batch.producer_epoch, ..Producer::default() });
+        // As in Apache Kafka, a producer that this log has never seen may begin anywhere: the topic may have been recreated.
+        let Some(producer) = self.producers.get_mut(&batch.producer_id) else {
+            let unseen = Producer { epoch: batch.producer_epoch, ..Producer::default() };
+            self.producers.insert(batch.producer_id, unseen);
+            return Ok(None);
+        };
         if batch.producer_epoch < producer.epoch {
             return Err(Error::Api(ErrorCode::InvalidProducerEpoch));
         }

@@ -7,6 +7,9 @@
 mod log;
 mod storage;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use rama::{Context, Service};
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::services;
@@ -34,7 +37,9 @@ pub struct BrokerConfig {
 #[derive(Debug)]
 pub struct Broker {
     port: u16,
-    accepting: JoinHandle<()>,
+    groups: Controller<Records>,
+    records: Records,
+    accepting: Mutex<JoinHandle<()>>,
 }
 
 impl Broker {
@@ -51,7 +56,8 @@ impl Broker {
         let failed = |source| ServiceError::Broker { port, source: Some(Box::new(source)) };
         let storage = storage(port).await.map_err(|source| failed(source.into()))?;
         let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
-        Ok(Self { port, accepting: tokio::spawn(accept(listener, groups, storage)) })
+        let accepting = Mutex::new(tokio::spawn(accept(listener, groups.clone(), storage.clone())));
+        Ok(Self { port, groups, records: storage, accepting })
     }
 
     /// The bootstrap servers, `127.0.0.1:port`.
@@ -66,13 +72,44 @@ impl Broker {
         self.port
     }
 
+    /// Closes the port and every connection, and serves again after `down`, on the same port and with the same records.
+    ///
+    /// # Errors
+    /// When somebody else took the port meanwhile.
+    pub async fn restart(&self, down: Duration) -> Result<(), ServiceError> {
+        let before = self.swap(tokio::spawn(tokio::time::sleep(down)));
+        before.abort();
+        // Its end is what was asked for.
+        let _aborted = before.await;
+        tokio::time::sleep(down).await;
+        let listener = http::listen(SERVICE, Some(self.port)).await?;
+        self.swap(tokio::spawn(accept(listener, self.groups.clone(), self.records.clone())));
+        Ok(())
+    }
+
+    fn swap(&self, accepting: JoinHandle<()>) -> JoinHandle<()> {
+        std::mem::replace(&mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner), accepting)
+    }
+
+    /// Refuses every record for a topic with `NOT_ENOUGH_REPLICAS`, as a broker does whose followers are away, or takes them
+    /// again. Returns whether there is such a topic.
+    pub fn set_refusing(&self, topic: &str, refusing: bool) -> bool {
+        self.records.set_refusing(topic, refusing)
+    }
+
+    /// Adds empty partitions until the topic has `partitions`; never takes one away. Returns whether there is such a topic.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) -> bool {
+        self.records.grow(topic, partitions)
+    }
+
     /// Closes every connection and forgets every record. Producers must have flushed before.
     ///
     /// # Errors
     /// When the broker had ended by itself before.
-    pub async fn shutdown(mut self) -> Result<(), ServiceError> {
-        self.accepting.abort();
-        match (&mut self.accepting).await {
+    pub async fn shutdown(self) -> Result<(), ServiceError> {
+        let accepting = self.swap(tokio::spawn(std::future::ready(())));
+        accepting.abort();
+        match accepting.await {
             Err(error) if error.is_panic() => Err(ServiceError::Panicked { service: SERVICE }),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -81,7 +118,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The broker's storage: records in our own logs, everything else in the broker's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,10 +31,12 @@ use super::log::Log;
 
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Topic {
     append_time: bool,
-    partitions: Vec<Mutex<Log>>,
+    /// Every batch is refused, as by a partition with too few replicas in sync.
+    refusing: bool,
+    partitions: Vec<Arc<Mutex<Log>>>,
 }
 
 /// Records in our logs; topics, groups, committed offsets and producer ids in the broker's own memory storage.
@@ -44,26 +47,46 @@ struct Topic {
 #[derive(Clone, Debug)]
 pub(super) struct Records {
     rest: StorageContainer,
-    topics: Arc<Mutex<HashMap<String, Arc<Topic>>>>,
+    topics: Arc<Mutex<HashMap<String, Topic>>>,
+    /// Some topic has more partitions than the broker's own storage knows.
+    grown: Arc<AtomicBool>,
 }
 
 impl Records {
     pub(super) fn over(rest: StorageContainer) -> Self {
-        Self { rest, topics: Arc::default() }
+        Self { rest, topics: Arc::default(), grown: Arc::default() }
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<String, Arc<Topic>>> {
+    fn topics(&self) -> MutexGuard<'_, HashMap<String, Topic>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_log<R>(&self, topition: &Topition, work: impl FnOnce(&mut Log, bool) -> Result<R>) -> Result<R> {
-        let topic = self.topics().get(topition.topic()).cloned();
+    /// Refuses every batch for a topic from now on, or takes them again. Returns whether there is such a topic.
+    pub(super) fn set_refusing(&self, topic: &str, refusing: bool) -> bool {
+        self.topics().get_mut(topic).map(|topic| topic.refusing = refusing).is_some()
+    }
+
+    /// Adds partitions until the topic has `partitions`. Returns whether there is such a topic.
+    pub(super) fn grow(&self, topic: &str, partitions: usize) -> bool {
+        let mut topics = self.topics();
+        let Some(topic) = topics.get_mut(topic) else { return false };
+        let further = partitions.saturating_sub(topic.partitions.len());
+        topic.partitions.extend((0..further).map(|_| Arc::default()));
+        self.grown.store(true, Ordering::Relaxed);
+        true
+    }
+
+    fn log(&self, topition: &Topition) -> Result<(Arc<Mutex<Log>>, bool, bool)> {
+        let topics = self.topics();
         let unknown = Error::Api(ErrorCode::UnknownTopicOrPartition);
-        let Some(topic) = topic else { return Err(unknown) };
-        let Some(log) = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index)) else {
-            return Err(unknown);
-        };
-        work(&mut log.lock().unwrap_or_else(PoisonError::into_inner), topic.append_time)
+        let Some(topic) = topics.get(topition.topic()) else { return Err(unknown) };
+        let log = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index));
+        log.map(|log| (Arc::clone(log), topic.append_time, topic.refusing)).ok_or(unknown)
+    }
+
+    fn with_log<R>(&self, topition: &Topition, work: impl FnOnce(&mut Log) -> Result<R>) -> Result<R> {
+        let (log, _, _) = self.log(topition)?;
+        work(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -75,8 +98,8 @@ impl Storage for Records {
         let (name, count) = (topic.name.clone(), topic.num_partitions.max(1));
         let id = self.rest.create_topic(topic, validate_only).await?;
         if !validate_only {
-            let partitions = (0..count).map(|_| Mutex::default()).collect();
-            self.topics().insert(name, Arc::new(Topic { append_time, partitions }));
+            let partitions = (0..count).map(|_| Arc::default()).collect();
+            self.topics().insert(name, Topic { append_time, refusing: false, partitions });
         }
         Ok(id)
     }
@@ -93,7 +116,11 @@ impl Storage for Records {
     }
 
     async fn produce(&self, _transaction_id: Option<&str>, topition: &Topition, batch: deflated::Batch) -> Result<i64> {
-        self.with_log(topition, |log, append_time| log.append(batch, append_time))
+        let (log, append_time, refusing) = self.log(topition)?;
+        if refusing {
+            return Err(Error::Api(ErrorCode::NotEnoughReplicas));
+        }
+        log.lock().unwrap_or_else(PoisonError::into_inner).append(batch, append_time)
     }
 
     async fn fetch(
@@ -104,11 +131,11 @@ impl Storage for Records {
         max_bytes: u32,
         _isolation: IsolationLevel,
     ) -> Result<Vec<deflated::Batch>> {
-        self.with_log(topition, |log, _| log.read(offset, max_bytes))
+        self.with_log(topition, |log| log.read(offset, max_bytes))
     }
 
     async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
-        let high_watermark = self.with_log(topition, |log, _| Ok(log.high_watermark()))?;
+        let high_watermark = self.with_log(topition, |log| Ok(log.high_watermark()))?;
         // The type has no constructor, only a serialised form.
         let stage =
             serde_json::json!({ "last_stable": high_watermark, "high_watermark": high_watermark, "log_start": 0 });
@@ -123,7 +150,7 @@ impl Storage for Records {
         offsets
             .iter()
             .map(|(topition, wanted)| {
-                let (offset, timestamp) = self.with_log(topition, |log, _| {
+                let (offset, timestamp) = self.with_log(topition, |log| {
                     Ok(match wanted {
                         ListOffset::Earliest => (Some(0), None),
                         ListOffset::Latest => (Some(log.high_watermark()), None),
@@ -170,7 +197,27 @@ impl Storage for Records {
     }
 
     async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
-        self.rest.metadata(topics).await
+        let metadata = self.rest.metadata(topics).await?;
+        // The answer to a fetch of a topic that is not there (any more) names no topic but a leader, which librdkafka 2.12 reads
+        // through a null pointer. Ending the connection is what a client survives.
+        if metadata.topics().iter().any(|topic| topic.name.is_none()) {
+            return Err(Error::Api(ErrorCode::UnknownTopicId));
+        }
+        if !self.grown.load(Ordering::Relaxed) {
+            return Ok(metadata);
+        }
+        // The type's fields are private; its serialised form is not.
+        let mut value = serde_json::to_value(&metadata)?;
+        for topic in value["topics"].as_array_mut().into_iter().flatten() {
+            let wanted = topic["name"].as_str().and_then(|name| Some(self.topics().get(name)?.partitions.len()));
+            let Some(known) = topic["partitions"].as_array_mut() else { continue };
+            // All partitions are led by the one broker, so a further one differs only in its number.
+            while let (true, Some(mut further)) = (Some(known.len()) < wanted, known.last().cloned()) {
+                further["partition_index"] = known.len().into();
+                known.push(further);
+            }
+        }
+        Ok(serde_json::from_value(value)?)
     }
 
     async fn upsert_user_scram_credential(

@@ -1,7 +1,7 @@
 //! A user's item, attribute `s`: aggregates, remembered decisions and floors, small enough that an ordinary user's item takes
 //! one write unit (1 KB, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 //!
-//! Layout of format 1: aggregates; floors by partition; entries, oldest first. Positions are differences from the position
+//! Layout of format 2: aggregates; floors by partition; the proof that rides along; entries, oldest first. Format 1 has no proof. Positions are differences from the position
 //! written before, times differences from the newest event time or from the record's broker time. What can be derived from
 //! the user's and the transaction's id is not stored. Lossless: what is read equals what was written.
 
@@ -13,7 +13,9 @@ use centinela_domain::{Ledger, Mark, Millis, UserId, UserState};
 pub use crate::binary::StoredProblem;
 use crate::binary::{Input, Output};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Without a proof; still read.
+const FORMAT_WITHOUT_PROOF: u8 = 1;
 const SPIKE_KNOWN: u8 = 1;
 /// Floats of the aggregates that are stored in one run.
 const FLOATS: usize = 13;
@@ -38,6 +40,11 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
         output.unsigned(u64::from(partition));
         output.mark(floor, &mut previous);
     }
+    output.byte(u8::from(stored.ledger.proof.is_some()));
+    if let Some((partition, mark)) = stored.ledger.proof {
+        output.unsigned(u64::from(partition));
+        output.mark(mark, &mut previous);
+    }
     output.unsigned(stored.ledger.entries.len() as u64);
     let mut context = entry::Context { user, previous, model: None };
     for entry in &stored.ledger.entries {
@@ -48,13 +55,24 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
 
 /// Reads the item of `user`.
 pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> {
-    let mut input = Input::begin(bytes, FORMAT)?;
+    let with_proof = bytes.first() != Some(&FORMAT_WITHOUT_PROOF);
+    let mut input = Input::begin(bytes, if with_proof { FORMAT } else { FORMAT_WITHOUT_PROOF })?;
     let state = take_state(&mut input)?;
     let mut previous = chain_start(&state);
     let mut ledger = Ledger::default();
     for _ in 0..input.count(3, "number of floors")? {
         let partition = input.at_most(u64::from(u32::MAX), "partition")? as u32;
         ledger.floors.insert(partition, input.mark(&mut previous)?);
+    }
+    if with_proof {
+        ledger.proof = match input.byte()? {
+            0 => None,
+            1 => {
+                let partition = input.at_most(u64::from(u32::MAX), "partition")? as u32;
+                Some((partition, input.mark(&mut previous)?))
+            }
+            _ => return Err(StoredProblem::Invalid("proof")),
+        };
     }
     let mut context = entry::Context { user: Some(user), previous, model: None };
     for _ in 0..input.count(entry::BYTES_MIN, "number of decisions")? {

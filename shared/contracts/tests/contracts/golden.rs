@@ -111,8 +111,10 @@ fn the_response_names_records_as_the_mapping_reads_them() {
 #[test]
 fn stored_items_of_every_format_stay_readable() {
     let frozen = include_bytes!("../golden/stored_user_1.bin");
-    let user = stored_user::decode(frozen, &samples::user_id()).unwrap();
-    golden("stored_user_1.bin", &stored_user::encode(&user));
+    let mut user = stored_user::decode(frozen, &samples::user_id()).unwrap();
+    assert_eq!(user.ledger.proof, None);
+    user.ledger.proof = Some((7, Mark { offset: 50_000_006, timestamp: NOW }));
+    golden("stored_user_2.bin", &stored_user::encode(&user));
     assert_eq!((user.state.transactions, user.state.late, user.ledger.floors.len()), (120, 3, 10));
     assert_eq!((user.ledger.entries.len(), user.ledger.unproved()), (16, 2));
     let last = user.ledger.entries.last().unwrap();

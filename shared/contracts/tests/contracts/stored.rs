@@ -46,7 +46,7 @@ fn a_newer_format_is_named() {
     let problem = stored_user::decode(&[9, 1, 2], &samples::user_id()).unwrap_err();
     assert_eq!(
         problem.to_string(),
-        "the stored item has format 9, this release reads format 1: it was written by another release"
+        "the stored item has format 9, this release reads format 2: it was written by another release"
     );
 }
 
@@ -179,8 +179,9 @@ prop_compose! {
 
 fn stored() -> impl Strategy<Value = StoredUser> {
     let floors = btree_map(any::<u32>(), mark(), 0..120);
-    (state(), vec(entry(), 0..24), floors)
-        .prop_map(|(state, entries, floors)| StoredUser { state, ledger: Ledger { entries, floors } })
+    let proof = prop::option::of((any::<u32>(), mark()));
+    (state(), vec(entry(), 0..24), floors, proof)
+        .prop_map(|(state, entries, floors, proof)| StoredUser { state, ledger: Ledger { entries, floors, proof } })
 }
 
 proptest! {

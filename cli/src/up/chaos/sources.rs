@@ -1,0 +1,226 @@
+//! Faults that are drawn per call and per delivery.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use centinela_local::mapping::faults::{AnswerFault, DeliveryFault, Stray};
+use centinela_local::mapping::{MappingFaultSource, PartialReading};
+use centinela_local::services::{Fault, FaultSource, RequestInfo};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::kinds::{Kind, Kinds};
+use super::tally::Tally;
+
+/// Shares of the calls. Together they are rare enough that a run still moves, and frequent enough that each happens many times in
+/// a minute at a few hundred transactions a second.
+const THROTTLED: f64 = 0.004;
+const UNPROCESSED: f64 = 0.005;
+const SLOW: f64 = 0.003;
+const REPLY_LOST: f64 = 0.001;
+const KINESIS_REFUSED: f64 = 0.01;
+const SLOW_MS: Range<u64> = 20..400;
+/// Shares of the batches.
+const AGAIN: f64 = 0.01;
+const OLD_BATCH: f64 = 0.004;
+const TWICE: f64 = 0.0015;
+const OVERLAP: f64 = 0.003;
+const SPLIT: f64 = 0.02;
+const ANSWER_LOST: f64 = 0.003;
+
+/// Decides on faults from a seed, while it is switched on.
+pub struct Sources {
+    kinds: Kinds,
+    on: AtomicBool,
+    calls: Mutex<ChaCha8Rng>,
+    batches: Mutex<ChaCha8Rng>,
+    held_back: RwLock<Vec<i32>>,
+    tally: Arc<Tally>,
+}
+
+impl Sources {
+    /// Switched off.
+    pub fn new(seed: u64, kinds: Kinds, tally: Arc<Tally>) -> Self {
+        Self {
+            kinds,
+            on: AtomicBool::new(false),
+            calls: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 0xca11)),
+            batches: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 0xba7c4)),
+            held_back: RwLock::default(),
+            tally,
+        }
+    }
+
+    /// Switches it on or off.
+    pub fn switch(&self, on: bool) {
+        self.on.store(on, Ordering::SeqCst);
+    }
+
+    /// Leaves a partition alone, or not any more.
+    pub fn hold_back(&self, partition: i32, held: bool) {
+        let mut partitions = self.held_back.write().unwrap_or_else(PoisonError::into_inner);
+        partitions.retain(|known| *known != partition);
+        if held {
+            partitions.push(partition);
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Draws one of some faults by their shares; those that nobody asked for are none.
+    fn draw(&self, mut rng: MutexGuard<'_, ChaCha8Rng>, shares: &[(Kind, f64)]) -> Option<(Kind, u64)> {
+        let (mut place, number): (f64, u64) = (rng.random(), rng.random());
+        drop(rng);
+        for &(kind, share) in shares {
+            if place < share {
+                return self.kinds.has(kind).then(|| {
+                    self.tally.happened(kind);
+                    (kind, number)
+                });
+            }
+            place -= share;
+        }
+        None
+    }
+
+    fn calls(&self) -> MutexGuard<'_, ChaCha8Rng> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn batches(&self) -> MutexGuard<'_, ChaCha8Rng> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FaultSource for Sources {
+    fn decide(&self, request: &RequestInfo<'_>) -> Fault {
+        if !self.is_on() {
+            return Fault::None;
+        }
+        let some_undone = match request.operation {
+            "BatchGetItem" | "BatchExecuteStatement" => (Kind::Unprocessed, UNPROCESSED),
+            "PutRecords" => (Kind::Kinesis, KINESIS_REFUSED),
+            _ => (Kind::Unprocessed, 0.0),
+        };
+        let shares = [(Kind::Throttle, THROTTLED), (Kind::Slow, SLOW), (Kind::ReplyLost, REPLY_LOST), some_undone];
+        let Some((kind, number)) = self.draw(self.calls(), &shares) else { return Fault::None };
+        let effect = match request.service {
+            "dynamodb" => "calls of dynamodb",
+            _ => "calls of kinesis",
+        };
+        self.tally.led_to(kind, 1, effect);
+        match kind {
+            Kind::Throttle => Fault::Throttle,
+            Kind::Slow => Fault::Delay(Duration::from_millis(SLOW_MS.start + number % (SLOW_MS.end - SLOW_MS.start))),
+            Kind::ReplyLost => Fault::ReplyLost,
+            _ => Fault::Partial { every: 1 + usize::try_from(number % 3).unwrap_or(0) },
+        }
+    }
+}
+
+impl MappingFaultSource for Sources {
+    fn remembers(&self) -> bool {
+        self.kinds.has(Kind::OldBatch) || self.kinds.has(Kind::Overlap)
+    }
+
+    fn delivery(&self, records: usize) -> DeliveryFault {
+        if !self.is_on() {
+            return DeliveryFault::None;
+        }
+        let split = if records > 1 { SPLIT } else { 0.0 };
+        let shares =
+            [(Kind::OldBatch, OLD_BATCH), (Kind::Twice, TWICE), (Kind::Overlap, OVERLAP), (Kind::Split, split)];
+        match self.draw(self.batches(), &shares) {
+            None => DeliveryFault::None,
+            Some((Kind::OldBatch, pick)) => DeliveryFault::WithOldBatch { pick },
+            Some((Kind::Twice, _)) => DeliveryFault::Twice,
+            Some((Kind::Overlap, _)) => DeliveryFault::WithOverlap,
+            Some(_) => {
+                self.tally.led_to(Kind::Split, records as u64, "records");
+                DeliveryFault::Split
+            }
+        }
+    }
+
+    fn answer(&self) -> AnswerFault {
+        if !self.is_on() {
+            return AnswerFault::None;
+        }
+        match self.draw(self.batches(), &[(Kind::Again, AGAIN), (Kind::AnswerLost, ANSWER_LOST)]) {
+            None => AnswerFault::None,
+            Some((Kind::Again, _)) => AnswerFault::DeliverAgain,
+            Some(_) => AnswerFault::Lost,
+        }
+    }
+
+    fn reading(&self, usual: PartialReading) -> PartialReading {
+        if !self.is_on() || !self.kinds.has(Kind::Partial) {
+            return usual;
+        }
+        self.tally.happened(Kind::Partial);
+        if self.batches().random() {
+            self.tally.led_to(Kind::Partial, 1, "resumed at the first record named");
+            PartialReading::ResumeAtFirst
+        } else {
+            self.tally.led_to(Kind::Partial, 1, "delivered only the records named");
+            PartialReading::RedeliverListed
+        }
+    }
+
+    fn holds_back(&self, partition: i32) -> bool {
+        self.held_back.read().unwrap_or_else(PoisonError::into_inner).contains(&partition)
+    }
+
+    fn stray(&self, fault: DeliveryFault, outcome: Stray) {
+        let kind = match fault {
+            DeliveryFault::WithOldBatch { .. } => Kind::OldBatch,
+            DeliveryFault::Twice => Kind::Twice,
+            DeliveryFault::WithOverlap => Kind::Overlap,
+            DeliveryFault::None | DeliveryFault::Split => return,
+        };
+        match outcome {
+            Stray::Handled { records } => self.tally.led_to(kind, records as u64, "records answered"),
+            Stray::Reported { records, unsettled } => {
+                self.tally.led_to(kind, (records - unsettled) as u64, "records answered");
+                self.tally.led_to(kind, unsettled as u64, "records reported to nobody");
+            }
+            Stray::Failed { records } => self.tally.led_to(kind, records as u64, "records in failed invocations"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(seed: u64) -> Vec<Fault> {
+        let sources = Sources::new(seed, "all".parse().unwrap(), Arc::default());
+        sources.switch(true);
+        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", body: b"" };
+        (0..5_000).map(|_| sources.decide(&request)).collect()
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        assert_eq!(drawn(7), drawn(7));
+        assert_ne!(drawn(7), drawn(8));
+        let faults = drawn(7);
+        assert!(faults.contains(&Fault::Throttle) && faults.contains(&Fault::ReplyLost));
+        assert!(faults.iter().any(|fault| matches!(fault, Fault::Partial { .. })));
+    }
+
+    #[test]
+    fn nothing_happens_while_it_is_off_or_that_nobody_asked_for() {
+        let sources = Sources::new(7, "kill".parse().unwrap(), Arc::default());
+        sources.switch(true);
+        let request = RequestInfo { service: "kinesis", operation: "PutRecords", body: b"" };
+        assert!((0..5_000).all(|_| sources.decide(&request) == Fault::None));
+        assert!((0..5_000).all(|_| sources.delivery(9) == DeliveryFault::None));
+        let sources = Sources::new(7, "all".parse().unwrap(), Arc::default());
+        assert!((0..5_000).all(|_| sources.answer() == AnswerFault::None));
+    }
+}

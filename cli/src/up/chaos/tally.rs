@@ -1,0 +1,58 @@
+//! How often each fault happened, and what it led to.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::kinds::{Kind, Kinds};
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultLine {
+    /// The fault's name.
+    pub fault: &'static str,
+    /// How often.
+    pub times: u64,
+    /// What it led to, in words.
+    pub led_to: String,
+}
+
+/// Counters of the faults.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<BTreeMap<Kind, Count>>);
+
+#[derive(Clone, Debug, Default)]
+struct Count {
+    times: u64,
+    effects: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// A fault happened.
+    pub fn happened(&self, kind: Kind) {
+        self.with(kind, |count| count.times += 1);
+    }
+
+    /// Something came of it; `effect` is words that follow a number.
+    pub fn led_to(&self, kind: Kind, number: u64, effect: &'static str) {
+        if number > 0 {
+            self.with(kind, |count| *count.effects.entry(effect).or_default() += number);
+        }
+    }
+
+    fn with(&self, kind: Kind, change: impl FnOnce(&mut Count)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default());
+    }
+
+    /// The table: a line for each fault that was asked for.
+    pub fn lines(&self, asked: &Kinds) -> Vec<FaultLine> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |kind: Kind| {
+            let Count { times, effects } = counts.get(&kind).cloned().unwrap_or_default();
+            let effects: Vec<String> = effects.iter().map(|(effect, number)| format!("{number} {effect}")).collect();
+            FaultLine { fault: kind.name(), times, led_to: effects.join(", ") }
+        };
+        asked.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! What an operator does to topics while clients use them: adds partitions, deletes, lets a topic refuse writes.
+//!
+//! Works against any Kafka that grants it. It touches only the topics that it is given.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::ServiceError;
+
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const VISIBLE_LIMIT: Duration = Duration::from_secs(15);
+const VISIBLE_POLL: Duration = Duration::from_millis(50);
+/// More replicas in sync than a topic with one replica can have: every write that waits for all of them is refused.
+const UNREACHABLE_IN_SYNC: &str = "2";
+
+/// An operator's connection.
+pub struct TopicAdmin {
+    bootstrap: String,
+    client: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl TopicAdmin {
+    /// Makes the client; it connects with the first request.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn new(client: &ClientConfig) -> Result<Self, ServiceError> {
+        let bootstrap = client.get("bootstrap.servers").unwrap_or_default().to_owned();
+        let made = client.create().map_err(|source| ServiceError::Kafka { bootstrap: bootstrap.clone(), source })?;
+        Ok(Self { bootstrap, client: Arc::new(made) })
+    }
+
+    /// Deletes a topic and returns once the cluster does not show it any more.
+    ///
+    /// # Errors
+    /// When the cluster refuses or still shows the topic after 15 s.
+    pub async fn delete(&self, topic: &str) -> Result<(), ServiceError> {
+        let outcomes = self.client.delete_topics(&[topic], &options()).await.map_err(|source| self.unusable(source))?;
+        refused(outcomes)?;
+        self.wait_for(topic, |partitions| partitions == 0).await
+    }
+
+    /// Adds empty partitions until the topic has `partitions`, and returns once the cluster shows them.
+    ///
+    /// # Errors
+    /// When the cluster refuses, for example because the topic has as many, or does not show them within 15 s.
+    pub async fn add_partitions(&self, topic: &str, partitions: usize) -> Result<(), ServiceError> {
+        let wanted = NewPartitions::new(topic, partitions);
+        let outcomes = self.client.create_partitions([&wanted], &options()).await;
+        refused(outcomes.map_err(|source| self.unusable(source))?)?;
+        self.wait_for(topic, |found| found >= partitions).await
+    }
+
+    /// Lets topics refuse every write that waits for all replicas, or take them again. For topics with one replica; their other
+    /// settings are put back to `config`, which must be what they were made with.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub async fn set_refusing(
+        &self,
+        topic: &str,
+        config: &std::collections::BTreeMap<String, String>,
+        refusing: bool,
+    ) -> Result<(), ServiceError> {
+        let resource = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let mut resource = config
+            .iter()
+            .filter(|(name, _)| *name != "min.insync.replicas")
+            .fold(resource, |resource, (name, value)| resource.set(name, value));
+        if refusing {
+            resource = resource.set("min.insync.replicas", UNREACHABLE_IN_SYNC);
+        } else if let Some(value) = config.get("min.insync.replicas") {
+            resource = resource.set("min.insync.replicas", value);
+        }
+        let outcomes =
+            self.client.alter_configs([&resource], &options()).await.map_err(|source| self.unusable(source))?;
+        match outcomes.into_iter().find_map(Result::err) {
+            None => Ok(()),
+            Some((_, code)) => Err(ServiceError::TopicRefused { topic: topic.to_owned(), code }),
+        }
+    }
+
+    fn unusable(&self, source: KafkaError) -> ServiceError {
+        ServiceError::Kafka { bootstrap: self.bootstrap.clone(), source }
+    }
+
+    async fn wait_for(&self, topic: &str, enough: impl Fn(usize) -> bool) -> Result<(), ServiceError> {
+        let deadline = Instant::now() + VISIBLE_LIMIT;
+        loop {
+            let (client, name) = (Arc::clone(&self.client), topic.to_owned());
+            let asked = tokio::task::spawn_blocking(move || client.inner().fetch_metadata(Some(&name), REQUEST_LIMIT));
+            let metadata = asked.await.map_err(|_| self.unusable(KafkaError::Canceled))?;
+            let metadata = metadata.map_err(|source| self.unusable(source))?;
+            let shown = metadata.topics().iter().find(|shown| shown.name() == topic && shown.error().is_none());
+            if enough(shown.map_or(0, |shown| shown.partitions().len())) {
+                return Ok(());
+            }
+            if deadline <= Instant::now() {
+                return Err(ServiceError::TopicRefused {
+                    topic: topic.to_owned(),
+                    code: RDKafkaErrorCode::OperationTimedOut,
+                });
+            }
+            tokio::time::sleep(VISIBLE_POLL).await;
+        }
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_LIMIT)).operation_timeout(Some(REQUEST_LIMIT))
+}
+
+fn refused(outcomes: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(), ServiceError> {
+    match outcomes.into_iter().find_map(Result::err) {
+        None => Ok(()),
+        Some((topic, code)) => Err(ServiceError::TopicRefused { topic, code }),
+    }
+}
