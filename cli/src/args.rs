@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use centinela_traffic::Shape;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
@@ -57,6 +58,8 @@ Examples:
   centinela up
   centinela up --rate 1667 --for 120s --key user_id --summary account.json
   centinela up --input history.parquet --limit 200000
+  centinela up --rate 1667 --for 60s --shape hot=0.2
+  centinela up --backlog 200000
   centinela up --rate 0 --endpoints endpoints.json")]
 pub struct Up {
     /// What to send.
@@ -86,6 +89,11 @@ pub struct Up {
     /// Kill every function process this many times during the run, evenly spaced (needs --for or --input).
     #[arg(long, value_name = "N")]
     pub kill: Option<u32>,
+    /// Put this many records on the topic first, as fast as it goes, and let the function start on them only then; ends when all
+    /// are decided and reports the throughput between 30 and 100 percent of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..),
+          conflicts_with_all = ["rate", "duration", "kill"])]
+    pub backlog: Option<u64>,
     /// Port of Kafka [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub kafka_port: Option<u16>,
@@ -151,7 +159,15 @@ pub struct Traffic {
     /// Users of the generated traffic.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
+    /// How purchases are spread over the users: natural (own rates and rhythms, one user's transactions apart), uniform, zipf
+    /// (exponent 1.2), hot or hot=SHARE (one user makes 0.1 or SHARE of all, the others are uniform).
+    #[arg(long, value_name = "SHAPE", default_value = "natural", value_parser = parse_shape, conflicts_with = "input")]
+    pub shape: NamedShape,
 }
+
+/// A shape of the traffic and its name on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedShape(pub Shape, pub String);
 
 /// The field that becomes a record's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -180,6 +196,9 @@ pub enum BadValue {
     /// Not a rate.
     #[error("a rate is a number between 0 and {RATE_MAX}")]
     Rate,
+    /// Not a shape.
+    #[error("a shape is natural, uniform, zipf, hot, or hot=SHARE with a share above 0 and at most 1")]
+    Shape,
     /// Not a duration.
     #[error("a time is a number with ms, s, m or h behind it, such as 60s, and longer than 0")]
     Duration,
@@ -187,6 +206,23 @@ pub enum BadValue {
 
 fn parse_rate(text: &str) -> Result<f64, BadValue> {
     text.parse().ok().filter(|rate| (0.0..=RATE_MAX).contains(rate)).ok_or(BadValue::Rate)
+}
+
+fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
+    let shape = match text.split_once('=') {
+        None => match text {
+            "natural" => Some(Shape::Natural),
+            "uniform" => Some(Shape::Uniform),
+            "zipf" => Some(Shape::ZIPF),
+            "hot" => Some(Shape::HOT),
+            _ => None,
+        },
+        Some(("hot", share)) => {
+            share.parse().ok().filter(|share| 0.0 < *share && *share <= 1.0).map(|share| Shape::Hot { share })
+        }
+        Some(_) => None,
+    };
+    shape.map(|shape| NamedShape(shape, text.to_owned())).ok_or(BadValue::Shape)
 }
 
 fn parse_duration(text: &str) -> Result<Duration, BadValue> {
@@ -233,6 +269,15 @@ mod tests {
         assert_eq!(parse_rate("0"), Ok(0.0));
         for wrong in ["-1", "NaN", "inf", "fast", "1e99"] {
             assert_eq!(parse_rate(wrong), Err(BadValue::Rate), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_shape_is_one_of_four_and_a_share_is_within_its_bounds() {
+        assert_eq!(parse_shape("hot=0.25").map(|named| named.0), Ok(Shape::Hot { share: 0.25 }));
+        assert_eq!(parse_shape("zipf").map(|named| named.0), Ok(Shape::ZIPF));
+        for wrong in ["", "warm", "hot=0", "hot=1.1", "hot=NaN", "hot=", "zipf=2"] {
+            assert_eq!(parse_shape(wrong), Err(BadValue::Shape), "{wrong}");
         }
     }
 

@@ -23,6 +23,7 @@ use crate::services::{
     Kinesis, KinesisConfig, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY, ServiceError, StreamSpec, TableSpec,
     TopicSpec, create_topics,
 };
+use crate::threads::{AWS_THREADS, BROKER_THREADS, ServiceThreads};
 
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
@@ -57,6 +58,8 @@ pub struct PlatformConfig {
     pub mapping_faults: MappingFaults,
     /// Faults of DynamoDB and Kinesis.
     pub faults: Arc<dyn FaultSource>,
+    /// Leave the mappings for [`Platform::start_mappings`], so that records can wait in the topics first.
+    pub mappings_later: bool,
 }
 
 impl PlatformConfig {
@@ -70,6 +73,7 @@ impl PlatformConfig {
             environments: None,
             mapping_faults: MappingFaults::default(),
             faults: Arc::new(NoFaults),
+            mappings_later: false,
         }
     }
 }
@@ -83,6 +87,15 @@ pub enum PlatformError {
     /// A function.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The threads of a service.
+    #[error("no threads for `{name}`")]
+    Threads {
+        /// The threads' name.
+        name: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A function does not start.
     #[error("function `{function}` does not start")]
     Start {
@@ -143,6 +156,10 @@ pub struct Platform {
     dynamodb: DynamoDb,
     s3: S3,
     kinesis: Kinesis,
+    environments: Option<usize>,
+    mapping_faults: MappingFaults,
+    // The services run on them, so they end last.
+    _threads: [ServiceThreads; 2],
 }
 
 /// A look at a running platform.
@@ -157,22 +174,24 @@ pub struct PlatformStats {
 }
 
 impl Platform {
-    /// Starts the services, creates what the stacks declare, starts the functions (warm) and then the mappings.
+    /// Starts the services, each kind on threads of its own, creates what the stacks declare, starts the functions (warm) and
+    /// then the mappings.
     ///
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
     pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
         let infrastructure = config.infrastructure;
         let (ports, faults) = (config.ports, config.faults);
+        let (aws, kafka) = (threads(AWS_THREADS)?, threads(BROKER_THREADS)?);
         let tables = infrastructure.tables.iter().map(table_spec).collect();
-        let dynamodb =
-            DynamoDb::start(DynamoConfig { port: ports.dynamodb, tables, faults: Arc::clone(&faults) }).await?;
+        let database = DynamoConfig { port: ports.dynamodb, tables, faults: Arc::clone(&faults) };
+        let dynamodb = aws.run(DynamoDb::start(database)).await?;
         let streams = infrastructure.streams.iter().map(stream_spec).collect();
-        let kinesis =
-            Kinesis::start(KinesisConfig { port: ports.kinesis, streams, faults, ..KinesisConfig::default() }).await?;
+        let streams = KinesisConfig { port: ports.kinesis, streams, faults, ..KinesisConfig::default() };
+        let kinesis = aws.run(Kinesis::start(streams)).await?;
         let buckets = infrastructure.buckets.iter().map(|bucket| bucket.name.clone()).collect();
-        let s3 = S3::start(S3Config { port: ports.s3, directory: None, buckets }).await?;
-        let broker = Broker::start(BrokerConfig { port: ports.kafka }).await?;
+        let s3 = aws.run(S3::start(S3Config { port: ports.s3, directory: None, buckets })).await?;
+        let broker = kafka.run(Broker::start(BrokerConfig { port: ports.kafka })).await?;
         let endpoints = Endpoints {
             kafka: broker.bootstrap(),
             dynamodb: dynamodb.url(),
@@ -193,9 +212,14 @@ impl Platform {
             dynamodb,
             s3,
             kinesis,
+            environments: config.environments,
+            mapping_faults: config.mapping_faults,
+            _threads: [aws, kafka],
         };
         platform.start_functions(&config.binaries, config.environments).await?;
-        platform.start_mappings(config.environments, config.mapping_faults).await?;
+        if !config.mappings_later {
+            platform.start_mappings().await?;
+        }
         Ok(platform)
     }
 
@@ -223,11 +247,11 @@ impl Platform {
         Ok(())
     }
 
-    async fn start_mappings(
-        &mut self,
-        environments: Option<usize>,
-        faults: MappingFaults,
-    ) -> Result<(), PlatformError> {
+    /// Starts the mappings of a platform that was started without them; called once.
+    ///
+    /// # Errors
+    /// When a mapping names an unknown function, or cannot join its group.
+    pub async fn start_mappings(&mut self) -> Result<(), PlatformError> {
         let settings =
             EMBEDDED_BROKER_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         for declared in &self.infrastructure.mappings {
@@ -235,9 +259,9 @@ impl Platform {
                 let (topic, function) = (declared.topic.clone(), declared.function.clone());
                 return Err(PlatformError::UnknownFunction { topic, function });
             };
-            let spec = mapping_spec(declared, environments)?;
+            let spec = mapping_spec(declared, self.environments)?;
             let mapping = KafkaMapping::start(spec, &self.endpoints.kafka, &settings, Arc::clone(host)).await?;
-            mapping.set_faults(faults);
+            mapping.set_faults(self.mapping_faults);
             self.mappings.push(Mapped { topic: declared.topic.clone(), mapping });
         }
         Ok(())
@@ -354,6 +378,10 @@ impl Platform {
         note(s3.shutdown().await.map_err(PlatformError::from));
         outcome
     }
+}
+
+fn threads(name: &'static str) -> Result<ServiceThreads, PlatformError> {
+    ServiceThreads::start(name).map_err(|source| PlatformError::Threads { name, source })
 }
 
 fn attribute_type(name: &str) -> AttrType {

@@ -64,7 +64,10 @@ impl Source {
         if let Some(path) = &traffic.input {
             return Ok(Self::File(Box::new(Input::open(path, traffic.key, traffic.limit)?)));
         }
-        let config = TrafficConfig { users: traffic.users as usize, ..TrafficConfig::live(traffic.seed) };
+        let config = TrafficConfig {
+            users: traffic.users as usize,
+            ..TrafficConfig::live(traffic.seed).shaped(traffic.shape.0)
+        };
         Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key })
     }
 

@@ -295,3 +295,55 @@ impl Sender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Command, up_by_default};
+
+    /// Is held up at one record and notes the times that the records were meant for.
+    #[derive(Default)]
+    struct HeldUp {
+        meant: Mutex<Vec<Instant>>,
+        late: Mutex<Vec<bool>>,
+    }
+
+    impl Observer for HeldUp {
+        fn sending(&self, _message: &Message, at: Instant) {
+            let mut meant = self.meant.lock().unwrap();
+            self.late.lock().unwrap().push(at + Duration::from_millis(20) < Instant::now());
+            meant.push(at);
+            if meant.len() == 3 {
+                std::thread::sleep(Duration::from_millis(60));
+            }
+        }
+
+        fn undecided(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_producer_that_was_held_up_still_counts_from_the_times_that_were_meant() {
+        let Command::Up(arguments) = up_by_default() else { panic!("the default is `up`") };
+        let mut source = Source::open(&arguments.traffic).unwrap();
+        let progress = Arc::new(Progress::default());
+        let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::new(AtomicBool::new(false)) };
+        // Nobody listens there; the records wait in the client, which is all that this needs.
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("message.timeout.ms", "100")
+            .create_with_context(deliveries)
+            .unwrap();
+        let sender = Sender { producer, topic: "transactions".to_owned(), progress };
+        let observer = HeldUp::default();
+        let until = Until { elapsed: None, count: Some(12) };
+        sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();
+        let meant = observer.meant.into_inner().unwrap();
+        for pair in meant.windows(2) {
+            assert_eq!((pair[1] - pair[0]).as_millis(), 5, "the schedule moved with the delay");
+        }
+        assert!(observer.late.into_inner().unwrap()[3], "the record after the delay was not late");
+        assert!(sender.progress.behind_ms_max.load(Ordering::Relaxed) >= 20, "the account does not say how late");
+    }
+}

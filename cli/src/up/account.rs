@@ -4,16 +4,18 @@
 //! run and cannot make an account clean.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use centinela_contracts::stored_user;
 use centinela_domain::UserId;
 use centinela_local::lambda::FunctionStats;
 use centinela_local::mapping::MappingStats;
 use centinela_local::platform::PlatformStats;
+use centinela_local::threads::{self, CpuTimes};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::backlog::Backlog;
 use super::function_logs::Metrics;
 use super::score::{self, ScoreMetrics};
 use super::tracker::{Seen, Totals, Verdict};
@@ -35,6 +37,11 @@ pub struct Account {
     pub dynamodb: Database,
     /// Every function.
     pub function: BTreeMap<String, Function>,
+    /// This process, where the operating system says.
+    pub process: Option<Process>,
+    /// How the backlog was worked off, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
     /// The mapping of the transactions.
     pub mapping: Mapping,
     /// The producer, when this command was it.
@@ -124,14 +131,55 @@ pub struct Function {
     pub cold_starts: u64,
     /// From the start of a process to its first answer; the median of all processes.
     pub first_decision_ms: f64,
+    /// The same; nine of ten processes were faster.
+    pub first_decision_ms_p90: f64,
     /// From the start of a process to its first request for work; the median of all processes.
     pub init_ms: f64,
+    /// The same; nine of ten processes were faster.
+    pub init_ms_p90: f64,
     /// Invocations that it reported as failed.
     pub errors: u64,
     /// Invocations that were killed at the timeout.
     pub timeouts: u64,
     /// Invocations whose process ended.
     pub crashes: u64,
+}
+
+/// This process: everything but the functions, from the first record to the account.
+#[derive(Clone, Debug, Serialize)]
+pub struct Process {
+    /// User and system time by what the threads do.
+    pub cpu_us_per_tx: ProcessCpu,
+    /// Highest resident memory.
+    pub rss_mb_max: Option<u32>,
+}
+
+/// Microseconds per decided transaction by what the threads of this process do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProcessCpu {
+    /// The embedded Kafka, if it runs here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<f64>,
+    /// The embedded DynamoDB, Kinesis and S3, if they run here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_stand_ins: Option<f64>,
+    /// The Kafka client library of the mapping, the producer and the readers.
+    pub kafka_clients: f64,
+    /// The rest: mapping, function host, producer, readers, account.
+    pub platform: f64,
+}
+
+impl ProcessCpu {
+    /// Divides times by transactions.
+    pub fn new(times: &CpuTimes, decided: u64) -> Self {
+        let per_tx = |time| micros_per_tx(time, decided);
+        Self {
+            broker: times.broker.map(per_tx),
+            aws_stand_ins: times.aws_stand_ins.map(per_tx),
+            kafka_clients: per_tx(times.kafka_clients),
+            platform: per_tx(times.platform),
+        }
+    }
 }
 
 /// The mapping of the transactions.
@@ -154,6 +202,8 @@ pub struct Producer {
     pub rate_tx_s: Option<f64>,
     /// Seed of the generated traffic.
     pub seed: u64,
+    /// How the generated traffic is spread over the users.
+    pub shape: String,
     /// Records that were handed over.
     pub sent: u64,
     /// Records that Kafka acknowledged.
@@ -192,6 +242,10 @@ pub struct Evidence<'a> {
     pub last_decision: Option<Instant>,
     /// What was sent from here.
     pub producer: Option<Producer>,
+    /// What this process spent.
+    pub cpu: Option<CpuTimes>,
+    /// How a backlog was worked off.
+    pub backlog: Option<Backlog>,
 }
 
 impl Account {
@@ -232,6 +286,11 @@ impl Account {
                 .iter()
                 .map(|(name, counters)| (name.clone(), function(counters, metrics.get(name), seen.decided)))
                 .collect(),
+            process: evidence.cpu.map(|times| Process {
+                cpu_us_per_tx: ProcessCpu::new(&times, seen.decided),
+                rss_mb_max: threads::rss_mb_max(),
+            }),
+            backlog: evidence.backlog,
             mapping: stats.mappings.get(evidence.topic).map(mapping).unwrap_or_default(),
             producer: evidence.producer,
             score: score::measure(verdict.labelled),
@@ -313,16 +372,16 @@ fn database(stats: &PlatformStats, decided: u64) -> Database {
 }
 
 fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided: u64) -> Function {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of CPU are far below 2^52")]
-    let cpu_us = stats.cpu_time.as_micros() as f64;
     Function {
-        cpu_us_per_tx: rounded(cpu_us / as_f64(decided.max(1))),
+        cpu_us_per_tx: micros_per_tx(stats.cpu_time, decided),
         rss_mb_max: stats.rss_mb_max,
         invocations: stats.invocations,
         batch_p50: metrics.map_or(0, |metrics| metrics.batch.value_at_quantile(0.5)),
         cold_starts: stats.cold_starts,
-        first_decision_ms: rounded(median(&stats.first_decision_ms)),
-        init_ms: rounded(median(&stats.init_ms)),
+        first_decision_ms: rounded(quantile(&stats.first_decision_ms, 0.5)),
+        first_decision_ms_p90: rounded(quantile(&stats.first_decision_ms, 0.9)),
+        init_ms: rounded(quantile(&stats.init_ms, 0.5)),
+        init_ms_p90: rounded(quantile(&stats.init_ms, 0.9)),
         errors: stats.errors,
         timeouts: stats.timeouts,
         crashes: stats.crashes,
@@ -340,18 +399,44 @@ fn mapping(stats: &MappingStats) -> Mapping {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The value that this share of the values does not exceed; 0 when there is none.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a place among some thousand values"
+)]
+fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// Microseconds per transaction.
+pub(super) fn micros_per_tx(time: Duration, decided: u64) -> f64 {
+    rounded(time.as_secs_f64() * 1_000_000.0 / as_f64(decided.max(1)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn as_f64(count: u64) -> f64 {
+pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
 /// Three decimals: more would only look exact.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_measured() {
+        let values: Vec<f64> = (1..=30).rev().map(f64::from).collect();
+        let found = [0.5, 0.9, 1.0].map(|share| quantile(&values, share));
+        assert_eq!(found.map(|value| value.to_string()), ["15", "27", "30"]);
+        assert_eq!(quantile(&[], 0.5).to_string(), "0");
+    }
 }

@@ -1,6 +1,7 @@
 //! `centinela up`: starts the platform, sends traffic, shows it, and accounts for every record.
 
 mod account;
+mod backlog;
 mod endpoints;
 mod function_logs;
 mod kills;
@@ -105,6 +106,9 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
             return Err(Failure::Usage(format!("{} cannot be written: its directory does not exist", path.display())));
         }
     }
+    if arguments.backlog.is_some() {
+        return Ok(Some(Pace::Window(u64::MAX)));
+    }
     Ok(match traffic.rate {
         Some(0.0) => None,
         Some(rate) => Some(Pace::Rate(rate)),
@@ -133,6 +137,7 @@ async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Inter
         kinesis: fixed(arguments.kinesis_port),
     };
     config.environments = arguments.environments.map(usize::from);
+    config.mappings_later = arguments.backlog.is_some();
     config.mapping_faults = MappingFaults { duplicate_every_batch: arguments.redeliver };
     Box::pin(Platform::start(config)).await.map_err(|error| match error {
         PlatformError::Service(ServiceError::PortTaken { .. }) => Failure::usage(&error),
@@ -143,11 +148,11 @@ async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Inter
 /// A platform's whole life: announced, watched, accounted for, stopped.
 async fn attend(
     arguments: &Up,
-    platform: Platform,
+    mut platform: Platform,
     traffic: Option<(Source, Pace)>,
     interrupt: &Interrupt,
 ) -> Result<Finished, Failure> {
-    let outcome = Box::pin(Run::watch(arguments, &platform, traffic, interrupt)).await;
+    let outcome = Box::pin(Run::watch(arguments, &mut platform, traffic, interrupt)).await;
     let stopped = platform.stop(STOP_GRACE).await;
     let finished = outcome?;
     stopped.map_err(|error| Failure::failed(&error))?;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Platform, PlatformError};
+use centinela_local::threads::CpuTimes;
 use tokio::task::JoinHandle;
 
-use super::account::{Account, Evidence, Producer};
+use super::account::{Account, Evidence, Producer, as_f64};
+use super::backlog::{self, Backlog};
 use super::function_logs::{FunctionLogs, SharedFile};
 use super::kills::{Course, Kills};
 use super::live::{Live, Look};
@@ -88,7 +90,7 @@ impl Names {
 /// A run in progress.
 pub struct Run<'a> {
     arguments: &'a Up,
-    platform: &'a Platform,
+    platform: &'a mut Platform,
     names: Names,
     tracker: Arc<Tracker>,
     progress: Arc<Progress>,
@@ -97,7 +99,9 @@ pub struct Run<'a> {
     log_file: Option<SharedFile>,
     live: Live,
     kills: Kills,
+    backlog: Option<Backlog>,
     started: Instant,
+    cpu_at_start: Option<CpuTimes>,
 }
 
 type Sending = JoinHandle<Result<(), SendError>>;
@@ -109,7 +113,7 @@ impl<'a> Run<'a> {
     /// When something cannot be started or read back; then there is no account.
     pub async fn watch(
         arguments: &'a Up,
-        platform: &'a Platform,
+        platform: &'a mut Platform,
         traffic: Option<(Source, Pace)>,
         interrupt: &Interrupt,
     ) -> Result<Finished, Failure> {
@@ -121,6 +125,9 @@ impl<'a> Run<'a> {
         run.announce()?;
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
         let sent = run.watch_traffic(sending, interrupt).await?;
+        if arguments.backlog.is_some() {
+            run.work_off(interrupt).await?;
+        }
         run.drain().await?;
         run.read_to_the_end().await?;
         let account = run.account(is_producer).await?;
@@ -129,7 +136,7 @@ impl<'a> Run<'a> {
 
     async fn start(
         arguments: &'a Up,
-        platform: &'a Platform,
+        platform: &'a mut Platform,
         names: Names,
         progress: Arc<Progress>,
         traffic: Option<&(Source, Pace)>,
@@ -173,7 +180,9 @@ impl<'a> Run<'a> {
             log_file,
             live: Live::new(arguments.quiet),
             kills: Kills::new(arguments.kill.unwrap_or(0), course),
+            backlog: None,
             started,
+            cpu_at_start: CpuTimes::now(),
         })
     }
 
@@ -188,7 +197,7 @@ impl<'a> Run<'a> {
 
     fn send(&self, sender: Sender, mut source: Source, pace: Pace) -> Sending {
         let tracker = Arc::clone(&self.tracker);
-        let until = Until { elapsed: self.arguments.traffic.duration, count: None };
+        let until = Until { elapsed: self.arguments.traffic.duration, count: self.arguments.backlog };
         tokio::task::spawn_blocking(move || {
             let observer: &dyn Observer = &*tracker;
             sender.run(&mut source, pace, until, observer)
@@ -231,6 +240,41 @@ impl<'a> Run<'a> {
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
             });
         }
+    }
+
+    /// Starts the mappings on what waits and watches until it is decided.
+    async fn work_off(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+        let sent = self.progress.acknowledged.load(Ordering::SeqCst);
+        let sent_tx_s = as_f64(sent) / self.started.elapsed().as_secs_f64();
+        // The account's own reading of the transactions must not take part in the race.
+        let until = Instant::now() + STUCK_AFTER;
+        while self.tracker.seen().records < sent && Instant::now() < until {
+            tokio::time::sleep(TICK).await;
+        }
+        let waiting = self.tracker.seen().unique;
+        self.platform.start_mappings().await.map_err(|error| Failure::failed(&error))?;
+        let mut watch = backlog::Watch::new(waiting);
+        let (mut most, mut moved_at) = (0, Instant::now());
+        while most < waiting && moved_at.elapsed() < STUCK_AFTER && !interrupt.finish.is_cancelled() {
+            tokio::time::sleep(TICK).await;
+            self.tick();
+            let seen = self.tracker.seen();
+            let done = seen.decided + seen.parked;
+            if watch.wants_a_look(done) {
+                watch.begin(self.look(done, Instant::now()));
+            }
+            if most < done {
+                (most, moved_at) = (done, Instant::now());
+            }
+        }
+        let end = self.tracker.last_decision().unwrap_or(moved_at);
+        self.backlog = Some(watch.finish(self.look(most, end), sent_tx_s));
+        Ok(())
+    }
+
+    fn look(&self, decided: u64, at: Instant) -> backlog::Look {
+        let function_cpu = self.platform.functions().map(|(_, host)| host.stats().cpu_time).sum();
+        backlog::Look { at, decided, function_cpu, process_cpu: CpuTimes::now() }
     }
 
     /// Waits until everything on the topics was handled, as long as it moves.
@@ -283,6 +327,8 @@ impl<'a> Run<'a> {
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
             producer: is_producer.then(|| self.producer()),
+            cpu: CpuTimes::now().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
+            backlog: self.backlog.clone(),
         }))
     }
 
@@ -302,11 +348,13 @@ impl<'a> Run<'a> {
 
     fn producer(&self) -> Producer {
         let traffic = &self.arguments.traffic;
+        let is_paced = traffic.input.is_none() && self.arguments.backlog.is_none();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
         Producer {
             key: traffic.key.as_str(),
-            rate_tx_s: traffic.rate.or(traffic.input.is_none().then_some(crate::args::RATE_DEFAULT)),
+            rate_tx_s: traffic.rate.or(is_paced.then_some(crate::args::RATE_DEFAULT)),
             seed: traffic.seed,
+            shape: traffic.shape.1.clone(),
             sent: count(&self.progress.sent),
             acknowledged: count(&self.progress.acknowledged),
             failed: count(&self.progress.failed),
@@ -348,5 +396,6 @@ fn places(arguments: &Up, traffic: Option<&(Source, Pace)>) -> usize {
         (Pace::Rate(rate), Some(duration)) => rate * duration.as_secs_f64(),
         _ => 0.0,
     };
-    source.expected().map_or(by_time, |records| records as f64).min(PLACES_MAX) as usize
+    let by_count = arguments.backlog.map_or(by_time, |records| records as f64);
+    source.expected().map_or(by_count, |records| records as f64).min(PLACES_MAX) as usize
 }
