@@ -4,6 +4,7 @@
 //! thread and keeps a thread's name beside it, so a runtime with named threads is an account of its own. The name of a thread is
 //! all that is looked at: nothing here knows what a service does. Elsewhere than on Linux there is no account.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -71,60 +72,93 @@ impl Drop for ServiceThreads {
     }
 }
 
-/// User and system time of this process so far, by what its threads do. Resolution 10 ms a thread.
+/// User and system time of this process, by what its threads do. Resolution 10 ms a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
     /// The embedded broker; none when it does not run here.
     pub broker: Option<Duration>,
     /// The embedded DynamoDB, Kinesis and S3; none when none of them runs here.
     pub aws_stand_ins: Option<Duration>,
-    /// The threads of the Kafka client library that live now.
+    /// The threads of the Kafka client library.
     pub kafka_clients: Duration,
-    /// Everything else, threads that have ended included: mapping, function host, producer, readers, account.
+    /// Everything else: mapping, function host, producer, readers, account.
     pub platform: Duration,
 }
 
 impl CpuTimes {
-    /// This process now; none where there is no procfs.
-    #[must_use]
-    pub fn now() -> Option<Self> {
-        let (_, total) = read(Path::new("/proc/self/stat"))?;
-        let tasks = std::fs::read_dir("/proc/self/task").ok()?.flatten();
-        // A thread may end between the look at the directory and the look at the thread.
-        Some(Self::of(total, tasks.filter_map(|task| read(&task.path().join("stat")))))
-    }
-
-    /// From the time of the whole process, ended threads included, and of its living threads by name.
-    fn of(total: Duration, threads: impl Iterator<Item = (String, Duration)>) -> Self {
+    /// From the time of the whole process, ended threads included, and of threads by name.
+    fn of<'a>(total: Duration, threads: impl Iterator<Item = (&'a str, Duration)>) -> Self {
         let mut times = Self::default();
         for (name, time) in threads {
-            match name.as_str() {
+            match name {
                 BROKER_THREADS => *times.broker.get_or_insert_default() += time,
                 AWS_THREADS => *times.aws_stand_ins.get_or_insert_default() += time,
                 other if other.starts_with(KAFKA_CLIENT_THREADS) => times.kafka_clients += time,
                 _ => {}
             }
         }
-        let named = times.broker.unwrap_or_default() + times.aws_stand_ins.unwrap_or_default() + times.kafka_clients;
-        times.platform = total.saturating_sub(named);
+        times.platform = total.saturating_sub(times.named());
         times
     }
 
-    /// What was spent since `earlier`. The time of Kafka clients that have ended in between counts as the platform's.
+    fn named(&self) -> Duration {
+        self.broker.unwrap_or_default() + self.aws_stand_ins.unwrap_or_default() + self.kafka_clients
+    }
+
+    /// What was spent since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let less =
             |now: Option<Duration>, then: Option<Duration>| now.map(|now| now.saturating_sub(then.unwrap_or_default()));
-        let total = |times: &Self| {
-            let services = times.broker.unwrap_or_default() + times.aws_stand_ins.unwrap_or_default();
-            services + times.kafka_clients + times.platform
-        };
-        let broker = less(self.broker, earlier.broker);
-        let aws_stand_ins = less(self.aws_stand_ins, earlier.aws_stand_ins);
-        let kafka_clients = self.kafka_clients.saturating_sub(earlier.kafka_clients);
-        let named = broker.unwrap_or_default() + aws_stand_ins.unwrap_or_default() + kafka_clients;
-        let platform = total(self).saturating_sub(total(earlier)).saturating_sub(named);
-        Self { broker, aws_stand_ins, kafka_clients, platform }
+        Self {
+            broker: less(self.broker, earlier.broker),
+            aws_stand_ins: less(self.aws_stand_ins, earlier.aws_stand_ins),
+            kafka_clients: self.kafka_clients.saturating_sub(earlier.kafka_clients),
+            platform: self.platform.saturating_sub(earlier.platform),
+        }
+    }
+}
+
+/// Keeps the times of threads that end: a client of Kafka takes its threads along. What a thread spent after the last look at it
+/// counts as the platform's.
+#[derive(Clone, Debug, Default)]
+pub struct CpuLedger {
+    total: Duration,
+    /// The name and time of every thread when it was last seen, by its id.
+    threads: HashMap<String, (String, Duration)>,
+    /// The same of threads whose id was given to another thread since.
+    replaced: Vec<(String, Duration)>,
+}
+
+impl CpuLedger {
+    /// Looks at every thread of this process. Costs some 20 µs a thread. Sees nothing where there is no procfs.
+    pub fn look(&mut self) {
+        if let Some((_, total)) = read(Path::new("/proc/self/stat")) {
+            self.total = total;
+        }
+        let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return };
+        for task in tasks.flatten() {
+            // A thread may end between the look at the directory and the look at the thread.
+            if let Some((name, time)) = read(&task.path().join("stat")) {
+                self.saw(task.file_name().to_string_lossy().into_owned(), name, time);
+            }
+        }
+    }
+
+    fn saw(&mut self, id: String, name: String, time: Duration) {
+        if let Some((before, spent)) = self.threads.insert(id, (name, time))
+            && time < spent
+        {
+            self.replaced.push((before, spent));
+        }
+    }
+
+    /// All looks together; none where there is no procfs.
+    #[must_use]
+    pub fn times(&self) -> Option<CpuTimes> {
+        let threads = self.threads.values().chain(&self.replaced);
+        let times = CpuTimes::of(self.total, threads.map(|(name, time)| (name.as_str(), *time)));
+        (!self.threads.is_empty()).then_some(times)
     }
 }
 
@@ -172,23 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn what_no_living_thread_accounts_for_is_the_platforms() {
+    fn what_no_named_thread_accounts_for_is_the_platforms() {
         let threads = [("kafka-broker", 30), ("rdk:main", 5), ("rdk:broker1", 6), ("tokio-rt-worker", 20)];
-        let threads = threads.map(|(name, time)| (name.to_owned(), ms(time)));
-        let times = CpuTimes::of(ms(100), threads.into_iter());
+        let times = CpuTimes::of(ms(100), threads.into_iter().map(|(name, time)| (name, ms(time))));
         let expected = CpuTimes { broker: Some(ms(30)), aws_stand_ins: None, kafka_clients: ms(11), platform: ms(59) };
         assert_eq!(times, expected);
     }
 
     #[test]
-    fn a_client_that_ended_in_between_takes_no_time_out_of_the_sum() {
-        let then =
-            CpuTimes { broker: Some(ms(10)), aws_stand_ins: Some(ms(10)), kafka_clients: ms(50), platform: ms(30) };
-        let now =
-            CpuTimes { broker: Some(ms(40)), aws_stand_ins: Some(ms(20)), kafka_clients: ms(20), platform: ms(120) };
-        let spent = now.since(&then);
-        assert_eq!((spent.broker, spent.aws_stand_ins), (Some(ms(30)), Some(ms(10))));
-        assert_eq!((spent.kafka_clients, spent.platform), (Duration::ZERO, ms(60)));
+    fn a_thread_that_ended_keeps_its_time_even_when_its_id_is_used_again() {
+        let mut ledger = CpuLedger { total: ms(100), ..CpuLedger::default() };
+        ledger.saw("7".to_owned(), "rdk:broker1".to_owned(), ms(20));
+        ledger.saw("7".to_owned(), "rdk:broker1".to_owned(), ms(40));
+        ledger.saw("7".to_owned(), "kafka-broker".to_owned(), ms(5));
+        let times = ledger.times().expect("threads were seen");
+        assert_eq!((times.broker, times.kafka_clients, times.platform), (Some(ms(5)), ms(40), ms(55)));
+        let then = CpuTimes { broker: None, aws_stand_ins: None, kafka_clients: ms(10), platform: ms(15) };
+        let spent = times.since(&then);
+        assert_eq!((spent.broker, spent.kafka_clients, spent.platform), (Some(ms(5)), ms(30), ms(40)));
     }
 
     #[tokio::test]
@@ -205,7 +240,9 @@ mod tests {
             assert_eq!(found.expect("nothing panics").as_deref(), Some(AWS_THREADS));
         }
         if cfg!(target_os = "linux") {
-            assert!(CpuTimes::now().expect("there is a procfs").aws_stand_ins.is_some());
+            let mut ledger = CpuLedger::default();
+            ledger.look();
+            assert!(ledger.times().expect("there is a procfs").aws_stand_ins.is_some());
         }
     }
 }

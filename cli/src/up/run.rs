@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Platform, PlatformError};
-use centinela_local::threads::CpuTimes;
+use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 
 use super::account::{Account, Evidence, Producer, as_f64};
@@ -26,6 +26,8 @@ use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Unti
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
+/// Between two looks at what the threads spent: a thread that ends loses at most this much of its account.
+const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A drain that does not move for this long is given up, and what is open counts as lost.
@@ -101,7 +103,9 @@ pub struct Run<'a> {
     kills: Kills,
     backlog: Option<Backlog>,
     started: Instant,
+    cpu: CpuLedger,
     cpu_at_start: Option<CpuTimes>,
+    cpu_looked_at: Instant,
 }
 
 type Sending = JoinHandle<Result<(), SendError>>;
@@ -160,6 +164,8 @@ impl<'a> Run<'a> {
             tokio::spawn(collected.clone().collect(host.logs(), log_file.clone()));
             logs.insert(name.to_owned(), collected);
         }
+        let mut cpu = CpuLedger::default();
+        cpu.look();
         let started = Instant::now();
         let tracker = Arc::new(Tracker::new(started, places(arguments, traffic)));
         let mut readers = Vec::new();
@@ -182,7 +188,9 @@ impl<'a> Run<'a> {
             kills: Kills::new(arguments.kill.unwrap_or(0), course),
             backlog: None,
             started,
-            cpu_at_start: CpuTimes::now(),
+            cpu_at_start: cpu.times(),
+            cpu,
+            cpu_looked_at: started,
         })
     }
 
@@ -228,6 +236,10 @@ impl<'a> Run<'a> {
     }
 
     fn tick(&mut self) {
+        if CPU_LOOK_EVERY <= self.cpu_looked_at.elapsed() {
+            self.cpu_looked_at = Instant::now();
+            self.cpu.look();
+        }
         if self.kills.is_due(self.tracker.seen().decided) {
             let killed = self.platform.kill_functions();
             tracing::info!(killed, "function processes were killed");
@@ -272,9 +284,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn look(&self, decided: u64, at: Instant) -> backlog::Look {
+    fn look(&mut self, decided: u64, at: Instant) -> backlog::Look {
+        self.cpu.look();
         let function_cpu = self.platform.functions().map(|(_, host)| host.stats().cpu_time).sum();
-        backlog::Look { at, decided, function_cpu, process_cpu: CpuTimes::now() }
+        backlog::Look { at, decided, function_cpu, process_cpu: self.cpu.times() }
     }
 
     /// Waits until everything on the topics was handled, as long as it moves.
@@ -299,6 +312,7 @@ impl<'a> Run<'a> {
     }
 
     async fn read_to_the_end(&mut self) -> Result<(), Failure> {
+        self.cpu.look();
         for reader in self.readers.drain(..) {
             let finished = tokio::task::spawn_blocking(move || reader.finish()).await;
             finished.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
@@ -327,7 +341,7 @@ impl<'a> Run<'a> {
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
             producer: is_producer.then(|| self.producer()),
-            cpu: CpuTimes::now().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
+            cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
             backlog: self.backlog.clone(),
         }))
     }

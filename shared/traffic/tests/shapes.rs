@@ -73,22 +73,20 @@ fn a_hot_user_has_the_share_that_was_asked_for() {
 
 #[test]
 fn every_shape_is_the_same_bytes_for_a_seed_and_keeps_the_frauds() {
-    // These may change without harm to a model: it is trained on the natural shape.
-    let golden = [(Shape::Uniform, "0"), (Shape::ZIPF, "0"), (Shape::HOT, "0")];
-    for (shape, expected) in golden {
+    let found = [Shape::Uniform, Shape::ZIPF, Shape::HOT].map(|shape| {
         let mut hasher = Sha256::new();
         let mut frauds = 0;
-        let all = transactions(config(shape), 50_000);
-        for transaction in &all {
+        for transaction in transactions(config(shape), 50_000) {
             let payload = transaction.fields.to_json();
             assert!(transaction_v1::parse(&payload).is_ok(), "{shape:?}: a generated payload is not valid");
             frauds += u32::from(transaction.is_fraud());
             hasher.update(payload);
         }
-        let found: String = hasher.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(found, expected, "{shape:?}");
         assert!((200..900).contains(&frauds), "{shape:?}: {frauds} frauds");
-    }
+        hasher.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    });
+    // These may change without harm to a model: it is trained on the natural shape.
+    assert_eq!(found, ["bc6732eeeadc8d0d", "6c9ea5e2eed57cbe", "a47784c5a343e2b8"]);
 }
 
 #[test]
