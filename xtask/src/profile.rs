@@ -8,8 +8,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::args::Measure;
 use crate::failure::Failure;
 use crate::runner::Built;
@@ -52,8 +50,9 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     command.args(["up", "--quiet", "--rate", RATE, "--for", &length, "--endpoints"]).arg(&endpoints);
     let child = command.spawn().map_err(|error| Failure::Failed(format!("centinela cannot be started: {error}")))?;
     let mut load = Load(child);
-    let pids = load.functions(&endpoints)?;
+    load.await_ready(&endpoints)?;
     std::thread::sleep(WARM_UP);
+    let pids = load.functions()?;
     terminal::note(&format!("sampling {seconds} s of the processes {pids}"));
     let data = files.path().join("perf.data");
     record(&pids, &data, seconds)?;
@@ -67,20 +66,33 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
 struct Load(Child);
 
 impl Load {
-    fn functions(&mut self, endpoints: &Path) -> Result<String, Failure> {
+    fn await_ready(&mut self, endpoints: &Path) -> Result<(), Failure> {
         let until = Instant::now() + START_LIMIT;
         while Instant::now() < until {
-            let found = std::fs::read(endpoints).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-            let pids: Vec<String> = found.iter().flat_map(pids).collect();
-            if !pids.is_empty() {
-                return Ok(pids.join(","));
+            if endpoints.exists() {
+                return Ok(());
             }
             if let Ok(Some(status)) = self.0.try_wait() {
                 return Err(Failure::Failed(format!("centinela up ended early ({status})")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(Failure::Failed(format!("centinela up did not start a function within {} s", START_LIMIT.as_secs())))
+        Err(Failure::Failed(format!("centinela up was not ready within {} s", START_LIMIT.as_secs())))
+    }
+
+    /// The process ids of the functions, which are the children of the process that hosts them.
+    fn functions(&self) -> Result<String, Failure> {
+        let parent = self.0.id().to_string();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter(|process| {
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            parent_of(&stat) == Some(&parent)
+        });
+        let pids: Vec<String> = pids.map(|process| process.file_name().to_string_lossy().into_owned()).collect();
+        if pids.is_empty() {
+            return Err(Failure::Failed("centinela up runs no function that could be sampled".to_owned()));
+        }
+        Ok(pids.join(","))
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -102,9 +114,10 @@ impl Drop for Load {
     }
 }
 
-fn pids(endpoints: &Value) -> Vec<String> {
-    let functions = endpoints["functions"].as_array().into_iter().flatten();
-    functions.flat_map(|function| function["pids"].as_array().into_iter().flatten()).map(Value::to_string).collect()
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn parent_of(stat: &str) -> Option<&str> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(1)
 }
 
 fn record(pids: &str, data: &Path, seconds: u64) -> Result<(), Failure> {
@@ -134,10 +147,10 @@ fn report(data: &Path) -> Result<Vec<Share>, Failure> {
     Ok(shares)
 }
 
-/// Lines such as `    3.21%|score-transacti|[.] tokio::park`.
+/// Lines such as `    3.21%|score-transacti|[.] tokio::park`; some versions of perf add columns behind.
 fn parse(report: &str) -> Vec<Share> {
     let share = |line: &str| {
-        let mut parts = line.splitn(3, '|');
+        let mut parts = line.split('|');
         let percent = parts.next()?.trim().strip_suffix('%')?.parse().ok()?;
         let (object, symbol) = (parts.next()?.trim().to_owned(), parts.next()?.trim().to_owned());
         Some(Share { percent, object, symbol })
@@ -160,13 +173,33 @@ fn owner(share: &Share) -> String {
     if symbol.starts_with("rd_") || symbol.starts_with("rdk") {
         return "librdkafka".to_owned();
     }
-    match symbol.split_once("::") {
-        Some((path, _)) => {
-            let start = path.rfind(|letter: char| !letter.is_alphanumeric() && letter != '_').map_or(0, |at| at + 1);
-            path[start..].to_owned()
-        }
+    match first_path(symbol) {
+        Some("std" | "core" | "alloc" | "__rustc") => "std".to_owned(),
+        Some(path) => path.to_owned(),
+        // An implementation for a primitive type, such as `<u128>::fmt`.
+        None if symbol.starts_with('<') => "std".to_owned(),
         None => share.object.clone(),
     }
+}
+
+/// The first word of a symbol that a path begins with: `http` in `<&mut dyn http::Body as Poll>::poll`.
+fn first_path(symbol: &str) -> Option<&str> {
+    let mut rest = symbol.trim_start_matches(|letter: char| !is_of_a_word(letter));
+    loop {
+        let end = rest.find(|letter: char| !is_of_a_word(letter)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        if behind.starts_with("::") && !word.is_empty() {
+            return Some(word);
+        }
+        if !["mut", "dyn", "const", "impl"].contains(&word) {
+            return None;
+        }
+        rest = behind.trim_start();
+    }
+}
+
+fn is_of_a_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 fn text(shares: &[Share], seconds: u64) -> String {
@@ -207,10 +240,11 @@ mod tests {
      4.00%|libc.so.6|[.] _int_free
      3.00%|libc.so.6|[.] __memmove_avx_unaligned_erms
      2.00%|score-transactions|[.] rd_kafka_broker_serve
-     1.00%|score-transactions|[.] <&mut dyn http::Body as hyper::Poll>::poll";
+     1.00%|score-transactions|[.] <&mut dyn http::Body as hyper::Poll>::poll|-      -
+     0.50%|score-transactions|[.] <u128>::_fmt_inner|-      -";
         let shares = parse(report);
         let owners: Vec<String> = shares.iter().map(owner).collect();
-        assert_eq!(owners, ["kernel", "tokio", "core", "allocator", "libc.so.6", "librdkafka", "http"]);
+        assert_eq!(owners, ["kernel", "tokio", "std", "allocator", "libc.so.6", "librdkafka", "http", "std"]);
         assert!(text(&shares, 20).contains("| kernel | 12.5 % |"));
     }
 
