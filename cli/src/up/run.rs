@@ -74,7 +74,8 @@ impl Names {
             let name = variable(name)?;
             let declared = infrastructure.topics.iter().find(|topic| topic.name == name);
             let declared = declared.ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))?;
-            topics.push(Topic { name, partitions: declared.partitions, content });
+            let starts = platform.starts(&name).to_vec();
+            topics.push(Topic { name, partitions: declared.partitions, content, starts });
         }
         Ok(Self {
             scoring: scoring.name.clone(),
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
         let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
             names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
         for (topics, wait) in [(transactions, TRANSACTIONS_WAIT), (decisions, DECISIONS_WAIT)] {
-            let reader = Reader::start(&platform.endpoints().kafka, topics, wait, Arc::clone(&tracker));
+            let reader = Reader::start(platform.kafka(), topics, wait, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
         Ok(Self {
@@ -268,7 +269,8 @@ impl<'a> Run<'a> {
         if let Some(file) = &self.log_file {
             file.flush().await;
         }
-        let items = self.platform.read_back(&self.names.user_table).map_err(|error| Failure::failed(&error))?;
+        let items = self.platform.read_back(&self.names.user_table).await;
+        let items = items.map_err(|error| Failure::failed(&error))?;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Ok(Account::new(Evidence {
             seen: self.tracker.seen(),
@@ -276,6 +278,7 @@ impl<'a> Run<'a> {
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
+            baseline: self.platform.remembered(&self.names.user_table),
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,
@@ -329,9 +332,9 @@ impl<'a> Run<'a> {
 }
 
 async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {
-    let (bootstrap, topic) = (platform.endpoints().kafka.clone(), names.transactions.clone());
+    let (access, topic) = (platform.kafka().clone(), names.transactions.clone());
     let progress = Arc::clone(progress);
-    let connected = tokio::task::spawn_blocking(move || Sender::connect(&bootstrap, &topic, progress)).await;
+    let connected = tokio::task::spawn_blocking(move || Sender::connect(&access, &topic, progress)).await;
     connected.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))
 }
 
