@@ -53,7 +53,8 @@ and sends traffic until it is told to stop. Ctrl-C drains and prints the account
 
 With --kafka, --dynamodb or --aws-endpoint it uses servers that are there already, in any mixture with the stand-ins. Topics,
 tables, streams and buckets are created when they are missing and checked when they are there; nothing is altered or deleted.
-Records that the consumer group has not settled yet are decided first; the account covers only what comes after.
+Records that the consumer group has not settled yet are decided first; the account covers only what comes after. The ids of
+generated transactions then end with the time, because the servers may remember those of the last run.
 DynamoDB and the others are asked as user `centinela` in us-east-1, unless AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN and AWS_REGION are set.
 

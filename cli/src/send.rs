@@ -59,6 +59,12 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
     terminal::print(&format!("{}\n", line(&progress, started)));
     let unacknowledged =
         progress.sent.load(Ordering::SeqCst).saturating_sub(progress.acknowledged.load(Ordering::SeqCst));
+    if progress.is_refused() {
+        let topic = &arguments.topic;
+        let line =
+            format!("kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write");
+        return Err(Failure::Failed(line));
+    }
     match progress.first_error() {
         None if unacknowledged == 0 => Ok(()),
         error => {

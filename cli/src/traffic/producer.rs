@@ -84,6 +84,7 @@ pub struct Progress {
     pub stop: AtomicBool,
     /// Set when nothing more is sent.
     pub done: AtomicBool,
+    refused: AtomicBool,
     first_error: Mutex<Option<String>>,
 }
 
@@ -91,6 +92,11 @@ impl Progress {
     /// The first delivery that failed, in Kafka's words.
     pub fn first_error(&self) -> Option<String> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether Kafka does not allow us to write to the topic.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn note_error(&self, error: &KafkaError) {
@@ -160,6 +166,11 @@ impl ProducerContext for Deliveries {
             Ok(_) => self.progress.acknowledged.fetch_add(1, Ordering::Relaxed),
             Err((error, _)) => {
                 self.progress.note_error(error);
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                    // The next record would be refused too.
+                    self.progress.refused.store(true, Ordering::Relaxed);
+                    self.progress.stop.store(true, Ordering::Relaxed);
+                }
                 self.progress.failed.fetch_add(1, Ordering::Relaxed)
             }
         };
@@ -174,15 +185,14 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Connects, looks for the topic and checks that it may be written to. Blocks for up to 8 s.
+    /// Connects and looks for the topic. Blocks for up to 8 s.
     ///
     /// # Errors
-    /// When no broker answers, the login is refused, there is no such topic or we may not write to it.
+    /// When no broker answers, the login is refused or there is no such topic.
     pub fn connect(access: &KafkaAccess, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
         if !kafka::shows(access, topic)? {
             return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
         }
-        kafka::may_write(access, topic)?;
         let identified = Arc::new(AtomicBool::new(false));
         let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::clone(&identified) };
         let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> = access

@@ -68,11 +68,17 @@ To look inside, in another terminal:
     )
 }
 
-/// Writes a JSON file so that nobody ever reads half of it.
+/// Writes a JSON file so that nobody ever reads half of it, where it is an ordinary file.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        // A device, a pipe or a link is written to, not replaced.
+        let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path)?;
+        serde_json::to_writer_pretty(&mut file, value)?;
+        return file.write_all(b"\n");
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&mut file, value)?;

@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_local::infra::Infrastructure;
 use centinela_local::mapping::MappingFaults;
@@ -47,7 +47,14 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
     let source = match pace {
         None => None,
-        Some(_) => Some(Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?),
+        Some(_) => {
+            let mut source = Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?;
+            if [&arguments.kafka, &arguments.dynamodb, &arguments.aws_endpoint].into_iter().any(Option::is_some) {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                source.mark(&format!("{:x}", since.as_millis()));
+            }
+            Some(source)
+        }
     };
     let infrastructure = infrastructure(arguments.infra.as_deref())?;
     let platform = tokio::select! {
@@ -124,6 +131,7 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
 }
 
 async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Interrupt) -> Result<Platform, Failure> {
+    let (servers, latency) = (servers(arguments)?, latency(arguments)?);
     let names: Vec<String> = infrastructure.functions.iter().map(|function| function.binary.clone()).collect();
     let binaries = function_build::ensure(&names, &interrupt.finish).await?;
     let mut config = PlatformConfig::new(infrastructure, &binaries);
@@ -135,8 +143,8 @@ async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Inter
         kinesis: fixed(arguments.kinesis_port),
     };
     config.environments = arguments.environments.map(usize::from);
-    config.servers = servers(arguments)?;
-    config.latency = latency(arguments)?;
+    config.servers = servers;
+    config.latency = latency;
     config.remembered_tables = user_tables(&config.infrastructure);
     config.say = Arc::new(terminal::note);
     config.mapping_faults = MappingFaults { duplicate_every_batch: arguments.redeliver };

@@ -125,7 +125,11 @@ impl<'a> Run<'a> {
         run.drain().await?;
         run.read_to_the_end().await?;
         let account = run.account(is_producer).await?;
-        Ok(Finished { account, failure: run.failure(sent) })
+        let unwritten = match &run.log_file {
+            None => None,
+            Some(file) => file.finish().await.map(Failure::Failed),
+        };
+        Ok(Finished { account, failure: run.failure(sent).or(unwritten) })
     }
 
     async fn start(
@@ -266,9 +270,6 @@ impl<'a> Run<'a> {
     async fn account(&self, is_producer: bool) -> Result<Account, Failure> {
         let stats = self.platform.stats();
         self.await_metrics(&stats.functions).await;
-        if let Some(file) = &self.log_file {
-            file.flush().await;
-        }
         let items = self.platform.read_back(&self.names.user_table).await;
         let items = items.map_err(|error| Failure::failed(&error))?;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
@@ -327,6 +328,12 @@ impl<'a> Run<'a> {
         }
         let failed = self.progress.failed.load(Ordering::SeqCst);
         let why = self.progress.first_error().unwrap_or_default();
+        if self.progress.is_refused() {
+            let topic = &self.names.transactions;
+            return Some(Failure::Failed(format!(
+                "kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write, or send nothing (--rate 0)"
+            )));
+        }
         (failed > 0).then(|| Failure::Failed(format!("kafka did not take {failed} records: {why}")))
     }
 }

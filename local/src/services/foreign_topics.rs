@@ -51,8 +51,10 @@ pub async fn prepare_topics(access: &KafkaAccess, topics: &[DeclaredTopic]) -> R
     let (present, missing): (Vec<_>, Vec<_>) =
         topics.iter().partition(|topic| cluster.topics.contains_key(&topic.spec.name));
     for topic in &present {
-        check_partitions(topic, &cluster, &mut prepared.differences)?;
+        check_partitions(topic, &cluster)?;
     }
+    prepared.differences.extend(fewer_copies(&present, |topic| cluster.shape(&topic.spec.name).copies, "has"));
+    prepared.differences.extend(fewer_copies(&missing, |topic| copies_in(&cluster, topic), "is created with"));
     let names = |topics: &[&DeclaredTopic]| topics.iter().map(|topic| topic.spec.name.clone()).collect::<Vec<_>>();
     if matches!(access.login, KafkaLogin::Iam { .. }) {
         // The admin client of rdkafka serves no token requests, so it cannot log in with IAM.
@@ -64,7 +66,7 @@ pub async fn prepare_topics(access: &KafkaAccess, topics: &[DeclaredTopic]) -> R
         let admin = Arc::new(admin(access)?);
         check_settings(access, &admin, &present, &cluster, &mut prepared.differences).await?;
         for topic in &missing {
-            create(access, &admin, topic, cluster.brokers, &mut prepared.differences).await?;
+            create(access, &admin, topic, copies_in(&cluster, topic)).await?;
             prepared.created.push(topic.spec.name.clone());
         }
     }
@@ -117,22 +119,31 @@ impl Cluster {
     }
 }
 
-fn check_partitions(
-    topic: &DeclaredTopic,
-    cluster: &Cluster,
-    differences: &mut Vec<String>,
-) -> Result<(), ServiceError> {
-    let spec = &topic.spec;
-    let Shape { partitions, copies } = cluster.shape(&spec.name);
-    if partitions != spec.partitions {
-        let (topic, wanted) = (spec.name.clone(), spec.partitions);
-        return Err(ServiceError::PartitionCount { topic, wanted, found: partitions });
+fn check_partitions(topic: &DeclaredTopic, cluster: &Cluster) -> Result<(), ServiceError> {
+    let (spec, found) = (&topic.spec, cluster.shape(&topic.spec.name).partitions);
+    if found == spec.partitions {
+        return Ok(());
     }
-    if copies != topic.replication {
-        let (name, declared) = (&spec.name, topic.replication);
-        differences.push(format!("topic {name} has replication {copies}, the stacks declare {declared}"));
+    Err(ServiceError::PartitionCount { topic: spec.name.clone(), wanted: spec.partitions, found })
+}
+
+/// How many copies a new topic gets: a cluster cannot keep more than it has brokers.
+fn copies_in(cluster: &Cluster, topic: &DeclaredTopic) -> usize {
+    topic.replication.clamp(1, cluster.brokers.max(1))
+}
+
+/// One line for all topics whose copies differ in the same way.
+fn fewer_copies(topics: &[&DeclaredTopic], copies: impl Fn(&DeclaredTopic) -> usize, verb: &str) -> Vec<String> {
+    let mut differing: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    for topic in topics {
+        if copies(topic) != topic.replication {
+            differing.entry((copies(topic), topic.replication)).or_default().push(&topic.spec.name);
+        }
     }
-    Ok(())
+    let line = |((found, declared), names): ((usize, usize), Vec<&str>)| {
+        format!("topic {} {verb} replication {found}, the stacks declare {declared}", names.join(", "))
+    };
+    differing.into_iter().map(line).collect()
 }
 
 /// Compares the settings that the stacks declare with those that are in force.
@@ -175,7 +186,10 @@ async fn check_settings(
                 let (topic, wanted) = (name.clone(), wanted.clone());
                 return Err(ServiceError::TimestampType { topic, wanted, found });
             }
-            differences.push(format!("topic {name} has {setting}={found}, the stacks declare {wanted}"));
+            // With fewer copies this one has to be lower, and the copies are named already.
+            if setting != MIN_INSYNC || copies == topic.replication {
+                differences.push(format!("topic {name} has {setting}={found}, the stacks declare {wanted}"));
+            }
         }
     }
     Ok(())
@@ -185,22 +199,14 @@ async fn create(
     access: &KafkaAccess,
     admin: &Arc<AdminClient<DefaultClientContext>>,
     topic: &DeclaredTopic,
-    brokers: usize,
-    differences: &mut Vec<String>,
+    copies: usize,
 ) -> Result<(), ServiceError> {
-    let (spec, copies) = (&topic.spec, topic.replication.clamp(1, brokers.max(1)));
+    let spec = &topic.spec;
     let mut config = spec.config.clone();
-    if copies < topic.replication {
-        let named = if brokers == 1 { "broker" } else { "brokers" };
-        differences.push(format!(
-            "topic {} is created with replication {copies} instead of {}: the cluster has {brokers} {named}",
-            spec.name, topic.replication
-        ));
-        if let Some(needed) = config.get_mut(MIN_INSYNC)
-            && needed.parse::<usize>().is_ok_and(|needed| copies < needed)
-        {
-            *needed = copies.to_string();
-        }
+    if let Some(needed) = config.get_mut(MIN_INSYNC)
+        && needed.parse::<usize>().is_ok_and(|needed| copies < needed)
+    {
+        *needed = copies.to_string();
     }
     let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
     let replication = TopicReplication::Fixed(i32::try_from(copies).unwrap_or(1));
@@ -224,7 +230,7 @@ async fn create(
                 return Err(right("Describe", format!("topic `{topic}`")));
             }
             Err((topic, RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed)) => {
-                return Err(right("Describe, or Create if it does not exist yet,", format!("topic `{topic}`")));
+                return Err(right("Describe (or Create, if it does not exist yet)", format!("topic `{topic}`")));
             }
             Err((topic, code)) => return Err(ServiceError::TopicRefused { topic, code }),
         }
@@ -236,7 +242,10 @@ async fn create(
 async fn check_rights(access: &KafkaAccess, topics: &[DeclaredTopic]) -> Result<(), ServiceError> {
     let mut asking = Vec::new();
     for topic in topics {
-        let (access, name, written) = (access.clone(), topic.spec.name.clone(), topic.written);
+        // Rights belong to a login. Without one the question is not asked: a broker that takes any number of acknowledgements
+        // would write the record that asks.
+        let written = topic.written && access.login != KafkaLogin::Anonymous;
+        let (access, name) = (access.clone(), topic.spec.name.clone());
         asking.push(blocking(move || {
             may_read(&access, &name)?;
             if written { may_write(&access, &name) } else { Ok(()) }
