@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::args::Measure;
 use crate::failure::Failure;
 use crate::runner::Built;
-use crate::terminal;
+use crate::{machine, terminal};
 
 const RATE: &str = "1667";
 /// Left out at the start: connections, caches, processes.
@@ -58,6 +58,7 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     record(&pids, &data, seconds)?;
     let shares = report(&data)?;
     load.end()?;
+    terminal::print(&format!("{}\n", machine::line(&machine::describe())));
     terminal::print(&text(&shares, seconds));
     Ok(())
 }
