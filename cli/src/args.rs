@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use centinela_traffic::Shape;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
+use crate::kafka_args::KafkaSecurity;
 use crate::up::chaos::{Kind, Kinds};
 
 /// Transactions per second when nothing else is asked for.
@@ -51,6 +53,13 @@ pub fn up_by_default() -> Command {
 It starts Kafka, DynamoDB, S3 and Kinesis stand-ins on 127.0.0.1, runs the real function binaries as the files in infra/ say,
 and sends traffic until it is told to stop. Ctrl-C drains and prints the account; a second Ctrl-C stops at once.
 
+With --kafka, --dynamodb or --aws-endpoint it uses servers that are there already, in any mixture with the stand-ins. Topics,
+tables, streams and buckets are created when they are missing and checked when they are there; nothing is altered or deleted.
+Records that the consumer group has not settled yet are decided first; the account covers only what comes after. The ids of
+generated transactions then end with the time, because the servers may remember those of the last run.
+DynamoDB and the others are asked as user `centinela` in us-east-1, unless AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN and AWS_REGION are set.
+
 The exit code is 0 when the account is clean, 1 when a transaction was lost or counted twice, 2 when the request cannot be
 carried out.
 
@@ -58,7 +67,11 @@ Examples:
   centinela up
   centinela up --rate 1667 --for 120s --key user_id --summary account.json
   centinela up --input history.parquet --limit 200000
+  centinela up --rate 1667 --for 60s --shape hot=0.2
+  centinela up --backlog 200000
   centinela up --rate 0 --endpoints endpoints.json
+  centinela up --kafka 127.0.0.1:9092 --dynamodb http://127.0.0.1:8000 --rate 500 --for 30s
+  centinela up --latency 5ms,12ms --rate 1667 --for 60s
   centinela up --rate 500 --for 120s --chaos --seed 7
   centinela up --for 60s --chaos=kill,throttle")]
 pub struct Up {
@@ -96,10 +109,31 @@ pub struct Up {
     /// Kill every function process this many times during the run, evenly spaced (needs --for or --input).
     #[arg(long, value_name = "N")]
     pub kill: Option<u32>,
+    /// Put this many records on the topic first, as fast as it goes, and let the function start on them only then; ends when all
+    /// are decided and reports the throughput between 30 and 100 percent of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..),
+          conflicts_with_all = ["rate", "duration", "kill"])]
+    pub backlog: Option<u64>,
+    /// Let every call to DynamoDB and Kinesis take as long as in AWS: a log-normal distribution with this median and this 99 %
+    /// quantile, drawn by --seed. What the server itself needs is part of the time.
+    #[arg(long, value_name = "P50,P99", value_parser = parse_latency)]
+    pub latency: Option<(Duration, Duration)>,
+    /// Use this Kafka instead of the embedded one.
+    #[arg(long, value_name = "HOST:PORT[,...]", conflicts_with = "kafka_port")]
+    pub kafka: Option<String>,
+    /// How to get into it.
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
+    /// Use this DynamoDB instead of the embedded one, such as Amazon's DynamoDB Local.
+    #[arg(long, value_name = "URL")]
+    pub dynamodb: Option<String>,
+    /// Use this server for DynamoDB, Kinesis and S3; --dynamodb wins over it.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kinesis_port", "s3_port"])]
+    pub aws_endpoint: Option<String>,
     /// Port of Kafka [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub kafka_port: Option<u16>,
-    /// Port of DynamoDB [default: a free one].
+    /// Port of DynamoDB, or of the front before it [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
     /// Port of S3 [default: a free one].
@@ -118,11 +152,15 @@ when every record was acknowledged.
 
 Examples:
   centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
-  centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl")]
+  centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl
+  CENTINELA_KAFKA_PASSWORD=... centinela send --kafka broker:9096 --kafka-tls --kafka-user producer --rate 100 --for 30s")]
 pub struct SendTraffic {
     /// The brokers.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT[,...]")]
     pub kafka: String,
+    /// How to get into it.
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
     /// The topic.
     #[arg(long, default_value = "transactions")]
     pub topic: String,
@@ -161,6 +199,10 @@ pub struct Traffic {
     /// Users of the generated traffic.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
+    /// How purchases are spread over the users: natural (own rates and rhythms, one user's transactions apart), uniform, zipf
+    /// (exponent 1.2), hot or hot=SHARE (one user makes 0.1 or SHARE of all, the others are uniform).
+    #[arg(long, value_name = "SHAPE", default_value = "natural", value_parser = parse_shape, conflicts_with = "input")]
+    pub shape: NamedShape,
 }
 
 fn chaos_help() -> String {
@@ -171,6 +213,9 @@ fn chaos_help() -> String {
     }
     help
 }
+/// A shape of the traffic and its name on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedShape(pub Shape, pub String);
 
 /// The field that becomes a record's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -199,13 +244,43 @@ pub enum BadValue {
     /// Not a rate.
     #[error("a rate is a number between 0 and {RATE_MAX}")]
     Rate,
+    /// Not a shape.
+    #[error("a shape is natural, uniform, zipf, hot, or hot=SHARE with a share above 0 and at most 1")]
+    Shape,
     /// Not a duration.
     #[error("a time is a number with ms, s, m or h behind it, such as 60s, and longer than 0")]
     Duration,
+    /// Not two times in their order.
+    #[error("a latency is two times, the median and the longer 99 % quantile, such as 5ms,12ms")]
+    Latency,
+}
+
+fn parse_latency(text: &str) -> Result<(Duration, Duration), BadValue> {
+    let (p50, p99) = text.split_once(',').ok_or(BadValue::Latency)?;
+    let time = |text: &str| parse_duration(text.trim()).map_err(|_| BadValue::Latency);
+    let (p50, p99) = (time(p50)?, time(p99)?);
+    if p50 < p99 { Ok((p50, p99)) } else { Err(BadValue::Latency) }
 }
 
 fn parse_rate(text: &str) -> Result<f64, BadValue> {
     text.parse().ok().filter(|rate| (0.0..=RATE_MAX).contains(rate)).ok_or(BadValue::Rate)
+}
+
+fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
+    let shape = match text.split_once('=') {
+        None => match text {
+            "natural" => Some(Shape::Natural),
+            "uniform" => Some(Shape::Uniform),
+            "zipf" => Some(Shape::ZIPF),
+            "hot" => Some(Shape::HOT),
+            _ => None,
+        },
+        Some(("hot", share)) => {
+            share.parse().ok().filter(|share| 0.0 < *share && *share <= 1.0).map(|share| Shape::Hot { share })
+        }
+        Some(_) => None,
+    };
+    shape.map(|shape| NamedShape(shape, text.to_owned())).ok_or(BadValue::Shape)
 }
 
 fn parse_duration(text: &str) -> Result<Duration, BadValue> {
@@ -248,10 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn a_latency_is_a_median_and_a_longer_quantile() {
+        assert_eq!(parse_latency("5ms,12ms"), Ok((Duration::from_millis(5), Duration::from_millis(12))));
+        for wrong in ["5ms", "12ms,5ms", "5ms,5ms", "0ms,5ms", "fast,slow", "5ms,12ms,20ms"] {
+            assert_eq!(parse_latency(wrong), Err(BadValue::Latency), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_rate_is_finite_and_not_negative() {
         assert_eq!(parse_rate("0"), Ok(0.0));
         for wrong in ["-1", "NaN", "inf", "fast", "1e99"] {
             assert_eq!(parse_rate(wrong), Err(BadValue::Rate), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_shape_is_one_of_four_and_a_share_is_within_its_bounds() {
+        assert_eq!(parse_shape("hot=0.25").map(|named| named.0), Ok(Shape::Hot { share: 0.25 }));
+        assert_eq!(parse_shape("zipf").map(|named| named.0), Ok(Shape::ZIPF));
+        for wrong in ["", "warm", "hot=0", "hot=1.1", "hot=NaN", "hot=", "zipf=2"] {
+            assert_eq!(parse_shape(wrong), Err(BadValue::Shape), "{wrong}");
         }
     }
 

@@ -159,6 +159,25 @@ fn generated_traffic_is_decided_once_and_the_account_says_so() {
     for stage in ["read", "decide", "commit", "publish"] {
         assert!(account["stages_ms"][stage]["p50"].as_f64().is_some(), "{stage} in {account}");
     }
+    if cfg!(target_os = "linux") {
+        for part in ["broker", "aws_stand_ins", "kafka_clients", "platform"] {
+            assert!(account["process"]["cpu_us_per_tx"][part].as_f64().unwrap() > 0.0, "{part} in {account}");
+        }
+    }
+}
+
+#[test]
+fn a_backlog_is_decided_once_after_all_of_it_was_there() {
+    let (code, account, said) = account(&["--backlog", "3000", "--shape", "uniform"]);
+    assert_clean(code, &account, &said);
+    assert_eq!(count(&account, "sent"), 3_000);
+    let backlog = &account["backlog"];
+    // Everything waited: nothing was decided before the last record was there.
+    assert_eq!(backlog["waiting"].as_u64(), Some(count(&account, "unique")), "{account}");
+    let steady = &backlog["steady"];
+    assert!(steady["tx_s"].as_f64().unwrap() > 0.0, "{account}");
+    assert!(steady["decided"].as_u64().unwrap() <= count(&account, "unique") * 7 / 10 + 1, "{account}");
+    assert!(account["function"]["score-transactions"]["batch_p50"].as_u64().unwrap() > 1, "{account}");
 }
 
 #[test]
@@ -321,6 +340,8 @@ fn a_request_that_makes_no_sense_is_one_clear_line_and_exit_code_2() {
         (&["up", "--input", "/"], "no file"),
         (&["up", "--input", broken], "broken.parquet"),
         (&["up", "--kill", "3"], "--for"),
+        (&["up", "--shape", "hot=2"], "hot=SHARE"),
+        (&["up", "--backlog", "1000", "--rate", "5"], "--rate"),
         (&["up", "--summary", "/no/such/directory/a.json"], "/no/such/directory"),
         (&["up", "--infra", "/no/such/directory"], "/no/such/directory"),
         (&["send"], "--kafka"),

@@ -5,3 +5,4 @@ pub mod lambda;
 pub mod mapping;
 pub mod platform;
 pub mod services;
+pub mod threads;

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("testkit", &["engine", "contracts", "domain"]),
     ("function", &["adapters", "inference", "engine", "contracts", "telemetry", "domain"]),
     ("cli", &["local", "traffic", "adapters", "inference", "engine", "contracts", "telemetry", "domain"]),
+    ("xtask", &[]),
     ("e2e", &["local", "traffic", "contracts", "domain", "testkit"]),
 ];
 

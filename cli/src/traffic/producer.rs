@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
+use centinela_local::services::ServiceError;
+use centinela_local::services::kafka::{self, KafkaAccess};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 
 use super::input::InputError;
 use super::{Message, Source};
 
-/// How long a broker may take to answer the first question.
-const REACH_LIMIT: Duration = Duration::from_secs(8);
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
 /// back, which would count as latency.
 const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
@@ -88,6 +88,7 @@ pub struct Progress {
     pub hold: AtomicBool,
     /// Set while it waits.
     pub held: AtomicBool,
+    refused: AtomicBool,
     first_error: Mutex<Option<String>>,
 }
 
@@ -95,6 +96,11 @@ impl Progress {
     /// The first delivery that failed, in Kafka's words.
     pub fn first_error(&self) -> Option<String> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether Kafka does not allow us to write to the topic.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn note_error(&self, error: &KafkaError) {
@@ -106,14 +112,13 @@ impl Progress {
 /// Why nothing can be sent, or no more.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Nobody answers.
-    #[error("no kafka broker answers at {bootstrap} within {} s; check the address, and that the broker is up", REACH_LIMIT.as_secs())]
-    Unreachable {
-        /// Where it was looked for.
-        bootstrap: String,
-    },
+    /// Nobody answers, or refuses us.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The broker has no such topic.
-    #[error("kafka at {bootstrap} has no topic `{topic}`; create it first")]
+    #[error(
+        "kafka at {bootstrap} has no topic `{topic}` that we may see; create it first, or grant the right Describe on it"
+    )]
     NoTopic {
         /// The brokers.
         bootstrap: String,
@@ -134,6 +139,12 @@ struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::iam_token(config)
+    }
+
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, message, "kafka producer");
     }
@@ -159,6 +170,11 @@ impl ProducerContext for Deliveries {
             Ok(_) => self.progress.acknowledged.fetch_add(1, Ordering::Relaxed),
             Err((error, _)) => {
                 self.progress.note_error(error);
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                    // The next record would be refused too.
+                    self.progress.refused.store(true, Ordering::Relaxed);
+                    self.progress.stop.store(true, Ordering::Relaxed);
+                }
                 self.progress.failed.fetch_add(1, Ordering::Relaxed)
             }
         };
@@ -169,6 +185,7 @@ type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
 
 /// A producer that is connected.
 pub struct Sender {
+    access: KafkaAccess,
     config: ClientConfig,
     producer: Client,
     topic: String,
@@ -179,11 +196,10 @@ impl Sender {
     /// Connects and looks for the topic. Blocks for up to 8 s.
     ///
     /// # Errors
-    /// When no broker answers or there is no such topic.
-    pub fn connect(bootstrap: &str, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
-        let mut config = ClientConfig::new();
+    /// When no broker answers, the login is refused or there is no such topic.
+    pub fn connect(access: &KafkaAccess, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
+        let mut config = access.client();
         config
-            .set("bootstrap.servers", bootstrap)
             .set("client.id", "centinela-send")
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -194,21 +210,22 @@ impl Sender {
             .set("statistics.interval.ms", "100")
             // Partitions may be added while it runs.
             .set("topic.metadata.refresh.interval.ms", "5000");
-        let producer = Self::client(&config, topic, &progress)?;
-        Ok(Self { config, producer, topic: topic.to_owned(), progress })
+        let producer = Self::client(access, &config, topic, &progress)?;
+        Ok(Self { access: access.clone(), config, producer, topic: topic.to_owned(), progress })
     }
 
-    fn client(config: &ClientConfig, topic: &str, progress: &Arc<Progress>) -> Result<Client, SendError> {
-        let bootstrap = config.get("bootstrap.servers").unwrap_or_default();
+    fn client(
+        access: &KafkaAccess,
+        config: &ClientConfig,
+        topic: &str,
+        progress: &Arc<Progress>,
+    ) -> Result<Client, SendError> {
+        if !kafka::shows(access, topic)? {
+            return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+        }
         let identified = Arc::new(AtomicBool::new(false));
         let deliveries = Deliveries { progress: Arc::clone(progress), identified: Arc::clone(&identified) };
         let producer: Client = config.create_with_context(deliveries)?;
-        let unreachable = || SendError::Unreachable { bootstrap: bootstrap.to_owned() };
-        let metadata = producer.client().fetch_metadata(Some(topic), REACH_LIMIT).map_err(|_| unreachable())?;
-        let found = metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty());
-        if !found {
-            return Err(SendError::NoTopic { bootstrap: bootstrap.to_owned(), topic: topic.to_owned() });
-        }
         let until = Instant::now() + IDENTIFIED_LIMIT;
         while !identified.load(Ordering::Relaxed) && Instant::now() < until {
             std::thread::sleep(REST_MAX);
@@ -273,7 +290,7 @@ impl Sender {
             std::thread::sleep(REST_MAX);
         }
         self.progress.held.store(false, Ordering::SeqCst);
-        self.producer = Self::client(&self.config, &self.topic, &self.progress)?;
+        self.producer = Self::client(&self.access, &self.config, &self.topic, &self.progress)?;
         Ok(began.elapsed())
     }
 
@@ -331,5 +348,57 @@ impl Sender {
                 Err((error, _)) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Command, up_by_default};
+
+    /// Is held up at one record and notes the times that the records were meant for.
+    #[derive(Default)]
+    struct HeldUp {
+        meant: Mutex<Vec<Instant>>,
+        late: Mutex<Vec<bool>>,
+    }
+
+    impl Observer for HeldUp {
+        fn sending(&self, _message: &Message, at: Instant) {
+            let mut meant = self.meant.lock().unwrap();
+            self.late.lock().unwrap().push(at + Duration::from_millis(20) < Instant::now());
+            meant.push(at);
+            if meant.len() == 3 {
+                std::thread::sleep(Duration::from_millis(60));
+            }
+        }
+
+        fn undecided(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_producer_that_was_held_up_still_counts_from_the_times_that_were_meant() {
+        let Command::Up(arguments) = up_by_default() else { panic!("the default is `up`") };
+        let mut source = Source::open(&arguments.traffic).unwrap();
+        let progress = Arc::new(Progress::default());
+        let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::new(AtomicBool::new(false)) };
+        // Nobody listens there; the records wait in the client, which is all that this needs.
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("message.timeout.ms", "100")
+            .create_with_context(deliveries)
+            .unwrap();
+        let sender = Sender { producer, topic: "transactions".to_owned(), progress };
+        let observer = HeldUp::default();
+        let until = Until { elapsed: None, count: Some(12) };
+        sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();
+        let meant = observer.meant.into_inner().unwrap();
+        for pair in meant.windows(2) {
+            assert_eq!((pair[1] - pair[0]).as_millis(), 5, "the schedule moved with the delay");
+        }
+        assert!(observer.late.into_inner().unwrap()[3], "the record after the delay was not late");
+        assert!(sender.progress.behind_ms_max.load(Ordering::Relaxed) >= 20, "the account does not say how late");
     }
 }

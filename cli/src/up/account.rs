@@ -3,17 +3,19 @@
 //! `lost`, `doubled` and `republished` come from the topics and the stored state alone. Everything else is a figure about the
 //! run and cannot make an account clean.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use centinela_contracts::stored_user;
 use centinela_domain::UserId;
 use centinela_local::lambda::FunctionStats;
 use centinela_local::mapping::MappingStats;
 use centinela_local::platform::PlatformStats;
+use centinela_local::threads::{self, CpuTimes};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::backlog::Backlog;
 use super::chaos;
 use super::function_logs::Metrics;
 use super::score::{self, ScoreMetrics};
@@ -36,6 +38,11 @@ pub struct Account {
     pub dynamodb: Database,
     /// Every function.
     pub function: BTreeMap<String, Function>,
+    /// This process, where the operating system says.
+    pub process: Option<Process>,
+    /// How the backlog was worked off, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
     /// The mapping of the transactions.
     pub mapping: Mapping,
     /// The producer, when this command was it.
@@ -130,14 +137,55 @@ pub struct Function {
     pub cold_starts: u64,
     /// From the start of a process to its first answer; the median of all processes.
     pub first_decision_ms: f64,
+    /// The same; nine of ten processes were faster.
+    pub first_decision_ms_p90: f64,
     /// From the start of a process to its first request for work; the median of all processes.
     pub init_ms: f64,
+    /// The same; nine of ten processes were faster.
+    pub init_ms_p90: f64,
     /// Invocations that it reported as failed.
     pub errors: u64,
     /// Invocations that were killed at the timeout.
     pub timeouts: u64,
     /// Invocations whose process ended.
     pub crashes: u64,
+}
+
+/// This process: everything but the functions, from the first record to the account.
+#[derive(Clone, Debug, Serialize)]
+pub struct Process {
+    /// User and system time by what the threads do.
+    pub cpu_us_per_tx: ProcessCpu,
+    /// Highest resident memory.
+    pub rss_mb_max: Option<u32>,
+}
+
+/// Microseconds per decided transaction by what the threads of this process do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProcessCpu {
+    /// The embedded Kafka, if it runs here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<f64>,
+    /// The embedded DynamoDB, Kinesis and S3, if they run here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_stand_ins: Option<f64>,
+    /// The Kafka client library of the mapping, the producer and the readers.
+    pub kafka_clients: f64,
+    /// The rest: mapping, function host, producer, readers, account.
+    pub platform: f64,
+}
+
+impl ProcessCpu {
+    /// Divides times by transactions.
+    pub fn new(times: &CpuTimes, decided: u64) -> Self {
+        let per_tx = |time| micros_per_tx(time, decided);
+        Self {
+            broker: times.broker.map(per_tx),
+            aws_stand_ins: times.aws_stand_ins.map(per_tx),
+            kafka_clients: per_tx(times.kafka_clients),
+            platform: per_tx(times.platform),
+        }
+    }
 }
 
 /// The mapping of the transactions.
@@ -161,6 +209,8 @@ pub struct Producer {
     pub rate_tx_s: Option<f64>,
     /// Seed of the generated traffic.
     pub seed: u64,
+    /// How the generated traffic is spread over the users.
+    pub shape: String,
     /// Records that were handed over.
     pub sent: u64,
     /// Records that Kafka acknowledged.
@@ -185,6 +235,8 @@ pub struct Evidence<'a> {
     pub waits: Histogram<u64>,
     /// Items of the users' table.
     pub items: Vec<(String, Vec<u8>)>,
+    /// The same before the run.
+    pub baseline: &'a [(String, Vec<u8>)],
     /// Name of the scoring function.
     pub scoring: &'a str,
     /// Topic of the transactions.
@@ -199,13 +251,17 @@ pub struct Evidence<'a> {
     pub last_decision: Option<Instant>,
     /// What was sent from here.
     pub producer: Option<Producer>,
+    /// What this process spent.
+    pub cpu: Option<CpuTimes>,
+    /// How a backlog was worked off.
+    pub backlog: Option<Backlog>,
 }
 
 impl Account {
     /// Draws up the account.
     pub fn new(evidence: Evidence<'_>) -> Self {
         let Evidence { seen, verdict, stats, metrics, .. } = evidence;
-        let state = compare(&verdict.users, &evidence.items);
+        let state = compare(&verdict.users, &evidence.items, evidence.baseline);
         let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
@@ -240,6 +296,11 @@ impl Account {
                 .iter()
                 .map(|(name, counters)| (name.clone(), function(counters, metrics.get(name), seen.decided)))
                 .collect(),
+            process: evidence.cpu.map(|times| Process {
+                cpu_us_per_tx: ProcessCpu::new(&times, seen.decided),
+                rss_mb_max: threads::rss_mb_max(),
+            }),
+            backlog: evidence.backlog,
             mapping: stats.mappings.get(evidence.topic).map(mapping).unwrap_or_default(),
             producer: evidence.producer,
             chaos: None,
@@ -273,17 +334,31 @@ struct StateFindings {
     counted_twice: u64,
 }
 
-/// Compares the stored totals with those of the unique transactions.
-fn compare(expected: &BTreeMap<Box<str>, Totals>, items: &[(String, Vec<u8>)]) -> StateFindings {
-    let stored: HashMap<&str, &[u8]> = items.iter().map(|(key, state)| (key.as_str(), state.as_slice())).collect();
+/// Compares what this run added to the stored totals with the unique transactions.
+fn compare(
+    expected: &BTreeMap<Box<str>, Totals>,
+    items: &[(String, Vec<u8>)],
+    baseline: &[(String, Vec<u8>)],
+) -> StateFindings {
+    let by_user = |items: &[(String, Vec<u8>)]| -> HashMap<String, Totals> {
+        items.iter().filter_map(|(user, state)| Some((user.clone(), totals_of(user, state)?))).collect()
+    };
+    let (stored, before) = (by_user(items), by_user(baseline));
+    let of = |totals: &HashMap<String, Totals>, user: &str| totals.get(user).copied().unwrap_or_default();
     let mut findings = StateFindings::default();
     for (user, totals) in expected {
-        let found = stored.get(&**user).and_then(|state| totals_of(user, state)).unwrap_or_default();
-        findings.differing += u64::from(found != *totals);
-        findings.counted_twice += found.transactions.saturating_sub(totals.transactions);
+        let (found, before) = (of(&stored, user), of(&before, user));
+        let wanted = Totals {
+            transactions: before.transactions + totals.transactions,
+            amount_minor: before.amount_minor + totals.amount_minor,
+        };
+        findings.differing += u64::from(found != wanted);
+        findings.counted_twice += found.transactions.saturating_sub(wanted.transactions);
     }
-    let known: BTreeSet<&str> = expected.keys().map(|user| &**user).collect();
-    findings.differing += stored.keys().filter(|user| !known.contains(**user)).count() as u64;
+    let others = items.iter().filter(|(user, _)| !expected.contains_key(user.as_str()));
+    // Whoever sent nothing must be as before, and only a user from before may be there.
+    findings.differing +=
+        others.filter(|(user, _)| before.get(user).is_none_or(|before| *before != of(&stored, user))).count() as u64;
     findings
 }
 
@@ -322,16 +397,16 @@ fn database(stats: &PlatformStats, decided: u64) -> Database {
 }
 
 fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided: u64) -> Function {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of CPU are far below 2^52")]
-    let cpu_us = stats.cpu_time.as_micros() as f64;
     Function {
-        cpu_us_per_tx: rounded(cpu_us / as_f64(decided.max(1))),
+        cpu_us_per_tx: micros_per_tx(stats.cpu_time, decided),
         rss_mb_max: stats.rss_mb_max,
         invocations: stats.invocations,
         batch_p50: metrics.map_or(0, |metrics| metrics.batch.value_at_quantile(0.5)),
         cold_starts: stats.cold_starts,
-        first_decision_ms: rounded(median(&stats.first_decision_ms)),
-        init_ms: rounded(median(&stats.init_ms)),
+        first_decision_ms: rounded(quantile(&stats.first_decision_ms, 0.5)),
+        first_decision_ms_p90: rounded(quantile(&stats.first_decision_ms, 0.9)),
+        init_ms: rounded(quantile(&stats.init_ms, 0.5)),
+        init_ms_p90: rounded(quantile(&stats.init_ms, 0.9)),
         errors: stats.errors,
         timeouts: stats.timeouts,
         crashes: stats.crashes,
@@ -350,18 +425,44 @@ fn mapping(stats: &MappingStats) -> Mapping {
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The value that this share of the values does not exceed; 0 when there is none.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a place among some thousand values"
+)]
+fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+/// Microseconds per transaction.
+pub(super) fn micros_per_tx(time: Duration, decided: u64) -> f64 {
+    rounded(time.as_secs_f64() * 1_000_000.0 / as_f64(decided.max(1)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn as_f64(count: u64) -> f64 {
+pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
 /// Three decimals: more would only look exact.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_measured() {
+        let values: Vec<f64> = (1..=30).rev().map(f64::from).collect();
+        let found = [0.5, 0.9, 1.0].map(|share| quantile(&values, share));
+        assert_eq!(found.map(|value| value.to_string()), ["15", "27", "30"]);
+        assert_eq!(quantile(&[], 0.5).to_string(), "0");
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads topics back from their beginning and hands every record to the tracker.
+//! Reads topics back, each from where it stood when the run began, and hands every record to the tracker.
 //!
 //! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends,
 //! so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
@@ -9,8 +9,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use centinela_local::services::kafka::{self, KafkaAccess};
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -46,6 +48,14 @@ pub struct Topic {
     pub partitions: u32,
     /// What it holds.
     pub content: Content,
+    /// The first offset to read, by partition; a partition without one is read from its beginning.
+    pub starts: Vec<i64>,
+}
+
+impl Topic {
+    fn start(&self, partition: u32) -> i64 {
+        self.starts.get(partition as usize).copied().unwrap_or(0)
+    }
 }
 
 /// Why the topics cannot be read back.
@@ -120,24 +130,25 @@ impl Reader {
     /// # Errors
     /// When the client cannot be made.
     pub fn start(
-        bootstrap: &str,
+        access: &KafkaAccess,
         topics: Vec<Topic>,
         wait: Duration,
         tracker: Arc<Tracker>,
     ) -> Result<Self, ReadError> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
+        let consumer: BaseConsumer<Tokens> = access
+            .client()
             .set("client.id", "centinela-account")
             .set("group.id", "centinela-account")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", wait.as_millis().to_string())
             .set("fetch.min.bytes", "1")
-            .create()?;
+            .create_with_context(Tokens)?;
         let mut assignment = TopicPartitionList::new();
         for topic in &topics {
-            for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
-                assignment.add_partition_offset(&topic.name, partition, Offset::Offset(0))?;
+            for partition in 0..topic.partitions {
+                let start = Offset::Offset(topic.start(partition));
+                assignment.add_partition_offset(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX), start)?;
             }
         }
         consumer.assign(&assignment)?;
@@ -171,8 +182,21 @@ impl Reader {
     }
 }
 
+/// What the consumer asks its owner for.
+struct Tokens;
+
+impl ClientContext for Tokens {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::iam_token(config)
+    }
+}
+
+impl ConsumerContext for Tokens {}
+
 struct Reading {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Tokens>,
     topics: Vec<Topic>,
     tracker: Arc<Tracker>,
     changes: Receiver<Change>,
@@ -180,7 +204,11 @@ struct Reading {
 
 impl Reading {
     fn run(&mut self, finish: &AtomicBool) -> Result<(), ReadError> {
-        let mut next: Vec<Vec<i64>> = self.topics.iter().map(|topic| vec![0; topic.partitions as usize]).collect();
+        let mut next: Vec<Vec<i64>> = self
+            .topics
+            .iter()
+            .map(|topic| (0..topic.partitions).map(|partition| topic.start(partition)).collect())
+            .collect();
         while !finish.load(Ordering::SeqCst) {
             self.poll(&mut next)?;
             while let Ok(change) = self.changes.try_recv() {
@@ -257,7 +285,9 @@ impl Reading {
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::UnknownTopicOrPartition,
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                // Its group exists by name only; nothing is kept under it.
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
             ))) => Ok(()),
             Some(Err(error)) => Err(error),
         }

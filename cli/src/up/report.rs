@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::account::{Account, Percentiles};
+use super::account::{Account, Percentiles, ProcessCpu};
+use super::backlog::Backlog;
 
 /// The whole account.
 pub fn text(account: &Account) -> String {
@@ -53,6 +54,13 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
             function.cold_starts, function.first_decision_ms, function.errors, function.timeouts, function.crashes
         )?;
     }
+    if let Some(process) = &account.process {
+        let memory = process.rss_mb_max.map_or_else(String::new, |rss_mb| format!("; {rss_mb} MB"));
+        writeln!(out, "  process     CPU per transaction: {}{memory}", parts(&process.cpu_us_per_tx))?;
+    }
+    if let Some(backlog) = &account.backlog {
+        write_backlog(out, backlog)?;
+    }
     if let Some(producer) = &account.producer {
         writeln!(
             out,
@@ -83,6 +91,34 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
     match account.fault() {
         None => writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions"),
         Some(fault) => writeln!(out, "  NOT CLEAN   {fault}"),
+    }
+}
+
+/// What the threads of this process spent on a transaction.
+fn parts(cpu: &ProcessCpu) -> String {
+    let parts = [
+        (cpu.broker, "broker"),
+        (cpu.aws_stand_ins, "AWS stand-ins"),
+        (Some(cpu.kafka_clients), "Kafka clients"),
+        (Some(cpu.platform), "platform"),
+    ];
+    let named = parts.iter().filter_map(|(micros, name)| micros.map(|micros| format!("{micros:.0} µs {name}")));
+    named.collect::<Vec<_>>().join(", ")
+}
+
+fn write_backlog(out: &mut String, backlog: &Backlog) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  backlog     {} waited, put there at {:.0} a second; worked off in {:.1} s",
+        backlog.waiting, backlog.sent_tx_s, backlog.seconds
+    )?;
+    match &backlog.steady {
+        None => writeln!(out, "              too few, or not all were decided: no throughput"),
+        Some(steady) => writeln!(
+            out,
+            "              {:.0} decisions a second from 30 % on, at {:.0} µs CPU of the function per transaction",
+            steady.tx_s, steady.function_cpu_us_per_tx
+        ),
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Platform, PlatformError, topic_spec};
-use rdkafka::ClientConfig;
+use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Evidence, Producer};
+use super::account::{Account, Evidence, Producer, as_f64};
+use super::backlog::{self, Backlog};
 use super::chaos::{Chaos, Driver, Surroundings};
 use super::function_logs::{FunctionLogs, SharedFile};
 use super::kills::{Course, Kills};
@@ -27,6 +28,8 @@ use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Unti
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
+/// Between two looks at what the threads spent: a thread that ends loses at most this much of its account.
+const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A drain that does not move for this long is given up, and what is open counts as lost.
@@ -77,7 +80,8 @@ impl Names {
             let name = variable(name)?;
             let declared = infrastructure.topics.iter().find(|topic| topic.name == name);
             let declared = declared.ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))?;
-            topics.push(Topic { name, partitions: declared.partitions, content });
+            let starts = platform.starts(&name).to_vec();
+            topics.push(Topic { name, partitions: declared.partitions, content, starts });
         }
         Ok(Self {
             scoring: scoring.name.clone(),
@@ -100,7 +104,11 @@ pub struct Run<'a> {
     log_file: Option<SharedFile>,
     live: Live,
     kills: Kills,
+    backlog: Option<Backlog>,
     started: Instant,
+    cpu: CpuLedger,
+    cpu_at_start: Option<CpuTimes>,
+    cpu_looked_at: Instant,
 }
 
 type Sending = JoinHandle<Result<(), SendError>>;
@@ -139,12 +147,19 @@ impl<'a> Run<'a> {
         };
         let (sent, faulted) = tokio::join!(watched, faults);
         let sent = sent?;
+        if arguments.backlog.is_some() {
+            run.work_off(interrupt).await?;
+        }
         run.drain().await?;
         run.read_to_the_end().await?;
         let mut account = run.account(is_producer).await?;
         account.chaos = chaos.map(|chaos| chaos.table());
-        let failure = run.failure(sent).or_else(|| faulted.err().map(|error| Failure::failed(&error)));
-        Ok(Finished { account, failure })
+        let unwritten = match &run.log_file {
+            None => None,
+            Some(file) => file.finish().await.map(Failure::Failed),
+        };
+        let faulted = faulted.err().map(|error| Failure::failed(&error));
+        Ok(Finished { account, failure: run.failure(sent).or(faulted).or(unwritten) })
     }
 
     async fn start(
@@ -173,13 +188,15 @@ impl<'a> Run<'a> {
             tokio::spawn(collected.clone().collect(host.logs(), log_file.clone()));
             logs.insert(name.to_owned(), collected);
         }
+        let mut cpu = CpuLedger::default();
+        cpu.look();
         let started = Instant::now();
         let tracker = Arc::new(Tracker::new(started, places(arguments, traffic)));
         let mut readers = Vec::new();
         let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
             names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
         for (topics, wait) in [(transactions, TRANSACTIONS_WAIT), (decisions, DECISIONS_WAIT)] {
-            let reader = Reader::start(&platform.endpoints().kafka, topics, wait, Arc::clone(&tracker));
+            let reader = Reader::start(platform.kafka(), topics, wait, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
         Ok(Self {
@@ -193,7 +210,11 @@ impl<'a> Run<'a> {
             log_file,
             live: Live::new(arguments.quiet),
             kills: Kills::new(arguments.kill.unwrap_or(0), course),
+            backlog: None,
             started,
+            cpu_at_start: cpu.times(),
+            cpu,
+            cpu_looked_at: started,
         })
     }
 
@@ -212,8 +233,6 @@ impl<'a> Run<'a> {
         let host = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
         let mapping = platform.mapping(&names.transactions).ok_or_else(|| missing("its mapping"))?;
         let reader = self.readers.first().ok_or_else(|| missing("the reader"))?.control();
-        let mut kafka = ClientConfig::new();
-        kafka.set("bootstrap.servers", &platform.endpoints().kafka).set("client.id", "centinela-chaos");
         if let Some(left_out) = chaos.left_out(host.spec().timeout) {
             terminal::note(&left_out);
         }
@@ -221,7 +240,7 @@ impl<'a> Run<'a> {
             host,
             mapping,
             broker: platform.broker(),
-            kafka,
+            kafka: platform.kafka().clone(),
             kafka_restart: self.arguments.kafka_restart.clone(),
             transactions: topic(&names.transactions)?,
             decisions: [content(Content::Approved)?, content(Content::Blocked)?],
@@ -245,7 +264,7 @@ impl<'a> Run<'a> {
 
     fn send(&self, sender: Sender, mut source: Source, pace: Pace) -> Sending {
         let tracker = Arc::clone(&self.tracker);
-        let until = Until { elapsed: self.arguments.traffic.duration, count: None };
+        let until = Until { elapsed: self.arguments.traffic.duration, count: self.arguments.backlog };
         tokio::task::spawn_blocking(move || {
             let observer: &dyn Observer = &*tracker;
             sender.run(&mut source, pace, until, observer)
@@ -276,6 +295,10 @@ impl<'a> Run<'a> {
     }
 
     fn tick(&mut self) {
+        if CPU_LOOK_EVERY <= self.cpu_looked_at.elapsed() {
+            self.cpu_looked_at = Instant::now();
+            self.cpu.look();
+        }
         if self.kills.is_due(self.tracker.seen().decided) {
             let killed = self.platform.kill_functions();
             tracing::info!(killed, "function processes were killed");
@@ -288,6 +311,42 @@ impl<'a> Run<'a> {
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
             });
         }
+    }
+
+    /// Starts the mappings on what waits and watches until it is decided.
+    async fn work_off(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+        let sent = self.progress.acknowledged.load(Ordering::SeqCst);
+        let sent_tx_s = as_f64(sent) / self.started.elapsed().as_secs_f64();
+        // The account's own reading of the transactions must not take part in the race.
+        let until = Instant::now() + STUCK_AFTER;
+        while self.tracker.seen().records < sent && Instant::now() < until {
+            tokio::time::sleep(TICK).await;
+        }
+        let waiting = self.tracker.seen().unique;
+        self.platform.start_mappings().await.map_err(|error| Failure::failed(&error))?;
+        let mut watch = backlog::Watch::new(waiting);
+        let (mut most, mut moved_at) = (0, Instant::now());
+        while most < waiting && moved_at.elapsed() < STUCK_AFTER && !interrupt.finish.is_cancelled() {
+            tokio::time::sleep(TICK).await;
+            self.tick();
+            let seen = self.tracker.seen();
+            let done = seen.decided + seen.parked;
+            if watch.wants_a_look(done) {
+                watch.begin(self.look(done, Instant::now()));
+            }
+            if most < done {
+                (most, moved_at) = (done, Instant::now());
+            }
+        }
+        let end = self.tracker.last_decision().unwrap_or(moved_at);
+        self.backlog = Some(watch.finish(self.look(most, end), sent_tx_s));
+        Ok(())
+    }
+
+    fn look(&mut self, decided: u64, at: Instant) -> backlog::Look {
+        self.cpu.look();
+        let function_cpu = self.platform.functions().map(|(_, host)| host.stats().cpu_time).sum();
+        backlog::Look { at, decided, function_cpu, process_cpu: self.cpu.times() }
     }
 
     /// Waits until everything on the topics was handled, as long as it moves.
@@ -312,6 +371,7 @@ impl<'a> Run<'a> {
     }
 
     async fn read_to_the_end(&mut self) -> Result<(), Failure> {
+        self.cpu.look();
         for reader in self.readers.drain(..) {
             let finished = tokio::task::spawn_blocking(move || reader.finish()).await;
             finished.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
@@ -322,10 +382,8 @@ impl<'a> Run<'a> {
     async fn account(&self, is_producer: bool) -> Result<Account, Failure> {
         let stats = self.platform.stats();
         self.await_metrics(&stats.functions).await;
-        if let Some(file) = &self.log_file {
-            file.flush().await;
-        }
-        let items = self.platform.read_back(&self.names.user_table).map_err(|error| Failure::failed(&error))?;
+        let items = self.platform.read_back(&self.names.user_table).await;
+        let items = items.map_err(|error| Failure::failed(&error))?;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Ok(Account::new(Evidence {
             seen: self.tracker.seen(),
@@ -333,6 +391,7 @@ impl<'a> Run<'a> {
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
+            baseline: self.platform.remembered(&self.names.user_table),
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,
@@ -340,6 +399,8 @@ impl<'a> Run<'a> {
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
             producer: is_producer.then(|| self.producer()),
+            cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
+            backlog: self.backlog.clone(),
         }))
     }
 
@@ -359,11 +420,13 @@ impl<'a> Run<'a> {
 
     fn producer(&self) -> Producer {
         let traffic = &self.arguments.traffic;
+        let is_paced = traffic.input.is_none() && self.arguments.backlog.is_none();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
         Producer {
             key: traffic.key.as_str(),
-            rate_tx_s: traffic.rate.or(traffic.input.is_none().then_some(crate::args::RATE_DEFAULT)),
+            rate_tx_s: traffic.rate.or(is_paced.then_some(crate::args::RATE_DEFAULT)),
             seed: traffic.seed,
+            shape: traffic.shape.1.clone(),
             sent: count(&self.progress.sent),
             acknowledged: count(&self.progress.acknowledged),
             failed: count(&self.progress.failed),
@@ -381,14 +444,20 @@ impl<'a> Run<'a> {
         }
         let failed = self.progress.failed.load(Ordering::SeqCst);
         let why = self.progress.first_error().unwrap_or_default();
+        if self.progress.is_refused() {
+            let topic = &self.names.transactions;
+            return Some(Failure::Failed(format!(
+                "kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write, or send nothing (--rate 0)"
+            )));
+        }
         (failed > 0).then(|| Failure::Failed(format!("kafka did not take {failed} records: {why}")))
     }
 }
 
 async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {
-    let (bootstrap, topic) = (platform.endpoints().kafka.clone(), names.transactions.clone());
+    let (access, topic) = (platform.kafka().clone(), names.transactions.clone());
     let progress = Arc::clone(progress);
-    let connected = tokio::task::spawn_blocking(move || Sender::connect(&bootstrap, &topic, progress)).await;
+    let connected = tokio::task::spawn_blocking(move || Sender::connect(&access, &topic, progress)).await;
     connected.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))
 }
 
@@ -405,5 +474,6 @@ fn places(arguments: &Up, traffic: Option<&(Source, Pace)>) -> usize {
         (Pace::Rate(rate), Some(duration)) => rate * duration.as_secs_f64(),
         _ => 0.0,
     };
-    source.expected().map_or(by_time, |records| records as f64).min(PLACES_MAX) as usize
+    let by_count = arguments.backlog.map_or(by_time, |records| records as f64);
+    source.expected().map_or(by_count, |records| records as f64).min(PLACES_MAX) as usize
 }

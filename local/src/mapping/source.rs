@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, MessageStream, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::stats::Shared;
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
+use crate::services::kafka::iam_token;
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,26 +51,34 @@ impl Source {
         bootstrap: &str,
         extra: &BTreeMap<String, String>,
     ) -> Result<Arc<Source>, MappingError> {
-        let mut config = ClientConfig::new();
-        config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        config.extend(extra.clone());
-        config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
+        let config = consumer_config(spec, bootstrap, extra);
         let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
-        blocking(move || Source::connect_blocking(&config, &spec, &bootstrap)).await
+        blocking(move || Source::find_blocking(&config, &spec, &bootstrap).map(Arc::new)).await
     }
 
-    fn connect_blocking(
+    /// Where it would begin in each partition, and one past the newest record there; reads nothing.
+    pub(super) async fn positions(
+        spec: &KafkaMappingSpec,
+        bootstrap: &str,
+        extra: &BTreeMap<String, String>,
+    ) -> Result<Vec<(i64, i64)>, MappingError> {
+        let config = consumer_config(spec, bootstrap, extra);
+        let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
+        blocking(move || Source::find_blocking(&config, &spec, &bootstrap)?.positions_now()).await
+    }
+
+    fn find_blocking(
         config: &ClientConfig,
         spec: &KafkaMappingSpec,
         bootstrap: &str,
-    ) -> Result<Arc<Source>, MappingError> {
+    ) -> Result<Source, MappingError> {
         let shared = Arc::new(Shared::default());
         let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
         let consumer: StreamConsumer<Context> =
             config.create_with_context(context).map_err(kafka("creating the consumer"))?;
         let source = Source { consumer, bootstrap: bootstrap.to_owned(), spec: spec.clone(), shared };
         source.partition_count()?;
-        Ok(Arc::new(source))
+        Ok(source)
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -83,18 +92,24 @@ impl Source {
     }
 
     fn begin_blocking(&self) -> Result<Vec<i64>, MappingError> {
+        let positions = self.positions_now()?;
+        self.shared.set_gauges(&positions);
+        let starts: Vec<i64> = positions.into_iter().map(|(start, _)| start).collect();
+        self.consumer.assign(&self.offsets(&starts)?).map_err(kafka("assigning the partitions"))?;
+        Ok(starts)
+    }
+
+    /// Where to begin in each partition, and one past its newest record.
+    fn positions_now(&self) -> Result<Vec<(i64, i64)>, MappingError> {
         let (consumer, topic) = (&self.consumer, &self.spec.topic);
         let partitions = self.partition_count()?;
         let ranges = ranges(consumer, topic, 0..partitions)?;
         let committed = committed(consumer, topic, partitions)?;
         let fallback = starting_offsets(consumer, &self.spec, &ranges)?;
-        let starts: Vec<i64> = (0..partitions)
-            .map(|partition| start(topic, partition, committed[partition], fallback[partition], ranges[partition]))
-            .collect();
-        let ends = ranges.iter().map(|(_, end)| *end);
-        self.shared.set_gauges(&starts.iter().copied().zip(ends).collect::<Vec<_>>());
-        self.consumer.assign(&self.offsets(&starts)?).map_err(kafka("assigning the partitions"))?;
-        Ok(starts)
+        let begin = |partition: usize| {
+            start(topic, partition, committed[partition], fallback[partition], ranges[partition])
+        };
+        Ok((0..partitions).map(|partition| (begin(partition), ranges[partition].1)).collect())
     }
 
     /// The partitions that the topic has now.
@@ -184,6 +199,16 @@ impl Source {
 
     fn offsets(&self, offsets: &[i64]) -> Result<TopicPartitionList, MappingError> {
         list(&self.spec.topic, offsets.iter().map(|offset| Offset::Offset(*offset)))
+    }
+}
+
+fn consumer_config(spec: &KafkaMappingSpec, bootstrap: &str, extra: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    config.extend(extra.clone());
+    config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
+    config
+}
     }
 }
 
@@ -301,6 +326,12 @@ struct PartitionStatistics {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        iam_token(config)
+    }
+
     fn stats_raw(&self, statistics: &[u8]) {
         let statistics: Statistics = match serde_json::from_slice(statistics) {
             Ok(statistics) => statistics,

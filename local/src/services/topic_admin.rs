@@ -2,15 +2,17 @@
 //!
 //! Works against any Kafka that grants it. It touches only the topics that it is given.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ServiceError;
+use super::kafka::KafkaAccess;
+use super::topics::{TopicSpec, admin, new_topic};
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const VISIBLE_LIMIT: Duration = Duration::from_secs(15);
@@ -29,10 +31,18 @@ impl TopicAdmin {
     ///
     /// # Errors
     /// When a setting is refused.
-    pub fn new(client: &ClientConfig) -> Result<Self, ServiceError> {
-        let bootstrap = client.get("bootstrap.servers").unwrap_or_default().to_owned();
-        let made = client.create().map_err(|source| ServiceError::Kafka { bootstrap: bootstrap.clone(), source })?;
-        Ok(Self { bootstrap, client: Arc::new(made) })
+    pub fn new(access: &KafkaAccess) -> Result<Self, ServiceError> {
+        Ok(Self { bootstrap: access.bootstrap.clone(), client: Arc::new(admin(access)?) })
+    }
+
+    /// Creates a topic and returns once the cluster shows it with its partitions.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not show it within 15 s.
+    pub async fn create(&self, topic: &TopicSpec) -> Result<(), ServiceError> {
+        let outcomes = self.client.create_topics(&[new_topic(topic)], &options()).await;
+        refused(outcomes.map_err(|source| self.unusable(source))?)?;
+        self.wait_for(&topic.name, |found| found == topic.partitions).await
     }
 
     /// Deletes a topic and returns once the cluster does not show it any more.
@@ -64,7 +74,7 @@ impl TopicAdmin {
     pub async fn set_refusing(
         &self,
         topic: &str,
-        config: &std::collections::BTreeMap<String, String>,
+        config: &BTreeMap<String, String>,
         refusing: bool,
     ) -> Result<(), ServiceError> {
         let resource = AlterConfig::new(ResourceSpecifier::Topic(topic));

@@ -9,6 +9,7 @@ use centinela_domain::{AmountMinor, Currency, Millis};
 
 use crate::chance::Chance;
 use crate::fraud::{self, Account, Strike};
+use crate::shape::{Shape, Turns};
 use crate::transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};
 use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
 
@@ -45,6 +46,8 @@ pub struct TrafficConfig {
     /// in flight, which hardly happens to real customers. Event times stay as they are. Beyond a fifteenth of the users the
     /// busiest ones fall behind for good.
     pub spacing: usize,
+    /// How purchases are spread over the users.
+    pub shape: Shape,
 }
 
 impl TrafficConfig {
@@ -61,12 +64,21 @@ impl TrafficConfig {
             duplicate_share: 0.0,
             labels: true,
             spacing: 0,
+            shape: Shape::Natural,
         }
     }
 
     /// Live traffic: late arrivals and a few duplicates, no labels, and one user's transactions apart.
     pub fn live(seed: u64) -> Self {
         Self { duplicate_share: 0.002, labels: false, spacing: 200, ..Self::history(seed) }
+    }
+
+    /// The same with another shape. But for the natural one, transactions of one user follow each other as they are drawn: a
+    /// busy user's would never go out if they were kept apart.
+    #[must_use]
+    pub fn shaped(self, shape: Shape) -> Self {
+        let spacing = if shape == Shape::Natural { self.spacing } else { 0 };
+        Self { shape, spacing, ..self }
     }
 }
 
@@ -89,6 +101,9 @@ pub struct Generator {
     free_from: HashMap<Arc<str>, u64>,
     place: u64,
     campaigns_per_ms: [f64; fraud::MIX.len()],
+    /// Whose turn it is, where users do not come by themselves, and the time between two turns.
+    turns: Option<Turns>,
+    turn_gap: f64,
     sequence: u64,
     produced: u64,
 }
@@ -96,6 +111,7 @@ pub struct Generator {
 #[derive(Clone, Debug)]
 enum Action {
     Visit(usize),
+    Turn,
     Purchase { user: usize, origin: Origin, trifle: bool },
     Campaign(usize),
     Strike(Box<Strike>),
@@ -150,6 +166,8 @@ impl Generator {
         let mut generator = Self {
             campaigns_per_ms: fraud::MIX.map(|(_, share, frauds)| frauds_per_ms * share / frauds),
             delivery: Chance::new(config.seed, 1),
+            turns: Turns::new(config.shape, world.users.len(), Chance::new(config.seed, 2)),
+            turn_gap: DAY_MS / (visits * PURCHASES_PER_VISIT),
             config,
             world,
             chance,
@@ -161,8 +179,14 @@ impl Generator {
             sequence: 0,
             produced: 0,
         };
-        for user in 0..generator.world.users.len() {
-            generator.schedule_visit(user, start);
+        if generator.turns.is_some() {
+            // A rank stays one and the same user.
+            generator.world.settle();
+            generator.schedule_turn(start);
+        } else {
+            for user in 0..generator.world.users.len() {
+                generator.schedule_visit(user, start);
+            }
         }
         for campaign in 0..fraud::MIX.len() {
             generator.schedule_campaign(campaign, start);
@@ -201,6 +225,22 @@ impl Generator {
         self.push(at, Action::Visit(user));
     }
 
+    fn schedule_turn(&mut self, after: f64) {
+        if let Some(turns) = &mut self.turns {
+            let at = after + turns.gap(self.turn_gap);
+            self.push(at, Action::Turn);
+        }
+    }
+
+    /// One purchase of whoever is drawn, at the rate at which all users together buy.
+    fn turn(&mut self, at: f64) {
+        let Some(user) = self.turns.as_mut().map(Turns::next_user) else { return };
+        self.world.age(user, &mut self.chance, at);
+        let origin = self.world.origin(user, &mut self.chance, at);
+        self.purchase(user, origin, false, at);
+        self.schedule_turn(at);
+    }
+
     fn schedule_campaign(&mut self, campaign: usize, after: f64) {
         let rate = self.campaigns_per_ms[campaign];
         if rate > 0.0 {
@@ -216,6 +256,7 @@ impl Generator {
                 self.visit(user, at);
                 self.schedule_visit(user, at);
             }
+            Action::Turn => self.turn(at),
             Action::Purchase { user, origin, trifle } => self.purchase(user, origin, trifle, at),
             Action::Campaign(campaign) => {
                 for strike in fraud::plan(fraud::MIX[campaign].0, &mut self.world, &mut self.chance, at) {

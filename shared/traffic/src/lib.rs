@@ -9,10 +9,12 @@ mod fold;
 mod fraud;
 mod generator;
 mod matrix;
+mod shape;
 mod transaction;
 mod world;
 
 pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row};
 pub use generator::{DEFAULT_START, Generator, TrafficConfig};
 pub use matrix::{MatrixWriter, Truth};
+pub use shape::Shape;
 pub use transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};

@@ -262,6 +262,13 @@ impl World {
         }
     }
 
+    /// From now on nobody leaves.
+    pub(crate) fn settle(&mut self) {
+        for user in &mut self.users {
+            user.leaves_at = f64::INFINITY;
+        }
+    }
+
     /// Lets time pass for a user: departure (somebody else registers in the place), a new device, a journey.
     pub(crate) fn age(&mut self, index: usize, chance: &mut Chance, at: f64) {
         if self.users[index].leaves_at <= at {

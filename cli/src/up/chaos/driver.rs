@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 use centinela_local::mapping::{KafkaMapping, MappingError};
 use centinela_local::services::topic_admin::TopicAdmin;
-use centinela_local::services::{Broker, ServiceError, TopicSpec, create_topics};
+use centinela_local::services::{Broker, KafkaAccess, ServiceError, TopicSpec};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::kinds::{Kind, Kinds};
@@ -43,7 +42,7 @@ pub struct Surroundings<'a> {
     /// The embedded broker; none when Kafka is somebody else's.
     pub broker: Option<&'a Broker>,
     /// How to reach Kafka.
-    pub kafka: ClientConfig,
+    pub kafka: KafkaAccess,
     /// A command that restarts a Kafka which is not embedded.
     pub kafka_restart: Option<String>,
     /// The topic of the transactions, as it was declared.
@@ -354,7 +353,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn recreate_at_rest(&self) -> Result<(), ChaosError> {
-        let Surroundings { mapping, progress, transactions, reader, tracker, tally, kafka, .. } = &self.surroundings;
+        let Surroundings { mapping, progress, transactions, reader, tracker, tally, .. } = &self.surroundings;
         while !progress.held.load(Ordering::SeqCst) && !progress.done.load(Ordering::SeqCst) {
             if self.calm.is_cancelled() {
                 return Ok(());
@@ -371,8 +370,7 @@ impl<'a> Driver<'a> {
         let admin = self.admin()?;
         admin.delete(&transactions.name).await?;
         tokio::time::sleep(RECREATED_LATER.saturating_sub(last_record.elapsed())).await;
-        let bootstrap = kafka.get("bootstrap.servers").unwrap_or_default();
-        create_topics(bootstrap, std::slice::from_ref(transactions)).await?;
+        admin.create(transactions).await?;
         tracker.topic_recreated();
         reader.restart(&transactions.name, transactions.partitions);
         mapping.enable().await?;

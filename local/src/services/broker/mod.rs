@@ -15,6 +15,7 @@ use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::services;
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use url::Url;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub struct Broker {
     groups: Controller<Records>,
     records: Records,
     accepting: Mutex<JoinHandle<()>>,
+    /// Where it was started: it serves there after a restart too.
+    runtime: Handle,
 }
 
 impl Broker {
@@ -57,7 +60,7 @@ impl Broker {
         let storage = storage(port).await.map_err(|source| failed(source.into()))?;
         let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
         let accepting = Mutex::new(tokio::spawn(accept(listener, groups.clone(), storage.clone())));
-        Ok(Self { port, groups, records: storage, accepting })
+        Ok(Self { port, groups, records: storage, accepting, runtime: Handle::current() })
     }
 
     /// The bootstrap servers, `127.0.0.1:port`.
@@ -82,8 +85,10 @@ impl Broker {
         // Its end is what was asked for.
         let _aborted = before.await;
         tokio::time::sleep(down).await;
-        let listener = http::listen(SERVICE, Some(self.port)).await?;
-        self.swap(tokio::spawn(accept(listener, self.groups.clone(), self.records.clone())));
+        let listening = self.runtime.spawn(http::listen(SERVICE, Some(self.port)));
+        let listener = listening.await.map_err(|_| ServiceError::Panicked { service: SERVICE })??;
+        let serving = accept(listener, self.groups.clone(), self.records.clone());
+        self.swap(self.runtime.spawn(serving));
         Ok(())
     }
 

@@ -4,13 +4,13 @@
 //! environment, mappings. What this module sets over it is only where things are on this machine: endpoints, credentials and
 //! Kafka's address. It decides nothing about traffic and reads no result.
 
+mod backlog;
+mod servers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use dynoxide::actions::scan::ScanRequest;
-use dynoxide::types::AttributeValue;
 
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
@@ -19,18 +19,17 @@ use crate::mapping::{
     StartingPosition, faults::NoMappingFaults,
 };
 use crate::services::{
-    ACCESS_KEY_ID, AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, DynamoStats, Endpoints, FaultSource,
-    Kinesis, KinesisConfig, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY, ServiceError, StreamSpec, TableSpec,
-    TopicSpec, create_topics,
+    AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY, ServiceError,
+    StreamSpec, TableSpec, TopicSpec,
 };
+pub use servers::Servers;
+use servers::Services;
 
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;
-/// Items of one page when a table is read back.
-const SCAN_PAGE_ITEMS: usize = 1_000;
 
 /// Ports that somebody wants to know beforehand; `None` takes a free one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,8 +54,18 @@ pub struct PlatformConfig {
     pub environments: Option<usize>,
     /// Faults of the mappings.
     pub mapping_faults: Arc<dyn MappingFaultSource>,
-    /// Faults of DynamoDB and Kinesis.
+    /// Faults of DynamoDB and Kinesis, embedded or not.
     pub faults: Arc<dyn FaultSource>,
+    /// Leave the mappings for [`Platform::start_mappings`], so that records can wait in the topics first.
+    pub mappings_later: bool,
+    /// How long a call to DynamoDB or Kinesis takes, embedded or not.
+    pub latency: Option<Arc<Latency>>,
+    /// Servers that are there already, instead of the embedded ones.
+    pub servers: Servers,
+    /// Tables whose items are noted before anything is decided, where the database is not ours.
+    pub remembered_tables: Vec<String>,
+    /// Takes what a person should know, a line at a time.
+    pub say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl PlatformConfig {
@@ -70,6 +79,11 @@ impl PlatformConfig {
             environments: None,
             mapping_faults: Arc::new(NoMappingFaults),
             faults: Arc::new(NoFaults),
+            mappings_later: false,
+            latency: None,
+            servers: Servers::default(),
+            remembered_tables: Vec::new(),
+            say: Arc::new(|line| tracing::info!(line, "platform")),
         }
     }
 }
@@ -111,6 +125,19 @@ pub enum PlatformError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// What was there before does not settle.
+    #[error(
+        "{records} records on topic `{topic}` that group `{group}` has not settled do not move; look at the function's log (--logs), or \
+         move the group's offsets"
+    )]
+    Backlog {
+        /// Records that are open.
+        records: u64,
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+    },
     /// A table cannot be read back.
     #[error("table `{table}` cannot be read back: {reason}")]
     ReadBack {
@@ -135,14 +162,15 @@ struct Mapped {
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
     infrastructure: Infrastructure,
-    endpoints: Endpoints,
+    /// Where each topic stood before anything of this run.
+    starts: BTreeMap<String, Vec<i64>>,
+    remembered: BTreeMap<String, Vec<(String, Vec<u8>)>>,
     // Dropped in this order: mappings before functions before services.
-    mappings: Vec<Mapped>,
+    mappings: OnceLock<Vec<Mapped>>,
     functions: Vec<Hosted>,
-    broker: Broker,
-    dynamodb: DynamoDb,
-    s3: S3,
-    kinesis: Kinesis,
+    services: Services,
+    environments: Option<usize>,
+    mapping_faults: Arc<dyn MappingFaultSource>,
 }
 
 /// A look at a running platform.
@@ -157,54 +185,44 @@ pub struct PlatformStats {
 }
 
 impl Platform {
-    /// Starts the services, creates what the stacks declare, starts the functions (warm) and then the mappings.
+    /// Starts the services, each kind on threads of its own, creates what the stacks declare, starts the functions (warm) and
+    /// then the mappings.
     ///
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
     pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
-        let infrastructure = config.infrastructure;
-        let (ports, faults) = (config.ports, config.faults);
-        let tables = infrastructure.tables.iter().map(table_spec).collect();
-        let dynamodb =
-            DynamoDb::start(DynamoConfig { port: ports.dynamodb, tables, faults: Arc::clone(&faults) }).await?;
-        let streams = infrastructure.streams.iter().map(stream_spec).collect();
-        let kinesis =
-            Kinesis::start(KinesisConfig { port: ports.kinesis, streams, faults, ..KinesisConfig::default() }).await?;
-        let buckets = infrastructure.buckets.iter().map(|bucket| bucket.name.clone()).collect();
-        let s3 = S3::start(S3Config { port: ports.s3, directory: None, buckets }).await?;
-        let broker = Broker::start(BrokerConfig { port: ports.kafka }).await?;
-        let endpoints = Endpoints {
-            kafka: broker.bootstrap(),
-            dynamodb: dynamodb.url(),
-            s3: s3.url(),
-            kinesis: kinesis.url(),
-            region: REGION.to_owned(),
-            access_key_id: ACCESS_KEY_ID.to_owned(),
-            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        };
-        let topics: Vec<TopicSpec> = infrastructure.topics.iter().map(topic_spec).collect();
-        create_topics(&endpoints.kafka, &topics).await?;
+        let services = Services::start(&config).await?;
         let mut platform = Self {
-            infrastructure,
-            endpoints,
-            mappings: Vec::new(),
+            infrastructure: config.infrastructure.clone(),
+            starts: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            mappings: OnceLock::new(),
             functions: Vec::new(),
-            broker,
-            dynamodb,
-            s3,
-            kinesis,
+            services,
+            environments: config.environments,
+            mapping_faults: config.mapping_faults,
         };
         platform.start_functions(&config.binaries, config.environments).await?;
-        platform.start_mappings(config.environments, config.mapping_faults).await?;
+        platform.begin(&config).await?;
+        if !config.mappings_later {
+            platform.start_mappings().await?;
+        }
         Ok(platform)
+    }
+
+    /// Settings of the mappings' clients.
+    fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = self.services.kafka().settings();
+        if self.services.broker().is_some() {
+            settings.extend(EMBEDDED_BROKER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        settings
     }
 
     async fn start_functions(&mut self, binaries: &Path, environments: Option<usize>) -> Result<(), PlatformError> {
         for function in &self.infrastructure.functions {
             let mut environment = function.environment.clone();
-            environment.extend(self.endpoints.environment().into_iter().map(|(name, value)| (name.to_owned(), value)));
-            environment.insert("KAFKA_BOOTSTRAP".to_owned(), self.endpoints.kafka.clone());
-            environment.insert("KAFKA_AUTH".to_owned(), "plaintext".to_owned());
+            environment.extend(self.services.environment());
             let reserved = function.reserved_concurrency.map(|reserved| reserved as usize);
             let concurrency_max = environments.or(reserved).unwrap_or(CONCURRENCY_DEFAULT);
             let host = FunctionHost::start(FunctionSpec {
@@ -223,42 +241,73 @@ impl Platform {
         Ok(())
     }
 
-    async fn start_mappings(
-        &mut self,
-        environments: Option<usize>,
-        faults: Arc<dyn MappingFaultSource>,
-    ) -> Result<(), PlatformError> {
-        let settings =
-            EMBEDDED_BROKER_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    /// Starts the mappings of a platform that was started without them; called once.
+    ///
+    /// # Errors
+    /// When a mapping names an unknown function, or cannot join its group.
+    pub async fn start_mappings(&self) -> Result<(), PlatformError> {
+        let settings = self.settings();
+        let mut mappings = Vec::new();
         for declared in &self.infrastructure.mappings {
             let Some(host) = self.function(&declared.function) else {
                 let (topic, function) = (declared.topic.clone(), declared.function.clone());
                 return Err(PlatformError::UnknownFunction { topic, function });
             };
-            let spec = mapping_spec(declared, environments)?;
-            let mapping = KafkaMapping::start(spec, &self.endpoints.kafka, &settings, Arc::clone(host)).await?;
-            mapping.set_faults(Arc::clone(&faults));
-            self.mappings.push(Mapped { topic: declared.topic.clone(), mapping });
+            let spec = mapping_spec(declared, self.environments)?;
+            let mapping =
+                KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
+            mapping.set_faults(Arc::clone(&self.mapping_faults));
+            mappings.push(Mapped { topic: declared.topic.clone(), mapping });
         }
+        // They are started once.
+        let _started_before = self.mappings.set(mappings);
         Ok(())
     }
 
     /// Where the services are.
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
-        &self.endpoints
+        self.services.endpoints()
+    }
+
+    /// How clients get into Kafka.
+    #[must_use]
+    pub fn kafka(&self) -> &KafkaAccess {
+        self.services.kafka()
+    }
+
+    /// Whether the credentials are those of the stand-ins, which may be shown to anybody.
+    #[must_use]
+    pub fn has_local_credentials(&self) -> bool {
+        self.services.endpoints().secret_access_key == SECRET_ACCESS_KEY
+    }
+
+    /// The embedded broker; none when Kafka is somebody else's.
+    #[must_use]
+    pub fn broker(&self) -> Option<&Broker> {
+        self.services.broker()
+    }
+
+    fn mappings(&self) -> &[Mapped] {
+        self.mappings.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The offset of the first record of this run, by partition; empty where a topic began with it.
+    #[must_use]
+    pub fn starts(&self, topic: &str) -> &[i64] {
+        self.starts.get(topic).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Key and state of every item that a table held before this run, where it was asked to be remembered.
+    #[must_use]
+    pub fn remembered(&self, table: &str) -> &[(String, Vec<u8>)] {
+        self.remembered.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What is running, as the stacks describe it.
     #[must_use]
     pub fn infrastructure(&self) -> &Infrastructure {
         &self.infrastructure
-    }
-
-    /// The embedded broker.
-    #[must_use]
-    pub fn broker(&self) -> Option<&Broker> {
-        Some(&self.broker)
     }
 
     /// The host of a function.
@@ -275,16 +324,16 @@ impl Platform {
     /// The mapping that reads a topic.
     #[must_use]
     pub fn mapping(&self, topic: &str) -> Option<&Arc<KafkaMapping>> {
-        self.mappings.iter().find(|mapped| mapped.topic == topic).map(|mapped| &mapped.mapping)
+        self.mappings().iter().find(|mapped| mapped.topic == topic).map(|mapped| &mapped.mapping)
     }
 
     /// Counters of everything.
     #[must_use]
     pub fn stats(&self) -> PlatformStats {
         PlatformStats {
-            dynamodb: self.dynamodb.snapshot(),
+            dynamodb: self.services.database_stats(),
             functions: self.functions.iter().map(|hosted| (hosted.name.clone(), hosted.host.stats())).collect(),
-            mappings: self.mappings.iter().map(|mapped| (mapped.topic.clone(), mapped.mapping.stats())).collect(),
+            mappings: self.mappings().iter().map(|mapped| (mapped.topic.clone(), mapped.mapping.stats())).collect(),
         }
     }
 
@@ -298,7 +347,7 @@ impl Platform {
     /// # Errors
     /// [`MappingError::NotDrained`] after `limit`.
     pub async fn drain(&self, limit: Duration) -> Result<(), PlatformError> {
-        for mapped in &self.mappings {
+        for mapped in self.mappings() {
             mapped.mapping.drain(limit).await?;
         }
         Ok(())
@@ -308,32 +357,12 @@ impl Platform {
     ///
     /// # Errors
     /// When the table is not there or an item has another form.
-    pub fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
-        let failed = |reason: String| PlatformError::ReadBack { table: table.to_owned(), reason };
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let request = ScanRequest {
-                table_name: table.to_owned(),
-                limit: Some(SCAN_PAGE_ITEMS),
-                exclusive_start_key: from,
-                ..ScanRequest::default()
-            };
-            let page = self.dynamodb.database().scan(request).map_err(|error| failed(error.to_string()))?;
-            for mut item in page.items.unwrap_or_default() {
-                match (item.remove("pk"), item.remove("s")) {
-                    (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) => items.push((key, state)),
-                    _ => return Err(failed("an item has no string `pk` or no binary `s`".to_owned())),
-                }
-            }
-            from = page.last_evaluated_key;
-            if from.is_none() {
-                return Ok(items);
-            }
-        }
+    pub async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
+        self.services.read_back(table).await
     }
 
-    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the services. No process is
+    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the embedded services; nothing that is
+    /// not ours is deleted. No process is
     /// left when this returns, whatever it returns.
     ///
     /// # Errors
@@ -345,7 +374,8 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { mappings, functions, broker, dynamodb, s3, kinesis, .. } = self;
+        let Self { mappings, functions, services, .. } = self;
+        let mappings = mappings.into_inner().unwrap_or_default();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));
         }
@@ -354,10 +384,7 @@ impl Platform {
         for hosted in &functions {
             hosted.host.stop(grace).await;
         }
-        note(broker.shutdown().await.map_err(PlatformError::from));
-        note(kinesis.shutdown().await.map_err(PlatformError::from));
-        note(dynamodb.shutdown().await.map_err(PlatformError::from));
-        note(s3.shutdown().await.map_err(PlatformError::from));
+        services.shutdown().await.into_iter().for_each(|error| note(Err(error.into())));
         outcome
     }
 }
