@@ -185,7 +185,7 @@ impl Platform {
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
     pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
-        let services = Services::start(&config).await?;
+        let services = Box::pin(Services::start(&config)).await?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             starts: BTreeMap::new(),
@@ -195,7 +195,7 @@ impl Platform {
             services,
         };
         platform.start_functions(&config.binaries, config.environments).await?;
-        platform.begin(&config).await?;
+        Box::pin(platform.begin(&config)).await?;
         platform.start_mappings(config.environments, config.mapping_faults).await?;
         Ok(platform)
     }

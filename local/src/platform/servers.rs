@@ -36,7 +36,7 @@ pub struct Servers {
 
 enum Database {
     Embedded(DynamoDb),
-    Foreign { front: Front, client: AwsClient },
+    Foreign { front: Front, client: Box<AwsClient> },
 }
 
 enum Streams {
@@ -62,10 +62,10 @@ impl Services {
     pub(super) async fn start(config: &PlatformConfig) -> Result<Self, ServiceError> {
         let infrastructure = &config.infrastructure;
         let access = config.servers.access.clone();
-        let (database, dynamodb) = database(config).await?;
-        let (streams, kinesis) = streams(config).await?;
-        let (objects, s3) = objects(config).await?;
-        let (broker, kafka) = kafka(config, infrastructure).await?;
+        let (database, dynamodb) = Box::pin(database(config)).await?;
+        let (streams, kinesis) = Box::pin(streams(config)).await?;
+        let (objects, s3) = Box::pin(objects(config)).await?;
+        let (broker, kafka) = Box::pin(kafka(config, infrastructure)).await?;
         let front_of_database = match &database {
             Database::Embedded(embedded) => embedded.url(),
             Database::Foreign { front, .. } => front.url(),
@@ -160,7 +160,7 @@ async fn database(config: &PlatformConfig) -> Result<(Database, String), Service
     prepare_tables(&client, &tables).await?.iter().for_each(|difference| (config.say)(difference));
     let service = Fronted::Dynamo;
     let front = Front::start(FrontConfig { service, url: url.clone(), access, port, faults, latency }).await?;
-    Ok((Database::Foreign { front, client }, url.clone()))
+    Ok((Database::Foreign { front, client: Box::new(client) }, url.clone()))
 }
 
 async fn streams(config: &PlatformConfig) -> Result<(Streams, String), ServiceError> {
