@@ -191,7 +191,7 @@ impl Platform {
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
     pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
-        let services = Services::start(&config).await?;
+        let services = Box::pin(Services::start(&config)).await?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             starts: BTreeMap::new(),
@@ -203,7 +203,7 @@ impl Platform {
             mapping_faults: config.mapping_faults,
         };
         platform.start_functions(&config.binaries, config.environments).await?;
-        platform.begin(&config).await?;
+        Box::pin(platform.begin(&config)).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
         }

@@ -37,7 +37,7 @@ pub struct Servers {
 
 enum Database {
     Embedded(DynamoDb),
-    Foreign { front: Front, client: AwsClient },
+    Foreign { front: Front, client: Box<AwsClient> },
 }
 
 enum Streams {
@@ -66,10 +66,10 @@ impl Services {
         let infrastructure = &config.infrastructure;
         let access = config.servers.access.clone();
         let aws_threads = threads(AWS_THREADS)?;
-        let (database, dynamodb) = database(config, &aws_threads).await?;
-        let (streams, kinesis) = streams(config, &aws_threads).await?;
-        let (objects, s3) = objects(config, &aws_threads).await?;
-        let (broker, kafka) = kafka(config, infrastructure).await?;
+        let (database, dynamodb) = Box::pin(database(config, &aws_threads)).await?;
+        let (streams, kinesis) = Box::pin(streams(config, &aws_threads)).await?;
+        let (objects, s3) = Box::pin(objects(config, &aws_threads)).await?;
+        let (broker, kafka) = Box::pin(kafka(config, infrastructure)).await?;
         let front_of_database = match &database {
             Database::Embedded(embedded) => embedded.url(),
             Database::Foreign { front, .. } => front.url(),
@@ -171,7 +171,7 @@ async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(
     let service = Fronted::Dynamo;
     let front = FrontConfig { service, url: url.clone(), access, port, faults, latency };
     let front = threads.run(Front::start(front)).await?;
-    Ok((Database::Foreign { front, client }, url.clone()))
+    Ok((Database::Foreign { front, client: Box::new(client) }, url.clone()))
 }
 
 async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Streams, String), ServiceError> {

@@ -229,7 +229,7 @@ pub enum ServiceError {
         reason: String,
     },
     /// The service does not do what was asked.
-    #[error("{service} at {url} refused {doing}: {code}: {message}")]
+    #[error("{service} at {url} refused {doing}: {reason}")]
     EndpointRefused {
         /// The service.
         service: &'static str,
@@ -237,10 +237,8 @@ pub enum ServiceError {
         url: String,
         /// What was attempted.
         doing: String,
-        /// The service's name for the error.
-        code: String,
-        /// What it says.
-        message: String,
+        /// The service's name for the error, and what it says.
+        reason: String,
     },
     /// A table with another key.
     #[error(

@@ -91,7 +91,7 @@ impl World {
     async fn with(rule: impl Fn(usize, &str, &Value) -> Fault + Send + Sync + 'static) -> Result<Self, Box<dyn Error>> {
         let script = Arc::new(Script { rule: Box::new(rule), calls: Mutex::default() });
         let faults: Arc<dyn FaultSource> = Arc::clone(&script) as _;
-        let service = DynamoDb::start(Service { port: None, tables: tables(), faults }).await?;
+        let service = DynamoDb::start(Service { port: None, tables: tables(), faults, latency: None }).await?;
         let client = Client::new(&sdk(&service.url()).await);
         let store = DynamoStateStore::new(client.clone(), config());
         Ok(Self { service, store, client, script })

@@ -174,8 +174,8 @@ impl AwsClient {
         let (service, url) = (self.service, self.url.clone());
         match error {
             CallError::Unreachable(reason) => ServiceError::EndpointUnreachable { service, url, reason },
-            CallError::Refused { code, message } => {
-                ServiceError::EndpointRefused { service, url, doing, code, message }
+            refused @ CallError::Refused { .. } => {
+                ServiceError::EndpointRefused { service, url, doing, reason: refused.to_string() }
             }
         }
     }
