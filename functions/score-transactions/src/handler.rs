@@ -34,6 +34,7 @@ type Protocol = Engine<DynamoStateStore, KafkaPublisher, KinesisStream, KafkaPub
 /// The function between two invocations.
 pub struct Handler {
     engine: Protocol,
+    transactions_topic: String,
     init_us: u64,
     warm: AtomicBool,
 }
@@ -78,7 +79,8 @@ impl Handler {
         let scorer = model.await??;
         let parking = topics.clone();
         let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, Limits::default());
-        Ok(Self { engine, init_us: micros_since(started), warm: AtomicBool::new(false) })
+        let transactions_topic = config.transactions_topic;
+        Ok(Self { engine, transactions_topic, init_us: micros_since(started), warm: AtomicBool::new(false) })
     }
 
     /// Handles one event.
@@ -92,7 +94,7 @@ impl Handler {
                 "the source topic takes its records' times from producers; set message.timestamp.type to LogAppendTime"
             );
         }
-        let batch = KafkaBatch::parse(payload.as_bytes())?;
+        let batch = KafkaBatch::parse(payload.as_bytes())?.of_topic(&self.transactions_topic)?;
         let decode_us = micros_since(started);
         let report = self.engine.process(batch, deadline(&context, SystemClock.now())).await?;
         if report.unsettled > 0 {
