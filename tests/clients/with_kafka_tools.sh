@@ -5,7 +5,7 @@ set -eu
 kafka="$1"
 id="$2"
 now_ms="$(date +%s)000"
-tool() { java -Xmx256m -cp "$CENTINELA_KAFKA_LIB/*" "$@"; }
+tool() { java -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$CENTINELA_KAFKA_LIB/*" "$@"; }
 
 printf '%s\n' "{\"transaction_id\":\"$id\",\"timestamp\":$now_ms,\"user_id\":\"user-of-kafka\",\"amount\":\"42.50\",\"currency\":\"EUR\",\"device_type\":\"mobile\",\"device_id\":\"device-1\",\"ip\":\"203.0.113.7\",\"user_agent\":\"console\"}" |
   tool org.apache.kafka.tools.ConsoleProducer --bootstrap-server "$kafka" --topic transactions

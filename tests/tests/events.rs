@@ -24,6 +24,8 @@ struct Recipe {
     bytes_max: usize,
     /// Users who take turns.
     users: usize,
+    /// How long their user agents are: with short ones 6 MB would hold more records than a mapping delivers.
+    user_agent_bytes: usize,
 }
 
 fn folder() -> PathBuf {
@@ -47,7 +49,7 @@ fn made(recipe: &Recipe) -> (Vec<u8>, usize) {
     let mut records = Vec::new();
     loop {
         let index = records.len();
-        let record = another(&template, &value, index, index % recipe.users).to_string();
+        let record = another(&template, &value, index, recipe).to_string();
         bytes += record.len() + 1;
         if bytes > recipe.bytes_max {
             break;
@@ -60,7 +62,8 @@ fn made(recipe: &Recipe) -> (Vec<u8>, usize) {
 }
 
 /// The same record at another offset, as another transaction of another user.
-fn another(template: &Value, value: &Value, index: usize, user: usize) -> Value {
+fn another(template: &Value, value: &Value, index: usize, recipe: &Recipe) -> Value {
+    let user = index % recipe.users;
     let (mut record, mut value) = (template.clone(), value.clone());
     for field in ["offset", "timestamp"] {
         record[field] = (record[field].as_u64().expect("a number") + 100_000 + index as u64).into();
@@ -68,6 +71,7 @@ fn another(template: &Value, value: &Value, index: usize, user: usize) -> Value 
     value["transaction_id"] = format!("large-batch-{index}").into();
     value["user_id"] = format!("large-batch-user-{user}").into();
     value["device_id"] = format!("large-batch-device-{user}").into();
+    value["user_agent"] = "a".repeat(recipe.user_agent_bytes).into();
     record["value"] = base64_simd::STANDARD.encode_to_string(value.to_string()).into();
     record
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says why, and a run one shows what the client saw")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,13 +15,24 @@ use serde_json::{Value, json};
 /// Apache Kafka's version whose tools are used; `.ci` fetches the same as a server.
 const KAFKA_VERSION: &str = "4.1.0";
 
+/// librdkafka reads tagged fields correctly since here.
+/// <https://github.com/confluentinc/librdkafka/blob/master/CHANGELOG.md#librdkafka-v220>
+const TAGS_READ_SINCE: [u32; 3] = [2, 2, 0];
+
 fn script(name: &str) -> PathBuf {
     workspace().join("tests/clients").join(name)
 }
 
+/// Cargo points tests at the libraries of this build. A client must load its own: kcat would else run on our librdkafka.
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
 /// Runs a client and returns its standard output.
 fn said(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .env_remove(LIBRARY_PATH)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
     out.into_owned()
@@ -38,8 +50,17 @@ fn decision_on(text: &str, transaction: &str) -> Value {
     wanted.remove(0)
 }
 
-fn has(program: &str) -> bool {
-    Command::new(program).arg("-h").stdin(Stdio::null()).output().is_ok()
+fn has_java() -> bool {
+    Command::new("java").arg("-version").stdin(Stdio::null()).output().is_ok()
+}
+
+/// The version that `kcat -V` names; none without kcat.
+fn librdkafka_of_kcat() -> Option<[u32; 3]> {
+    let output = Command::new("kcat").arg("-V").env_remove(LIBRARY_PATH).stdin(Stdio::null()).output().ok()?;
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (_, version) = text.split_once("librdkafka ").unwrap_or_else(|| panic!("`kcat -V` says: {text}"));
+    let numbers = version.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse().ok());
+    numbers.take(3).collect::<Vec<u32>>().try_into().ok()
 }
 
 #[test]
@@ -62,7 +83,7 @@ fn confluent_kafka_gets_its_decision_and_boto3_finds_it_everywhere() {
     for decision in [&first, &second] {
         println!("{decision}");
         assert_eq!(decision["user_id"], "jane");
-        let topic = if decision["decision"] == "APPROVED" { "approved" } else { "blocked" };
+        let topic = if decision["outcome"] == "APPROVED" { "approved" } else { "blocked" };
         assert_eq!(decision["topic"], topic, "{decision}");
     }
 
@@ -75,14 +96,23 @@ fn confluent_kafka_gets_its_decision_and_boto3_finds_it_everywhere() {
     on_stream.sort_by_key(Value::to_string);
     published.sort_by_key(Value::to_string);
     assert_eq!(on_stream, published, "the stream has what the topics have");
-    assert_eq!(found["buckets"], running.endpoints["buckets"]);
+    let sorted = |list: &Value| list.as_array().expect("a list").iter().map(Value::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(&found["buckets"]), sorted(&running.endpoints["buckets"]));
     assert!(running.end().success(), "the account is clean");
 }
 
 #[test]
 fn kcat_gets_its_decision() {
-    if !has("kcat") {
-        return println!("skipped: kcat is not installed (apt-get install kcat)");
+    match librdkafka_of_kcat() {
+        None => return println!("skipped: kcat is not installed (apt-get install kcat)"),
+        Some(version) if version < TAGS_READ_SINCE => {
+            let [major, minor, patch] = version;
+            return println!(
+                "skipped: kcat's librdkafka {major}.{minor}.{patch} miscounts tagged fields (corrected in 2.2.0) and so cannot read \
+                 the embedded broker's list of versions; install a newer librdkafka"
+            );
+        }
+        Some(_) => {}
     }
     let running = Running::start();
     let mut command = Command::new("sh");
@@ -114,7 +144,7 @@ fn kafkas_own_console_tools_get_their_decision() {
 
 /// The directory with Apache Kafka's jars.
 fn kafka_jars() -> Result<PathBuf, String> {
-    if !has("java") {
+    if !has_java() {
         return Err("skipped: java is not installed (apt-get install default-jre-headless)".to_owned());
     }
     let named = std::env::var_os("CENTINELA_KAFKA_LIB").map(PathBuf::from);
