@@ -48,7 +48,16 @@ pub fn environment(name: &str, requirements: &Path) -> Result<PathBuf, NoPython>
         return Err(NoPython::Interpreter);
     }
     let pip = Command::new(directory.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:", "-r"])
+        .args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "-r",
+        ])
         .arg(requirements)
         .output()
         .map_err(|source| cache_error(&directory, source))?;
