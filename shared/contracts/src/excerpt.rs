@@ -55,7 +55,7 @@ fn card_digits(text: &[u8]) -> Option<usize> {
         .enumerate()
         .map(|(place, &digit)| if place % 2 == 1 { doubled(digit) } else { digit })
         .sum();
-    (grouped && (13..=19).contains(&digits.len()) && sum % 10 == 0).then_some(digits.len())
+    (grouped && (13..=19).contains(&digits.len()) && sum.is_multiple_of(10)).then_some(digits.len())
 }
 
 impl fmt::Display for Excerpt {
