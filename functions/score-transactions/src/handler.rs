@@ -24,6 +24,8 @@ use crate::config::Config;
 
 /// Kept back from Lambda's deadline at most, to note what is unsettled and to answer.
 const MARGIN_MAX: Duration = Duration::from_secs(3);
+/// The longest timeout of a function (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>).
+const TIMEOUT_MAX_MS: i64 = 900_000;
 /// How long the Kafka client tries to deliver a message; within the function's time.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A timestamp type that leaves the time to the producer. Record contents are in base64, which has no underscore.
@@ -34,6 +36,7 @@ type Protocol = Engine<DynamoStateStore, KafkaPublisher, KinesisStream, KafkaPub
 /// The function between two invocations.
 pub struct Handler {
     engine: Protocol,
+    transactions_topic: String,
     init_us: u64,
     warm: AtomicBool,
 }
@@ -78,7 +81,8 @@ impl Handler {
         let scorer = model.await??;
         let parking = topics.clone();
         let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, Limits::default());
-        Ok(Self { engine, init_us: micros_since(started), warm: AtomicBool::new(false) })
+        let transactions_topic = config.transactions_topic;
+        Ok(Self { engine, transactions_topic, init_us: micros_since(started), warm: AtomicBool::new(false) })
     }
 
     /// Handles one event.
@@ -92,7 +96,7 @@ impl Handler {
                 "the source topic takes its records' times from producers; set message.timestamp.type to LogAppendTime"
             );
         }
-        let batch = KafkaBatch::parse(payload.as_bytes())?;
+        let batch = KafkaBatch::parse(payload.as_bytes())?.of_topic(&self.transactions_topic)?;
         let decode_us = micros_since(started);
         let report = self.engine.process(batch, deadline(&context, SystemClock.now())).await?;
         if report.unsettled > 0 {
@@ -148,7 +152,11 @@ fn kafka(config: &Config) -> KafkaConfig {
 
 /// Lambda's deadline less a quarter of the time left, at most [`MARGIN_MAX`].
 fn deadline(context: &Context, now: Millis) -> Millis {
-    let ends = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+    let ends = match i64::try_from(context.deadline).unwrap_or(i64::MAX) {
+        // `cargo lambda watch` says how much time is left, 600,000 ms, where Lambda says when it ends.
+        left @ 0..=TIMEOUT_MAX_MS => now.0.saturating_add(left),
+        ends => ends,
+    };
     let margin = (Millis(ends).since(now).max(0) / 4).min(MARGIN_MAX.as_millis() as i64);
     Millis(ends - margin)
 }
@@ -201,13 +209,22 @@ mod tests {
     use super::*;
     use centinela_engine::ports::PublishError;
 
+    const NOW: i64 = 1_795_357_920_000;
+
     #[test]
     fn time_is_kept_back_to_answer_even_with_a_short_timeout() {
         let mut context = Context::default();
-        context.deadline = 15_000;
-        assert_eq!(deadline(&context, Millis(0)), Millis(12_000));
-        assert_eq!(deadline(&context, Millis(14_000)), Millis(14_750));
-        assert_eq!(deadline(&context, Millis(20_000)), Millis(15_000));
+        context.deadline = NOW as u64 + 15_000;
+        assert_eq!(deadline(&context, Millis(NOW)), Millis(NOW + 12_000));
+        assert_eq!(deadline(&context, Millis(NOW + 14_000)), Millis(NOW + 14_750));
+        assert_eq!(deadline(&context, Millis(NOW + 20_000)), Millis(NOW + 15_000));
+    }
+
+    #[test]
+    fn a_host_that_tells_the_time_left_instead_of_the_end_is_understood() {
+        let mut context = Context::default();
+        context.deadline = 600_000;
+        assert_eq!(deadline(&context, Millis(NOW)), Millis(NOW + 597_000));
     }
 
     #[test]

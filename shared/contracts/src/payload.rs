@@ -232,14 +232,14 @@ impl<'a> Fields<'a> {
     /// Refuses any version but 1.
     pub(crate) fn version(&mut self) -> Result<(), PayloadProblem> {
         let text = self.reader.skip()?;
-        if text == b"1" { Ok(()) } else { Err(PayloadProblem::Version { found: Excerpt::of(text) }) }
+        if text == b"1" { Ok(()) } else { Err(PayloadProblem::Version { found: Excerpt::of_figure(text) }) }
     }
 
     /// An event time: whole milliseconds, or an RFC 3339 string.
     pub(crate) fn time(&mut self, field: &'static str) -> Result<Millis, PayloadProblem> {
         const EXPECTED: &str = "whole milliseconds since 1970 or an RFC 3339 time with zone";
         let unreadable =
-            |found: &[u8]| PayloadProblem::Unexpected { field, expected: EXPECTED, found: Excerpt::of(found) };
+            |found: &[u8]| PayloadProblem::Unexpected { field, expected: EXPECTED, found: Excerpt::of_figure(found) };
         match self.reader.peek()? {
             Kind::Number => {
                 let text = self.reader.number()?;
@@ -273,7 +273,19 @@ fn checked_time(milliseconds: i64, text: &[u8]) -> Result<Millis, PayloadProblem
     } else {
         return Err(invalid.into());
     };
-    Err(PayloadProblem::TimeUnit { found: Excerpt::of(text), unit })
+    Err(PayloadProblem::TimeUnit { found: Excerpt::of_figure(text), unit })
+}
+
+/// The problem of a field, unless the value as a whole is no JSON.
+pub(crate) fn syntax_first(value: &[u8], problem: PayloadProblem) -> PayloadProblem {
+    if problem.park_reason() == ParkReason::NotJson {
+        return problem;
+    }
+    let mut reader = Reader::new(value);
+    match reader.skip().and_then(|_| reader.end()) {
+        Ok(()) => problem,
+        Err(syntax) => syntax.into(),
+    }
 }
 
 /// The field's value, or the problem that it is missing.

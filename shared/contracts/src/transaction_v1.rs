@@ -14,7 +14,7 @@ use centinela_domain::{
 
 use crate::excerpt::Excerpt;
 use crate::json::{Decimal, Kind, Misfit, Object, Reader, push_decimal};
-use crate::payload::{Fields, PayloadProblem, required};
+use crate::payload::{Fields, PayloadProblem, required, syntax_first};
 
 /// Why a value is no transaction.
 pub type TransactionProblem = PayloadProblem;
@@ -36,8 +36,13 @@ const NAMES: &[&str] = &[
     "merchant_id",
 ];
 
-/// Reads a transaction.
+/// Reads a transaction. What is no JSON as a whole is told as that, whatever stands wrong before the place where it breaks: a number
+/// that was cut off must not be called a wrong number.
 pub fn parse(value: &[u8]) -> Result<Transaction, TransactionProblem> {
+    read(value).map_err(|problem| if value.len() > VALUE_BYTES_MAX { problem } else { syntax_first(value, problem) })
+}
+
+fn read(value: &[u8]) -> Result<Transaction, TransactionProblem> {
     let mut fields = Fields::begin(value, VALUE_BYTES_MAX, NAMES)?;
     let (mut id, mut occurred_at, mut user_id, mut amount) = (None, None, None, None);
     let mut currency = Currency::DEFAULT;
@@ -97,7 +102,7 @@ fn amount_text<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, PayloadProb
 }
 
 pub(crate) fn amount_in(text: &[u8], currency: Currency) -> Result<AmountMinor, PayloadProblem> {
-    let found = || Excerpt::of(text);
+    let found = || Excerpt::of_figure(text);
     let decimal = Decimal::of(text);
     let decimals = currency.decimals();
     match decimal.magnitude(decimals) {

@@ -27,6 +27,22 @@ pub struct KafkaBatch {
     pub partitions: Vec<PartitionBatch>,
 }
 
+impl KafkaBatch {
+    /// The batch, if all of it is from this topic. Offsets of two topics must never meet: what is known to be settled of a
+    /// partition is kept by its number.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::OtherTopic`] names the first other topic.
+    pub fn of_topic(self, topic: &str) -> Result<Self, EnvelopeError> {
+        match self.partitions.iter().find(|partition| partition.topic != topic) {
+            None => Ok(self),
+            Some(other) => {
+                Err(EnvelopeError::OtherTopic { found: Excerpt::of(other.topic.as_bytes()), reads: topic.to_owned() })
+            }
+        }
+    }
+}
+
 /// The records of one partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionBatch {
@@ -140,6 +156,14 @@ pub enum EnvelopeError {
         "the event's records stand under {0}, which is not of the form topic-partition, and do not say where they are from"
     )]
     PartitionKey(Excerpt),
+    /// Records of a topic that the function does not read.
+    #[error("the event has records of topic {found}; this function reads {reads:?} only: check the mapping's topic")]
+    OtherTopic {
+        /// The topic.
+        found: Excerpt,
+        /// The one that is read.
+        reads: String,
+    },
     /// More records than a mapping delivers.
     #[error("the event has more than {RECORDS_MAX} records")]
     TooManyRecords,

@@ -103,6 +103,19 @@ fn a_bad_record_is_told_apart_and_never_fails_the_batch() {
 }
 
 #[test]
+fn offsets_of_another_topic_are_never_mixed_in() {
+    let batch = |key: &str| {
+        KafkaBatch::parse(format!(r#"{{"records":{{"a-b-3":[{{}}],"{key}":[{{}}]}}}}"#).as_bytes()).unwrap()
+    };
+    assert!(batch("a-b-4").of_topic("a-b").is_ok());
+    let problem = batch("a-c-3").of_topic("a-b").unwrap_err().to_string();
+    assert_eq!(
+        problem,
+        "the event has records of topic `a-c`; this function reads \"a-b\" only: check the mapping's topic"
+    );
+}
+
+#[test]
 fn a_bad_record_keeps_its_offset_where_it_can_be_read() {
     let bad = GOOD.replace("\"dg==\"", "\"%%\"");
     let batch = KafkaBatch::parse(event(&bad).as_bytes()).unwrap();

@@ -95,7 +95,7 @@ fn a_wrong_value_is_told_in_words() {
         ("1795357920123", "253402300799000", "timestamp must be milliseconds between"),
         ("1795357920123", "1795357920123.5", "timestamp must be whole milliseconds"),
         ("1795357920123", "1e400", "timestamp must be whole milliseconds"),
-        ("1795357920123", "\"yesterday\"", "RFC 3339 time with zone, got `yesterday`"),
+        ("1795357920123", "\"yesterday\"", "RFC 3339 time with zone, got `9 bytes of text`"),
         ("1795357920123", "\"1970-01-01T00:00:00Z\"", "timestamp must be milliseconds between"),
         ("1795357920123", "\"9999-12-31T23:59:59Z\"", "timestamp must be milliseconds between"),
         ("1795357920123", "\"2026-11-22T14:32:00\"", "RFC 3339 time with zone"),
@@ -161,6 +161,8 @@ fn no_problem_tells_who_it_is_about() {
         ("198.51.100.7", "198.51.100.777"),
         ("7f9c24e8-3b12-4f0f-8c8a-0f6f4a1b0001", &"jane.doe@example.com".repeat(20)),
         ("12.34", "[\"jane.doe@example.com\"]"),
+        ("1795357920123", "\"jane.doe@example.com\""),
+        ("\"version\":1", "\"version\":\"jane.doe@example.com\""),
         ("Mozilla/5.0", &"jane.doe@example.com 198.51.100.7".repeat(90)),
     ] {
         let text = format!("{0} {0:?}", problem(&with(from, to)));
@@ -181,10 +183,12 @@ fn size_and_depth_are_bounded() {
 }
 
 #[test]
-fn a_value_cut_anywhere_is_no_transaction() {
+fn a_value_cut_anywhere_is_no_json_whatever_is_wrong_before_the_cut() {
     for length in 0..TRANSACTION.len() {
-        assert!(parse(&TRANSACTION.as_bytes()[..length]).is_err(), "{length}");
+        let problem = parse(&TRANSACTION.as_bytes()[..length]).unwrap_err();
+        assert_eq!(problem.park_reason(), ParkReason::NotJson, "{length}: {problem}");
     }
+    assert_eq!(problem("{\"amount\":-1,\"amount\":2").park_reason(), ParkReason::NotJson);
 }
 
 proptest! {
