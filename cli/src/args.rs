@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
+use crate::kafka_args::KafkaSecurity;
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;
@@ -50,6 +51,13 @@ pub fn up_by_default() -> Command {
 It starts Kafka, DynamoDB, S3 and Kinesis stand-ins on 127.0.0.1, runs the real function binaries as the files in infra/ say,
 and sends traffic until it is told to stop. Ctrl-C drains and prints the account; a second Ctrl-C stops at once.
 
+With --kafka, --dynamodb or --aws-endpoint it uses servers that are there already, in any mixture with the stand-ins. Topics,
+tables, streams and buckets are created when they are missing and checked when they are there; nothing is altered or deleted.
+Records that the consumer group has not settled yet are decided first; the account covers only what comes after. The ids of
+generated transactions then end with the time, because the servers may remember those of the last run.
+DynamoDB and the others are asked as user `centinela` in us-east-1, unless AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN and AWS_REGION are set.
+
 The exit code is 0 when the account is clean, 1 when a transaction was lost or counted twice, 2 when the request cannot be
 carried out.
 
@@ -57,7 +65,9 @@ Examples:
   centinela up
   centinela up --rate 1667 --for 120s --key user_id --summary account.json
   centinela up --input history.parquet --limit 200000
-  centinela up --rate 0 --endpoints endpoints.json")]
+  centinela up --rate 0 --endpoints endpoints.json
+  centinela up --kafka 127.0.0.1:9092 --dynamodb http://127.0.0.1:8000 --rate 500 --for 30s
+  centinela up --latency 5ms,12ms --rate 1667 --for 60s")]
 pub struct Up {
     /// What to send.
     #[command(flatten)]
@@ -86,10 +96,26 @@ pub struct Up {
     /// Kill every function process this many times during the run, evenly spaced (needs --for or --input).
     #[arg(long, value_name = "N")]
     pub kill: Option<u32>,
+    /// Let every call to DynamoDB and Kinesis take as long as in AWS: a log-normal distribution with this median and this 99 %
+    /// quantile, drawn by --seed. What the server itself needs is part of the time.
+    #[arg(long, value_name = "P50,P99", value_parser = parse_latency)]
+    pub latency: Option<(Duration, Duration)>,
+    /// Use this Kafka instead of the embedded one.
+    #[arg(long, value_name = "HOST:PORT[,...]", conflicts_with = "kafka_port")]
+    pub kafka: Option<String>,
+    /// How to get into it.
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
+    /// Use this DynamoDB instead of the embedded one, such as Amazon's DynamoDB Local.
+    #[arg(long, value_name = "URL")]
+    pub dynamodb: Option<String>,
+    /// Use this server for DynamoDB, Kinesis and S3; --dynamodb wins over it.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["kinesis_port", "s3_port"])]
+    pub aws_endpoint: Option<String>,
     /// Port of Kafka [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub kafka_port: Option<u16>,
-    /// Port of DynamoDB [default: a free one].
+    /// Port of DynamoDB, or of the front before it [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
     /// Port of S3 [default: a free one].
@@ -108,11 +134,15 @@ when every record was acknowledged.
 
 Examples:
   centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
-  centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl")]
+  centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl
+  CENTINELA_KAFKA_PASSWORD=... centinela send --kafka broker:9096 --kafka-tls --kafka-user producer --rate 100 --for 30s")]
 pub struct SendTraffic {
     /// The brokers.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT[,...]")]
     pub kafka: String,
+    /// How to get into it.
+    #[command(flatten)]
+    pub kafka_security: KafkaSecurity,
     /// The topic.
     #[arg(long, default_value = "transactions")]
     pub topic: String,
@@ -183,6 +213,16 @@ pub enum BadValue {
     /// Not a duration.
     #[error("a time is a number with ms, s, m or h behind it, such as 60s, and longer than 0")]
     Duration,
+    /// Not two times in their order.
+    #[error("a latency is two times, the median and the longer 99 % quantile, such as 5ms,12ms")]
+    Latency,
+}
+
+fn parse_latency(text: &str) -> Result<(Duration, Duration), BadValue> {
+    let (p50, p99) = text.split_once(',').ok_or(BadValue::Latency)?;
+    let time = |text: &str| parse_duration(text.trim()).map_err(|_| BadValue::Latency);
+    let (p50, p99) = (time(p50)?, time(p99)?);
+    if p50 < p99 { Ok((p50, p99)) } else { Err(BadValue::Latency) }
 }
 
 fn parse_rate(text: &str) -> Result<f64, BadValue> {
@@ -225,6 +265,14 @@ mod tests {
         assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
         for wrong in ["", "s", "0s", "-1s", "1d", "1e9999h", "NaN"] {
             assert_eq!(parse_duration(wrong), Err(BadValue::Duration), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_latency_is_a_median_and_a_longer_quantile() {
+        assert_eq!(parse_latency("5ms,12ms"), Ok((Duration::from_millis(5), Duration::from_millis(12))));
+        for wrong in ["5ms", "12ms,5ms", "5ms,5ms", "0ms,5ms", "fast,slow", "5ms,12ms,20ms"] {
+            assert_eq!(parse_latency(wrong), Err(BadValue::Latency), "{wrong}");
         }
     }
 

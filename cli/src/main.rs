@@ -5,6 +5,7 @@ mod failure;
 mod features;
 mod function_build;
 mod interrupt;
+mod kafka_args;
 mod send;
 mod terminal;
 mod traffic;

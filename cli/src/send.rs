@@ -28,13 +28,14 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
         None if traffic.input.is_some() => Pace::Window(u64::MAX),
         None => Pace::Rate(args::RATE_DEFAULT),
     };
+    let access = arguments.kafka_security.access(&arguments.kafka)?;
     let mut source = Source::open(traffic).map_err(|error| Failure::usage(&error))?;
     let until = Until { elapsed: traffic.duration, count: arguments.count };
     let progress = Arc::new(Progress::default());
-    let (kafka, topic, shared) = (arguments.kafka.clone(), arguments.topic.clone(), Arc::clone(&progress));
+    let (topic, shared) = (arguments.topic.clone(), Arc::clone(&progress));
     let started = Instant::now();
     let mut sending = tokio::task::spawn_blocking(move || {
-        Sender::connect(&kafka, &topic, shared)?.run(&mut source, pace, until, &NoObserver)
+        Sender::connect(&access, &topic, shared)?.run(&mut source, pace, until, &NoObserver)
     });
     let mut shown = Instant::now();
     let outcome = loop {
@@ -58,6 +59,12 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
     terminal::print(&format!("{}\n", line(&progress, started)));
     let unacknowledged =
         progress.sent.load(Ordering::SeqCst).saturating_sub(progress.acknowledged.load(Ordering::SeqCst));
+    if progress.is_refused() {
+        let topic = &arguments.topic;
+        let line =
+            format!("kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write");
+        return Err(Failure::Failed(line));
+    }
     match progress.first_error() {
         None if unacknowledged == 0 => Ok(()),
         error => {

@@ -50,6 +50,8 @@ pub enum Source {
         generator: Box<Generator>,
         /// Keys of the records.
         key: Key,
+        /// What is added to each transaction's id, for servers that remember the last run's.
+        suffix: String,
     },
     /// A file.
     File(Box<Input>),
@@ -65,7 +67,15 @@ impl Source {
             return Ok(Self::File(Box::new(Input::open(path, traffic.key, traffic.limit)?)));
         }
         let config = TrafficConfig { users: traffic.users as usize, ..TrafficConfig::live(traffic.seed) };
-        Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key })
+        Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key, suffix: String::new() })
+    }
+
+    /// Adds a suffix to the ids of generated transactions: the same seed gives the same ones, and a server that is not started
+    /// anew knows them already. A file is sent as it is.
+    pub fn mark(&mut self, mark: &str) {
+        if let Self::Generated { suffix, .. } = self {
+            *suffix = format!("-{mark}");
+        }
     }
 
     /// The next record; none at the end of a file.
@@ -75,12 +85,16 @@ impl Source {
     pub fn next(&mut self) -> Result<Option<Message>, InputError> {
         match self {
             Self::File(input) => input.next(),
-            Self::Generated { generator, key } => {
+            Self::Generated { generator, key, suffix } => {
                 let transaction = generator.by_ref().find_map(|event| match event {
                     Event::Transaction(transaction) => Some(transaction),
                     Event::Label(_) => None,
                 });
-                Ok(transaction.map(|transaction| {
+                Ok(transaction.map(|mut transaction| {
+                    if !suffix.is_empty() {
+                        let marked = format!("{}{suffix}", transaction.fields.transaction_id);
+                        transaction.fields.transaction_id = marked.into();
+                    }
                     Message::from_value(transaction.fields.to_json(), *key, Some(transaction.is_fraud()))
                 }))
             }

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
+use centinela_local::services::ServiceError;
+use centinela_local::services::kafka::{self, KafkaAccess};
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 
 use super::input::InputError;
 use super::{Message, Source};
 
-/// How long a broker may take to answer the first question.
-const REACH_LIMIT: Duration = Duration::from_secs(8);
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
 /// back, which would count as latency.
 const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
@@ -84,6 +84,7 @@ pub struct Progress {
     pub stop: AtomicBool,
     /// Set when nothing more is sent.
     pub done: AtomicBool,
+    refused: AtomicBool,
     first_error: Mutex<Option<String>>,
 }
 
@@ -91,6 +92,11 @@ impl Progress {
     /// The first delivery that failed, in Kafka's words.
     pub fn first_error(&self) -> Option<String> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether Kafka does not allow us to write to the topic.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn note_error(&self, error: &KafkaError) {
@@ -102,14 +108,13 @@ impl Progress {
 /// Why nothing can be sent, or no more.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// Nobody answers.
-    #[error("no kafka broker answers at {bootstrap} within {} s; check the address, and that the broker is up", REACH_LIMIT.as_secs())]
-    Unreachable {
-        /// Where it was looked for.
-        bootstrap: String,
-    },
+    /// Nobody answers, or refuses us.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The broker has no such topic.
-    #[error("kafka at {bootstrap} has no topic `{topic}`; create it first")]
+    #[error(
+        "kafka at {bootstrap} has no topic `{topic}` that we may see; create it first, or grant the right Describe on it"
+    )]
     NoTopic {
         /// The brokers.
         bootstrap: String,
@@ -130,6 +135,12 @@ struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::iam_token(config)
+    }
+
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(?level, facility, message, "kafka producer");
     }
@@ -155,6 +166,11 @@ impl ProducerContext for Deliveries {
             Ok(_) => self.progress.acknowledged.fetch_add(1, Ordering::Relaxed),
             Err((error, _)) => {
                 self.progress.note_error(error);
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                    // The next record would be refused too.
+                    self.progress.refused.store(true, Ordering::Relaxed);
+                    self.progress.stop.store(true, Ordering::Relaxed);
+                }
                 self.progress.failed.fetch_add(1, Ordering::Relaxed)
             }
         };
@@ -172,12 +188,15 @@ impl Sender {
     /// Connects and looks for the topic. Blocks for up to 8 s.
     ///
     /// # Errors
-    /// When no broker answers or there is no such topic.
-    pub fn connect(bootstrap: &str, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
+    /// When no broker answers, the login is refused or there is no such topic.
+    pub fn connect(access: &KafkaAccess, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
+        if !kafka::shows(access, topic)? {
+            return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+        }
         let identified = Arc::new(AtomicBool::new(false));
         let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::clone(&identified) };
-        let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
+        let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> = access
+            .client()
             .set("client.id", "centinela-send")
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -187,12 +206,6 @@ impl Sender {
             .set("queue.buffering.max.messages", "100000")
             .set("statistics.interval.ms", "100")
             .create_with_context(deliveries)?;
-        let unreachable = || SendError::Unreachable { bootstrap: bootstrap.to_owned() };
-        let metadata = producer.client().fetch_metadata(Some(topic), REACH_LIMIT).map_err(|_| unreachable())?;
-        let found = metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty());
-        if !found {
-            return Err(SendError::NoTopic { bootstrap: bootstrap.to_owned(), topic: topic.to_owned() });
-        }
         let until = Instant::now() + IDENTIFIED_LIMIT;
         while !identified.load(Ordering::Relaxed) && Instant::now() < until {
             std::thread::sleep(REST_MAX);

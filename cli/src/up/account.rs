@@ -3,7 +3,7 @@
 //! `lost`, `doubled` and `republished` come from the topics and the stored state alone. Everything else is a figure about the
 //! run and cannot make an account clean.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use centinela_contracts::stored_user;
@@ -178,6 +178,8 @@ pub struct Evidence<'a> {
     pub waits: Histogram<u64>,
     /// Items of the users' table.
     pub items: Vec<(String, Vec<u8>)>,
+    /// The same before the run.
+    pub baseline: &'a [(String, Vec<u8>)],
     /// Name of the scoring function.
     pub scoring: &'a str,
     /// Topic of the transactions.
@@ -198,7 +200,7 @@ impl Account {
     /// Draws up the account.
     pub fn new(evidence: Evidence<'_>) -> Self {
         let Evidence { seen, verdict, stats, metrics, .. } = evidence;
-        let state = compare(&verdict.users, &evidence.items);
+        let state = compare(&verdict.users, &evidence.items, evidence.baseline);
         let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
@@ -264,17 +266,31 @@ struct StateFindings {
     counted_twice: u64,
 }
 
-/// Compares the stored totals with those of the unique transactions.
-fn compare(expected: &BTreeMap<Box<str>, Totals>, items: &[(String, Vec<u8>)]) -> StateFindings {
-    let stored: HashMap<&str, &[u8]> = items.iter().map(|(key, state)| (key.as_str(), state.as_slice())).collect();
+/// Compares what this run added to the stored totals with the unique transactions.
+fn compare(
+    expected: &BTreeMap<Box<str>, Totals>,
+    items: &[(String, Vec<u8>)],
+    baseline: &[(String, Vec<u8>)],
+) -> StateFindings {
+    let by_user = |items: &[(String, Vec<u8>)]| -> HashMap<String, Totals> {
+        items.iter().filter_map(|(user, state)| Some((user.clone(), totals_of(user, state)?))).collect()
+    };
+    let (stored, before) = (by_user(items), by_user(baseline));
+    let of = |totals: &HashMap<String, Totals>, user: &str| totals.get(user).copied().unwrap_or_default();
     let mut findings = StateFindings::default();
     for (user, totals) in expected {
-        let found = stored.get(&**user).and_then(|state| totals_of(user, state)).unwrap_or_default();
-        findings.differing += u64::from(found != *totals);
-        findings.counted_twice += found.transactions.saturating_sub(totals.transactions);
+        let (found, before) = (of(&stored, user), of(&before, user));
+        let wanted = Totals {
+            transactions: before.transactions + totals.transactions,
+            amount_minor: before.amount_minor + totals.amount_minor,
+        };
+        findings.differing += u64::from(found != wanted);
+        findings.counted_twice += found.transactions.saturating_sub(wanted.transactions);
     }
-    let known: BTreeSet<&str> = expected.keys().map(|user| &**user).collect();
-    findings.differing += stored.keys().filter(|user| !known.contains(**user)).count() as u64;
+    let others = items.iter().filter(|(user, _)| !expected.contains_key(user.as_str()));
+    // Whoever sent nothing must be as before, and only a user from before may be there.
+    findings.differing +=
+        others.filter(|(user, _)| before.get(user).is_none_or(|before| *before != of(&stored, user))).count() as u64;
     findings
 }
 

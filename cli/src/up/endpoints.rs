@@ -21,7 +21,7 @@ pub fn as_json(platform: &Platform) -> Value {
         "kinesis": endpoints.kinesis,
         "region": endpoints.region,
         "access_key_id": endpoints.access_key_id,
-        "secret_access_key": endpoints.secret_access_key,
+        "secret_access_key": shown_secret(platform),
         "topics": infrastructure.topics.iter().map(|topic| &topic.name).collect::<Vec<_>>(),
         "tables": infrastructure.tables.iter().map(|table| &table.name).collect::<Vec<_>>(),
         "streams": infrastructure.streams.iter().map(|stream| &stream.name).collect::<Vec<_>>(),
@@ -30,10 +30,22 @@ pub fn as_json(platform: &Platform) -> Value {
     })
 }
 
+/// The secret of the stand-ins, which is none; nobody else's is written anywhere.
+fn shown_secret(platform: &Platform) -> Option<&str> {
+    platform.has_local_credentials().then_some(platform.endpoints().secret_access_key.as_str())
+}
+
 /// What people read.
 pub fn as_text(platform: &Platform, table: &str) -> String {
     let endpoints = platform.endpoints();
     let infrastructure = platform.infrastructure();
+    let credentials = match shown_secret(platform) {
+        Some(secret) => {
+            let (key, region) = (&endpoints.access_key_id, &endpoints.region);
+            format!("  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}\n")
+        }
+        None => format!("  export AWS_DEFAULT_REGION={}\n", endpoints.region),
+    };
     let stream = infrastructure.streams.first().map_or("decisions", |stream| stream.name.as_str());
     format!(
         "\
@@ -43,8 +55,7 @@ S3        {s3}
 Kinesis   {kinesis}
 
 To look inside, in another terminal:
-  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}
-  kcat -b {kafka} -C -t approved -o beginning -c 3 -X fetch.wait.max.ms=10
+{credentials}  kcat -b {kafka} -C -t approved -o beginning -c 3 -X fetch.wait.max.ms=10
   aws --endpoint-url {dynamodb} dynamodb scan --table-name {table} --max-items 1
   aws --endpoint-url {s3} s3 ls
   aws --endpoint-url {kinesis} kinesis describe-stream-summary --stream-name {stream}
@@ -54,17 +65,20 @@ To look inside, in another terminal:
         dynamodb = endpoints.dynamodb,
         s3 = endpoints.s3,
         kinesis = endpoints.kinesis,
-        key = endpoints.access_key_id,
-        secret = endpoints.secret_access_key,
-        region = endpoints.region,
     )
 }
 
-/// Writes a JSON file so that nobody ever reads half of it.
+/// Writes a JSON file so that nobody ever reads half of it, where it is an ordinary file.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        // A device, a pipe or a link is written to, not replaced.
+        let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path)?;
+        serde_json::to_writer_pretty(&mut file, value)?;
+        return file.write_all(b"\n");
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&mut file, value)?;

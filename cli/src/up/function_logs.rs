@@ -1,7 +1,7 @@
 //! What the functions print: their metric lines, summed up for the account, and every line into a file on request.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use centinela_local::lambda::LogLine;
@@ -126,7 +126,22 @@ impl FunctionLogs {
 
 /// A file that several functions' lines go into.
 #[derive(Clone)]
-pub struct SharedFile(Arc<tokio::sync::Mutex<Option<BufWriter<File>>>>);
+pub struct SharedFile(Arc<tokio::sync::Mutex<OpenFile>>);
+
+struct OpenFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Why nothing more is written.
+    failure: Option<String>,
+}
+
+impl OpenFile {
+    fn note(&mut self, outcome: std::io::Result<()>) {
+        if let Err(error) = outcome {
+            self.failure = Some(format!("the logs cannot be written to {}: {error}", self.path.display()));
+        }
+    }
+}
 
 impl SharedFile {
     /// Creates the file.
@@ -134,29 +149,30 @@ impl SharedFile {
     /// # Errors
     /// What the operating system says.
     pub async fn create(path: &Path) -> std::io::Result<Self> {
-        let file = File::create(path).await?;
-        Ok(Self(Arc::new(tokio::sync::Mutex::new(Some(BufWriter::new(file))))))
+        let file = BufWriter::new(File::create(path).await?);
+        Ok(Self(Arc::new(tokio::sync::Mutex::new(OpenFile { path: path.to_owned(), file, failure: None }))))
     }
 
     async fn write(&self, line: &str) {
-        let mut file = self.0.lock().await;
-        let Some(open) = file.as_mut() else { return };
+        let mut open = self.0.lock().await;
+        if open.failure.is_some() {
+            return;
+        }
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
-        if let Err(error) = open.write_all(&bytes).await {
-            tracing::warn!(%error, "the log file cannot be written any more");
-            *file = None;
-        }
+        let outcome = open.file.write_all(&bytes).await;
+        open.note(outcome);
     }
 
-    /// Writes what is still in memory.
-    pub async fn flush(&self) {
-        if let Some(open) = self.0.lock().await.as_mut()
-            && let Err(error) = open.flush().await
-        {
-            tracing::warn!(%error, "the end of the log file is missing");
+    /// Writes what is still in memory; says why not everything could be written.
+    pub async fn finish(&self) -> Option<String> {
+        let mut open = self.0.lock().await;
+        if open.failure.is_none() {
+            let outcome = open.file.flush().await;
+            open.note(outcome);
         }
+        open.failure.clone()
     }
 }
 

@@ -14,17 +14,19 @@ mod tracker;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_local::infra::Infrastructure;
 use centinela_local::mapping::MappingFaults;
-use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports};
-use centinela_local::services::ServiceError;
+use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports, Servers};
+use centinela_local::services::{AwsAccess, Latency, ServiceError};
 
 use crate::args::{self, Up};
 use crate::failure::Failure;
 use crate::function_build;
 use crate::interrupt::Interrupt;
+use crate::kafka_args;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
@@ -45,7 +47,14 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
     let source = match pace {
         None => None,
-        Some(_) => Some(Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?),
+        Some(_) => {
+            let mut source = Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?;
+            if [&arguments.kafka, &arguments.dynamodb, &arguments.aws_endpoint].into_iter().any(Option::is_some) {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                source.mark(&format!("{:x}", since.as_millis()));
+            }
+            Some(source)
+        }
     };
     let infrastructure = infrastructure(arguments.infra.as_deref())?;
     let platform = tokio::select! {
@@ -122,6 +131,7 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
 }
 
 async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Interrupt) -> Result<Platform, Failure> {
+    let (servers, latency) = (servers(arguments)?, latency(arguments)?);
     let names: Vec<String> = infrastructure.functions.iter().map(|function| function.binary.clone()).collect();
     let binaries = function_build::ensure(&names, &interrupt.finish).await?;
     let mut config = PlatformConfig::new(infrastructure, &binaries);
@@ -133,11 +143,54 @@ async fn start(arguments: &Up, infrastructure: Infrastructure, interrupt: &Inter
         kinesis: fixed(arguments.kinesis_port),
     };
     config.environments = arguments.environments.map(usize::from);
+    config.servers = servers;
+    config.latency = latency;
+    config.remembered_tables = user_tables(&config.infrastructure);
+    config.say = Arc::new(terminal::note);
     config.mapping_faults = MappingFaults { duplicate_every_batch: arguments.redeliver };
     Box::pin(Platform::start(config)).await.map_err(|error| match error {
-        PlatformError::Service(ServiceError::PortTaken { .. }) => Failure::usage(&error),
+        PlatformError::Service(ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. }) => {
+            Failure::usage(&error)
+        }
         error => Failure::failed(&error),
     })
+}
+
+/// The servers that are used instead of embedded ones.
+fn servers(arguments: &Up) -> Result<Servers, Failure> {
+    let security = &arguments.kafka_security;
+    let kafka = arguments.kafka.as_deref().map(|bootstrap| security.access(bootstrap)).transpose()?;
+    let emulator = &arguments.aws_endpoint;
+    let dynamodb = arguments.dynamodb.clone().or_else(|| emulator.clone());
+    let asks_aws = dynamodb.is_some() || security.kafka_iam;
+    let access = if asks_aws { aws_access(security.kafka_iam)? } else { AwsAccess::default() };
+    Ok(Servers { kafka, dynamodb, kinesis: emulator.clone(), s3: emulator.clone(), access })
+}
+
+/// The environment's credentials, or those of the stand-ins where it has none.
+fn aws_access(are_needed: bool) -> Result<AwsAccess, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let local = AwsAccess::default();
+    let region = kafka_args::region().unwrap_or_else(|| local.region.clone());
+    match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            Ok(AwsAccess { region, access_key_id, secret_access_key, session_token: variable("AWS_SESSION_TOKEN") })
+        }
+        (None, None) if !are_needed => Ok(AwsAccess { region, ..local }),
+        (None, None) => Err(Failure::Usage("--kafka-iam needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned())),
+        _ => Err(Failure::Usage("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or none of them".to_owned())),
+    }
+}
+
+fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
+    let Some((p50, p99)) = arguments.latency else { return Ok(None) };
+    let latency = Latency::new(p50, p99, arguments.traffic.seed).map_err(|error| Failure::usage(&error))?;
+    Ok(Some(Arc::new(latency)))
+}
+
+/// The tables with the users' totals.
+fn user_tables(infrastructure: &Infrastructure) -> Vec<String> {
+    infrastructure.functions.iter().filter_map(|function| function.environment.get("USER_TABLE").cloned()).collect()
 }
 
 /// A platform's whole life: announced, watched, accounted for, stopped.

@@ -1,4 +1,4 @@
-//! Reads topics back from their beginning and hands every record to the tracker.
+//! Reads topics back, each from where it stood when the run began, and hands every record to the tracker.
 //!
 //! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends,
 //! so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use centinela_local::services::kafka::{self, KafkaAccess};
+use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -44,6 +46,14 @@ pub struct Topic {
     pub partitions: u32,
     /// What it holds.
     pub content: Content,
+    /// The first offset to read, by partition; a partition without one is read from its beginning.
+    pub starts: Vec<i64>,
+}
+
+impl Topic {
+    fn start(&self, partition: u32) -> i64 {
+        self.starts.get(partition as usize).copied().unwrap_or(0)
+    }
 }
 
 /// Why the topics cannot be read back.
@@ -75,24 +85,25 @@ impl Reader {
     /// # Errors
     /// When the client cannot be made.
     pub fn start(
-        bootstrap: &str,
+        access: &KafkaAccess,
         topics: Vec<Topic>,
         wait: Duration,
         tracker: Arc<Tracker>,
     ) -> Result<Self, ReadError> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
+        let consumer: BaseConsumer<Tokens> = access
+            .client()
             .set("client.id", "centinela-account")
             .set("group.id", "centinela-account")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", wait.as_millis().to_string())
             .set("fetch.min.bytes", "1")
-            .create()?;
+            .create_with_context(Tokens)?;
         let mut assignment = TopicPartitionList::new();
         for topic in &topics {
-            for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
-                assignment.add_partition_offset(&topic.name, partition, Offset::Offset(0))?;
+            for partition in 0..topic.partitions {
+                let start = Offset::Offset(topic.start(partition));
+                assignment.add_partition_offset(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX), start)?;
             }
         }
         consumer.assign(&assignment)?;
@@ -120,15 +131,32 @@ impl Reader {
     }
 }
 
+/// What the consumer asks its owner for.
+struct Tokens;
+
+impl ClientContext for Tokens {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::iam_token(config)
+    }
+}
+
+impl ConsumerContext for Tokens {}
+
 struct Reading {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Tokens>,
     topics: Vec<Topic>,
     tracker: Arc<Tracker>,
 }
 
 impl Reading {
     fn run(&self, finish: &AtomicBool) -> Result<(), ReadError> {
-        let mut next: Vec<Vec<i64>> = self.topics.iter().map(|topic| vec![0; topic.partitions as usize]).collect();
+        let mut next: Vec<Vec<i64>> = self
+            .topics
+            .iter()
+            .map(|topic| (0..topic.partitions).map(|partition| topic.start(partition)).collect())
+            .collect();
         while !finish.load(Ordering::SeqCst) {
             self.poll(&mut next)?;
         }

@@ -74,7 +74,8 @@ impl Names {
             let name = variable(name)?;
             let declared = infrastructure.topics.iter().find(|topic| topic.name == name);
             let declared = declared.ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))?;
-            topics.push(Topic { name, partitions: declared.partitions, content });
+            let starts = platform.starts(&name).to_vec();
+            topics.push(Topic { name, partitions: declared.partitions, content, starts });
         }
         Ok(Self {
             scoring: scoring.name.clone(),
@@ -124,7 +125,11 @@ impl<'a> Run<'a> {
         run.drain().await?;
         run.read_to_the_end().await?;
         let account = run.account(is_producer).await?;
-        Ok(Finished { account, failure: run.failure(sent) })
+        let unwritten = match &run.log_file {
+            None => None,
+            Some(file) => file.finish().await.map(Failure::Failed),
+        };
+        Ok(Finished { account, failure: run.failure(sent).or(unwritten) })
     }
 
     async fn start(
@@ -159,7 +164,7 @@ impl<'a> Run<'a> {
         let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
             names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
         for (topics, wait) in [(transactions, TRANSACTIONS_WAIT), (decisions, DECISIONS_WAIT)] {
-            let reader = Reader::start(&platform.endpoints().kafka, topics, wait, Arc::clone(&tracker));
+            let reader = Reader::start(platform.kafka(), topics, wait, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
         Ok(Self {
@@ -265,10 +270,8 @@ impl<'a> Run<'a> {
     async fn account(&self, is_producer: bool) -> Result<Account, Failure> {
         let stats = self.platform.stats();
         self.await_metrics(&stats.functions).await;
-        if let Some(file) = &self.log_file {
-            file.flush().await;
-        }
-        let items = self.platform.read_back(&self.names.user_table).map_err(|error| Failure::failed(&error))?;
+        let items = self.platform.read_back(&self.names.user_table).await;
+        let items = items.map_err(|error| Failure::failed(&error))?;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Ok(Account::new(Evidence {
             seen: self.tracker.seen(),
@@ -276,6 +279,7 @@ impl<'a> Run<'a> {
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
+            baseline: self.platform.remembered(&self.names.user_table),
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,
@@ -324,14 +328,20 @@ impl<'a> Run<'a> {
         }
         let failed = self.progress.failed.load(Ordering::SeqCst);
         let why = self.progress.first_error().unwrap_or_default();
+        if self.progress.is_refused() {
+            let topic = &self.names.transactions;
+            return Some(Failure::Failed(format!(
+                "kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write, or send nothing (--rate 0)"
+            )));
+        }
         (failed > 0).then(|| Failure::Failed(format!("kafka did not take {failed} records: {why}")))
     }
 }
 
 async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {
-    let (bootstrap, topic) = (platform.endpoints().kafka.clone(), names.transactions.clone());
+    let (access, topic) = (platform.kafka().clone(), names.transactions.clone());
     let progress = Arc::clone(progress);
-    let connected = tokio::task::spawn_blocking(move || Sender::connect(&bootstrap, &topic, progress)).await;
+    let connected = tokio::task::spawn_blocking(move || Sender::connect(&access, &topic, progress)).await;
     connected.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))
 }
 

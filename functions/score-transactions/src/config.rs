@@ -2,8 +2,11 @@
 
 use std::env;
 
-use centinela_adapters::KafkaAuth;
+use centinela_adapters::{KafkaAuth, ScramLogin};
 use centinela_telemetry::PseudonymKey;
+
+/// Kafka's names; the first is MSK's, and what is meant when nothing is said.
+const SCRAM_MECHANISMS: [&str; 2] = ["SCRAM-SHA-512", "SCRAM-SHA-256"];
 
 /// The function's configuration.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Config {
     pub consumer_group: String,
     pub kafka_bootstrap: String,
     pub kafka_auth: KafkaAuth,
+    /// PEM file of the brokers' certificate authority, where it is not one that the system knows.
+    pub kafka_ca: Option<String>,
     pub pseudonym_key: PseudonymKey,
 }
 
@@ -46,6 +51,7 @@ impl Config {
             consumer_group: reader.text("CONSUMER_GROUP"),
             kafka_bootstrap: reader.text("KAFKA_BOOTSTRAP"),
             kafka_auth: reader.kafka_auth(),
+            kafka_ca: reader.optional("KAFKA_CA"),
             pseudonym_key: match reader.pseudonym_key() {
                 Some(key) => key,
                 None => return Err(ConfigError(reader.problems)),
@@ -78,12 +84,36 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn kafka_auth(&mut self) -> KafkaAuth {
         match self.text("KAFKA_AUTH").as_str() {
             "iam" => KafkaAuth::Iam { region: self.text("AWS_REGION") },
+            "scram" => KafkaAuth::Scram(self.scram()),
+            "tls" => KafkaAuth::Tls,
             "plaintext" | "" => KafkaAuth::Plaintext,
             other => {
-                self.problems.push(format!("KAFKA_AUTH must be iam or plaintext, not `{other}`"));
+                self.problems.push(format!("KAFKA_AUTH must be iam, scram, tls or plaintext, not `{other}`"));
                 KafkaAuth::Plaintext
             }
         }
+    }
+
+    fn scram(&mut self) -> ScramLogin {
+        let mechanism = self.optional("KAFKA_SCRAM_MECHANISM").unwrap_or_else(|| SCRAM_MECHANISMS[0].to_owned());
+        if !SCRAM_MECHANISMS.contains(&mechanism.as_str()) {
+            let known = SCRAM_MECHANISMS.join(" or ");
+            self.problems.push(format!("KAFKA_SCRAM_MECHANISM must be {known}, not `{mechanism}`"));
+        }
+        let tls = self.optional("KAFKA_TLS");
+        if tls.as_deref().is_some_and(|tls| tls != "true" && tls != "false") {
+            self.problems.push("KAFKA_TLS must be true or false".to_owned());
+        }
+        ScramLogin {
+            user: self.text("KAFKA_USER"),
+            password: self.text("KAFKA_PASSWORD"),
+            mechanism,
+            tls: tls.is_none_or(|tls| tls == "true"),
+        }
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
     /// Comes last: without a key there is no configuration to go on with.
@@ -122,14 +152,14 @@ mod tests {
         let error = Config::from_lookup(|name| match name {
             "USER_TABLE" => None,
             "CONSUMER_GROUP" => Some(" ".to_owned()),
-            "KAFKA_AUTH" => Some("scram".to_owned()),
+            "KAFKA_AUTH" => Some("kerberos".to_owned()),
             "PSEUDONYM_KEY" => Some("short".to_owned()),
             name => complete(name),
         });
         assert_eq!(
             error.unwrap_err().to_string(),
             "invalid configuration: USER_TABLE is not set; CONSUMER_GROUP is not set; \
-             KAFKA_AUTH must be iam or plaintext, not `scram`; \
+             KAFKA_AUTH must be iam, scram, tls or plaintext, not `kerberos`; \
              PSEUDONYM_KEY: the pseudonym key has 5 bytes, at least 16 are needed",
         );
     }
@@ -142,6 +172,33 @@ mod tests {
             name => complete(name),
         });
         assert_eq!(error.unwrap_err().to_string(), "invalid configuration: AWS_REGION is not set");
+    }
+
+    #[test]
+    fn a_login_is_encrypted_unless_that_is_switched_off_and_its_password_is_never_printed() {
+        let login = |overridden: &'static [(&str, &str)]| {
+            let config = Config::from_lookup(|name| {
+                let of_test = [("KAFKA_AUTH", "scram"), ("KAFKA_USER", "centinela"), ("KAFKA_PASSWORD", "hush")];
+                let set = overridden.iter().chain(&of_test).find(|(known, _)| *known == name);
+                match name {
+                    "KAFKA_SCRAM_MECHANISM" | "KAFKA_TLS" | "KAFKA_CA" if set.is_none() => None,
+                    _ => set.map(|(_, value)| (*value).to_owned()).or_else(|| complete(name)),
+                }
+            });
+            config.map(|config| config.kafka_auth)
+        };
+        let usual = login(&[]).unwrap();
+        assert!(!format!("{usual:?}").contains("hush"));
+        let KafkaAuth::Scram(usual) = usual else { panic!("{usual:?}") };
+        assert_eq!((usual.mechanism.as_str(), usual.tls), ("SCRAM-SHA-512", true));
+        let KafkaAuth::Scram(plain) = login(&[("KAFKA_TLS", "false")]).unwrap() else { panic!("not scram") };
+        assert!(!plain.tls);
+        let error = login(&[("KAFKA_SCRAM_MECHANISM", "PLAIN"), ("KAFKA_USER", " ")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid configuration: KAFKA_SCRAM_MECHANISM must be SCRAM-SHA-512 or SCRAM-SHA-256, not `PLAIN`; \
+             KAFKA_USER is not set",
+        );
     }
 
     #[test]

@@ -137,6 +137,7 @@ fn kafka(config: &Config) -> KafkaConfig {
     KafkaConfig {
         bootstrap: config.kafka_bootstrap.clone(),
         auth: config.kafka_auth.clone(),
+        ca: config.kafka_ca.clone(),
         client_id: env!("CARGO_PKG_NAME").to_owned(),
         approved_topic: config.approved_topic.clone(),
         blocked_topic: config.blocked_topic.clone(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -20,6 +21,7 @@ use super::event::{CLUSTER_ARN, Envelope};
 use super::lane::{Condition, GivenUp, with_jitter};
 use super::source::kafka;
 use super::{KafkaMappingSpec, MappingError};
+use crate::services::kafka::iam_token;
 
 /// Pause before a record is sent to an unwilling destination again.
 const RESEND_PAUSE: Duration = Duration::from_secs(1);
@@ -40,9 +42,21 @@ pub(super) struct Parked {
     pub(super) dropped: u64,
 }
 
+/// What the producer asks its owner for.
+#[derive(Clone)]
+struct Tokens;
+
+impl ClientContext for Tokens {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        iam_token(config)
+    }
+}
+
 /// A producer for the failure topic.
 pub(super) struct Destination {
-    producer: FutureProducer,
+    producer: FutureProducer<Tokens>,
     topic: String,
     function_arn: String,
 }
@@ -63,8 +77,8 @@ impl Destination {
         config.extend(shared_settings.map(|(name, value)| (name.clone(), value.clone())));
         config.extend(PRODUCER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
         config.set("bootstrap.servers", bootstrap);
-        let producer: FutureProducer =
-            config.create().map_err(kafka("creating the producer for the failure destination"))?;
+        let producer: FutureProducer<Tokens> =
+            config.create_with_context(Tokens).map_err(kafka("creating the producer for the failure destination"))?;
         let function_arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{}", spec.function);
         Ok(Some(Arc::new(Destination { producer, topic, function_arn })))
     }

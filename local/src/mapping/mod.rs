@@ -212,6 +212,18 @@ pub enum MappingError {
     Stopped,
 }
 
+/// Where a mapping would begin in each partition, and one past the newest record there. Nothing is read or committed.
+///
+/// # Errors
+/// When the topic is missing, or the broker cannot be reached or does not let us use the group.
+pub async fn positions(
+    spec: &KafkaMappingSpec,
+    bootstrap: &str,
+    extra_rdkafka_config: &BTreeMap<String, String>,
+) -> Result<Vec<(i64, i64)>, MappingError> {
+    Source::positions(spec, bootstrap, extra_rdkafka_config).await
+}
+
 /// A running mapping. Dropping it stops it without waiting; [`KafkaMapping::stop`] commits what was settled.
 pub struct KafkaMapping {
     commands: mpsc::Sender<Command>,

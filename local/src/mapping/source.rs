@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerContext, MessageStream, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::stats::Shared;
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
+use crate::services::kafka::iam_token;
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,19 +50,36 @@ impl Source {
         bootstrap: &str,
         extra: &BTreeMap<String, String>,
     ) -> Result<Arc<Source>, MappingError> {
-        let mut config = ClientConfig::new();
-        config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        config.extend(extra.clone());
-        config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
+        let config = consumer_config(spec, bootstrap, extra);
         let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
-        blocking(move || Source::connect_blocking(&config, &spec, &bootstrap)).await
+        blocking(move || {
+            let (source, _) = Source::find_blocking(&config, &spec, &bootstrap)?;
+            source.consumer.assign(&source.offsets(&source.starts)?).map_err(kafka("assigning the partitions"))?;
+            Ok(Arc::new(source))
+        })
+        .await
     }
 
-    fn connect_blocking(
+    /// Where it would begin in each partition, and one past the newest record there; reads nothing.
+    pub(super) async fn positions(
+        spec: &KafkaMappingSpec,
+        bootstrap: &str,
+        extra: &BTreeMap<String, String>,
+    ) -> Result<Vec<(i64, i64)>, MappingError> {
+        let config = consumer_config(spec, bootstrap, extra);
+        let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
+        blocking(move || {
+            let (source, ranges) = Source::find_blocking(&config, &spec, &bootstrap)?;
+            Ok(source.starts.iter().copied().zip(ranges.into_iter().map(|(_, end)| end)).collect())
+        })
+        .await
+    }
+
+    fn find_blocking(
         config: &ClientConfig,
         spec: &KafkaMappingSpec,
         bootstrap: &str,
-    ) -> Result<Arc<Source>, MappingError> {
+    ) -> Result<(Source, Vec<(i64, i64)>), MappingError> {
         let shared = Arc::new(Shared::default());
         let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
         let consumer: StreamConsumer<Context> =
@@ -77,9 +95,7 @@ impl Source {
             .collect();
         let ends = ranges.iter().map(|(_, end)| *end);
         shared.set_gauges(&starts.iter().copied().zip(ends).collect::<Vec<_>>());
-        let source = Source { consumer, topic: spec.topic.clone(), starts, shared };
-        source.consumer.assign(&source.offsets(&source.starts)?).map_err(kafka("assigning the partitions"))?;
-        Ok(Arc::new(source))
+        Ok((Source { consumer, topic: spec.topic.clone(), starts, shared }, ranges))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -143,6 +159,14 @@ impl Source {
     fn offsets(&self, offsets: &[i64]) -> Result<TopicPartitionList, MappingError> {
         list(&self.topic, offsets.iter().map(|offset| Offset::Offset(*offset)))
     }
+}
+
+fn consumer_config(spec: &KafkaMappingSpec, bootstrap: &str, extra: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    config.extend(extra.clone());
+    config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
+    config
 }
 
 fn partition_count(consumer: &StreamConsumer<Context>, topic: &str, bootstrap: &str) -> Result<usize, MappingError> {
@@ -264,6 +288,12 @@ struct PartitionStatistics {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        iam_token(config)
+    }
+
     fn stats_raw(&self, statistics: &[u8]) {
         let statistics: Statistics = match serde_json::from_slice(statistics) {
             Ok(statistics) => statistics,

@@ -3,14 +3,22 @@
 //! Each service is started alone, listens on the port that was asked for or on a free one, and is stopped by an awaited
 //! `shutdown`. Nothing here knows what Centinela does with the services: no table, topic or stream is named in this module.
 //!
+//! The same services can also be somebody else's: [`kafka`], [`foreign_topics`] and [`aws`] reach those, create what is missing and
+//! check what is there, and [`front`] stands before them where faults, latency and units are wanted.
+//!
 //! What the stand-ins refuse to do: they never listen on another address than 127.0.0.1, never install a signal handler
 //! and never keep data after the process ends (an S3 directory that the caller names is the one exception).
 
+pub mod aws;
 pub mod broker;
 pub mod dynamodb;
 pub mod fault;
+pub mod foreign_topics;
+pub mod front;
 mod http;
+pub mod kafka;
 pub mod kinesis;
+pub mod latency;
 pub mod s3;
 pub mod topics;
 
@@ -20,10 +28,14 @@ use std::path::PathBuf;
 use dynoxide::DynoxideError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+pub use aws::AwsAccess;
 pub use broker::{Broker, BrokerConfig};
 pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoStats, TableSpec, TableUnits};
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
+pub use front::{Front, FrontConfig, Fronted};
+pub use kafka::{KafkaAccess, KafkaLogin};
 pub use kinesis::{Kinesis, KinesisConfig, KinesisStats, ReadFrom, ShardPage, ShardRecord, StreamSpec};
+pub use latency::{Latency, LatencyError};
 pub use s3::{S3, S3Config, S3Stats};
 pub use topics::{TopicSpec, create_topics};
 
@@ -51,20 +63,24 @@ pub struct Endpoints {
     pub access_key_id: String,
     /// AWS secret access key.
     pub secret_access_key: String,
+    /// The token of temporary credentials.
+    pub session_token: Option<String>,
 }
 
 impl Endpoints {
     /// The environment variables that point an unmodified AWS SDK at these endpoints. Kafka has no such variable.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let token = self.session_token.iter().map(|token| ("AWS_SESSION_TOKEN", token.clone()));
+        let variables = vec![
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.clone()),
             ("AWS_ENDPOINT_URL_S3", self.s3.clone()),
             ("AWS_ENDPOINT_URL_KINESIS", self.kinesis.clone()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
-        ]
+        ];
+        variables.into_iter().chain(token).collect()
     }
 }
 
@@ -118,6 +134,124 @@ pub enum ServiceError {
         /// What librdkafka said.
         #[source]
         source: KafkaError,
+    },
+    /// Nobody answers, or not in time.
+    #[error(
+        "no kafka broker answers at {bootstrap} within {waited_s} s ({reason}); check the address, and that the broker is up"
+    )]
+    KafkaUnreachable {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// How long was waited.
+        waited_s: u64,
+        /// What the client saw last.
+        reason: String,
+    },
+    /// The login or the encryption was refused.
+    #[error("kafka at {bootstrap} does not accept {who}: {reason}")]
+    KafkaLogin {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// Who asked.
+        who: String,
+        /// What Kafka or OpenSSL said.
+        reason: String,
+    },
+    /// A right is missing.
+    #[error(
+        "kafka at {bootstrap} does not allow {who} to use {resource}: authorization failed; grant the right {right}"
+    )]
+    KafkaRight {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// Who asked.
+        who: String,
+        /// The missing right, by Kafka's name.
+        right: &'static str,
+        /// What it is needed on.
+        resource: String,
+    },
+    /// Topics that we cannot create.
+    #[error("kafka at {bootstrap} shows no topic {}: create it, or allow the role to describe it", topics.join(", "))]
+    TopicsMissing {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// The topics.
+        topics: Vec<String>,
+    },
+    /// The broker's own time does not stand in the records.
+    #[error(
+        "topic {topic} has message.timestamp.type={found} and needs {wanted}, because replays are recognised by the broker's time; \
+         change it with kafka-configs --alter --add-config message.timestamp.type={wanted}"
+    )]
+    TimestampType {
+        /// The topic.
+        topic: String,
+        /// The type that is needed.
+        wanted: String,
+        /// The type that it has.
+        found: String,
+    },
+    /// No record can be written that waits for all replicas.
+    #[error(
+        "topic {topic} has {copies} replicas and min.insync.replicas={needed}, so nothing can be written to it; lower the setting"
+    )]
+    TopicUnwritable {
+        /// The topic.
+        topic: String,
+        /// Replicas that must have a record.
+        needed: usize,
+        /// Replicas that there are.
+        copies: usize,
+    },
+    /// Not a URL of a service.
+    #[error("{url:?} is no endpoint; give it as http://HOST:PORT or https://HOST")]
+    EndpointUrl {
+        /// What was given.
+        url: String,
+    },
+    /// The system's certificates cannot be read.
+    #[error("the system's certificates cannot be read")]
+    Certificates {
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody answers.
+    #[error("{service} at {url} cannot be reached: {reason}; check the address, and that it is up")]
+    EndpointUnreachable {
+        /// The service.
+        service: &'static str,
+        /// Where it was looked for.
+        url: String,
+        /// What the client saw.
+        reason: String,
+    },
+    /// The service does not do what was asked.
+    #[error("{service} at {url} refused {doing}: {code}: {message}")]
+    EndpointRefused {
+        /// The service.
+        service: &'static str,
+        /// Where it is.
+        url: String,
+        /// What was attempted.
+        doing: String,
+        /// The service's name for the error.
+        code: String,
+        /// What it says.
+        message: String,
+    },
+    /// A table with another key.
+    #[error(
+        "table {table} has the key {found} and needs {wanted}; name another database, or delete the table yourself"
+    )]
+    TableShape {
+        /// The table.
+        table: String,
+        /// The key that is needed.
+        wanted: String,
+        /// The key that it has.
+        found: String,
     },
     /// Kafka refused to create a topic.
     #[error("kafka refused to create topic {topic}: {code}")]

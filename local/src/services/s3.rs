@@ -15,7 +15,7 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
 use super::http::HttpServer;
-use super::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, ServiceError};
+use super::{AwsAccess, ServiceError};
 
 const SERVICE: &str = "s3";
 
@@ -28,6 +28,8 @@ pub struct S3Config {
     pub directory: Option<PathBuf>,
     /// Buckets that must exist.
     pub buckets: Vec<String>,
+    /// Whose signatures it accepts.
+    pub access: AwsAccess,
 }
 
 /// What was asked of the object store, for its bill: requests by HTTP method.
@@ -59,7 +61,7 @@ impl S3 {
         let files = FileSystem::new(&directory)
             .map_err(|reason| ServiceError::ObjectStore { directory: directory.clone(), reason })?;
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
         let objects = builder.build();
         let stats = Arc::new(Mutex::new(S3Stats::default()));
         let counted = Arc::clone(&stats);

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ServiceError;
+use super::kafka::KafkaAccess;
 
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
 const VISIBLE_POLL: Duration = Duration::from_millis(20);
 /// Lets the cluster choose its own default.
@@ -37,11 +37,7 @@ pub struct TopicSpec {
 /// When Kafka cannot be reached, refuses a topic, or has one with another number of partitions.
 pub async fn create_topics(bootstrap: &str, topics: &[TopicSpec]) -> Result<(), ServiceError> {
     let unusable = |source| ServiceError::Kafka { bootstrap: bootstrap.to_owned(), source };
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("client.id", "centinela-topics")
-        .create()
-        .map_err(unusable)?;
+    let admin = admin(&KafkaAccess::plaintext(bootstrap))?;
     let new_topics: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST_LIMIT)).operation_timeout(Some(REQUEST_LIMIT));
     for outcome in admin.create_topics(&new_topics, &options).await.map_err(unusable)? {
@@ -60,6 +56,11 @@ pub async fn create_topics(bootstrap: &str, topics: &[TopicSpec]) -> Result<(), 
     Ok(())
 }
 
+pub(super) fn admin(access: &KafkaAccess) -> Result<AdminClient<DefaultClientContext>, ServiceError> {
+    let unusable = |source| ServiceError::Kafka { bootstrap: access.bootstrap.clone(), source };
+    access.client().set("client.id", "centinela-topics").create().map_err(unusable)
+}
+
 fn new_topic(topic: &TopicSpec) -> NewTopic<'_> {
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
     let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(CLUSTER_DEFAULT_REPLICATION));
@@ -67,7 +68,10 @@ fn new_topic(topic: &TopicSpec) -> NewTopic<'_> {
 }
 
 /// The partitions of a topic that was just created: a real cluster shows it a moment after it accepted it.
-async fn visible_partitions(admin: &Arc<AdminClient<DefaultClientContext>>, topic: &str) -> Result<usize, KafkaError> {
+pub(super) async fn visible_partitions(
+    admin: &Arc<AdminClient<DefaultClientContext>>,
+    topic: &str,
+) -> Result<usize, KafkaError> {
     let deadline = Instant::now() + VISIBLE_LIMIT;
     loop {
         let (asked, name) = (Arc::clone(admin), topic.to_owned());

@@ -41,11 +41,37 @@ const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
 pub enum KafkaAuth {
     /// Not at all, and without encryption: a broker on the same machine.
     Plaintext,
+    /// Not at all, but over TLS.
+    Tls,
+    /// A user of the cluster.
+    Scram(ScramLogin),
     /// MSK's IAM authentication over TLS.
     Iam {
         /// The cluster's region.
         region: String,
     },
+}
+
+/// A user of the cluster. Its `Debug` does not show the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramLogin {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+    /// `SCRAM-SHA-512` or `SCRAM-SHA-256`.
+    pub mechanism: String,
+    /// Whether connections are encrypted; MSK takes no login without it.
+    pub tls: bool,
+}
+
+impl std::fmt::Debug for ScramLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScramLogin")
+            .field("user", &self.user)
+            .field("mechanism", &self.mechanism)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which cluster and which topics.
@@ -55,6 +81,8 @@ pub struct KafkaConfig {
     pub bootstrap: String,
     /// How to prove who we are.
     pub auth: KafkaAuth,
+    /// The certificate authority of the brokers, a PEM file; `None` takes the system's.
+    pub ca: Option<String>,
     /// The client's name in the brokers' logs.
     pub client_id: String,
     /// Where approved decisions go.
@@ -98,7 +126,7 @@ impl KafkaPublisher {
     /// Starts the producer and asks the brokers for their topics, which opens the connection and shows a missing topic at start.
     /// Brokers that do not answer yet are no reason not to start.
     pub async fn connect(config: KafkaConfig) -> Result<Self, ConnectError> {
-        let client_config = client_config(&config)?;
+        let client_config = client_config(&config);
         let refused = |source| ConnectError::KafkaClient { bootstrap: config.bootstrap.clone(), source };
         let producer = Arc::new(start(&client_config, &config.auth).map_err(refused)?);
         let asked = Arc::clone(&producer);
@@ -217,7 +245,7 @@ fn first_coordinates(record: &Parked) -> Vec<(String, Vec<u8>)> {
     parked_v1::first_headers(&record.topic, Coordinates { partition: record.partition, offset, timestamp })
 }
 
-fn client_config(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
+fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.bootstrap)
@@ -241,14 +269,30 @@ fn client_config(config: &KafkaConfig) -> Result<ClientConfig, ConnectError> {
         .set("statistics.interval.ms", "250")
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
-    match &config.auth {
-        KafkaAuth::Plaintext => {}
-        KafkaAuth::Iam { .. } if !cfg!(feature = "msk-iam") => return Err(ConnectError::NoIam),
+    let is_encrypted = match &config.auth {
+        KafkaAuth::Plaintext => false,
+        KafkaAuth::Tls => {
+            client.set("security.protocol", "SSL");
+            true
+        }
+        KafkaAuth::Scram(login) => {
+            client
+                .set("security.protocol", if login.tls { "SASL_SSL" } else { "SASL_PLAINTEXT" })
+                .set("sasl.mechanism", &login.mechanism)
+                .set("sasl.username", &login.user)
+                .set("sasl.password", &login.password);
+            login.tls
+        }
         KafkaAuth::Iam { .. } => {
             client.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "OAUTHBEARER");
+            true
         }
+    };
+    if is_encrypted {
+        // OpenSSL is linked in, so the system's certificates have to be looked for.
+        client.set("ssl.ca.location", config.ca.as_deref().unwrap_or("probe"));
     }
-    Ok(client)
+    client
 }
 
 fn start(client: &ClientConfig, auth: &KafkaAuth) -> Result<ThreadedProducer<Session>, KafkaError> {

@@ -12,7 +12,7 @@ mod service_failure;
 mod system_clock;
 
 pub use dynamo_state::{DynamoConfig, DynamoStateStore};
-pub use kafka_publisher::{KafkaAuth, KafkaConfig, KafkaPublisher};
+pub use kafka_publisher::{KafkaAuth, KafkaConfig, KafkaPublisher, ScramLogin};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
 pub use system_clock::SystemClock;
 
@@ -47,7 +47,4 @@ pub enum ConnectError {
         /// The topics.
         topics: Vec<String>,
     },
-    /// IAM was asked of a build without it.
-    #[error("kafka authentication by IAM is not part of this build: build with `--features msk-iam`")]
-    NoIam,
 }

@@ -46,6 +46,7 @@ fn kafka(bootstrap: &str) -> KafkaConfig {
     KafkaConfig {
         bootstrap: bootstrap.to_owned(),
         auth: KafkaAuth::Plaintext,
+        ca: None,
         client_id: "test".to_owned(),
         approved_topic: TOPICS[0].to_owned(),
         blocked_topic: TOPICS[1].to_owned(),
@@ -230,14 +231,6 @@ async fn a_producer_that_failed_for_good_is_replaced() -> TestResult {
     let results = publisher.publish(&[outgoing("t-2", Outcome::Approved)], soon()).await;
     assert!(all_ok(&results), "{results:?}");
     Ok(())
-}
-
-#[cfg(not(feature = "msk-iam"))]
-#[tokio::test]
-async fn iam_is_refused_by_a_build_without_it() {
-    let auth = KafkaAuth::Iam { region: REGION.to_owned() };
-    let error = KafkaPublisher::connect(KafkaConfig { auth, ..kafka("127.0.0.1:1") }).await;
-    assert!(matches!(error, Err(ConnectError::NoIam)), "{error:?}");
 }
 
 /// The faults of the next calls, in order; then none.

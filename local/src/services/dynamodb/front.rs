@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
 use super::units::Meter;
-use super::{SERVICE, operations};
+use super::{Latency, SERVICE, operations, taking};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -37,6 +37,7 @@ pub(super) struct Shared {
     pub(super) turn: Semaphore,
     meter: Arc<Mutex<Meter>>,
     faults: Arc<dyn FaultSource>,
+    latency: Option<Arc<Latency>>,
     request_ids: AtomicU64,
 }
 
@@ -51,8 +52,14 @@ impl Shared {
 pub(super) struct Front(Arc<Shared>);
 
 impl Front {
-    pub(super) fn new(database: Database, meter: Arc<Mutex<Meter>>, faults: Arc<dyn FaultSource>) -> Self {
-        Self(Arc::new(Shared { database, turn: Semaphore::new(1), meter, faults, request_ids: AtomicU64::new(0) }))
+    pub(super) fn new(
+        database: Database,
+        meter: Arc<Mutex<Meter>>,
+        faults: Arc<dyn FaultSource>,
+        latency: Option<Arc<Latency>>,
+    ) -> Self {
+        let (turn, request_ids) = (Semaphore::new(1), AtomicU64::new(0));
+        Self(Arc::new(Shared { database, turn, meter, faults, latency, request_ids }))
     }
 }
 
@@ -63,7 +70,7 @@ impl Service<Request<Incoming>> for Front {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { shared.answer(request).await })
+        Box::pin(async move { taking(shared.latency.as_deref(), shared.answer(request)).await })
     }
 }
 

@@ -8,8 +8,8 @@
 mod batch;
 mod front;
 mod operations;
-mod statement;
-mod units;
+pub(super) mod statement;
+pub(super) mod units;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub use units::{DynamoStats, TableUnits};
 
 use super::fault::{FaultSource, NoFaults};
 use super::http::HttpServer;
+use super::latency::{Latency, taking};
 use super::{ServiceError, fault};
 use front::Front;
 use units::Meter;
@@ -75,11 +76,13 @@ pub struct DynamoConfig {
     pub tables: Vec<TableSpec>,
     /// Decides which requests go wrong.
     pub faults: Arc<dyn FaultSource>,
+    /// How long a call takes; `None` leaves it as long as it takes.
+    pub latency: Option<Arc<Latency>>,
 }
 
 impl Default for DynamoConfig {
     fn default() -> Self {
-        Self { port: None, tables: Vec::new(), faults: Arc::new(NoFaults) }
+        Self { port: None, tables: Vec::new(), faults: Arc::new(NoFaults), latency: None }
     }
 }
 
@@ -115,7 +118,7 @@ impl DynamoDb {
                 .map_err(|source| ServiceError::Table { table: table.name.clone(), source: Box::new(source) })?;
         }
         let meter = Arc::new(Mutex::new(Meter::default()));
-        let front = Front::new(database.clone(), Arc::clone(&meter), config.faults);
+        let front = Front::new(database.clone(), Arc::clone(&meter), config.faults, config.latency);
         let server = HttpServer::start(SERVICE, config.port, front).await?;
         let expiry = tokio::spawn(sweep_expired(database.clone()));
         Ok(Self { server, database, meter, expiry })

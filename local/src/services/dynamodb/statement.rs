@@ -6,14 +6,14 @@ use dynoxide::{AttributeValue, Item};
 
 /// What a statement does to its table, by its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::services) enum Kind {
     Select,
     Insert,
     /// `UPDATE` or `DELETE`: it has a condition and can hand back the item that did not meet it.
     Conditional,
 }
 
-pub(super) fn kind(statement: &str) -> Kind {
+pub(in crate::services) fn kind(statement: &str) -> Kind {
     let verb = statement.split_whitespace().next().unwrap_or_default();
     if verb.eq_ignore_ascii_case("SELECT") {
         Kind::Select
@@ -25,7 +25,7 @@ pub(super) fn kind(statement: &str) -> Kind {
 }
 
 /// The table that a statement writes or reads, or the empty string.
-pub(super) fn table(statement: &str) -> &str {
+pub(in crate::services) fn table(statement: &str) -> &str {
     let mut words = statement.split_whitespace();
     let named = match words.next() {
         Some(verb) if verb.eq_ignore_ascii_case("UPDATE") => words.next(),
@@ -38,7 +38,7 @@ pub(super) fn table(statement: &str) -> &str {
 
 /// The item of `INSERT INTO "t" VALUE {'name': ?, …}` as far as its values are parameters, strings or numbers. `None` when
 /// the statement has another shape.
-pub(super) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
+pub(in crate::services) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
     let body = &statement[statement.find('{')? + 1..];
     let mut cursor = Cursor { rest: body };
     let mut parameters = parameters.iter();
@@ -63,6 +63,24 @@ pub(super) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> O
         cursor.skip_spaces();
         cursor.take(',');
     }
+}
+
+/// The item that `UPDATE "t" SET a=? SET b=? WHERE key=? AND a=?` leaves behind, when it sets every attribute but the key: the
+/// assignments, and the first comparison of each attribute that is not assigned. `None` when a value is no parameter.
+pub(in crate::services) fn updated_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
+    let start = statement.find("SET ").or_else(|| statement.find("set "))?;
+    let mut parameters = parameters.iter();
+    let mut item = Item::new();
+    let separated = statement[start..].replace('=', " = ").replace(',', " , ");
+    let words: Vec<&str> = separated.split_whitespace().collect();
+    for [name, sign, value] in words.windows(3).filter_map(|words| <[&str; 3]>::try_from(words).ok()) {
+        if sign != "=" {
+            continue;
+        }
+        let value = if value == "?" { parameters.next()?.clone() } else { return None };
+        item.entry(name.trim_matches('"').to_owned()).or_insert(value);
+    }
+    (!item.is_empty()).then_some(item)
 }
 
 struct Cursor<'a> {
@@ -123,6 +141,19 @@ mod tests {
             ("s".to_owned(), parameters[1].clone()),
         ]);
         assert_eq!(item, Some(expected));
+    }
+
+    #[test]
+    fn an_update_shows_the_item_that_it_leaves() {
+        let parameters = ["2", "state", "user", "1"].map(|text| AttributeValue::S(text.to_owned()));
+        let statement = "UPDATE \"t\" SET v=? SET s=? WHERE pk=? AND v=?";
+        let expected = Item::from([
+            ("v".to_owned(), parameters[0].clone()),
+            ("s".to_owned(), parameters[1].clone()),
+            ("pk".to_owned(), parameters[2].clone()),
+        ]);
+        assert_eq!(updated_item(statement, &parameters), Some(expected));
+        assert_eq!(updated_item("UPDATE t SET v = v + 1 WHERE pk = ?", &parameters), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 
 use super::api::{self, ApiError};
 use super::fault::{Fault, ReplyWithheld, RequestInfo};
-use super::{SERVICE, Shared};
+use super::{SERVICE, Shared, taking};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -39,7 +39,7 @@ impl Service<Request<Incoming>> for Front {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { answer(&shared, request).await })
+        Box::pin(async move { taking(shared.latency.as_deref(), answer(&shared, request)).await })
     }
 }
 

@@ -18,6 +18,7 @@ pub use log::{ShardPage, ShardRecord};
 
 use super::fault::{FaultSource, NoFaults};
 use super::http::HttpServer;
+use super::latency::{Latency, taking};
 use super::{ServiceError, fault};
 use front::Front;
 use log::Stream;
@@ -45,6 +46,8 @@ pub struct KinesisConfig {
     pub retained_bytes_per_shard: usize,
     /// Decides which requests and records go wrong.
     pub faults: Arc<dyn FaultSource>,
+    /// How long a call takes; `None` leaves it as long as it takes.
+    pub latency: Option<Arc<Latency>>,
 }
 
 impl Default for KinesisConfig {
@@ -54,6 +57,7 @@ impl Default for KinesisConfig {
             streams: Vec::new(),
             retained_bytes_per_shard: RETAINED_BYTES_PER_SHARD,
             faults: Arc::new(NoFaults),
+            latency: None,
         }
     }
 }
@@ -106,6 +110,7 @@ struct Shared {
     state: Mutex<State>,
     written: watch::Sender<u64>,
     faults: Arc<dyn FaultSource>,
+    latency: Option<Arc<Latency>>,
 }
 
 impl Shared {
@@ -146,7 +151,8 @@ impl Kinesis {
             retained_bytes_per_shard: config.retained_bytes_per_shard,
         };
         let (written, _) = watch::channel(0);
-        let shared = Arc::new(Shared { state: Mutex::new(state), written, faults: config.faults });
+        let (faults, latency) = (config.faults, config.latency);
+        let shared = Arc::new(Shared { state: Mutex::new(state), written, faults, latency });
         let server = HttpServer::start(SERVICE, config.port, Front::new(Arc::clone(&shared))).await?;
         Ok(Self { server, shared })
     }

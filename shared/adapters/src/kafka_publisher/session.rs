@@ -15,7 +15,6 @@ use super::delivery::Slot;
 /// The producer's context.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    #[cfg_attr(not(feature = "msk-iam"), expect(dead_code, reason = "read only where tokens are made"))]
     region: Option<String>,
     identified: Arc<AtomicBool>,
 }
@@ -26,7 +25,7 @@ const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
 impl Session {
     pub(super) fn new(auth: &KafkaAuth) -> Self {
         let region = match auth {
-            KafkaAuth::Plaintext => None,
+            KafkaAuth::Plaintext | KafkaAuth::Tls | KafkaAuth::Scram(_) => None,
             KafkaAuth::Iam { region } => Some(region.clone()),
         };
         Self { region, identified: Arc::default() }
@@ -39,7 +38,7 @@ impl Session {
 }
 
 impl ClientContext for Session {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = cfg!(feature = "msk-iam");
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     // librdkafka recovers from nearly everything that it logs; what it does not recover from comes back with a message.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -62,7 +61,6 @@ impl ClientContext for Session {
         }
     }
 
-    #[cfg(feature = "msk-iam")]
     fn generate_oauth_token(
         &self,
         _config: Option<&str>,

@@ -4,13 +4,15 @@
 //! environment, mappings. What this module sets over it is only where things are on this machine: endpoints, credentials and
 //! Kafka's address. It decides nothing about traffic and reads no result.
 
+mod backlog;
+mod servers;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynoxide::actions::scan::ScanRequest;
-use dynoxide::types::AttributeValue;
+use rdkafka::error::RDKafkaErrorCode;
 
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
@@ -19,18 +21,17 @@ use crate::mapping::{
     StartingPosition,
 };
 use crate::services::{
-    ACCESS_KEY_ID, AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, DynamoStats, Endpoints, FaultSource,
-    Kinesis, KinesisConfig, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY, ServiceError, StreamSpec, TableSpec,
-    TopicSpec, create_topics,
+    AttrType, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY, ServiceError,
+    StreamSpec, TableSpec, TopicSpec,
 };
+pub use servers::Servers;
+use servers::Services;
 
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;
-/// Items of one page when a table is read back.
-const SCAN_PAGE_ITEMS: usize = 1_000;
 
 /// Ports that somebody wants to know beforehand; `None` takes a free one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,8 +56,16 @@ pub struct PlatformConfig {
     pub environments: Option<usize>,
     /// Faults of the mappings.
     pub mapping_faults: MappingFaults,
-    /// Faults of DynamoDB and Kinesis.
+    /// Faults of DynamoDB and Kinesis, embedded or not.
     pub faults: Arc<dyn FaultSource>,
+    /// How long a call to DynamoDB or Kinesis takes, embedded or not.
+    pub latency: Option<Arc<Latency>>,
+    /// Servers that are there already, instead of the embedded ones.
+    pub servers: Servers,
+    /// Tables whose items are noted before anything is decided, where the database is not ours.
+    pub remembered_tables: Vec<String>,
+    /// Takes what a person should know, a line at a time.
+    pub say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl PlatformConfig {
@@ -70,6 +79,10 @@ impl PlatformConfig {
             environments: None,
             mapping_faults: MappingFaults::default(),
             faults: Arc::new(NoFaults),
+            latency: None,
+            servers: Servers::default(),
+            remembered_tables: Vec::new(),
+            say: Arc::new(|line| tracing::info!(line, "platform")),
         }
     }
 }
@@ -111,6 +124,29 @@ pub enum PlatformError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// Kafka does not let us use a consumer group.
+    #[error(
+        "kafka at {bootstrap} does not allow the use of group `{group}`: authorization failed; grant the right Read on it"
+    )]
+    Group {
+        /// The brokers.
+        bootstrap: String,
+        /// The group.
+        group: String,
+    },
+    /// What was there before does not settle.
+    #[error(
+        "{records} records on topic `{topic}` that group `{group}` has not settled do not move; look at the function's log (--logs), or \
+         move the group's offsets"
+    )]
+    Backlog {
+        /// Records that are open.
+        records: u64,
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+    },
     /// A table cannot be read back.
     #[error("table `{table}` cannot be read back: {reason}")]
     ReadBack {
@@ -135,14 +171,13 @@ struct Mapped {
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
     infrastructure: Infrastructure,
-    endpoints: Endpoints,
+    /// Where each topic stood before anything of this run.
+    starts: BTreeMap<String, Vec<i64>>,
+    remembered: BTreeMap<String, Vec<(String, Vec<u8>)>>,
     // Dropped in this order: mappings before functions before services.
     mappings: Vec<Mapped>,
     functions: Vec<Hosted>,
-    broker: Broker,
-    dynamodb: DynamoDb,
-    s3: S3,
-    kinesis: Kinesis,
+    services: Services,
 }
 
 /// A look at a running platform.
@@ -162,49 +197,46 @@ impl Platform {
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
     pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
-        let infrastructure = config.infrastructure;
-        let (ports, faults) = (config.ports, config.faults);
-        let tables = infrastructure.tables.iter().map(table_spec).collect();
-        let dynamodb =
-            DynamoDb::start(DynamoConfig { port: ports.dynamodb, tables, faults: Arc::clone(&faults) }).await?;
-        let streams = infrastructure.streams.iter().map(stream_spec).collect();
-        let kinesis =
-            Kinesis::start(KinesisConfig { port: ports.kinesis, streams, faults, ..KinesisConfig::default() }).await?;
-        let buckets = infrastructure.buckets.iter().map(|bucket| bucket.name.clone()).collect();
-        let s3 = S3::start(S3Config { port: ports.s3, directory: None, buckets }).await?;
-        let broker = Broker::start(BrokerConfig { port: ports.kafka }).await?;
-        let endpoints = Endpoints {
-            kafka: broker.bootstrap(),
-            dynamodb: dynamodb.url(),
-            s3: s3.url(),
-            kinesis: kinesis.url(),
-            region: REGION.to_owned(),
-            access_key_id: ACCESS_KEY_ID.to_owned(),
-            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        };
-        let topics: Vec<TopicSpec> = infrastructure.topics.iter().map(topic_spec).collect();
-        create_topics(&endpoints.kafka, &topics).await?;
+        let services = Services::start(&config).await?;
         let mut platform = Self {
-            infrastructure,
-            endpoints,
+            infrastructure: config.infrastructure.clone(),
+            starts: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             mappings: Vec::new(),
             functions: Vec::new(),
-            broker,
-            dynamodb,
-            s3,
-            kinesis,
+            services,
         };
         platform.start_functions(&config.binaries, config.environments).await?;
+        platform.begin(&config).await.map_err(|error| platform.explained(error))?;
         platform.start_mappings(config.environments, config.mapping_faults).await?;
         Ok(platform)
+    }
+
+    /// Names the group that Kafka does not let us use; its client names none.
+    fn explained(&self, error: PlatformError) -> PlatformError {
+        let PlatformError::Mapping(MappingError::Kafka { source, .. }) = &error else { return error };
+        let group = self.infrastructure.mappings.first().map(|mapping| mapping.consumer_group.clone());
+        match (source.rdkafka_error_code(), group) {
+            (Some(RDKafkaErrorCode::GroupAuthorizationFailed), Some(group)) => {
+                PlatformError::Group { bootstrap: self.services.kafka().bootstrap.clone(), group }
+            }
+            _ => error,
+        }
+    }
+
+    /// Settings of the mappings' clients.
+    fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = self.services.kafka().settings();
+        if self.services.broker().is_some() {
+            settings.extend(EMBEDDED_BROKER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        settings
     }
 
     async fn start_functions(&mut self, binaries: &Path, environments: Option<usize>) -> Result<(), PlatformError> {
         for function in &self.infrastructure.functions {
             let mut environment = function.environment.clone();
-            environment.extend(self.endpoints.environment().into_iter().map(|(name, value)| (name.to_owned(), value)));
-            environment.insert("KAFKA_BOOTSTRAP".to_owned(), self.endpoints.kafka.clone());
-            environment.insert("KAFKA_AUTH".to_owned(), "plaintext".to_owned());
+            environment.extend(self.services.environment());
             let reserved = function.reserved_concurrency.map(|reserved| reserved as usize);
             let concurrency_max = environments.or(reserved).unwrap_or(CONCURRENCY_DEFAULT);
             let host = FunctionHost::start(FunctionSpec {
@@ -228,15 +260,15 @@ impl Platform {
         environments: Option<usize>,
         faults: MappingFaults,
     ) -> Result<(), PlatformError> {
-        let settings =
-            EMBEDDED_BROKER_SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = self.settings();
         for declared in &self.infrastructure.mappings {
             let Some(host) = self.function(&declared.function) else {
                 let (topic, function) = (declared.topic.clone(), declared.function.clone());
                 return Err(PlatformError::UnknownFunction { topic, function });
             };
             let spec = mapping_spec(declared, environments)?;
-            let mapping = KafkaMapping::start(spec, &self.endpoints.kafka, &settings, Arc::clone(host)).await?;
+            let mapping =
+                KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             mapping.set_faults(faults);
             self.mappings.push(Mapped { topic: declared.topic.clone(), mapping });
         }
@@ -246,7 +278,37 @@ impl Platform {
     /// Where the services are.
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
-        &self.endpoints
+        self.services.endpoints()
+    }
+
+    /// How clients get into Kafka.
+    #[must_use]
+    pub fn kafka(&self) -> &KafkaAccess {
+        self.services.kafka()
+    }
+
+    /// Whether the credentials are those of the stand-ins, which may be shown to anybody.
+    #[must_use]
+    pub fn has_local_credentials(&self) -> bool {
+        self.services.endpoints().secret_access_key == SECRET_ACCESS_KEY
+    }
+
+    /// Whether Kafka is the embedded one.
+    #[must_use]
+    pub fn has_embedded_kafka(&self) -> bool {
+        self.services.broker().is_some()
+    }
+
+    /// The offset of the first record of this run, by partition; empty where a topic began with it.
+    #[must_use]
+    pub fn starts(&self, topic: &str) -> &[i64] {
+        self.starts.get(topic).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Key and state of every item that a table held before this run, where it was asked to be remembered.
+    #[must_use]
+    pub fn remembered(&self, table: &str) -> &[(String, Vec<u8>)] {
+        self.remembered.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What is running, as the stacks describe it.
@@ -276,7 +338,7 @@ impl Platform {
     #[must_use]
     pub fn stats(&self) -> PlatformStats {
         PlatformStats {
-            dynamodb: self.dynamodb.snapshot(),
+            dynamodb: self.services.database_stats(),
             functions: self.functions.iter().map(|hosted| (hosted.name.clone(), hosted.host.stats())).collect(),
             mappings: self.mappings.iter().map(|mapped| (mapped.topic.clone(), mapped.mapping.stats())).collect(),
         }
@@ -302,32 +364,12 @@ impl Platform {
     ///
     /// # Errors
     /// When the table is not there or an item has another form.
-    pub fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
-        let failed = |reason: String| PlatformError::ReadBack { table: table.to_owned(), reason };
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let request = ScanRequest {
-                table_name: table.to_owned(),
-                limit: Some(SCAN_PAGE_ITEMS),
-                exclusive_start_key: from,
-                ..ScanRequest::default()
-            };
-            let page = self.dynamodb.database().scan(request).map_err(|error| failed(error.to_string()))?;
-            for mut item in page.items.unwrap_or_default() {
-                match (item.remove("pk"), item.remove("s")) {
-                    (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) => items.push((key, state)),
-                    _ => return Err(failed("an item has no string `pk` or no binary `s`".to_owned())),
-                }
-            }
-            from = page.last_evaluated_key;
-            if from.is_none() {
-                return Ok(items);
-            }
-        }
+    pub async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
+        self.services.read_back(table).await
     }
 
-    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the services. No process is
+    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the embedded services; nothing that is
+    /// not ours is deleted. No process is
     /// left when this returns, whatever it returns.
     ///
     /// # Errors
@@ -339,7 +381,7 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { mappings, functions, broker, dynamodb, s3, kinesis, .. } = self;
+        let Self { mappings, functions, services, .. } = self;
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));
         }
@@ -348,10 +390,7 @@ impl Platform {
         for hosted in &functions {
             hosted.host.stop(grace).await;
         }
-        note(broker.shutdown().await.map_err(PlatformError::from));
-        note(kinesis.shutdown().await.map_err(PlatformError::from));
-        note(dynamodb.shutdown().await.map_err(PlatformError::from));
-        note(s3.shutdown().await.map_err(PlatformError::from));
+        services.shutdown().await.into_iter().for_each(|error| note(Err(error.into())));
         outcome
     }
 }

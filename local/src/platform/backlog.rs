@@ -1,0 +1,81 @@
+//! What a cluster held before this run began: settled first, so that an account covers its own run only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::servers::declared_topics;
+use super::{Platform, PlatformConfig, PlatformError, mapping_spec};
+use crate::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError};
+use crate::services::foreign_topics::topic_ends;
+
+/// One attempt to drain; afterwards it is looked at whether anything moved.
+const DRAIN_SLICE: Duration = Duration::from_secs(1);
+/// A backlog that does not move for this long is given up.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+impl Platform {
+    /// Decides what the groups of the mappings have not settled yet, with no mapping running afterwards; then notes where every
+    /// topic stands and what the tables hold.
+    pub(super) async fn begin(&mut self, config: &PlatformConfig) -> Result<(), PlatformError> {
+        let settings = self.settings();
+        if config.servers.kafka.is_some() {
+            let mut starts = BTreeMap::new();
+            for declared in &self.infrastructure.mappings {
+                let spec = mapping_spec(declared, config.environments)?;
+                let bootstrap = &self.services.kafka().bootstrap;
+                let mut positions = mapping::positions(&spec, bootstrap, &settings).await?;
+                let waiting = waiting(&positions);
+                if waiting > 0 {
+                    (config.say)(&format!(
+                        "{waiting} records on topic {} are not settled for group {}; they are decided first and do not count \
+                         in the account",
+                        spec.topic, spec.consumer_group
+                    ));
+                    self.settle(&spec, &settings).await?;
+                    positions = mapping::positions(&spec, bootstrap, &settings).await?;
+                }
+                starts.insert(spec.topic.clone(), positions.into_iter().map(|(start, _)| start).collect());
+            }
+            let mut ends = topic_ends(self.services.kafka(), &declared_topics(&self.infrastructure)).await?;
+            ends.append(&mut starts);
+            self.starts = ends;
+        }
+        if config.servers.dynamodb.is_some() {
+            for table in &config.remembered_tables {
+                let items = self.services.read_back(table).await?;
+                self.remembered.insert(table.clone(), items);
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, spec: &KafkaMappingSpec, settings: &BTreeMap<String, String>) -> Result<(), PlatformError> {
+        let Some(host) = self.function(&spec.function) else { return Ok(()) };
+        let bootstrap = &self.services.kafka().bootstrap;
+        let mapping = KafkaMapping::start(spec.clone(), bootstrap, settings, Arc::clone(host)).await?;
+        let (mut least, mut moved_at) = (u64::MAX, Instant::now());
+        loop {
+            match mapping.drain(DRAIN_SLICE).await {
+                Ok(()) => break,
+                Err(MappingError::NotDrained { records, .. })
+                    if moved_at.elapsed() < STUCK_AFTER || records < least =>
+                {
+                    if records < least {
+                        (least, moved_at) = (records, Instant::now());
+                    }
+                }
+                Err(MappingError::NotDrained { records, .. }) => {
+                    let (topic, group) = (spec.topic.clone(), spec.consumer_group.clone());
+                    return Err(PlatformError::Backlog { records, topic, group });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(mapping.stop().await?)
+    }
+}
+
+fn waiting(positions: &[(i64, i64)]) -> i64 {
+    positions.iter().map(|(start, end)| (end - start).max(0)).sum()
+}

@@ -1,0 +1,60 @@
+//! DynamoDB, Kinesis and S3 that are not ours: another emulator, or AWS itself.
+//!
+//! Tables, streams and buckets are created when they are missing and checked when they are there. Nothing is altered, nothing is
+//! deleted, and nothing is written but that.
+
+mod buckets;
+mod client;
+mod streams;
+mod tables;
+
+use std::fmt;
+
+pub use buckets::prepare_buckets;
+pub use client::{AwsClient, CallError};
+pub use streams::prepare_streams;
+pub use tables::{prepare_tables, read_all};
+
+use super::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+
+/// Who asks, and in which region.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AwsAccess {
+    /// The region.
+    pub region: String,
+    /// The access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// The token of temporary credentials.
+    pub session_token: Option<String>,
+}
+
+impl Default for AwsAccess {
+    /// What the embedded stand-ins accept. Not a secret: it opens servers on 127.0.0.1 only.
+    fn default() -> Self {
+        Self {
+            region: REGION.to_owned(),
+            access_key_id: ACCESS_KEY_ID.to_owned(),
+            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+            session_token: None,
+        }
+    }
+}
+
+impl fmt::Debug for AwsAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsAccess")
+            .field("region", &self.region)
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsAccess {
+    /// Whether these are the credentials of the embedded stand-ins, which may be shown to anybody.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.secret_access_key == SECRET_ACCESS_KEY
+    }
+}

@@ -1,0 +1,139 @@
+//! A first contact with a cluster that says why it failed.
+//!
+//! librdkafka retries nearly everything without end and says why only in its log; a person who starts a command wants the reason.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::{KafkaAccess, REACH_LIMIT, iam_token};
+use crate::services::ServiceError;
+
+/// One question; in between it is looked whether the cluster refused us.
+const QUESTION: Duration = Duration::from_millis(1_000);
+
+/// What a client was told, and how a record that it sent was answered.
+#[derive(Clone, Debug, Default)]
+pub struct Watcher(Arc<Mutex<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    refusal: Option<String>,
+    complaint: Option<String>,
+    delivery: Option<Result<(), RDKafkaErrorCode>>,
+}
+
+impl Watcher {
+    fn heard<T>(&self, look: impl FnOnce(&mut Heard) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Why the login or the encryption failed, which no waiting changes.
+    fn refusal(&self) -> Option<String> {
+        self.heard(|heard| heard.refusal.clone())
+    }
+
+    /// The last complaint about a connection.
+    fn complaint(&self) -> Option<String> {
+        self.heard(|heard| heard.complaint.clone())
+    }
+
+    /// How the record was answered, once it was.
+    pub(super) fn delivery(&self) -> Option<Result<(), RDKafkaErrorCode>> {
+        self.heard(|heard| heard.delivery)
+    }
+}
+
+impl ClientContext for Watcher {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, message, "kafka client");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let is_refusal = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed)
+        );
+        // Says nothing that the broker's own complaint has not said better.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        self.heard(|heard| {
+            let place = if is_refusal { &mut heard.refusal } else { &mut heard.complaint };
+            *place = Some(short(reason));
+        });
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        iam_token(config).inspect_err(|error| {
+            let reason = error.to_string();
+            self.heard(|heard| heard.refusal = Some(reason));
+        })
+    }
+}
+
+impl ConsumerContext for Watcher {}
+
+impl ProducerContext for Watcher {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let answer = match result {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        self.heard(|heard| heard.delivery = Some(answer));
+    }
+}
+
+/// librdkafka repeats the broker's name and adds how long it took; a person needs the middle.
+fn short(reason: &str) -> String {
+    let text = reason.split_once(": ").map_or(reason, |(_, text)| text);
+    text.split(" (after ").next().unwrap_or(text).trim().to_owned()
+}
+
+/// Connects and asks for all topics that this client may see. Blocks for up to [`REACH_LIMIT`].
+///
+/// # Errors
+/// When nobody answers, or the login or the encryption is refused.
+pub fn reach(access: &KafkaAccess) -> Result<(BaseConsumer<Watcher>, Metadata), ServiceError> {
+    let watcher = Watcher::default();
+    let mut config = access.client();
+    config.set("client.id", "centinela-check").set("group.id", "centinela-check").set("enable.auto.commit", "false");
+    let unusable = |source| ServiceError::Kafka { bootstrap: access.bootstrap.clone(), source };
+    let consumer: BaseConsumer<Watcher> = config.create_with_context(watcher.clone()).map_err(unusable)?;
+    let until = Instant::now() + REACH_LIMIT;
+    loop {
+        let answer = consumer.fetch_metadata(None, QUESTION);
+        // Serves what the client has to say; there are no records.
+        drop(consumer.poll(Duration::ZERO));
+        match answer {
+            Ok(metadata) => return Ok((consumer, metadata)),
+            Err(_) if watcher.refusal().is_some() => {
+                return Err(ServiceError::KafkaLogin {
+                    bootstrap: access.bootstrap.clone(),
+                    who: access.who(),
+                    reason: watcher.refusal().unwrap_or_default(),
+                });
+            }
+            Err(error) if until <= Instant::now() => {
+                return Err(ServiceError::KafkaUnreachable {
+                    bootstrap: access.bootstrap.clone(),
+                    waited_s: REACH_LIMIT.as_secs(),
+                    reason: watcher.complaint().unwrap_or_else(|| error.to_string()),
+                });
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
