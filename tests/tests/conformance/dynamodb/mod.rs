@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BatchStatementRequest, BatchStatementResponse, BillingMode, KeySchemaElement,
-    KeyType, ReturnValuesOnConditionCheckFailure, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BatchStatementRequest, BatchStatementResponse, BillingMode, ConsumedCapacity,
+    KeySchemaElement, KeyType, ReturnValuesOnConditionCheckFailure, ScalarAttributeType,
 };
 use tokio::runtime::Handle;
 
@@ -91,6 +91,12 @@ fn statement_answer(response: &BatchStatementResponse) -> String {
     let item = error.item().map_or_else(|| "no item".to_owned(), shown);
     let code = error.code().map_or("no code", |code| code.as_str());
     format!("{code}, {item}{beside}")
+}
+
+/// The units of the first table.
+fn units_text(consumed: &[ConsumedCapacity]) -> String {
+    let units = consumed.first().and_then(ConsumedCapacity::capacity_units);
+    units.map_or_else(|| "nothing".to_owned(), |units| units.to_string())
 }
 
 /// Version and size of the content.

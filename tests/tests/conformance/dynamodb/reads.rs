@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 
-use super::{DEVICES, Dynamo, SETTLED, USERS, code, key, shown};
+use super::{DEVICES, Dynamo, SETTLED, USERS, code, key, shown, units_text};
 
 fn keys(names: &[&str], consistent: bool) -> KeysAndAttributes {
     let keys = names.iter().map(|name| key(name)).collect();
@@ -99,7 +99,7 @@ pub fn capacity_of_reads(dynamo: &Dynamo) -> String {
         {
             let call = dynamo.client.batch_get_item().request_items(USERS, keys(&names, consistent));
             let answer = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.unwrap();
-            units.push(format!("{:?}", answer.consumed_capacity().first().and_then(|used| used.capacity_units())));
+            units.push(units_text(answer.consumed_capacity()));
         }
         units.join(", ")
     })

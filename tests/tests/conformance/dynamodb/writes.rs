@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::{DEVICES, Dynamo, SETTLED, USERS, b, code, insert, key, n, s, shown, update};
+use super::{DEVICES, Dynamo, SETTLED, USERS, b, code, insert, key, n, s, shown, units_text, update};
 
 pub fn update_wins(dynamo: &Dynamo) -> String {
     dynamo.wait(async {
@@ -129,7 +129,7 @@ pub fn capacity_of_writes(dynamo: &Dynamo) -> String {
     dynamo.wait(async {
         let call = dynamo.client.batch_execute_statement().statements(insert(USERS, "w-capacity", 1_500));
         let answer = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.unwrap();
-        format!("{:?}", answer.consumed_capacity().first().and_then(|used| used.capacity_units()))
+        units_text(answer.consumed_capacity())
     })
 }
 

@@ -128,12 +128,12 @@ pub fn middle_of_a_batch(kafka: &Kafka) -> String {
     inside_a_batch(kafka, "inside", "none")
 }
 
-pub fn middle_of_a_compressed_batch(kafka: &Kafka) -> String {
-    format!(
-        "lz4 {}; snappy {}",
-        inside_a_batch(kafka, "inside-lz4", "lz4"),
-        inside_a_batch(kafka, "inside-snappy", "snappy")
-    )
+pub fn middle_of_an_lz4_batch(kafka: &Kafka) -> String {
+    inside_a_batch(kafka, "inside-lz4", "lz4")
+}
+
+pub fn middle_of_a_snappy_batch(kafka: &Kafka) -> String {
+    inside_a_batch(kafka, "inside-snappy", "snappy")
 }
 
 pub fn offsets_for_times(kafka: &Kafka) -> String {
@@ -171,7 +171,7 @@ pub fn too_large(kafka: &Kafka) -> String {
     format!("1,000,000 bytes {}, 1,100,000 bytes {}", of(1_000_000), of(1_100_000))
 }
 
-pub fn too_few_replicas(kafka: &Kafka) -> String {
+pub fn more_in_sync_than_replicas(kafka: &Kafka) -> String {
     const NAME: &str = "two-in-sync";
     kafka.topic(NAME, 1, &[("min.insync.replicas", "2")]);
     let of = |acks: &str| {
