@@ -160,7 +160,7 @@ async fn a_throttled_call_changes_nothing_and_is_counted() -> TestResult {
 
 #[tokio::test]
 async fn a_lost_reply_leaves_the_write_applied() -> TestResult {
-    let World { front, client, .. } = world(vec![Fault::ReplyLost]).await?;
+    let World { database: _behind, front, client } = world(vec![Fault::ReplyLost]).await?;
     assert!(client.batch_execute_statement().statements(insert("u1", 10)).send().await.is_err());
     let found = client.get_item().table_name(TABLE).key("pk", s("u1")).send().await?;
     assert!(found.item().is_some());
@@ -171,7 +171,7 @@ async fn a_lost_reply_leaves_the_write_applied() -> TestResult {
 #[tokio::test]
 async fn a_partial_batch_names_what_was_left_undone_in_its_place() -> TestResult {
     let partial = Fault::Partial { every: 2 };
-    let World { front, client, .. } = world(vec![partial, partial]).await?;
+    let World { database: _behind, front, client } = world(vec![partial, partial]).await?;
     let writes = ["u1", "u2", "u3"].map(|key| insert(key, 10)).to_vec();
     let answer = client.batch_execute_statement().set_statements(Some(writes)).send().await?;
     let failed: Vec<bool> = answer.responses().iter().map(|one| one.error().is_some()).collect();
@@ -188,7 +188,7 @@ async fn a_partial_batch_names_what_was_left_undone_in_its_place() -> TestResult
 #[tokio::test]
 async fn a_batch_of_which_nothing_is_left_is_still_answered() -> TestResult {
     let all = Fault::Partial { every: 1 };
-    let World { database, client, .. } = world(vec![all, all]).await?;
+    let World { database, front: _between, client } = world(vec![all, all]).await?;
     let answer = client.batch_execute_statement().statements(insert("u1", 10)).send().await?;
     assert!(answer.responses()[0].error().is_some());
     let answer = client.batch_get_item().request_items(TABLE, keys(&["u1"], false)).send().await?;
@@ -199,7 +199,7 @@ async fn a_batch_of_which_nothing_is_left_is_still_answered() -> TestResult {
 
 #[tokio::test]
 async fn a_stranger_cannot_use_the_front() -> TestResult {
-    let World { front, client, .. } = world(Vec::new()).await?;
+    let World { database: _behind, front, client } = world(Vec::new()).await?;
     let credentials = Credentials::new("stranger", "secret", None, None, "test");
     let stranger = Client::from_conf(client.config().to_builder().credentials_provider(credentials).build());
     assert!(stranger.get_item().table_name(TABLE).key("pk", s("u1")).send().await.is_err());

@@ -195,7 +195,9 @@ impl Reading {
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::UnknownTopicOrPartition,
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                // Its group exists by name only; nothing is kept under it.
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
             ))) => Ok(()),
             Some(Err(error)) => Err(error),
         }

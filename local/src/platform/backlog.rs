@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::servers::declared_topics;
 use super::{Platform, PlatformConfig, PlatformError, mapping_spec};
 use crate::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError};
+use crate::services::ServiceError;
 use crate::services::foreign_topics::topic_ends;
+use crate::services::kafka::may_use_group;
 
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ impl Platform {
             let mut starts = BTreeMap::new();
             for declared in &self.infrastructure.mappings {
                 let spec = mapping_spec(declared, config.environments)?;
+                self.check_group(&spec).await?;
                 let bootstrap = &self.services.kafka().bootstrap;
                 let mut positions = mapping::positions(&spec, bootstrap, &settings).await?;
                 let waiting = waiting(&positions);
@@ -48,6 +51,12 @@ impl Platform {
             }
         }
         Ok(())
+    }
+
+    async fn check_group(&self, spec: &KafkaMappingSpec) -> Result<(), PlatformError> {
+        let (access, group, topic) = (self.services.kafka().clone(), spec.consumer_group.clone(), spec.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || may_use_group(&access, &group, &topic)).await;
+        Ok(asked.unwrap_or(Err(ServiceError::Panicked { service: "kafka" }))?)
     }
 
     async fn settle(&self, spec: &KafkaMappingSpec, settings: &BTreeMap<String, String>) -> Result<(), PlatformError> {

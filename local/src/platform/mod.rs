@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
-
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
 use crate::mapping::{
@@ -124,16 +122,6 @@ pub enum PlatformError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// Kafka does not let us use a consumer group.
-    #[error(
-        "kafka at {bootstrap} does not allow the use of group `{group}`: authorization failed; grant the right Read on it"
-    )]
-    Group {
-        /// The brokers.
-        bootstrap: String,
-        /// The group.
-        group: String,
-    },
     /// What was there before does not settle.
     #[error(
         "{records} records on topic `{topic}` that group `{group}` has not settled do not move; look at the function's log (--logs), or \
@@ -207,21 +195,9 @@ impl Platform {
             services,
         };
         platform.start_functions(&config.binaries, config.environments).await?;
-        platform.begin(&config).await.map_err(|error| platform.explained(error))?;
+        platform.begin(&config).await?;
         platform.start_mappings(config.environments, config.mapping_faults).await?;
         Ok(platform)
-    }
-
-    /// Names the group that Kafka does not let us use; its client names none.
-    fn explained(&self, error: PlatformError) -> PlatformError {
-        let PlatformError::Mapping(MappingError::Kafka { source, .. }) = &error else { return error };
-        let group = self.infrastructure.mappings.first().map(|mapping| mapping.consumer_group.clone());
-        match (source.rdkafka_error_code(), group) {
-            (Some(RDKafkaErrorCode::GroupAuthorizationFailed), Some(group)) => {
-                PlatformError::Group { bootstrap: self.services.kafka().bootstrap.clone(), group }
-            }
-            _ => error,
-        }
     }
 
     /// Settings of the mappings' clients.

@@ -162,18 +162,46 @@ impl Exchange {
 
     fn charge_reported(&self, json: &mut Map<String, Value>, meter: &mut Meter) {
         let reported = if self.wants_capacity { json.get(CONSUMED).cloned() } else { json.remove(CONSUMED) };
-        let reports = match reported {
-            Some(Value::Array(reports)) => reports,
-            Some(report @ Value::Object(_)) => vec![report],
-            _ => return,
-        };
         if matches!(self.form, Form::Statements(_)) {
             return;
         }
+        let reports = match reported {
+            Some(Value::Array(reports)) => reports,
+            Some(report @ Value::Object(_)) => vec![report],
+            _ => return self.charge_unreported(json, meter),
+        };
         for report in reports {
             let table = report["TableName"].as_str().unwrap_or_default();
             meter.charge(table, self.direction, report["CapacityUnits"].as_f64().unwrap_or(0.0));
         }
+    }
+
+    /// For emulators that report nothing: what was read costs its size and what was not found the least; a write costs the least.
+    fn charge_unreported(&self, json: &Map<String, Value>, meter: &mut Meter) {
+        let is_consistent = |request: &Value| request["ConsistentRead"].as_bool().unwrap_or(false);
+        let units = |item: Option<&Value>, is_consistent| {
+            let bytes = item.and_then(item_of).as_ref().map_or(0, item_size);
+            read_capacity_units_with_consistency(bytes, is_consistent)
+        };
+        if let Form::Keys(_) = self.form {
+            let tables = self.request.get("RequestItems").and_then(Value::as_object);
+            for (table, wanted) in tables.into_iter().flatten() {
+                let found =
+                    json.get("Responses").and_then(|found| found[table].as_array()).cloned().unwrap_or_default();
+                let unprocessed = json.get("UnprocessedKeys").and_then(|keys| keys[table]["Keys"].as_array());
+                let asked = wanted["Keys"].as_array().map_or(0, Vec::len) - unprocessed.map_or(0, Vec::len);
+                let items = found.iter().map(Some).chain(std::iter::repeat_n(None, asked.saturating_sub(found.len())));
+                let charged = items.map(|item| units(item, is_consistent(wanted))).sum();
+                meter.charge(table, Direction::Read, charged);
+            }
+            return;
+        }
+        let table = self.request.get("TableName").and_then(Value::as_str).unwrap_or_default();
+        let charged = match self.direction {
+            Direction::Read => units(json.get("Item"), self.request.get("ConsistentRead") == Some(&Value::Bool(true))),
+            Direction::Write => write_capacity_units(0),
+        };
+        meter.charge(table, self.direction, charged);
     }
 
     fn settle_keys(&self, json: &mut Map<String, Value>, aside: &Map<String, Value>) {
@@ -283,4 +311,23 @@ fn was_wanted(request: &mut Map<String, Value>, name: &str, value: &str) -> bool
         request.insert(name.to_owned(), json!(value));
     }
     asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_counted_by_size_where_a_server_reports_nothing() {
+        let key = |name: &str| json!({ "pk": { "S": name } });
+        let request = json!({ "RequestItems": { "t": { "Keys": [key("small"), key("large"), key("nobody")] } } });
+        let Value::Object(request) = request else { unreachable!("it is an object") };
+        let large = json!({ "pk": { "S": "large" }, "s": { "S": "x".repeat(5_000) } });
+        let answer = json!({ "Responses": { "t": [key("small"), large] }, "UnprocessedKeys": {} });
+        let mut meter = Meter::default();
+        let exchange = Exchange::new("BatchGetItem", request, Fault::None).expect("it costs units");
+        exchange.settle(StatusCode::OK, answer.to_string().into(), &mut meter);
+        // Half a unit for each started 4 KB, and half a one for what is not there.
+        assert!((meter.snapshot().read_units - (0.5 + 1.0 + 0.5)).abs() < 1e-9, "{:?}", meter.snapshot());
+    }
 }

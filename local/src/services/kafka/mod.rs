@@ -14,7 +14,7 @@ use rdkafka::client::OAuthToken;
 
 use super::ServiceError;
 
-pub use rights::{may_read, may_write};
+pub use rights::{may_read, may_use_group, may_write};
 pub(super) use watcher::{Watcher, reach};
 
 /// How long a cluster may take to answer the first question.

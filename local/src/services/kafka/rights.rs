@@ -15,6 +15,8 @@ use super::{KafkaAccess, REACH_LIMIT};
 use crate::services::ServiceError;
 
 const POLL: Duration = Duration::from_millis(50);
+/// One question; in between it is looked whether the cluster refused us.
+const QUESTION: Duration = Duration::from_millis(500);
 
 /// Checks the right to read a topic. Blocks for up to 8 s.
 ///
@@ -75,6 +77,41 @@ pub fn may_write(access: &KafkaAccess, topic: &str) -> Result<(), ServiceError> 
         Err(code) if is_refused(Some(code)) => Err(missing(access, "Write", topic)),
         Err(RDKafkaErrorCode::MessageTimedOut) => Err(silent(access, topic)),
         _ => Ok(()),
+    }
+}
+
+/// Checks the right to keep offsets under a group's name. Blocks for up to 8 s.
+///
+/// # Errors
+/// [`ServiceError::KafkaRight`] when it is missing; another when Kafka does not answer.
+pub fn may_use_group(access: &KafkaAccess, group: &str, topic: &str) -> Result<(), ServiceError> {
+    let unusable = |source| ServiceError::Kafka { bootstrap: access.bootstrap.clone(), source };
+    let watcher = Watcher::default();
+    let mut config = access.client();
+    config.set("client.id", "centinela-check").set("group.id", group).set("enable.auto.commit", "false");
+    let consumer: BaseConsumer<Watcher> = config.create_with_context(watcher.clone()).map_err(unusable)?;
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, 0);
+    let until = Instant::now() + REACH_LIMIT;
+    loop {
+        let answer = consumer.committed_offsets(asked.clone(), QUESTION);
+        // Serves what the client has to say; there are no records.
+        drop(consumer.poll(Duration::ZERO));
+        let is_refused = watcher.is_group_refused()
+            || matches!(&answer, Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed));
+        match answer {
+            _ if is_refused => {
+                return Err(ServiceError::KafkaRight {
+                    bootstrap: access.bootstrap.clone(),
+                    who: access.who(),
+                    right: "Read",
+                    resource: format!("group `{group}`"),
+                });
+            }
+            Ok(_) => return Ok(()),
+            Err(error) if until <= Instant::now() => return Err(unusable(error)),
+            Err(_) => {}
+        }
     }
 }
 

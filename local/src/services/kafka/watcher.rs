@@ -26,6 +26,7 @@ pub struct Watcher(Arc<Mutex<Heard>>);
 struct Heard {
     refusal: Option<String>,
     complaint: Option<String>,
+    is_group_refused: bool,
     delivery: Option<Result<(), RDKafkaErrorCode>>,
 }
 
@@ -42,6 +43,11 @@ impl Watcher {
     /// The last complaint about a connection.
     fn complaint(&self) -> Option<String> {
         self.heard(|heard| heard.complaint.clone())
+    }
+
+    /// Whether the consumer group may not be used.
+    pub(super) fn is_group_refused(&self) -> bool {
+        self.heard(|heard| heard.is_group_refused)
     }
 
     /// How the record was answered, once it was.
@@ -62,6 +68,9 @@ impl ClientContext for Watcher {
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed)
         );
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            return self.heard(|heard| heard.is_group_refused = true);
+        }
         // Says nothing that the broker's own complaint has not said better.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             return;

@@ -1,0 +1,163 @@
+//! The real command with servers that are there already, and what it says when they, a disk or a flag are not as they should be:
+//! one clear line and the right exit code.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt as _;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use centinela_local::services::{
+    AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, TableSpec, TopicSpec, create_topics,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn centinela(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("CENTINELA_KAFKA_PASSWORD");
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"]
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What it says to a person, without what is shown of a build.
+fn lines(output: &Output) -> Vec<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours = said.lines().filter(|line| line.starts_with("centinela: ") && !line.contains("building it"));
+    ours.map(str::to_owned).collect()
+}
+
+/// Exactly one line, which names all of this.
+#[track_caller]
+fn assert_one_line(arguments: &[&str], exit_code: i32, named: &[&str]) {
+    let output = centinela(arguments).output().unwrap();
+    let lines = lines(&output);
+    assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {lines:?}");
+    let [line] = &lines[..] else { panic!("{arguments:?}: {lines:?}") };
+    for name in named {
+        assert!(line.contains(name), "{name} is missing in {line}");
+    }
+}
+
+fn nobody() -> String {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_flag_that_makes_no_sense_is_one_line_and_exit_code_2() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["up", "--latency", "12ms,5ms"], "5ms,12ms"),
+        (&["up", "--latency", "5ms"], "median"),
+        (&["up", "--kafka", "localhost"], "HOST:PORT"),
+        (&["up", "--kafka", "localhost:9092", "--kafka-port", "9092"], "--kafka-port"),
+        (&["up", "--kafka-tls"], "--kafka"),
+        (&["up", "--kafka", "localhost:9092", "--kafka-user", "x"], "CENTINELA_KAFKA_PASSWORD"),
+        (&["up", "--kafka", "localhost:9092", "--kafka-ca", "/no/such.pem"], "/no/such.pem"),
+        (&["up", "--kafka", "localhost:9092", "--kafka-iam"], "AWS_REGION"),
+        (&["send", "--kafka", "localhost:9092", "--kafka-user", "x", "--kafka-password-file", "/no/such"], "/no/such"),
+        (&["up", "--dynamodb", "127.0.0.1:8000"], "http://HOST:PORT"),
+    ];
+    for (arguments, named) in cases {
+        assert_one_line(arguments, 2, &[named]);
+    }
+}
+
+#[test]
+fn a_kafka_that_is_not_there_is_named_within_ten_seconds() {
+    let (address, started) = (nobody(), Instant::now());
+    assert_one_line(&["up", "--kafka", &address, "--rate", "10", "--for", "1s"], 1, &[&address, "Connection refused"]);
+    assert!(started.elapsed() < Duration::from_secs(12));
+}
+
+#[test]
+fn a_dynamodb_or_another_emulator_that_is_not_there_is_named() {
+    let url = format!("http://{}", nobody());
+    assert_one_line(&["up", "--dynamodb", &url], 1, &[&url, "dynamodb", "cannot be reached"]);
+    assert_one_line(&["up", "--aws-endpoint", &url], 1, &[&url, "cannot be reached"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_another_shape_is_named_with_both_shapes() {
+    let partition_key = ("id".to_owned(), AttrType::N);
+    let table = TableSpec { name: "user_state".to_owned(), partition_key, sort_key: None, ttl_attribute: None };
+    let database = DynamoDb::start(DynamoConfig { tables: vec![table], ..DynamoConfig::default() }).await.unwrap();
+    let url = database.url();
+    let named = ["user_state", "id (N, HASH)", "pk (S, HASH)"];
+    tokio::task::block_in_place(|| assert_one_line(&["up", "--dynamodb", &url], 1, &named));
+    database.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_other_partitions_is_named_with_both_numbers() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let topic = TopicSpec { name: "transactions".to_owned(), partitions: 3, config: BTreeMap::new() };
+    create_topics(&broker.bootstrap(), &[topic]).await.unwrap();
+    let named = ["transactions", "3 partitions", "needs 10"];
+    tokio::task::block_in_place(|| assert_one_line(&["up", "--kafka", &broker.bootstrap()], 1, &named));
+    broker.shutdown().await.unwrap();
+}
+
+#[test]
+fn a_full_disk_is_one_line_and_the_device_stays_a_device() {
+    let run = ["up", "--quiet", "--rate", "50", "--for", "1s"];
+    for flag in ["--summary", "--logs", "--endpoints"] {
+        let arguments: Vec<&str> = run.iter().copied().chain([flag, "/dev/full"]).collect();
+        let output = centinela(&arguments).output().unwrap();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{flag}: {output:?}");
+        let lines = lines(&output);
+        assert!(matches!(&lines[..], [line] if line.contains("/dev/full") && line.contains("No space")), "{lines:?}");
+    }
+    assert!(std::fs::symlink_metadata("/dev/full").unwrap().file_type().is_char_device());
+}
+
+/// Runs `up` with these servers and returns its account.
+fn account(bootstrap: &str, database: &str, more: &[&str]) -> Value {
+    let directory = TempDir::new().unwrap();
+    let summary = directory.path().join("account.json");
+    let mut command = centinela(&["up", "--quiet", "--rate", "100", "--for", "3s", "--kafka", bootstrap]);
+    let output = command.args(["--dynamodb", database]).args(more).arg("--summary").arg(&summary).output().unwrap();
+    let account = std::fs::read(&summary).unwrap_or_else(|error| panic!("{error}: {:?}", lines(&output)));
+    assert_eq!(output.status.code(), Some(0), "{:?}", lines(&output));
+    serde_json::from_slice(&account).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_covers_its_own_run_on_servers_that_remember_the_last_one() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
+    let (bootstrap, url) = (broker.bootstrap(), database.url());
+    tokio::task::block_in_place(|| {
+        let first = account(&bootstrap, &url, &[]);
+        // Records that nobody has decided yet, as a run leaves them that was killed.
+        let sent = centinela(&["send", "--kafka", &bootstrap, "--count", "40", "--seed", "99", "--quiet"]).output();
+        assert!(sent.unwrap().status.success());
+        let second = account(&bootstrap, &url, &["--key", "user_id"]);
+        for account in [&first, &second] {
+            let count = |field: &str| account["records"][field].as_u64().unwrap();
+            assert!((250..=310).contains(&count("sent")), "{account}");
+            assert_eq!(count("decided"), count("unique"), "{account}");
+            assert!(account["dynamodb"]["write_units_per_tx"].as_f64().unwrap() > 0.5, "{account}");
+        }
+    });
+    broker.shutdown().await.unwrap();
+    database.shutdown().await.unwrap();
+}
+
+#[test]
+fn emulated_latency_shows_in_the_stages() {
+    let directory = TempDir::new().unwrap();
+    let summary = directory.path().join("account.json");
+    let mut command = centinela(&["up", "--quiet", "--rate", "50", "--for", "2s", "--latency", "20ms,40ms"]);
+    let output = command.arg("--summary").arg(&summary).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{:?}", lines(&output));
+    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    // Each of these stages is one call at least.
+    for stage in ["read", "commit"] {
+        assert!(account["stages_ms"][stage]["p50"].as_f64().unwrap() > 15.0, "{stage} in {account}");
+    }
+}
