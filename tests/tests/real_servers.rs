@@ -44,7 +44,7 @@ async fn the_mapping_handles_every_record_in_order_when_the_broker_restarts() {
         name: "fixture".to_owned(),
         binary: env!("CARGO_BIN_EXE_fixture-function").into(),
         environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
-        timeout: Duration::from_secs(10),
+        timeout: PATIENCE,
         memory_mb: 128,
         concurrency_max: 4,
     };
