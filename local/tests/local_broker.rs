@@ -1,7 +1,9 @@
 //! The embedded broker as a Kafka client meets it: no record is skipped, wherever a fetch starts and whenever it comes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use centinela_local::services::KafkaAccess;
 use centinela_local::services::broker::{Broker, BrokerConfig};
 use centinela_local::services::topic_admin::TopicAdmin;
 use centinela_local::services::topics::{TopicSpec, create_topics};
@@ -168,18 +170,12 @@ async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
     produce(&producer, "again", 30).await;
     let consumer = consumer_at(&broker, "again", Offset::Beginning);
     assert_eq!(read(&consumer, 30).len(), 30);
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", broker.bootstrap());
-    let admin = TopicAdmin::new(&client).expect("an admin client");
+    let admin = TopicAdmin::new(&KafkaAccess::plaintext(broker.bootstrap())).expect("an admin client");
     // The consumer goes on fetching a topic that is not there.
     admin.delete("again").await.expect("deleted");
     assert!(consumer.poll(Duration::from_millis(500)).is_none_or(|message| message.is_err()));
-    create_topics(
-        &broker.bootstrap(),
-        &[TopicSpec { name: "again".to_owned(), partitions: 1, config: Default::default() }],
-    )
-    .await
-    .expect("made again");
+    let again = TopicSpec { name: "again".to_owned(), partitions: 1, config: BTreeMap::new() };
+    admin.create(&again).await.expect("made again");
     produce(&producer, "again", 10).await;
     let offsets: Vec<i64> =
         read(&consumer_at(&broker, "again", Offset::Beginning), 10).into_iter().map(|(offset, _)| offset).collect();

@@ -2,6 +2,7 @@
 
 pub mod hosted;
 pub mod python;
+pub mod real_servers;
 pub mod running;
 
 use std::path::{Path, PathBuf};

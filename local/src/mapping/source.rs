@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::ClientConfig;
@@ -20,6 +20,8 @@ use crate::services::kafka::iam_token;
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two questions to a group coordinator that is not ready.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Client settings that a caller may override. The group never joins, so no poll interval applies.
 const CONSUMER_SETTINGS: [(&str, &str); 11] = [
@@ -209,8 +211,6 @@ fn consumer_config(spec: &KafkaMappingSpec, bootstrap: &str, extra: &BTreeMap<St
     config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
     config
 }
-    }
-}
 
 /// First offset and one past the last, by partition number.
 fn ranges(
@@ -232,9 +232,23 @@ fn committed(
     partitions: usize,
 ) -> Result<Vec<Option<i64>>, MappingError> {
     let asked = list(topic, std::iter::repeat_n(Offset::Invalid, partitions))?;
-    let answer =
-        consumer.committed_offsets(asked, BROKER_TIMEOUT).map_err(kafka("asking for the committed offsets"))?;
-    Ok(by_partition(&answer, partitions))
+    let deadline = Instant::now() + BROKER_TIMEOUT;
+    loop {
+        match consumer.committed_offsets(asked.clone(), BROKER_TIMEOUT) {
+            Ok(answer) => return Ok(by_partition(&answer, partitions)),
+            Err(error) if is_coordinator_on_its_way(&error) && Instant::now() < deadline => {
+                std::thread::sleep(COORDINATOR_PAUSE);
+            }
+            Err(error) => return Err(kafka("asking for the committed offsets")(error)),
+        }
+    }
+}
+
+/// A cluster that never kept offsets makes their topic on the first question, and one that has just started is still loading it.
+fn is_coordinator_on_its_way(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
 fn starting_offsets(

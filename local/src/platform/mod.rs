@@ -200,7 +200,7 @@ impl Platform {
             functions: Vec::new(),
             services,
             environments: config.environments,
-            mapping_faults: config.mapping_faults,
+            mapping_faults: Arc::clone(&config.mapping_faults),
         };
         platform.start_functions(&config.binaries, config.environments).await?;
         Box::pin(platform.begin(&config)).await?;

@@ -10,9 +10,14 @@ mod storage;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rama::{Context, Service};
+use rama::{Context, Layer, Service};
+use tansu_broker::Error as BrokerError;
 use tansu_broker::coordinator::group::administrator::Controller;
-use tansu_broker::service::services;
+use tansu_broker::service::auth::services as login_services;
+use tansu_broker::service::coordinator::services as group_services;
+use tansu_broker::service::storage::services as storage_services;
+use tansu_sans_io::{Body, Frame};
+use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -146,11 +151,42 @@ async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Rec
 async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records) {
     let outcome = async {
         stream.set_nodelay(true)?;
-        services(CLUSTER_ID, groups, storage, None)?.serve(Context::default(), stream).await
+        let route = storage_services(FrameRouteService::<(), BrokerError>::builder(), storage)
+            .and_then(|builder| group_services(builder, groups))
+            .and_then(login_services)?
+            .build()?;
+        let context = TcpContext::default().cluster_id(Some(CLUSTER_ID.into()));
+        let layers = (TcpContextLayer::new(context), TcpBytesLayer::default(), BytesFrameLayer::default());
+        layers.into_layer(PlainVersions(route)).serve(Context::default(), stream).await
     };
     if let Err(error) = outcome.await {
         // A client that goes away ends here as well.
         tracing::debug!(error = &error as &dyn std::error::Error, "a broker connection ended");
+    }
+}
+
+/// Leaves the fields of `ApiVersions` out that Apache Kafka leaves out: those at their defaults behind the tagged ones. librdkafka
+/// before 2.2, which Debian 12's kcat is built with, cannot skip them.
+struct PlainVersions<S>(S);
+
+impl<S> Service<(), Frame> for PlainVersions<S>
+where
+    S: Service<(), Frame, Response = Frame>,
+{
+    type Response = Frame;
+    type Error = S::Error;
+
+    async fn serve(&self, context: Context<()>, request: Frame) -> Result<Frame, S::Error> {
+        let mut frame = self.0.serve(context, request).await?;
+        if let Body::ApiVersionsResponse(versions) = frame.body {
+            let plain = versions
+                .finalized_features(None)
+                .finalized_features_epoch(None)
+                .supported_features(None)
+                .zk_migration_ready(None);
+            frame.body = plain.into();
+        }
+        Ok(frame)
     }
 }
 

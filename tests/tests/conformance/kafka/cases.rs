@@ -1,0 +1,152 @@
+//! What is asked of Kafka, and the answers.
+
+use super::{Kafka, groups, records, topics, upheaval};
+use crate::case::Case;
+
+const ALL_OF_INSIDE: &str = "0: all, 4: all, 9: all, 10: all";
+
+pub const CASES: &[Case<Kafka>] = &[
+    Case::same(
+        "a topic is created with its partitions and settings",
+        topics::created,
+        r#"3 partitions, Some("LogAppendTime") Some("3600000")"#,
+    ),
+    Case::same("a topic that exists is not created again", topics::created_again, "TopicAlreadyExists"),
+    Case::differs(
+        "a topic name with spaces is refused",
+        topics::with_a_bad_name,
+        ["InvalidTopic", "taken"],
+        "a name that passes here may be refused in production",
+    ),
+    Case::differs(
+        "an unknown topic setting is refused",
+        topics::with_an_unknown_setting,
+        ["InvalidConfig", "taken"],
+        "a misspelt setting shows only on a real Kafka",
+    ),
+    Case::differs(
+        "a topic setting with an impossible value is refused",
+        topics::with_a_bad_value,
+        ["InvalidConfig", "taken"],
+        "the same",
+    ),
+    Case::differs(
+        "more replicas than brokers are refused",
+        topics::with_three_replicas,
+        ["InvalidReplicationFactor", "taken"],
+        "one copy is kept whatever is asked for",
+    ),
+    Case::same(
+        "a deleted topic that is created again starts at offset 0, without committed offsets",
+        topics::deleted_and_created_again,
+        "first record taken at [0]; the group has nothing",
+    ),
+    Case::same("producing to a topic that does not exist fails", topics::unknown_produce, "UnknownTopicOrPartition"),
+    Case::same("reading a topic that does not exist fails", topics::unknown_assign, "UnknownTopicOrPartition"),
+    Case::differs(
+        "partitions are added by a client's request",
+        topics::partitions_by_request,
+        ["taken", "Unknown"],
+        "the request is not served",
+    ),
+    Case::differs(
+        "partitions are added while a consumer reads",
+        topics::partitions_added,
+        ["read 1 before and 1 after; the new partition has [0, 1]", "cannot be done"],
+        "partitions stay as they were created",
+    ),
+    Case::differs(
+        "records are deleted by a client's request",
+        topics::records_deleted,
+        ["done: from 3 to 5", "BrokerTransportFailure: from 0 to 5"],
+        "nothing is ever trimmed; the request ends the connection",
+    ),
+    Case::same("with LogAppendTime a record has the broker's time", records::log_append_time, "the broker's time"),
+    Case::same("without it a record keeps the producer's time", records::create_time, "CreateTime(1700000000000)"),
+    Case::differs(
+        "a record from tomorrow is refused",
+        records::time_of_tomorrow,
+        ["InvalidTimestamp", "taken"],
+        "a producer with a wrong clock shows only on a real Kafka, and there only without LogAppendTime",
+    ),
+    Case::same(
+        "keys, values and headers of any bytes, empty or null, pass unchanged",
+        records::everything_in_a_record,
+        r#"256/256/["h" 256 "h" 0 "" null] 9/null/[] null/0/[] exact: true"#,
+    ),
+    Case::same(
+        "an idempotent producer's records are there once and in order",
+        records::idempotent,
+        "all once and in order: true",
+    ),
+    Case::same(
+        "a batch whose acknowledgement was lost is there once",
+        records::lost_acknowledgement,
+        r#"1 answer lost; taken at Ok(1); values ["0", "1", "2"], end 3"#,
+    ),
+    Case::same("records of a partition stay in order with five requests in flight", records::order, "in order: true"),
+    Case::same("a fetch may start inside a batch", records::middle_of_a_batch, ALL_OF_INSIDE),
+    Case::same("a fetch may start inside an lz4 batch", records::middle_of_an_lz4_batch, ALL_OF_INSIDE),
+    Case::differs(
+        "a fetch may start inside a snappy batch",
+        records::middle_of_a_snappy_batch,
+        [ALL_OF_INSIDE, "0: all, 4: not all, 9: not all, 10: all"],
+        "a consumer that starts inside such a batch gets nothing; do not send snappy to the embedded broker",
+    ),
+    Case::differs(
+        "offsets are found by time",
+        records::offsets_for_times,
+        ["Offset(0), Offset(1), Offset(2), End", "Offset(0), Offset(1), Offset(2), Offset(0)"],
+        "a time after the last record finds the first one instead of the end",
+    ),
+    Case::same("the first and the next offset are known", records::watermarks, "(0, 0), then (0, 7)"),
+    Case::differs(
+        "a record over the broker's limit is refused",
+        records::too_large,
+        ["1,000,000 bytes taken, 1,100,000 bytes MessageSizeTooLarge", "1,000,000 bytes taken, 1,100,000 bytes taken"],
+        "there is no limit here; Kafka's own is 1,048,588 bytes a batch",
+    ),
+    Case::same(
+        "min.insync.replicas above the number of replicas counts as that number",
+        records::more_in_sync_than_replicas,
+        "acks=all taken, acks=1 taken",
+    ),
+    Case::differs(
+        "a waiting fetch is answered when a record comes",
+        records::waiting_fetch,
+        ["at once", "when the wait is over"],
+        "consumers of the embedded broker set fetch.wait.max.ms to a few milliseconds",
+    ),
+    Case::differs(
+        "an aborted transaction stays hidden from who reads committed records",
+        records::transaction,
+        ["first committed record at [2]", "abort UnsupportedFeature"],
+        "there are no transactions here; nothing of ours uses them",
+    ),
+    Case::same("a consumer resumes at its group's committed offset", groups::resume, "nothing, then 4; goes on at [4]"),
+    Case::same("a group may commit backwards and beyond the end", groups::odd_commits, "5: 5, 2: 2, 1000: 1000"),
+    Case::differs(
+        "an offset of a partition that does not exist is not committed",
+        groups::commit_to_an_unknown_partition,
+        ["UnknownTopicOrPartition", "taken"],
+        "the commit is kept and nobody asks for it",
+    ),
+    Case::differs(
+        "a consumer beyond the end is told or reset",
+        groups::beyond_the_end,
+        ["earliest: reads 0; error: AutoOffsetReset", "earliest: silence; error: silence"],
+        "it waits until the partition is as long as that",
+    ),
+    Case::same(
+        "two members share a topic, and one takes over",
+        groups::two_members,
+        "split: true (2, 2); the one that stays has all: true",
+    ),
+    Case::differs(
+        "a restart in the middle loses and doubles nothing",
+        upheaval::restart,
+        ["all acknowledged: true, read once and in order: true, group at 42", "cannot be done"],
+        "records live as long as the process",
+    )
+    .alone(),
+];

@@ -1,0 +1,57 @@
+//! The broker stops and starts again while clients work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::producer::FutureRecord;
+
+use super::{Kafka, PATIENCE, committed, is_all_in_order, offset_text, one, poll};
+
+const NAME: &str = "restarted";
+const GROUP: &str = "survives";
+/// Records before the restart, and at least as many after it.
+const RECORDS: usize = 200;
+
+pub fn restart(kafka: &Kafka) -> String {
+    kafka.topic(NAME, 1, &[]);
+    let producer = kafka.producer(&[("message.timeout.ms", "60000"), ("reconnect.backoff.max.ms", "500")]);
+    let consumer = kafka.consumer(GROUP, &[("reconnect.backoff.max.ms", "500")]);
+    consumer.assign(&one(NAME, 0, Offset::Beginning)).unwrap();
+    consumer.commit(&one(NAME, 0, Offset::Offset(42)), CommitMode::Sync).unwrap();
+    let enough = AtomicBool::new(false);
+    let offered = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut waiting = Vec::new();
+            while !enough.load(Ordering::SeqCst) {
+                let value = waiting.len().to_string();
+                let record = FutureRecord::<(), str>::to(NAME).partition(0).payload(&value);
+                waiting.push(producer.send_result(record).unwrap());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let count = waiting.len();
+            let acknowledged = waiting.into_iter().filter_map(|delivery| kafka.wait(delivery).unwrap().ok()).count();
+            (count, acknowledged)
+        });
+        let mut found = poll(&consumer, RECORDS);
+        let restarted = kafka.restart();
+        if restarted.is_ok() {
+            found.extend(poll(&consumer, RECORDS));
+        }
+        enough.store(true, Ordering::SeqCst);
+        let (count, acknowledged) = sending.join().unwrap();
+        restarted.map(|()| (found, count, acknowledged))
+    });
+    let Ok((mut found, count, acknowledged)) = offered else { return "cannot be done".to_owned() };
+    let deadline = Instant::now() + PATIENCE;
+    while found.len() < count && Instant::now() < deadline {
+        found.extend(poll(&consumer, count - found.len()));
+    }
+    format!(
+        "all acknowledged: {}, read once and in order: {}, group at {}",
+        count == acknowledged,
+        is_all_in_order(&found, count),
+        offset_text(committed(&kafka.consumer(GROUP, &[]), NAME, 0))
+    )
+}

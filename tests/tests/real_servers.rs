@@ -1,0 +1,175 @@
+//! The whole system on Apache Kafka and DynamoDB Local, with a restart of the broker in the middle.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use centinela_e2e::real_servers::RealServers;
+use centinela_local::lambda::{FunctionHost, FunctionSpec};
+use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec};
+use centinela_local::services::{TopicSpec, create_topics};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The first run may have to build the function.
+const BUILD_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Each test restarts the broker that both use.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Partition key and offset of every handled record, in the order of handling.
+fn handled(state: &Path) -> Vec<(String, i64)> {
+    let text = std::fs::read_to_string(state.join("handled")).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Vec<(String, i64, String)>>(line).unwrap());
+    lines.flatten().map(|(partition, offset, _)| (partition, offset)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mapping_handles_every_record_in_order_when_the_broker_restarts() {
+    const TOPIC: &str = "orders";
+    const PARTITIONS: i32 = 3;
+    let _alone = ALONE.lock().await;
+    let Some(servers) = RealServers::shared() else { return };
+    let topic = TopicSpec { name: TOPIC.to_owned(), partitions: 3, config: BTreeMap::new() };
+    create_topics(servers.kafka(), &[topic]).await.unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let function = FunctionSpec {
+        name: "fixture".to_owned(),
+        binary: env!("CARGO_BIN_EXE_fixture-function").into(),
+        environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
+        timeout: PATIENCE,
+        memory_mb: 128,
+        concurrency_max: 4,
+    };
+    let host = FunctionHost::start(function).await.unwrap();
+    let spec = KafkaMappingSpec::new("fixture", TOPIC, "orders-on-kafka");
+    let mapping =
+        KafkaMapping::start(spec.clone(), servers.kafka(), &BTreeMap::new(), Arc::clone(&host)).await.unwrap();
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", servers.kafka())
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "60000")
+        .create()
+        .unwrap();
+    let send = |count: i64| {
+        for number in 0..count * i64::from(PARTITIONS) {
+            let record = FutureRecord::<(), str>::to(TOPIC).partition((number % 3) as i32).payload("ok");
+            drop(producer.send_result(record).unwrap());
+        }
+    };
+    send(100);
+    let deadline = Instant::now() + PATIENCE;
+    while mapping.stats().records < 100 {
+        assert!(Instant::now() < deadline, "{:?}", mapping.stats());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // These wait in the producer or in the mapping while the broker is away.
+    send(100);
+    let restarting = Arc::clone(&servers);
+    tokio::task::spawn_blocking(move || restarting.restart_kafka()).await.unwrap();
+    send(100);
+    producer.flush(PATIENCE).unwrap();
+    mapping.drain(PATIENCE).await.unwrap();
+    mapping.stop().await.unwrap();
+
+    // What was settled is committed: a mapping that starts now finds nothing to do.
+    let again = KafkaMapping::start(spec, servers.kafka(), &BTreeMap::new(), Arc::clone(&host)).await.unwrap();
+    again.drain(PATIENCE).await.unwrap();
+    assert_eq!(again.stats().batches, 0, "{:?}", again.stats());
+    again.stop().await.unwrap();
+    host.stop(Duration::from_secs(5)).await;
+    let handled = handled(state.path());
+    for partition in 0..PARTITIONS {
+        let name = format!("{TOPIC}-{partition}");
+        let offsets: Vec<i64> = handled.iter().filter(|(of, _)| *of == name).map(|(_, offset)| *offset).collect();
+        assert_eq!(offsets, (0..300).collect::<Vec<_>>(), "partition {partition}");
+    }
+}
+
+/// The command as it is now: cargo builds it when it is older than its sources.
+fn centinela() -> PathBuf {
+    let directory = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--quiet", "--bin", "centinela"]);
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    // What cargo says about this package would look like a changed environment to the inner one.
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        cargo.env_remove(name);
+    }
+    assert!(cargo.arg("--target-dir").arg(directory.parent().unwrap()).status().unwrap().success());
+    directory.join("centinela")
+}
+
+/// Ends with the test, whatever becomes of it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.0.kill().unwrap_or_default();
+            self.0.wait().map(drop).unwrap_or_default();
+        }
+    }
+}
+
+fn transactions_on(bootstrap: &str) -> i64 {
+    const TOPIC: &str = "transactions";
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(TOPIC), PATIENCE).unwrap();
+    let partitions = metadata.topics()[0].partitions();
+    partitions.iter().map(|partition| consumer.fetch_watermarks(TOPIC, partition.id(), PATIENCE).unwrap().1).sum()
+}
+
+#[test]
+fn a_run_on_real_servers_loses_and_doubles_nothing_when_the_broker_restarts() {
+    let _alone = ALONE.blocking_lock();
+    let Some(servers) = RealServers::shared() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let [endpoints, summary, said] = ["endpoints.json", "account.json", "said"].map(|name| directory.path().join(name));
+    let child = Command::new(centinela())
+        .args(["up", "--quiet", "--rate", "200", "--for", "20s"])
+        .args(["--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()])
+        .arg("--endpoints")
+        .arg(&endpoints)
+        .arg("--summary")
+        .arg(&summary)
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let mut run = Running(child);
+    let said = || std::fs::read_to_string(&said).unwrap();
+    let deadline = Instant::now() + BUILD_PATIENCE;
+    while !endpoints.exists() {
+        assert!(run.0.try_wait().unwrap().is_none(), "it ended before it was ready: {}", said());
+        assert!(Instant::now() < deadline, "it is never ready: {}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Far enough into the 20 s that there are transactions before and after.
+    while transactions_on(servers.kafka()) < 1_000 {
+        assert!(run.0.try_wait().unwrap().is_none(), "it ended before 1,000 transactions: {}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    servers.restart_kafka();
+    let code = run.0.wait().unwrap().code();
+
+    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap_or_default()).unwrap_or_default();
+    let records = |field: &str| account["records"][field].as_u64();
+    for field in ["lost", "doubled", "invented", "users_differing"] {
+        assert_eq!(records(field), Some(0), "{field} in {account}; {}", said());
+    }
+    assert_eq!(records("unique"), records("decided"), "{account}");
+    assert!(records("decided") > Some(3_000), "{account}");
+    assert_eq!(code, Some(0), "{}", said());
+}
