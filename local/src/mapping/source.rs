@@ -366,6 +366,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.shared.counters().totals.poll_errors += 1;
+        // Says nothing that the broker's own failure has not said, and follows the end of an embedded broker.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::debug!(topic = self.topic, %error, reason, "kafka client");
+            return;
+        }
         tracing::warn!(topic = self.topic, %error, reason, "kafka client");
     }
 }
