@@ -20,8 +20,8 @@ use crate::services::kafka::iam_token;
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two questions to a group coordinator that is not ready.
-const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+/// Between two questions to a cluster that is still starting.
+const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// Client settings that a caller may override. The group never joins, so no poll interval applies.
 const CONSUMER_SETTINGS: [(&str, &str); 11] = [
@@ -221,7 +221,8 @@ fn ranges(
     partitions
         .map(|partition| {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
-            consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT).map_err(kafka("asking for the partitions' ranges"))
+            once_ready(|| consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT))
+                .map_err(kafka("asking for the partitions' ranges"))
         })
         .collect()
 }
@@ -232,23 +233,36 @@ fn committed(
     partitions: usize,
 ) -> Result<Vec<Option<i64>>, MappingError> {
     let asked = list(topic, std::iter::repeat_n(Offset::Invalid, partitions))?;
+    let answer = once_ready(|| consumer.committed_offsets(asked.clone(), BROKER_TIMEOUT))
+        .map_err(kafka("asking for the committed offsets"))?;
+    Ok(by_partition(&answer, partitions))
+}
+
+/// Asks until the cluster can tell: one that never kept offsets makes their topic on the first question, and one that has just
+/// started is still loading it, or has not yet said who leads a partition.
+fn once_ready<T>(ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + BROKER_TIMEOUT;
     loop {
-        match consumer.committed_offsets(asked.clone(), BROKER_TIMEOUT) {
-            Ok(answer) => return Ok(by_partition(&answer, partitions)),
-            Err(error) if is_coordinator_on_its_way(&error) && Instant::now() < deadline => {
-                std::thread::sleep(COORDINATOR_PAUSE);
-            }
-            Err(error) => return Err(kafka("asking for the committed offsets")(error)),
+        match ask() {
+            Err(error) if is_of_a_start(&error) && Instant::now() < deadline => std::thread::sleep(START_PAUSE),
+            answer => return answer,
         }
     }
 }
 
-/// A cluster that never kept offsets makes their topic on the first question, and one that has just started is still loading it.
-fn is_coordinator_on_its_way(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
+fn is_of_a_start(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::UnknownPartition
+        )
+    )
 }
 
 fn starting_offsets(

@@ -49,7 +49,7 @@ pub fn answered_alone(dynamo: &Dynamo) -> String {
     dynamo.wait(async {
         dynamo.put(USERS, "w-a", 1, 10).await;
         dynamo.put(USERS, "w-b", 9, 10).await;
-        let statements = vec![
+        let statements = [
             update(USERS, "w-a", 1, 11),
             update(USERS, "w-b", 1, 12),
             insert(DEVICES, "w-c", 13),

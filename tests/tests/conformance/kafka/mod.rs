@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use centinela_e2e::real_servers::RealServers;
 use centinela_local::services::{Broker, TopicSpec, create_topics};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -169,8 +169,9 @@ fn poll(consumer: &BaseConsumer, count: usize) -> Vec<Found> {
     let deadline = Instant::now() + PATIENCE;
     let mut found = Vec::new();
     while found.len() < count && Instant::now() < deadline {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => found.push(Found {
+        // Errors of the connection pass; whatever does not pass shows as missing records.
+        if let Some(Ok(message)) = consumer.poll(POLL) {
+            found.push(Found {
                 offset: message.offset(),
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
@@ -178,9 +179,7 @@ fn poll(consumer: &BaseConsumer, count: usize) -> Vec<Found> {
                     headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
                 }),
                 timestamp: message.timestamp(),
-            }),
-            // Errors of the connection pass; whatever does not pass shows as missing records.
-            Some(Err(_)) | None => {}
+            });
         }
     }
     found
@@ -246,9 +245,7 @@ fn text<T>(result: Result<T, RDKafkaErrorCode>) -> String {
 }
 
 /// Of an admin operation on one thing.
-fn outcome(
-    answer: Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>,
-) -> Result<(), RDKafkaErrorCode> {
+fn outcome(answer: Result<Vec<TopicResult>, KafkaError>) -> Result<(), RDKafkaErrorCode> {
     match answer.map_err(|error| code(&error))?.pop() {
         Some(Ok(_)) => Ok(()),
         Some(Err((_, code))) => Err(code),
