@@ -32,7 +32,7 @@ pub enum Command {
     /// Start the platform, send traffic, and account for every transaction.
     Up(Box<Up>),
     /// Send transactions to any Kafka.
-    Send(SendTraffic),
+    Send(Box<SendTraffic>),
     /// Compute the rows that a model is trained on, with the code that serves.
     Features(features::Args),
 }

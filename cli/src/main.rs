@@ -52,7 +52,7 @@ fn run(command: Command) -> Result<(), Failure> {
         // Computes only, so an interrupt may end it as it ends any program.
         Command::Features(arguments) => features::run(&arguments),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
-        Command::Send(arguments) => finish(runtime()?, |interrupt| send::run(arguments, interrupt)),
+        Command::Send(arguments) => finish(runtime()?, |interrupt| send::run(*arguments, interrupt)),
     }
 }
 

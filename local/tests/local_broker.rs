@@ -170,7 +170,7 @@ async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
     produce(&producer, "again", 30).await;
     let consumer = consumer_at(&broker, "again", Offset::Beginning);
     assert_eq!(read(&consumer, 30).len(), 30);
-    let admin = TopicAdmin::new(&KafkaAccess::plaintext(broker.bootstrap())).expect("an admin client");
+    let admin = TopicAdmin::new(&KafkaAccess::plaintext(&broker.bootstrap())).expect("an admin client");
     // The consumer goes on fetching a topic that is not there.
     admin.delete("again").await.expect("deleted");
     assert!(consumer.poll(Duration::from_millis(500)).is_none_or(|message| message.is_err()));

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_local::services::ServiceError;
 use centinela_local::services::kafka::{self, KafkaAccess};
-use rdkafka::{ClientConfig, ClientContext};
 use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::input::InputError;
 use super::{Message, Source};
@@ -385,12 +385,11 @@ mod tests {
         let progress = Arc::new(Progress::default());
         let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::new(AtomicBool::new(false)) };
         // Nobody listens there; the records wait in the client, which is all that this needs.
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", "127.0.0.1:1")
-            .set("message.timeout.ms", "100")
-            .create_with_context(deliveries)
-            .unwrap();
-        let sender = Sender { producer, topic: "transactions".to_owned(), progress };
+        let access = KafkaAccess::plaintext("127.0.0.1:1");
+        let mut config = access.client();
+        config.set("message.timeout.ms", "100");
+        let producer = config.create_with_context(deliveries).unwrap();
+        let mut sender = Sender { access, config, producer, topic: "transactions".to_owned(), progress };
         let observer = HeldUp::default();
         let until = Until { elapsed: None, count: Some(12) };
         sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();

@@ -69,11 +69,7 @@ impl Source {
         blocking(move || Source::find_blocking(&config, &spec, &bootstrap)?.positions_now()).await
     }
 
-    fn find_blocking(
-        config: &ClientConfig,
-        spec: &KafkaMappingSpec,
-        bootstrap: &str,
-    ) -> Result<Source, MappingError> {
+    fn find_blocking(config: &ClientConfig, spec: &KafkaMappingSpec, bootstrap: &str) -> Result<Source, MappingError> {
         let shared = Arc::new(Shared::default());
         let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
         let consumer: StreamConsumer<Context> =
@@ -108,9 +104,8 @@ impl Source {
         let ranges = ranges(consumer, topic, 0..partitions)?;
         let committed = committed(consumer, topic, partitions)?;
         let fallback = starting_offsets(consumer, &self.spec, &ranges)?;
-        let begin = |partition: usize| {
-            start(topic, partition, committed[partition], fallback[partition], ranges[partition])
-        };
+        let begin =
+            |partition: usize| start(topic, partition, committed[partition], fallback[partition], ranges[partition]);
         Ok((0..partitions).map(|partition| (begin(partition), ranges[partition].1)).collect())
     }
 

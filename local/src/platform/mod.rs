@@ -19,8 +19,8 @@ use crate::mapping::{
     StartingPosition, faults::NoMappingFaults,
 };
 use crate::services::{
-    AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY, ServiceError,
-    StreamSpec, TableSpec, TopicSpec,
+    AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY,
+    ServiceError, StreamSpec, TableSpec, TopicSpec,
 };
 pub use servers::Servers;
 use servers::Services;

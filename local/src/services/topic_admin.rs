@@ -17,8 +17,8 @@ use super::topics::{TopicSpec, admin, new_topic};
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const VISIBLE_LIMIT: Duration = Duration::from_secs(15);
 const VISIBLE_POLL: Duration = Duration::from_millis(50);
-/// More replicas in sync than a topic with one replica can have: every write that waits for all of them is refused.
-const UNREACHABLE_IN_SYNC: &str = "2";
+/// The setting that bounds a batch.
+const RECORD_BYTES_MAX: &str = "max.message.bytes";
 
 /// An operator's connection.
 pub struct TopicAdmin {
@@ -66,8 +66,9 @@ impl TopicAdmin {
         self.wait_for(topic, |found| found >= partitions).await
     }
 
-    /// Lets topics refuse every write that waits for all replicas, or take them again. For topics with one replica; their other
-    /// settings are put back to `config`, which must be what they were made with.
+    /// Lets a topic refuse every record as too large, or take them again; its other settings are put back to `config`, which must
+    /// be what it was made with. Too few replicas in sync would be the truer reason, but Kafka 4 asks of a topic with one
+    /// replica no more than that one.
     ///
     /// # Errors
     /// When the cluster refuses.
@@ -77,16 +78,10 @@ impl TopicAdmin {
         config: &BTreeMap<String, String>,
         refusing: bool,
     ) -> Result<(), ServiceError> {
+        let kept = config.iter().filter(|(name, _)| !refusing || *name != RECORD_BYTES_MAX);
         let resource = AlterConfig::new(ResourceSpecifier::Topic(topic));
-        let mut resource = config
-            .iter()
-            .filter(|(name, _)| *name != "min.insync.replicas")
-            .fold(resource, |resource, (name, value)| resource.set(name, value));
-        if refusing {
-            resource = resource.set("min.insync.replicas", UNREACHABLE_IN_SYNC);
-        } else if let Some(value) = config.get("min.insync.replicas") {
-            resource = resource.set("min.insync.replicas", value);
-        }
+        let resource = kept.fold(resource, |resource, (name, value)| resource.set(name, value));
+        let resource = if refusing { resource.set(RECORD_BYTES_MAX, "1") } else { resource };
         let outcomes =
             self.client.alter_configs([&resource], &options()).await.map_err(|source| self.unusable(source))?;
         match outcomes.into_iter().find_map(Result::err) {

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_adapters::dynamo_state::DynamoLimits;
 use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClock};
-use centinela_contracts::settled::{HOLDS_MAX, SettledItem};
+use centinela_contracts::settled::{HOLDS_MAX, Hold, SettledItem};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
 use centinela_engine::ports::{Clock, Commit, ReadRequest, StateStore, StoreError, Versioned, Write};
@@ -392,7 +392,8 @@ async fn a_settled_note_is_conditional_and_a_loser_learns_the_winner() -> TestRe
     }
     assert_eq!(world.store.read_settled(2).await?.map(|found| found.version), Some(2));
     assert!(world.store.read_settled(9).await?.is_none());
-    let holds = (0..=HOLDS_MAX as u64).map(|offset| Mark { offset, timestamp: T }).collect();
+    let hold = |offset| Hold { at: Mark { offset, timestamp: T }, owner: None };
+    let holds = (0..=HOLDS_MAX as u64).map(hold).collect();
     let crowded = Write { key: 2, expected: Some(2), item: SettledItem { holds, ..item(6) } };
     assert!(matches!(world.store.commit_settled(crowded).await, Commit::Failed(StoreError::Rejected(_))));
     Ok(())

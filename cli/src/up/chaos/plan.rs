@@ -12,7 +12,7 @@ use super::kinds::{Kind, Kinds};
 /// Partitions that are added.
 pub const PARTITIONS_ADDED: usize = 2;
 /// Beyond twice the function's timeout.
-const OUTAGE_EXTRA: Duration = Duration::from_secs(2);
+const OUTAGE_EXTRA: Duration = Duration::from_secs(1);
 
 /// Something to do to the platform.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,7 +94,7 @@ pub fn plan(seed: u64, kinds: &Kinds, length: Duration, timeout: Duration) -> Ve
     }
     within(0.72, 0.76, Action::BrokerRestart { down: Duration::from_millis(500) });
     within(0.78, 0.82, Action::Freeze { lasts: None });
-    within(0.86, 0.90, Action::BrokerRestart { down: Duration::from_millis(1_000) });
+    within(0.86, 0.90, Action::BrokerRestart { down: Duration::from_millis(800) });
     for from in [0.22, 0.70, 0.84] {
         let (pick, lasts) = (rng.random(), length.mul_f64(rng.random_range(0.04..0.07)));
         actions.push((length.mul_f64(rng.random_range(from..from + 0.04)), Action::Pause { pick, lasts }));
@@ -111,7 +111,7 @@ pub fn plan(seed: u64, kinds: &Kinds, length: Duration, timeout: Duration) -> Ve
         }
     };
     repeat(5.0, &mut |rng| Action::Kill { all: rng.random_bool(0.3) });
-    repeat(8.0, &mut |rng| Action::Freeze { lasts: Some(Duration::from_millis(rng.random_range(100..2_500))) });
+    repeat(8.0, &mut |rng| Action::Freeze { lasts: Some(Duration::from_millis(rng.random_range(100..2_000))) });
     repeat(15.0, &mut |rng| Action::Publisher {
         blocked: rng.random_bool(0.3),
         lasts: Duration::from_millis(rng.random_range(100..600)),

@@ -11,6 +11,8 @@ use tansu_storage::Error;
 const REMEMBERED_BATCHES: usize = 5;
 /// The attribute bit of a batch whose time is the broker's (Kafka protocol, record batch attributes).
 const LOG_APPEND_TIME: i16 = 0x08;
+/// Those that say how a batch is compressed.
+const COMPRESSION: i16 = 0x07;
 
 /// A log; offsets start at 0 and nothing is trimmed.
 #[derive(Debug, Default)]
@@ -149,6 +151,8 @@ fn tail(batch: &deflated::Batch, offset: i64) -> Result<deflated::Batch, Error> 
     }
     inflated.base_offset = offset;
     inflated.last_offset_delta -= skipped;
+    // The codec reads every compression and writes fewer.
+    inflated.attributes &= !COMPRESSION;
     let mut tail = deflated::Batch::try_from(inflated)?;
     tail.crc = checksum(&tail);
     Ok(tail)

@@ -154,7 +154,11 @@ impl Storage for Records {
                     Ok(match wanted {
                         ListOffset::Earliest => (Some(0), None),
                         ListOffset::Latest => (Some(log.high_watermark()), None),
-                        ListOffset::Timestamp(time) => log.at_or_after(*time)?.unzip(),
+                        ListOffset::Timestamp(time) => match log.at_or_after(*time)? {
+                            Some((offset, time)) => (Some(offset), Some(time)),
+                            // Clients take this for the end.
+                            None => (Some(-1), None),
+                        },
                     })
                 })?;
                 Ok((topition.clone(), ListOffsetResponse { error_code: ErrorCode::None, timestamp, offset }))

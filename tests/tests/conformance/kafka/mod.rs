@@ -30,6 +30,8 @@ pub use cases::CASES;
 /// Everything that is waited for has to happen within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+/// How long the embedded broker is away when it restarts.
+const AWAY: Duration = Duration::from_millis(500);
 
 /// A Kafka to ask.
 pub struct Kafka {
@@ -39,13 +41,9 @@ pub struct Kafka {
 }
 
 enum Server {
-    Embedded(Broker),
+    Embedded(Box<Broker>),
     Real(Arc<RealServers>),
 }
-
-/// The part has no such operation.
-#[derive(Debug)]
-struct NotOffered;
 
 /// A record as a consumer got it.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +57,7 @@ struct Found {
 
 impl Kafka {
     pub fn embedded(broker: Broker) -> Self {
-        Self { bootstrap: broker.bootstrap(), runtime: Handle::current(), server: Server::Embedded(broker) }
+        Self { bootstrap: broker.bootstrap(), runtime: Handle::current(), server: Server::Embedded(Box::new(broker)) }
     }
 
     pub fn real(servers: Arc<RealServers>) -> Self {
@@ -74,24 +72,18 @@ impl Kafka {
     }
 
     /// Stops the broker in order and starts it with the same data.
-    fn restart(&self) -> Result<(), NotOffered> {
+    fn restart(&self) {
         match &self.server {
-            Server::Embedded(_) => Err(NotOffered),
-            Server::Real(servers) => {
-                servers.restart_kafka();
-                Ok(())
-            }
+            Server::Embedded(broker) => self.wait(broker.restart(AWAY)).unwrap(),
+            Server::Real(servers) => servers.restart_kafka(),
         }
     }
 
     /// Raises the number of a topic's partitions, as an operator does.
-    fn add_partitions(&self, topic: &str, partitions: usize) -> Result<(), NotOffered> {
+    fn add_partitions(&self, topic: &str, partitions: usize) {
         match &self.server {
-            Server::Embedded(_) => Err(NotOffered),
-            Server::Real(_) => {
-                self.ask_for_partitions(topic, partitions).unwrap();
-                Ok(())
-            }
+            Server::Embedded(broker) => assert!(broker.add_partitions(topic, partitions)),
+            Server::Real(_) => self.ask_for_partitions(topic, partitions).unwrap(),
         }
     }
 
