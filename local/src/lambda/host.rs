@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::accounting::{Accounts, Ending, FunctionStats};
@@ -113,7 +114,11 @@ impl FunctionHost {
     ///
     /// # Errors
     /// See [`InvokeError`].
-    pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+    pub fn invoke(&self, payload: Bytes) -> BoxFuture<'_, Result<Bytes, InvokeError>> {
+        Box::pin(self.deliver(payload))
+    }
+
+    async fn deliver(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
         }
@@ -129,7 +134,11 @@ impl FunctionHost {
     ///
     /// # Errors
     /// The first start that fails, in the function's own words.
-    pub async fn warm(&self, count: usize) -> Result<(), InvokeError> {
+    pub fn warm(&self, count: usize) -> BoxFuture<'_, Result<(), InvokeError>> {
+        Box::pin(self.start_until(count))
+    }
+
+    async fn start_until(&self, count: usize) -> Result<(), InvokeError> {
         let mut started = Vec::new();
         let mut outcome = Ok(());
         while self.shared.lock().alive.len() < count.min(self.shared.spec.concurrency_max) {

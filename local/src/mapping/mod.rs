@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -232,7 +233,16 @@ impl KafkaMapping {
     ///
     /// # Errors
     /// When a value is out of range, a topic is missing, a filter is not supported or the broker cannot be reached.
-    pub async fn start(
+    pub fn start<'a>(
+        spec: KafkaMappingSpec,
+        bootstrap: &'a str,
+        extra_rdkafka_config: &'a BTreeMap<String, String>,
+        host: Arc<FunctionHost>,
+    ) -> BoxFuture<'a, Result<Arc<KafkaMapping>, MappingError>> {
+        Box::pin(Self::begin(spec, bootstrap, extra_rdkafka_config, host))
+    }
+
+    async fn begin(
         spec: KafkaMappingSpec,
         bootstrap: &str,
         extra_rdkafka_config: &BTreeMap<String, String>,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use rdkafka::Message;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -258,7 +258,15 @@ impl Poller {
             Ok(message) => message,
             Err(error) => {
                 self.shared.counters().totals.poll_errors += 1;
-                tracing::warn!(topic = self.envelope.topic(), %error, "reading from kafka");
+                // What concerns the client as a whole was said by its error callback already.
+                if matches!(
+                    error.rdkafka_error_code(),
+                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+                ) {
+                    tracing::debug!(topic = self.envelope.topic(), %error, "reading from kafka");
+                } else {
+                    tracing::warn!(topic = self.envelope.topic(), %error, "reading from kafka");
+                }
                 return;
             }
         };

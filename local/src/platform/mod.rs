@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
 use crate::mapping::{
@@ -190,7 +192,11 @@ impl Platform {
     ///
     /// # Errors
     /// When a port is taken, a binary is missing, a function does not start or a stack asks for what one machine cannot do.
-    pub async fn start(config: PlatformConfig) -> Result<Self, PlatformError> {
+    pub fn start(config: PlatformConfig) -> BoxFuture<'static, Result<Self, PlatformError>> {
+        Box::pin(Self::put_together(config))
+    }
+
+    async fn put_together(config: PlatformConfig) -> Result<Self, PlatformError> {
         let services = Box::pin(Services::start(&config)).await?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
@@ -367,7 +373,11 @@ impl Platform {
     ///
     /// # Errors
     /// The first thing that did not end in order.
-    pub async fn stop(self, grace: Duration) -> Result<(), PlatformError> {
+    pub fn stop(self, grace: Duration) -> BoxFuture<'static, Result<(), PlatformError>> {
+        Box::pin(self.take_apart(grace))
+    }
+
+    async fn take_apart(self, grace: Duration) -> Result<(), PlatformError> {
         let mut outcome: Result<(), PlatformError> = Ok(());
         let mut note = |result: Result<(), PlatformError>| {
             if outcome.is_ok() {

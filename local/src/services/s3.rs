@@ -2,6 +2,7 @@
 //!
 //! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications.
 
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,11 @@ impl S3 {
     ///
     /// # Errors
     /// When the port is taken, the directory cannot be used, or a bucket name is not valid.
-    pub async fn start(config: S3Config) -> Result<Self, ServiceError> {
+    pub fn start(config: S3Config) -> BoxFuture<'static, Result<Self, ServiceError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: S3Config) -> Result<Self, ServiceError> {
         let (directory, temporary) = prepare_directory(config.directory)?;
         for bucket in &config.buckets {
             create_bucket(&directory, bucket)?;

@@ -39,7 +39,9 @@ impl Chaos {
     pub fn left_out(&self, timeout: Duration) -> Option<String> {
         let needs = plan::outage_needs(timeout);
         let too_short = self.length.is_some_and(|length| length < needs) && self.kinds.has(Kind::Outage);
-        too_short.then(|| format!("the fault outage is left out: it needs a run of at least {} s", needs.as_secs()))
+        too_short.then(|| {
+            format!("the fault outage is left out: it needs a run of at least {:.0} s", needs.as_secs_f64().ceil())
+        })
     }
 
     /// Faults that begin when a [`Driver`] runs.

@@ -10,13 +10,15 @@ mod storage;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use rama::{Context, Layer, Service};
 use tansu_broker::Error as BrokerError;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::auth::services as login_services;
 use tansu_broker::service::coordinator::services as group_services;
 use tansu_broker::service::storage::services as storage_services;
-use tansu_sans_io::{Body, Frame};
+use tansu_sans_io::fetch_response::FetchableTopicResponse;
+use tansu_sans_io::{Body, ErrorCode, Frame};
 use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,7 +57,11 @@ impl Broker {
     ///
     /// # Errors
     /// When the requested port is taken, or when the broker cannot be put together.
-    pub async fn start(config: BrokerConfig) -> Result<Self, ServiceError> {
+    pub fn start(config: BrokerConfig) -> BoxFuture<'static, Result<Self, ServiceError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: BrokerConfig) -> Result<Self, ServiceError> {
         let listener = http::listen(SERVICE, config.port).await?;
         let port = listener
             .local_addr()
@@ -84,7 +90,11 @@ impl Broker {
     ///
     /// # Errors
     /// When somebody else took the port meanwhile.
-    pub async fn restart(&self, down: Duration) -> Result<(), ServiceError> {
+    pub fn restart(&self, down: Duration) -> BoxFuture<'_, Result<(), ServiceError>> {
+        Box::pin(self.close_and_serve(down))
+    }
+
+    async fn close_and_serve(&self, down: Duration) -> Result<(), ServiceError> {
         let before = self.swap(tokio::spawn(tokio::time::sleep(down)));
         before.abort();
         // Its end is what was asked for.
@@ -157,7 +167,7 @@ async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records)
             .build()?;
         let context = TcpContext::default().cluster_id(Some(CLUSTER_ID.into()));
         let layers = (TcpContextLayer::new(context), TcpBytesLayer::default(), BytesFrameLayer::default());
-        layers.into_layer(PlainVersions(route)).serve(Context::default(), stream).await
+        layers.into_layer(Corrected(route)).serve(Context::default(), stream).await
     };
     if let Err(error) = outcome.await {
         // A client that goes away ends here as well.
@@ -165,11 +175,10 @@ async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records)
     }
 }
 
-/// Leaves the fields of `ApiVersions` out that Apache Kafka leaves out: those at their defaults behind the tagged ones. librdkafka
-/// before 2.2, which Debian 12's kcat is built with, cannot skip them.
-struct PlainVersions<S>(S);
+/// Answers as Apache Kafka does where the broker's own answers trip clients up.
+struct Corrected<S>(S);
 
-impl<S> Service<(), Frame> for PlainVersions<S>
+impl<S> Service<(), Frame> for Corrected<S>
 where
     S: Service<(), Frame, Response = Frame>,
 {
@@ -177,16 +186,42 @@ where
     type Error = S::Error;
 
     async fn serve(&self, context: Context<()>, request: Frame) -> Result<Frame, S::Error> {
+        let fetched = match &request.body {
+            Body::FetchRequest(fetch) => fetch.topics.iter().flatten().map(|topic| topic.topic_id).collect(),
+            _ => Vec::new(),
+        };
         let mut frame = self.0.serve(context, request).await?;
-        if let Body::ApiVersionsResponse(versions) = frame.body {
-            let plain = versions
+        frame.body = match frame.body {
+            // Apache Kafka leaves fields at their defaults out, and librdkafka before 2.2 (Debian 12's kcat) cannot skip them.
+            Body::ApiVersionsResponse(versions) => versions
                 .finalized_features(None)
                 .finalized_features_epoch(None)
                 .supported_features(None)
-                .zk_migration_ready(None);
-            frame.body = plain.into();
-        }
+                .zk_migration_ready(None)
+                .into(),
+            Body::FetchResponse(mut answer) => {
+                for (topic, asked) in answer.responses.iter_mut().flatten().zip(fetched) {
+                    name_unknown(topic, asked);
+                }
+                answer.into()
+            }
+            body => body,
+        };
         Ok(frame)
+    }
+}
+
+/// The broker answers for an unknown topic id with no id and a made-up leader, which librdkafka 2.12 reads through a null pointer.
+fn name_unknown(topic: &mut FetchableTopicResponse, asked: Option<[u8; 16]>) {
+    let unknown = i16::from(ErrorCode::UnknownTopicOrPartition);
+    for partition in topic.partitions.iter_mut().flatten().filter(|partition| partition.error_code == unknown) {
+        partition.current_leader = None;
+        if asked.is_some_and(|asked| topic.topic_id != Some(asked)) {
+            partition.error_code = ErrorCode::UnknownTopicId.into();
+        }
+    }
+    if asked.is_some() {
+        topic.topic_id = asked;
     }
 }
 

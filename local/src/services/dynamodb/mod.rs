@@ -11,6 +11,7 @@ mod operations;
 pub(super) mod statement;
 pub(super) mod units;
 
+use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -111,7 +112,11 @@ impl DynamoDb {
     ///
     /// # Errors
     /// When the port is taken or a table is not valid.
-    pub async fn start(config: DynamoConfig) -> Result<Self, ServiceError> {
+    pub fn start(config: DynamoConfig) -> BoxFuture<'static, Result<Self, ServiceError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: DynamoConfig) -> Result<Self, ServiceError> {
         let database = Database::memory().map_err(|source| ServiceError::Database(Box::new(source)))?;
         for table in &config.tables {
             create_table(&database, table)

@@ -7,6 +7,7 @@
 mod dynamodb;
 mod kinesis;
 
+use futures::future::BoxFuture;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +86,11 @@ impl Front {
     ///
     /// # Errors
     /// When the port is taken or the address is no URL.
-    pub async fn start(config: FrontConfig) -> Result<Self, ServiceError> {
+    pub fn start(config: FrontConfig) -> BoxFuture<'static, Result<Self, ServiceError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: FrontConfig) -> Result<Self, ServiceError> {
         let client = AwsClient::new(config.service.name(), &config.url, &config.access)?;
         let shared = Arc::new(Shared {
             service: config.service,

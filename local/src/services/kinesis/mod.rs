@@ -9,6 +9,7 @@ mod api;
 mod front;
 mod log;
 
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -136,7 +137,11 @@ impl Kinesis {
     ///
     /// # Errors
     /// When the port is taken or a stream is not valid.
-    pub async fn start(config: KinesisConfig) -> Result<Self, ServiceError> {
+    pub fn start(config: KinesisConfig) -> BoxFuture<'static, Result<Self, ServiceError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: KinesisConfig) -> Result<Self, ServiceError> {
         let mut streams = BTreeMap::new();
         for spec in config.streams {
             if !log::is_stream_name(&spec.name) || spec.shards == 0 {
