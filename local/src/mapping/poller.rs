@@ -561,6 +561,9 @@ impl Poller {
     }
 
     async fn commit(&mut self) -> Result<(), MappingError> {
+        if self.partitions.is_empty() {
+            return Ok(());
+        }
         self.committed = self.partitions.iter().map(Partition::position).collect();
         self.source.commit(&self.committed).await
     }
