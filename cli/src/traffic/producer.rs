@@ -290,7 +290,10 @@ impl Sender {
             std::thread::sleep(REST_MAX);
         }
         self.progress.held.store(false, Ordering::SeqCst);
-        self.producer = Self::client(&self.access, &self.config, &self.topic, &self.progress)?;
+        // A producer that is to end sends nothing more, and the topic may be away just now.
+        if !self.progress.stop.load(Ordering::Relaxed) {
+            self.producer = Self::client(&self.access, &self.config, &self.topic, &self.progress)?;
+        }
         Ok(began.elapsed())
     }
 

@@ -168,7 +168,7 @@ async fn start(
         config.mapping_faults = chaos.sources.clone();
         config.faults = chaos.sources.clone();
     }
-    Box::pin(Platform::start(config)).await.map_err(|error| match error {
+    Platform::start(config).await.map_err(|error| match error {
         PlatformError::Service(ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. }) => {
             Failure::usage(&error)
         }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -12,11 +11,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ServiceError;
 use super::kafka::KafkaAccess;
-use super::topics::{TopicSpec, admin, new_topic};
+use super::topics::{REQUEST_LIMIT, TopicSpec, admin, new_topic, partitions_when};
 
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-const VISIBLE_LIMIT: Duration = Duration::from_secs(15);
-const VISIBLE_POLL: Duration = Duration::from_millis(50);
 /// The setting that bounds a batch.
 const RECORD_BYTES_MAX: &str = "max.message.bytes";
 
@@ -94,25 +90,8 @@ impl TopicAdmin {
         ServiceError::Kafka { bootstrap: self.bootstrap.clone(), source }
     }
 
-    async fn wait_for(&self, topic: &str, enough: impl Fn(usize) -> bool) -> Result<(), ServiceError> {
-        let deadline = Instant::now() + VISIBLE_LIMIT;
-        loop {
-            let (client, name) = (Arc::clone(&self.client), topic.to_owned());
-            let asked = tokio::task::spawn_blocking(move || client.inner().fetch_metadata(Some(&name), REQUEST_LIMIT));
-            let metadata = asked.await.map_err(|_| self.unusable(KafkaError::Canceled))?;
-            let metadata = metadata.map_err(|source| self.unusable(source))?;
-            let shown = metadata.topics().iter().find(|shown| shown.name() == topic && shown.error().is_none());
-            if enough(shown.map_or(0, |shown| shown.partitions().len())) {
-                return Ok(());
-            }
-            if deadline <= Instant::now() {
-                return Err(ServiceError::TopicRefused {
-                    topic: topic.to_owned(),
-                    code: RDKafkaErrorCode::OperationTimedOut,
-                });
-            }
-            tokio::time::sleep(VISIBLE_POLL).await;
-        }
+    async fn wait_for(&self, topic: &str, is_enough: impl Fn(usize) -> bool) -> Result<(), ServiceError> {
+        partitions_when(&self.client, topic, is_enough).await.map(drop).map_err(|source| self.unusable(source))
     }
 }
 

@@ -15,7 +15,7 @@ use super::ServiceError;
 use super::kafka::KafkaAccess;
 
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-const VISIBLE_LIMIT: Duration = Duration::from_secs(10);
+const VISIBLE_LIMIT: Duration = Duration::from_secs(15);
 const VISIBLE_POLL: Duration = Duration::from_millis(20);
 /// Lets the cluster choose its own default.
 const CLUSTER_DEFAULT_REPLICATION: i32 = -1;
@@ -72,6 +72,15 @@ pub(super) async fn visible_partitions(
     admin: &Arc<AdminClient<DefaultClientContext>>,
     topic: &str,
 ) -> Result<usize, KafkaError> {
+    partitions_when(admin, topic, |partitions| partitions > 0).await
+}
+
+/// The partitions that the cluster shows once there are enough of them; none at all is 0.
+pub(super) async fn partitions_when(
+    admin: &Arc<AdminClient<DefaultClientContext>>,
+    topic: &str,
+    is_enough: impl Fn(usize) -> bool,
+) -> Result<usize, KafkaError> {
     let deadline = Instant::now() + VISIBLE_LIMIT;
     loop {
         let (asked, name) = (Arc::clone(admin), topic.to_owned());
@@ -83,7 +92,7 @@ pub(super) async fn visible_partitions(
             .iter()
             .find(|entry| entry.name() == topic && entry.error().is_none())
             .map_or(0, |entry| entry.partitions().len());
-        if found > 0 {
+        if is_enough(found) {
             return Ok(found);
         }
         if Instant::now() > deadline {

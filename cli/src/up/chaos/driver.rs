@@ -353,7 +353,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn recreate_at_rest(&self) -> Result<(), ChaosError> {
-        let Surroundings { mapping, progress, transactions, reader, tracker, tally, .. } = &self.surroundings;
+        let Surroundings { mapping, progress, tally, .. } = &self.surroundings;
         while !progress.held.load(Ordering::SeqCst) && !progress.done.load(Ordering::SeqCst) {
             if self.calm.is_cancelled() {
                 return Ok(());
@@ -366,6 +366,18 @@ impl<'a> Driver<'a> {
             outcome => outcome?,
         }
         mapping.disable().await?;
+        let made = self.make_again(last_record).await;
+        // Whatever became of the topic, the mapping must not stay behind.
+        let enabled = mapping.enable().await;
+        made?;
+        enabled?;
+        tally.happened(Kind::Recreated);
+        tally.led_to(Kind::Recreated, last_record.elapsed().as_millis() as u64, "ms without traffic");
+        Ok(())
+    }
+
+    async fn make_again(&self, last_record: Instant) -> Result<(), ChaosError> {
+        let Surroundings { transactions, reader, tracker, .. } = &self.surroundings;
         reader.leave(&transactions.name).await.map_err(|_| ChaosError::Reader)?;
         let admin = self.admin()?;
         admin.delete(&transactions.name).await?;
@@ -373,9 +385,6 @@ impl<'a> Driver<'a> {
         admin.create(transactions).await?;
         tracker.topic_recreated();
         reader.restart(&transactions.name, transactions.partitions);
-        mapping.enable().await?;
-        tally.happened(Kind::Recreated);
-        tally.led_to(Kind::Recreated, last_record.elapsed().as_millis() as u64, "ms without traffic");
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use super::kinds::{Kind, Kinds};
 pub struct FaultLine {
     /// The fault's name.
     pub fault: &'static str,
-    /// How often.
+    /// How often it was drawn. One that met nothing, such as an old batch before there was any, led to nothing.
     pub times: u64,
     /// What it led to, in words.
     pub led_to: String,

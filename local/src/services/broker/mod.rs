@@ -47,7 +47,8 @@ pub struct Broker {
     port: u16,
     groups: Controller<Records>,
     records: Records,
-    accepting: Mutex<JoinHandle<()>>,
+    /// None only while it restarts.
+    accepting: Mutex<Option<JoinHandle<()>>>,
     /// Where it was started: it serves there after a restart too.
     runtime: Handle,
 }
@@ -70,7 +71,7 @@ impl Broker {
         let failed = |source| ServiceError::Broker { port, source: Some(Box::new(source)) };
         let storage = storage(port).await.map_err(|source| failed(source.into()))?;
         let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
-        let accepting = Mutex::new(tokio::spawn(accept(listener, groups.clone(), storage.clone())));
+        let accepting = Mutex::new(Some(tokio::spawn(accept(listener, groups.clone(), storage.clone()))));
         Ok(Self { port, groups, records: storage, accepting, runtime: Handle::current() })
     }
 
@@ -89,25 +90,27 @@ impl Broker {
     /// Closes the port and every connection, and serves again after `down`, on the same port and with the same records.
     ///
     /// # Errors
-    /// When somebody else took the port meanwhile.
+    /// When somebody else took the port meanwhile, or the broker had ended by itself before.
     pub fn restart(&self, down: Duration) -> BoxFuture<'_, Result<(), ServiceError>> {
         Box::pin(self.close_and_serve(down))
     }
 
     async fn close_and_serve(&self, down: Duration) -> Result<(), ServiceError> {
-        let before = self.swap(tokio::spawn(tokio::time::sleep(down)));
-        before.abort();
-        // Its end is what was asked for.
-        let _aborted = before.await;
+        if let Some(before) = self.swap(None) {
+            before.abort();
+            if before.await.is_err_and(|error| error.is_panic()) {
+                return Err(ServiceError::Panicked { service: SERVICE });
+            }
+        }
         tokio::time::sleep(down).await;
         let listening = self.runtime.spawn(http::listen(SERVICE, Some(self.port)));
         let listener = listening.await.map_err(|_| ServiceError::Panicked { service: SERVICE })??;
         let serving = accept(listener, self.groups.clone(), self.records.clone());
-        self.swap(self.runtime.spawn(serving));
+        self.swap(Some(self.runtime.spawn(serving)));
         Ok(())
     }
 
-    fn swap(&self, accepting: JoinHandle<()>) -> JoinHandle<()> {
+    fn swap(&self, accepting: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
         std::mem::replace(&mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner), accepting)
     }
 
@@ -127,7 +130,7 @@ impl Broker {
     /// # Errors
     /// When the broker had ended by itself before.
     pub async fn shutdown(self) -> Result<(), ServiceError> {
-        let accepting = self.swap(tokio::spawn(std::future::ready(())));
+        let Some(accepting) = self.swap(None) else { return Ok(()) };
         accepting.abort();
         match accepting.await {
             Err(error) if error.is_panic() => Err(ServiceError::Panicked { service: SERVICE }),
@@ -138,7 +141,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).abort();
+        if let Some(accepting) = self.swap(None) {
+            accepting.abort();
+        }
     }
 }
 
