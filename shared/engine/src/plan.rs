@@ -179,6 +179,11 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
+    /// Whether it was asked for already and need not be again.
+    pub fn is_read(&self, device: &DeviceId) -> bool {
+        self.known.contains_key(device) || self.unread.contains(device) || self.learned.contains_key(device)
+    }
+
     fn input(&self, device: &DeviceId) -> DeviceInput<'_> {
         if self.unread.contains(device) {
             return DeviceInput::Unavailable;

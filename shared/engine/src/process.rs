@@ -1,6 +1,7 @@
 //! A batch from its records to its answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ pub struct Limits {
     pub commit_attempts: u32,
     /// Longest pause between such attempts; the real one is a random part of it.
     pub commit_pause: Duration,
+    /// A batch with more users is read, decided and written in rounds of this many: the fewer users are between their read and
+    /// their write at a time, the fewer races environments lose to each other while they work off a backlog. As many as one call
+    /// of the store writes.
+    pub users_in_a_round: NonZeroUsize,
 }
 
 impl Default for Limits {
@@ -51,6 +56,7 @@ impl Default for Limits {
             ring_growing_above: 8,
             commit_attempts: 4,
             commit_pause: Duration::from_millis(10),
+            users_in_a_round: const { NonZeroUsize::new(25).unwrap() },
         }
     }
 }
@@ -81,6 +87,9 @@ pub struct Engine<S, T, K, P, M, C> {
     limits: Limits,
     knowledge: Mutex<Knowledge>,
 }
+
+/// A user and which works are the user's, in partition and offset order.
+type UserWorks = (UserId, Vec<usize>);
 
 /// A batch on its way.
 struct Batch {
@@ -119,7 +128,6 @@ where
     ///
     /// After `deadline` nothing new is started. An error means that the whole batch must be delivered again.
     pub async fn process(&self, batch: KafkaBatch, deadline: Millis) -> Result<BatchReport, Crash> {
-        let started_us = self.clock.monotonic_us();
         let Intake { slices, works, to_park, records } = take_in(batch, self.clock.now());
         let mut batch = Batch {
             works,
@@ -130,19 +138,18 @@ where
             settled: Settled::default(),
         };
         let users = users_in_order(&batch.works);
-        let request = self.read_request(&users, &batch.works, slices.iter().map(|slice| slice.partition));
+        let mut rounds = users.chunks(self.limits.users_in_a_round.get());
+        let first = rounds.next().unwrap_or_default();
         let parking = self.park(to_park, deadline);
-        let (mut answer, parked) = join(self.store.read(request, deadline), parking).await;
+        let partitions = self.partitions_to_read(&slices);
+        let (mut answer, parked) = join(self.read(first, partitions, &mut batch), parking).await;
         settle_parked(parked, &mut batch)?;
-        batch.report.stages.read_us = self.clock.monotonic_us() - started_us;
-        if let Some(problem) = &answer.problem {
-            warn!(error = problem as &dyn std::error::Error, "part of the state was not read");
-        }
-
         let proof = self.prove(&slices, &mut answer);
-        batch.settled = self.with_knowledge(|knowledge| knowledge.settled.clone());
-        let jobs = take_jobs(users, answer, &mut batch);
-        let plans = self.commit(jobs, &proof, &mut batch).await?;
+        let mut plans = self.commit(first, answer, proof.notes.clone(), &mut batch).await?;
+        for users in rounds {
+            let answer = self.read(users, BTreeSet::new(), &mut batch).await;
+            plans.extend(self.commit(users, answer, Vec::new(), &mut batch).await?);
+        }
         let publish_us = self.clock.monotonic_us();
         let keys: Vec<&str> = slices.iter().map(|slice| slice.key.as_str()).collect();
         self.publish(plans, &keys, &mut batch).await?;
@@ -165,26 +172,36 @@ where
         work(&mut self.knowledge.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn read_request(
-        &self,
-        users: &[(UserId, Vec<usize>)],
-        works: &[Work],
-        partitions: impl Iterator<Item = u32>,
-    ) -> ReadRequest {
+    /// The batch's own, and now and then all that are known.
+    fn partitions_to_read(&self, slices: &[Slice]) -> BTreeSet<u32> {
         let now = self.clock.now();
-        let mut wanted: BTreeSet<u32> = partitions.collect();
+        let mut wanted: BTreeSet<u32> = slices.iter().map(|slice| slice.partition).collect();
         self.with_knowledge(|knowledge| {
             if now.since(knowledge.refreshed_at) >= self.limits.settled_interval.as_millis() as i64 {
                 knowledge.refreshed_at = now;
                 wanted.extend(&knowledge.partitions);
             }
         });
-        let devices: HashSet<&DeviceId> = works.iter().map(|work| &work.transaction.device_id).collect();
-        ReadRequest {
+        wanted
+    }
+
+    /// Reads users, the devices of their transactions, and settled marks.
+    async fn read(&self, users: &[UserWorks], partitions: BTreeSet<u32>, batch: &mut Batch) -> ReadAnswer {
+        let started_us = self.clock.monotonic_us();
+        let works = users.iter().flat_map(|(_, works)| works).map(|&index| &batch.works[index]);
+        let devices: HashSet<&DeviceId> = works.map(|work| &work.transaction.device_id).collect();
+        let request = ReadRequest {
             users: users.iter().map(|(user, _)| user.clone()).collect(),
-            devices: devices.into_iter().cloned().collect(),
-            partitions: wanted.into_iter().collect(),
+            devices: devices.into_iter().filter(|device| !batch.devices.is_read(device)).cloned().collect(),
+            partitions: partitions.into_iter().collect(),
+        };
+        let answer = self.store.read(request, batch.deadline).await;
+        batch.report.stages.read_us += self.clock.monotonic_us() - started_us;
+        if let Some(problem) = &answer.problem {
+            warn!(error = problem as &dyn std::error::Error, "part of the state was not read");
         }
+        self.with_knowledge(|knowledge| knowledge.learn(&answer));
+        answer
     }
 
     fn prove(&self, slices: &[Slice], answer: &mut ReadAnswer) -> Proof {
@@ -196,11 +213,19 @@ where
         })
     }
 
-    /// Plans and writes all jobs; after a lost race the loser is planned again from the item that won. Returns the plans that
-    /// hold: what they say may be published.
-    async fn commit(&self, mut jobs: Vec<Job>, proof: &Proof, batch: &mut Batch) -> Result<Vec<Plan>, Crash> {
+    /// Plans and writes users that were read, and `notes` beside them; after a lost race the loser is planned again from the item
+    /// that won. Returns the plans that hold: what they say may be published.
+    async fn commit(
+        &self,
+        users: &[UserWorks],
+        answer: ReadAnswer,
+        notes: Vec<Write<u32, SettledItem>>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Plan>, Crash> {
+        batch.settled = self.with_knowledge(|knowledge| knowledge.settled.clone());
+        let mut jobs = take_jobs(users, answer, batch);
         let mut held = Vec::new();
-        let mut notes = Some(proof.notes.clone());
+        let mut notes = Some(notes);
         for attempt in 1..=self.limits.commit_attempts {
             if jobs.is_empty() {
                 break;
@@ -434,28 +459,28 @@ where
 }
 
 /// Works by user, each user's in partition and offset order.
-fn users_in_order(works: &[Work]) -> Vec<(UserId, Vec<usize>)> {
+fn users_in_order(works: &[Work]) -> Vec<UserWorks> {
     let mut users: BTreeMap<&UserId, Vec<usize>> = BTreeMap::new();
     for (index, work) in works.iter().enumerate() {
         users.entry(&work.transaction.user_id).or_default().push(index);
     }
-    let mut users: Vec<(UserId, Vec<usize>)> = users.into_iter().map(|(user, works)| (user.clone(), works)).collect();
+    let mut users: Vec<UserWorks> = users.into_iter().map(|(user, works)| (user.clone(), works)).collect();
     for (_, indexes) in &mut users {
         indexes.sort_by_key(|&index| (works[index].delivered.partition, works[index].delivered.offset));
     }
     users
 }
 
-fn take_jobs(users: Vec<(UserId, Vec<usize>)>, mut answer: ReadAnswer, batch: &mut Batch) -> Vec<Job> {
-    batch.devices.known = std::mem::take(&mut answer.devices);
-    batch.devices.unread = std::mem::take(&mut answer.unread_devices);
+fn take_jobs(users: &[UserWorks], mut answer: ReadAnswer, batch: &mut Batch) -> Vec<Job> {
+    batch.devices.known.extend(answer.devices);
+    batch.devices.unread.extend(answer.unread_devices);
     let mut jobs = Vec::with_capacity(users.len());
     for (user, works) in users {
-        if answer.unread_users.contains(&user) {
-            batch.give_back(works);
+        if answer.unread_users.contains(user) {
+            batch.give_back(works.iter().copied());
         } else {
-            let base = answer.users.remove(&user);
-            jobs.push(Job { user, works, base });
+            let base = answer.users.remove(user);
+            jobs.push(Job { user: user.clone(), works: works.clone(), base });
         }
     }
     jobs

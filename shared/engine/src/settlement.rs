@@ -37,7 +37,18 @@ pub(crate) struct Proof {
     pub holds_here: HashSet<usize>,
 }
 
-/// Takes the marks that were read, those that rode along in users' items included, and adds what the batch's first offsets prove.
+impl Knowledge {
+    /// Takes the marks that were read, those that rode along in users' items included.
+    pub fn learn(&mut self, answer: &ReadAnswer) {
+        let read = answer.settled.iter().filter_map(|(&partition, stored)| Some((partition, stored.item.mark?)));
+        let along = answer.users.values().filter_map(|stored| stored.item.ledger.proof);
+        for (partition, mark) in read.chain(along) {
+            self.settled.raise(partition, mark);
+        }
+    }
+}
+
+/// Adds what the batch's first offsets prove to the knowledge, which has learned what was read.
 pub(crate) fn prove(
     knowledge: &mut Knowledge,
     slices: &[Slice],
@@ -45,16 +56,6 @@ pub(crate) fn prove(
     now: Millis,
     interval_ms: i64,
 ) -> Proof {
-    for (&partition, item) in &answer.settled {
-        if let Some(mark) = item.item.mark {
-            knowledge.settled.raise(partition, mark);
-        }
-    }
-    for stored in answer.users.values() {
-        if let Some((partition, mark)) = stored.item.ledger.proof {
-            knowledge.settled.raise(partition, mark);
-        }
-    }
     let mut proof = Proof::default();
     for (index, slice) in slices.iter().enumerate() {
         knowledge.partitions.insert(slice.partition);

@@ -11,7 +11,7 @@ use centinela_domain::{DeviceId, Mark, Millis, UserId};
 use centinela_engine::BatchReport;
 use centinela_engine::ports::Outgoing;
 use centinela_testkit::builders::{self, EPOCH_MS, batch, redriven, transaction, transaction_json};
-use centinela_testkit::fakes::{FakeEngine, Fakes, Faults};
+use centinela_testkit::fakes::{FakeEngine, Fakes, Faults, UserCall};
 use centinela_testkit::schedule::{run, run_and_crash};
 
 const FOREVER: Millis = Millis(i64::MAX);
@@ -292,6 +292,17 @@ fn two_records_of_one_user_cost_one_write_and_the_second_sees_the_first() {
         .map(|decision| decision_v1::parse(&decision.payload).unwrap().evidence.unwrap().features.0[column])
         .collect();
     assert_eq!(seen, [0.0, 1.0, 2.0]);
+}
+
+#[test]
+fn a_large_batch_has_few_users_between_their_read_and_their_write() {
+    let bench = Bench::new();
+    let records = (0..5).map(|number| transaction(0, number, &format!("user-{number}"), &format!("t{number}")));
+    let report = bench.deliver(records);
+    assert_eq!(report.decided, 5);
+    let rounds = [2, 2, 1].map(|users| [UserCall::Read(users), UserCall::Commit(users)]);
+    assert_eq!(bench.fakes.shared().user_calls, rounds.as_flattened());
+    assert_eq!(bench.published().len(), 5, "and all are published together");
 }
 
 #[test]

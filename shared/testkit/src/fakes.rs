@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,15 @@ pub struct Faults {
     pub park_failed: f64,
 }
 
+/// A call of the store, with its number of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserCall {
+    /// A batch's read.
+    Read(usize),
+    /// Writes.
+    Commit(usize),
+}
+
 /// A stored user, with its encoded bytes.
 type History = Vec<(u64, Vec<u8>)>;
 
@@ -78,6 +88,8 @@ pub struct Shared {
     pub user_writes: usize,
     /// Writes of any kind that were asked for.
     pub writes_asked: usize,
+    /// Calls about users, in order.
+    pub user_calls: Vec<UserCall>,
     /// What was published without being committed. Must stay empty.
     pub uncommitted: Vec<DecisionId>,
     rng: ChaCha8Rng,
@@ -133,6 +145,7 @@ impl Fakes {
             entered: BTreeMap::new(),
             user_writes: 0,
             writes_asked: 0,
+            user_calls: Vec::new(),
             uncommitted: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
         })))
@@ -143,7 +156,7 @@ impl Fakes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One environment: an engine of its own over the shared state.
+    /// One environment: an engine of its own over the shared state. Its rounds are short, so that small batches have several.
     pub fn engine(&self) -> FakeEngine {
         Engine::new(
             self.clone(),
@@ -152,7 +165,7 @@ impl Fakes {
             self.clone(),
             RandomScorer::new(self.clone()),
             self.clone(),
-            Limits::default(),
+            Limits { users_in_a_round: const { NonZeroUsize::new(2).unwrap() }, ..Limits::default() },
         )
     }
 }
@@ -164,6 +177,7 @@ impl StateStore for Fakes {
         {
             let mut shared = self.shared();
             let faults = shared.faults;
+            shared.user_calls.push(UserCall::Read(request.users.len()));
             for user in request.users {
                 if shared.chance(faults.user_unread) {
                     answer.unread_users.insert(user);
@@ -207,6 +221,7 @@ impl StateStore for Fakes {
     async fn commit_users(&self, writes: Vec<Write<UserId, StoredUser>>, _deadline: Millis) -> Vec<Commit<StoredUser>> {
         let keys: HashSet<&UserId> = writes.iter().map(|write| &write.key).collect();
         assert_eq!(keys.len(), writes.len(), "one write per user and batch");
+        self.shared().user_calls.push(UserCall::Commit(writes.len()));
         let mut outcomes = Vec::new();
         for write in writes {
             yield_once().await;
