@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use centinela_local::services::kafka::{self, KafkaAccess};
+use centinela_local::services::kafka::{self, KafkaAccess, Parting};
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -157,7 +157,7 @@ impl Reader {
         let (control, changes) = channel();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
-            .spawn(move || Reading { consumer, topics, tracker, changes }.run(&asked))
+            .spawn(move || Reading { consumer: consumer.into(), topics, tracker, changes }.run(&asked))
             .map_err(|_| ReadError::Ended)?;
         Ok(Self { control: ReadControl(control), finish, thread })
     }
@@ -196,7 +196,7 @@ impl ClientContext for Tokens {
 impl ConsumerContext for Tokens {}
 
 struct Reading {
-    consumer: BaseConsumer<Tokens>,
+    consumer: Parting<BaseConsumer<Tokens>>,
     topics: Vec<Topic>,
     tracker: Arc<Tracker>,
     changes: Receiver<Change>,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::stats::Shared;
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
-use crate::services::kafka::iam_token;
+use crate::services::kafka::{Parting, iam_token};
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ const CONSUMER_SETTINGS: [(&str, &str); 11] = [
 
 /// A connected consumer of one topic.
 pub(super) struct Source {
-    consumer: StreamConsumer<Context>,
+    consumer: Parting<StreamConsumer<Context>>,
     bootstrap: String,
     spec: KafkaMappingSpec,
     shared: Arc<Shared>,
@@ -74,7 +74,7 @@ impl Source {
         let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
         let consumer: StreamConsumer<Context> =
             config.create_with_context(context).map_err(kafka("creating the consumer"))?;
-        let source = Source { consumer, bootstrap: bootstrap.to_owned(), spec: spec.clone(), shared };
+        let source = Source { consumer: consumer.into(), bootstrap: bootstrap.to_owned(), spec: spec.clone(), shared };
         source.partition_count()?;
         Ok(source)
     }

@@ -2,6 +2,7 @@
 //!
 //! A password is never printed. Nothing here knows what a topic is for.
 
+mod parting;
 mod rights;
 mod watcher;
 
@@ -14,6 +15,7 @@ use rdkafka::client::OAuthToken;
 
 use super::ServiceError;
 
+pub use parting::Parting;
 pub use rights::{may_read, may_use_group, may_write};
 pub(super) use watcher::{Watcher, reach};
 

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::watcher::Watcher;
-use super::{KafkaAccess, REACH_LIMIT};
+use super::{KafkaAccess, Parting, REACH_LIMIT};
 use crate::services::ServiceError;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -32,6 +32,7 @@ pub fn may_read(access: &KafkaAccess, topic: &str) -> Result<(), ServiceError> {
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "10");
     let consumer: BaseConsumer<Watcher> = config.create_with_context(Watcher::default()).map_err(unusable)?;
+    let consumer = Parting::from(consumer);
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, 0, Offset::End).map_err(unusable)?;
     consumer.assign(&assignment).map_err(unusable)?;
@@ -90,6 +91,7 @@ pub fn may_use_group(access: &KafkaAccess, group: &str, topic: &str) -> Result<(
     let mut config = access.client();
     config.set("client.id", "centinela-check").set("group.id", group).set("enable.auto.commit", "false");
     let consumer: BaseConsumer<Watcher> = config.create_with_context(watcher.clone()).map_err(unusable)?;
+    let consumer = Parting::from(consumer);
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, 0);
     let until = Instant::now() + REACH_LIMIT;
