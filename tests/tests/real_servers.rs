@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -172,4 +172,71 @@ fn a_run_on_real_servers_loses_and_doubles_nothing_when_the_broker_restarts() {
     assert_eq!(records("unique"), records("decided"), "{account}");
     assert!(records("decided") > Some(3_000), "{account}");
     assert_eq!(code, Some(0), "{}", said());
+}
+
+/// A run on the listener that wants TLS and a login, which ends within the patience.
+fn log_in(servers: &RealServers, user: &str, password: &str, authority: Option<&Path>, more: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let password_file = directory.path().join("password");
+    std::fs::write(&password_file, format!("{password}\n")).unwrap();
+    let mut command = Command::new(centinela());
+    command.args(["up", "--quiet", "--rate", "100", "--for", "5s", "--kafka-tls", "--kafka-user", user]).args(more);
+    command.args(["--kafka", servers.text("/kafka/tls/bootstrap")]).arg("--kafka-password-file").arg(&password_file);
+    if let Some(authority) = authority {
+        command.arg("--kafka-ca").arg(authority);
+    }
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// The only line that it said.
+fn only_line(output: &Output) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    said
+}
+
+#[test]
+fn a_login_with_scram_over_tls_is_enough_for_a_clean_run() {
+    let _alone = ALONE.blocking_lock();
+    let Some(servers) = RealServers::shared() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let summary = directory.path().join("account.json");
+    let (user, password) = ("centinela", servers.text("/kafka/tls/users/centinela"));
+    let authority = Path::new(servers.text("/kafka/tls/ca_pem"));
+    let output = log_in(&servers, user, password, Some(authority), &["--summary", summary.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap_or_default()).unwrap_or_default();
+    assert_eq!(account["clean"], true, "{account}; {said}");
+    assert!(account["records"]["decided"].as_u64() > Some(400), "{account}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(!said.contains(password), "the password is said");
+}
+
+#[test]
+fn a_login_that_cannot_work_is_one_line_that_says_what_to_do() {
+    let _alone = ALONE.blocking_lock();
+    let Some(servers) = RealServers::shared() else { return };
+    let authority = Path::new(servers.text("/kafka/tls/ca_pem"));
+    let right = servers.text("/kafka/tls/users/centinela");
+    let cases = [
+        (
+            "without rights",
+            "nobody",
+            servers.text("/kafka/tls/users/nobody"),
+            Some(authority),
+            ["nobody", "transactions"],
+        ),
+        ("wrong password", "centinela", "wrong", Some(authority), ["centinela", "password"]),
+        ("unknown authority", "centinela", right, None, ["certificate", "--kafka-ca"]),
+    ];
+    for (case, user, password, authority, words) in cases {
+        let output = log_in(&servers, user, password, authority, &[]);
+        let said = only_line(&output);
+        assert_eq!(output.status.code(), Some(1), "{case}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{case}: no {word:?} in {said}");
+        }
+        assert!(!said.contains(password), "{case}: {said}");
+    }
 }
