@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::slice::Chunks;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,9 +42,11 @@ pub struct Limits {
     pub commit_attempts: u32,
     /// Longest pause between such attempts; the real one is a random part of it.
     pub commit_pause: Duration,
-    /// A batch with more users is read, decided and written in rounds of this many: the fewer users are between their read and
-    /// their write at a time, the fewer races environments lose to each other while they work off a backlog. As many as one call
-    /// of the store writes.
+    /// A batch with more users than this works off a backlog and goes in rounds; the others are read and written at once, for a
+    /// round costs the time of a read and a write.
+    pub users_at_once: usize,
+    /// Users that are read, decided and written in a round: the fewer are between their read and their write at a time, the fewer
+    /// races environments lose to each other. As many as one call of the store writes.
     pub users_in_a_round: NonZeroUsize,
 }
 
@@ -56,6 +59,7 @@ impl Default for Limits {
             ring_growing_above: 8,
             commit_attempts: 4,
             commit_pause: Duration::from_millis(10),
+            users_at_once: 50,
             users_in_a_round: const { NonZeroUsize::new(25).unwrap() },
         }
     }
@@ -138,7 +142,7 @@ where
             settled: Settled::default(),
         };
         let users = users_in_order(&batch.works);
-        let mut rounds = users.chunks(self.limits.users_in_a_round.get());
+        let mut rounds = self.rounds(&users);
         let first = rounds.next().unwrap_or_default();
         let parking = self.park(to_park, deadline);
         let partitions = self.partitions_to_read(&slices);
@@ -165,6 +169,11 @@ where
             failures: batch.unsettled.iter().map(|&(index, offset)| (slices[index].key.clone(), offset)).collect(),
         };
         Ok(report)
+    }
+
+    fn rounds<'a>(&self, users: &'a [UserWorks]) -> Chunks<'a, UserWorks> {
+        let Limits { users_at_once, users_in_a_round, .. } = self.limits;
+        users.chunks(if users.len() <= users_at_once { users.len().max(1) } else { users_in_a_round.get() })
     }
 
     fn with_knowledge<R>(&self, work: impl FnOnce(&mut Knowledge) -> R) -> R {

@@ -165,7 +165,7 @@ impl Fakes {
             self.clone(),
             RandomScorer::new(self.clone()),
             self.clone(),
-            Limits { users_in_a_round: const { NonZeroUsize::new(2).unwrap() }, ..Limits::default() },
+            Limits { users_at_once: 3, users_in_a_round: const { NonZeroUsize::new(2).unwrap() }, ..Limits::default() },
         )
     }
 }
