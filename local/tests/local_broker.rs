@@ -95,6 +95,18 @@ async fn a_fetch_that_starts_inside_a_batch_gets_the_rest_of_it_and_what_follows
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_starts_far_inside_a_large_batch_gets_every_record() {
+    let broker = broker_with("large", &[]).await;
+    produce(&producer(&broker, "200"), "large", 300).await;
+    for start in [1, 63, 64, 65, 236, 299] {
+        let consumer = consumer_at(&broker, "large", Offset::Offset(start));
+        let offsets: Vec<i64> = read(&consumer, 300 - start as usize).into_iter().map(|(offset, _)| offset).collect();
+        assert_eq!(offsets, (start..300).collect::<Vec<_>>(), "from offset {start}");
+    }
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_that_reads_while_records_arrive_skips_none() {
     const RECORDS: u64 = 20_000;
     let broker = broker_with("live", &[]).await;

@@ -147,7 +147,10 @@ fn tail(batch: &deflated::Batch, offset: i64) -> Result<deflated::Batch, Error> 
     let skipped = i32::try_from(offset - batch.base_offset).unwrap_or(i32::MAX);
     inflated.records.retain(|record| record.offset_delta >= skipped);
     for record in &mut inflated.records {
-        record.offset_delta -= skipped;
+        let offset_delta = record.offset_delta - skipped;
+        // A record begins with its length, and a small delta takes fewer bytes.
+        record.length -= varint_bytes(record.offset_delta) - varint_bytes(offset_delta);
+        record.offset_delta = offset_delta;
     }
     inflated.base_offset = offset;
     inflated.last_offset_delta -= skipped;
@@ -156,6 +159,12 @@ fn tail(batch: &deflated::Batch, offset: i64) -> Result<deflated::Batch, Error> 
     let mut tail = deflated::Batch::try_from(inflated)?;
     tail.crc = checksum(&tail);
     Ok(tail)
+}
+
+/// Bytes of a number as records keep it: zigzag, seven bits a byte (<https://kafka.apache.org/documentation/#record>).
+fn varint_bytes(value: i32) -> i32 {
+    let zigzag = (value << 1) ^ (value >> 31);
+    (32 - (zigzag.cast_unsigned() | 1).leading_zeros()).div_ceil(7).cast_signed()
 }
 
 /// CRC-32C from the attributes to the end, as the record batch format says.
