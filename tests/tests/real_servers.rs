@@ -225,10 +225,10 @@ fn a_login_that_cannot_work_is_one_line_that_says_what_to_do() {
             "nobody",
             servers.text("/kafka/tls/users/nobody"),
             Some(authority),
-            ["nobody", "transactions"],
+            ["`nobody`", "grant the right Describe"],
         ),
-        ("wrong password", "centinela", "wrong", Some(authority), ["centinela", "password"]),
-        ("unknown authority", "centinela", right, None, ["certificate", "--kafka-ca"]),
+        ("wrong password", "centinela", "wrong", Some(authority), ["`centinela`", "invalid credentials"]),
+        ("unknown authority", "centinela", right, None, ["certificate", "could not be verified"]),
     ];
     for (case, user, password, authority, words) in cases {
         let output = log_in(&servers, user, password, authority, &[]);
