@@ -303,6 +303,11 @@ fn a_large_batch_has_few_users_between_their_read_and_their_write() {
     let rounds = [2, 2, 1].map(|users| [UserCall::Read(users), UserCall::Commit(users)]);
     assert_eq!(bench.fakes.shared().user_calls, rounds.as_flattened());
     assert_eq!(bench.published().len(), 5, "and all are published together");
+
+    let bench = Bench::new();
+    bench.deliver((0..3).map(|number| transaction(0, number, &format!("user-{number}"), &format!("t{number}"))));
+    let at_once = [UserCall::Read(3), UserCall::Commit(3)];
+    assert_eq!(bench.fakes.shared().user_calls, at_once, "and a small one is not divided");
 }
 
 #[test]

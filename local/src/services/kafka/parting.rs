@@ -11,9 +11,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// A client whose end holds nobody up for long.
 ///
-/// A consumer with a group waits for the group's coordinator when it is dropped: for ever when the broker never comes back, and after a
-/// restart of the broker sometimes as well (<https://github.com/confluentinc/librdkafka/issues/4674>). So it is dropped in a thread of its
-/// own, which is left behind after 3 s and ends with the process.
+/// A consumer with a group may never end when it is dropped after its broker went away
+/// (<https://github.com/confluentinc/librdkafka/issues/4674>). So it is dropped in a thread of its own, which is left behind after 3 s and
+/// ends with the process.
 pub struct Parting<C: Send + 'static>(Option<C>);
 
 impl<C: Send + 'static> From<C> for Parting<C> {
