@@ -9,6 +9,7 @@ use centinela_domain::{AmountMinor, Currency, Millis};
 
 use crate::chance::Chance;
 use crate::fraud::{self, Account, Strike};
+use crate::resends::{Arrival, Resends};
 use crate::shape::{Shape, Turns};
 use crate::transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};
 use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
@@ -37,7 +38,7 @@ pub struct TrafficConfig {
     pub late_hours_share: f64,
     /// Share that arrives more than a day late, up to four.
     pub late_days_share: f64,
-    /// Share that the producer sends twice, the same bytes.
+    /// Share that the producer sends twice, the same bytes, the second time before its user has bought [`RESENT_WITHIN`] times more.
     pub duplicate_share: f64,
     /// Whether labels arrive.
     pub labels: bool,
@@ -95,7 +96,8 @@ pub struct Generator {
     chance: Chance,
     delivery: Chance,
     queue: BinaryHeap<Due<Action>>,
-    arriving: BinaryHeap<Due<Event>>,
+    arriving: BinaryHeap<Due<Arrival>>,
+    resends: Resends,
     spaced: BinaryHeap<Due<Event>>,
     /// The first place in the output that a user's next transaction may take.
     free_from: HashMap<Arc<str>, u64>,
@@ -173,6 +175,7 @@ impl Generator {
             chance,
             queue: BinaryHeap::new(),
             arriving: BinaryHeap::new(),
+            resends: Resends::default(),
             spaced: BinaryHeap::new(),
             free_from: HashMap::new(),
             place: 0,
@@ -207,7 +210,7 @@ impl Generator {
         self.queue.push(Due { at, sequence: self.sequence, what });
     }
 
-    fn deliver(&mut self, at: f64, what: Event) {
+    fn deliver(&mut self, at: f64, what: Arrival) {
         self.sequence += 1;
         self.arriving.push(Due { at, sequence: self.sequence, what });
     }
@@ -372,12 +375,12 @@ impl Generator {
         };
         if self.delivery.happens(duplicate_share) {
             let again_at = arrives_at + self.delivery.exponential(2.0 * MINUTE_MS);
-            self.deliver(arrives_at, Event::Transaction(sent.clone()));
+            self.deliver(arrives_at, Arrival::First(sent.clone()));
             sent.duplicate = true;
             sent.arrived_at = Millis(again_at as i64);
-            self.deliver(again_at, Event::Transaction(sent));
+            self.deliver(again_at, Arrival::Again(sent));
         } else {
-            self.deliver(arrives_at, Event::Transaction(sent));
+            self.deliver(arrives_at, Arrival::Only(Event::Transaction(sent)));
         }
     }
 
@@ -397,16 +400,20 @@ impl Generator {
             fraud,
             arrived_at: Millis(arrives_at as i64),
         };
-        self.deliver(arrives_at, Event::Label(label));
+        self.deliver(arrives_at, Arrival::Only(Event::Label(label)));
     }
 }
 
 impl Generator {
     fn next_arrival(&mut self) -> Option<Event> {
         loop {
+            if let Some(event) = self.resends.next() {
+                return Some(event);
+            }
             let next_at = self.queue.peek().map_or(f64::INFINITY, |due| due.at);
             if self.arriving.peek().is_some_and(|due| due.at <= next_at) {
-                return self.arriving.pop().map(|due| due.what);
+                self.resends.arrive(self.arriving.pop()?.what);
+                continue;
             }
             if next_at > TIME_MAX_MS as f64 {
                 return None;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use centinela_contracts::transaction_v1;
-use centinela_traffic::{Generator, LabelledTransaction, Shape, TrafficConfig};
+use centinela_traffic::{Generator, LabelledTransaction, RESENT_WITHIN, Shape, TrafficConfig};
 use sha2::{Digest, Sha256};
 
 const USERS: usize = 400;
@@ -87,6 +87,31 @@ fn every_shape_is_the_same_bytes_for_a_seed_and_keeps_the_frauds() {
     });
     // These may change without harm to a model: it is trained on the natural shape.
     assert_eq!(found, ["bc6732eeeadc8d0d", "6c9ea5e2eed57cbe", "a47784c5a343e2b8"]);
+}
+
+/// What is remembered of a user is a number of decisions, so a duplicate that comes later than that would be a new transaction.
+#[test]
+fn the_duplicates_of_the_busiest_user_come_while_the_original_is_remembered() {
+    for shape in [Shape::Natural, Shape::Uniform, Shape::ZIPF, Shape::Hot { share: 1.0 }] {
+        let mut bought: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut bought_before: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut since = Vec::new();
+        // As many users as by default: the more of them, the faster the hot one buys.
+        for transaction in transactions(TrafficConfig::live(1).shaped(shape), COUNT) {
+            let bought = bought.entry(transaction.fields.user_id).or_default();
+            if transaction.duplicate {
+                let at =
+                    bought_before.remove(&transaction.fields.transaction_id).expect("its original came before, once");
+                since.push(*bought - at);
+            } else {
+                *bought += 1;
+                bought_before.insert(transaction.fields.transaction_id, *bought);
+            }
+        }
+        assert!((300..500).contains(&since.len()), "{shape:?}: {} duplicates", since.len());
+        assert!(since.iter().all(|since| *since <= RESENT_WITHIN), "{shape:?}: {since:?}");
+        assert!(since.contains(&0), "{shape:?}: {since:?}");
+    }
 }
 
 #[test]
