@@ -8,6 +8,7 @@ mod backlog;
 mod servers;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,8 +31,9 @@ use servers::Services;
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 const INVOCATIONS_PER_POLLER: u32 = 5;
-/// Environments of a function that reserves no concurrency.
-const CONCURRENCY_DEFAULT: usize = 4;
+/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only lose more
+/// races among themselves while a backlog is worked off.
+const ENVIRONMENTS_MORE: usize = 1;
 
 /// Ports that somebody wants to know beforehand; `None` takes a free one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +54,7 @@ pub struct PlatformConfig {
     pub binaries: PathBuf,
     /// Fixed ports.
     pub ports: Ports,
-    /// Environments per function instead of what the stacks reserve.
+    /// Environments per function instead of what is useful here.
     pub environments: Option<usize>,
     /// Faults of the mappings.
     pub mapping_faults: Arc<dyn MappingFaultSource>,
@@ -229,8 +231,9 @@ impl Platform {
         for function in &self.infrastructure.functions {
             let mut environment = function.environment.clone();
             environment.extend(self.services.environment());
-            let reserved = function.reserved_concurrency.map(|reserved| reserved as usize);
-            let concurrency_max = environments.or(reserved).unwrap_or(CONCURRENCY_DEFAULT);
+            let useful = std::thread::available_parallelism().map_or(1, NonZero::get) + ENVIRONMENTS_MORE;
+            let reserved = function.reserved_concurrency.map_or(useful, |reserved| reserved as usize);
+            let concurrency_max = environments.unwrap_or(reserved.min(useful));
             let host = FunctionHost::start(FunctionSpec {
                 name: function.name.clone(),
                 binary: binaries.join(&function.binary),
