@@ -228,7 +228,13 @@ fn a_login_that_cannot_work_is_one_line_that_says_what_to_do() {
             ["`nobody`", "grant the right Describe"],
         ),
         ("wrong password", "centinela", "wrong", Some(authority), ["`centinela`", "invalid credentials"]),
-        ("unknown authority", "centinela", right, None, ["certificate", "could not be verified"]),
+        (
+            "unknown authority",
+            "centinela",
+            right,
+            None,
+            ["certificate cannot be verified with the authorities of this system", "--kafka-ca"],
+        ),
     ];
     for (case, user, password, authority, words) in cases {
         let output = log_in(&servers, user, password, authority, &[]);
@@ -238,5 +244,10 @@ fn a_login_that_cannot_work_is_one_line_that_says_what_to_do() {
             assert!(said.contains(word), "{case}: no {word:?} in {said}");
         }
         assert!(!said.contains(password), "{case}: {said}");
+        assert_eq!(
+            said.contains(&format!("`{user}`")),
+            case != "unknown authority",
+            "{case}: the login was not asked yet: {said}"
+        );
     }
 }

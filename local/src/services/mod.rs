@@ -148,15 +148,25 @@ pub enum ServiceError {
         /// What the client saw last.
         reason: String,
     },
-    /// The login or the encryption was refused.
+    /// The login was refused.
     #[error("kafka at {bootstrap} does not accept {who}: {reason}")]
     KafkaLogin {
         /// The bootstrap servers that were asked.
         bootstrap: String,
         /// Who asked.
         who: String,
-        /// What Kafka or OpenSSL said.
+        /// What Kafka said.
         reason: String,
+    },
+    /// The encryption cannot be agreed on.
+    #[error("kafka at {bootstrap}: {reason}; {advice}")]
+    KafkaEncryption {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// What is wrong.
+        reason: String,
+        /// What would help.
+        advice: &'static str,
     },
     /// A right is missing.
     #[error(

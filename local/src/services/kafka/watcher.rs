@@ -24,10 +24,17 @@ pub struct Watcher(Arc<Mutex<Heard>>);
 
 #[derive(Debug, Default)]
 struct Heard {
-    refusal: Option<String>,
+    refusal: Option<Refusal>,
     complaint: Option<String>,
     is_group_refused: bool,
     delivery: Option<Result<(), RDKafkaErrorCode>>,
+}
+
+/// What no waiting changes, in the cluster's or in OpenSSL's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refusal {
+    Login(String),
+    Encryption(String),
 }
 
 impl Watcher {
@@ -36,7 +43,7 @@ impl Watcher {
     }
 
     /// Why the login or the encryption failed, which no waiting changes.
-    fn refusal(&self) -> Option<String> {
+    fn refusal(&self) -> Option<Refusal> {
         self.heard(|heard| heard.refusal.clone())
     }
 
@@ -64,10 +71,6 @@ impl ClientContext for Watcher {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let is_refusal = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed)
-        );
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             return self.heard(|heard| heard.is_group_refused = true);
         }
@@ -75,9 +78,13 @@ impl ClientContext for Watcher {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             return;
         }
-        self.heard(|heard| {
-            let place = if is_refusal { &mut heard.refusal } else { &mut heard.complaint };
-            *place = Some(short(reason));
+        let reason = short(reason);
+        self.heard(|heard| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+                heard.refusal = Some(Refusal::Login(reason));
+            }
+            Some(RDKafkaErrorCode::SSL) => heard.refusal = Some(Refusal::Encryption(reason)),
+            _ => heard.complaint = Some(reason),
         });
     }
 
@@ -86,7 +93,7 @@ impl ClientContext for Watcher {
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         iam_token(config).inspect_err(|error| {
             let reason = error.to_string();
-            self.heard(|heard| heard.refusal = Some(reason));
+            self.heard(|heard| heard.refusal = Some(Refusal::Login(reason)));
         })
     }
 }
@@ -128,21 +135,39 @@ pub fn reach(access: &KafkaAccess) -> Result<(BaseConsumer<Watcher>, Metadata), 
         drop(consumer.poll(Duration::ZERO));
         match answer {
             Ok(metadata) => return Ok((consumer, metadata)),
-            Err(_) if watcher.refusal().is_some() => {
-                return Err(ServiceError::KafkaLogin {
-                    bootstrap: access.bootstrap.clone(),
-                    who: access.who(),
-                    reason: watcher.refusal().unwrap_or_default(),
-                });
+            Err(error) => {
+                if let Some(refusal) = watcher.refusal() {
+                    return Err(refused(access, refusal));
+                }
+                if until <= Instant::now() {
+                    return Err(ServiceError::KafkaUnreachable {
+                        bootstrap: access.bootstrap.clone(),
+                        waited_s: REACH_LIMIT.as_secs(),
+                        reason: watcher.complaint().unwrap_or_else(|| error.to_string()),
+                    });
+                }
+                std::thread::sleep(Duration::from_millis(50));
             }
-            Err(error) if until <= Instant::now() => {
-                return Err(ServiceError::KafkaUnreachable {
-                    bootstrap: access.bootstrap.clone(),
-                    waited_s: REACH_LIMIT.as_secs(),
-                    reason: watcher.complaint().unwrap_or_else(|| error.to_string()),
-                });
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+fn refused(access: &KafkaAccess, refusal: Refusal) -> ServiceError {
+    let bootstrap = access.bootstrap.clone();
+    match (refusal, &access.ca) {
+        (Refusal::Login(reason), _) => ServiceError::KafkaLogin { bootstrap, who: access.who(), reason },
+        (Refusal::Encryption(reason), ca) if reason.contains("certificate verify failed") => {
+            let trusted = ca.as_ref().map_or_else(|| "this system".to_owned(), |ca| ca.display().to_string());
+            ServiceError::KafkaEncryption {
+                bootstrap,
+                reason: format!("its certificate cannot be verified with the authorities of {trusted}"),
+                advice: "give the one that signed it (PEM) with --kafka-ca, and the name that stands in it with --kafka",
+            }
+        }
+        (Refusal::Encryption(reason), _) => ServiceError::KafkaEncryption {
+            bootstrap,
+            reason,
+            advice: "check that this is the port for TLS, and what the brokers ask of their clients",
+        },
     }
 }
