@@ -93,7 +93,7 @@ pub struct Up {
     /// Read the stacks from this directory instead of the ones that are built in.
     #[arg(long, value_name = "DIR")]
     pub infra: Option<PathBuf>,
-    /// Environments of each function at most [default: one more than processors, but not more than the stacks reserve].
+    /// Environments of each function at most [default: what the stacks reserve, and without --latency at most one more than processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
     /// Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to.

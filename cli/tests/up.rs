@@ -288,7 +288,6 @@ fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(ParkReason, String)> {
         .set("bootstrap.servers", kafka)
         .set("group.id", "test")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "10")
         .set("session.timeout.ms", "6000")
         .create()
         .unwrap();

@@ -35,13 +35,16 @@ fn producer(broker: &Broker, linger_ms: &str) -> FutureProducer {
 }
 
 fn consumer_at(broker: &Broker, topic: &str, offset: Offset) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker.bootstrap())
-        .set("group.id", "reader")
-        .set("enable.auto.commit", "false")
-        .set("fetch.wait.max.ms", "5")
-        .create()
-        .expect("a consumer");
+    consumer_with(broker, topic, offset, &[])
+}
+
+fn consumer_with(broker: &Broker, topic: &str, offset: Offset, settings: &[(&str, &str)]) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap()).set("group.id", "reader").set("enable.auto.commit", "false");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, 0, offset).expect("an offset");
     consumer.assign(&assignment).expect("assigned");
@@ -102,6 +105,21 @@ async fn a_fetch_that_starts_far_inside_a_large_batch_gets_every_record() {
         let consumer = consumer_at(&broker, "large", Offset::Offset(start));
         let offsets: Vec<i64> = read(&consumer, 300 - start as usize).into_iter().map(|(offset, _)| offset).collect();
         assert_eq!(offsets, (start..300).collect::<Vec<_>>(), "from offset {start}");
+    }
+    broker.shutdown().await.expect("stopped");
+}
+
+/// However long a client lets its fetches wait: records that are there are answered at once, and so are those that come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_waits_is_answered_when_a_record_comes() {
+    let broker = broker_with("awaited", &[]).await;
+    // Longer than this test has patience.
+    let settings = [("fetch.wait.max.ms", "200000"), ("socket.timeout.ms", "300000")];
+    let consumer = consumer_with(&broker, "awaited", Offset::Beginning, &settings);
+    let producer = producer(&broker, "0");
+    for offset in 0..5 {
+        produce(&producer, "awaited", 1).await;
+        assert_eq!(read(&consumer, 1).first().map(|(offset, _)| *offset), Some(offset));
     }
     broker.shutdown().await.expect("stopped");
 }

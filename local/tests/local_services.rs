@@ -500,7 +500,6 @@ async fn a_record_passes_through_the_broker_unchanged() -> TestResult {
         .set("bootstrap.servers", broker.bootstrap())
         .set("group.id", "readers")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "10")
         .set("session.timeout.ms", "6000")
         .create()?;
     consumer.subscribe(&["transactions"])?;

@@ -28,7 +28,7 @@ transaction = {
 }
 
 # The embedded broker answers a fetch when its wait is over, so a short wait is a short answer.
-consumer = Consumer({"bootstrap.servers": endpoints["kafka"], "group.id": "decide-one", "fetch.wait.max.ms": 10})
+consumer = Consumer({"bootstrap.servers": endpoints["kafka"], "group.id": "decide-one"})
 topics = consumer.list_topics(timeout=10).topics
 consumer.assign([
     # The end as it is now, so that what is sent next cannot be missed.

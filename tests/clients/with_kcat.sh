@@ -13,7 +13,7 @@ tries=0
 while [ "$tries" -lt 100 ]; do
   for topic in approved blocked; do
     # -e: to the end of the topic and no further.
-    if kcat -q -b "$kafka" -C -t "$topic" -o beginning -e -X fetch.wait.max.ms=10 | grep -F "\"transaction_id\":\"$id\""; then
+    if kcat -q -b "$kafka" -C -t "$topic" -o beginning -e | grep -F "\"transaction_id\":\"$id\""; then
       exit 0
     fi
   done

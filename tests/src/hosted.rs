@@ -139,7 +139,6 @@ impl Hosted {
             .set("bootstrap.servers", &self.platform.endpoints().kafka)
             .set("group.id", "judge")
             .set("enable.auto.commit", "false")
-            .set("fetch.wait.max.ms", "5")
             .create()
             .expect("a consumer");
         let mut ends = assign_all(&consumer);

@@ -10,9 +10,7 @@ use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType
 use centinela_local::mapping::faults::{DeliveryFault, EveryBatchAgain, MappingFaultSource, Stray};
 use centinela_local::mapping::filter::Filters;
 use centinela_local::mapping::response::{Verdict, read};
-use centinela_local::mapping::{
-    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition,
-};
+use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition};
 use centinela_local::services::{Broker, BrokerConfig, TopicSpec, create_topics};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
@@ -66,10 +64,10 @@ impl World {
     }
 
     async fn map(&self, spec: KafkaMappingSpec) -> Arc<KafkaMapping> {
-        let extra = EMBEDDED_BROKER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let extra = BTreeMap::from(extra);
         let bootstrap = self.broker.bootstrap();
-        KafkaMapping::start(spec, &bootstrap, &extra, Arc::clone(&self.host)).await.expect("the mapping starts")
+        KafkaMapping::start(spec, &bootstrap, &BTreeMap::new(), Arc::clone(&self.host))
+            .await
+            .expect("the mapping starts")
     }
 
     async fn send(&self, partition: i32, value: &str) -> i64 {
@@ -102,7 +100,6 @@ impl World {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.broker.bootstrap())
             .set("group.id", "reader")
-            .set("fetch.wait.max.ms", "5")
             .create()
             .expect("a consumer");
         let mut list = rdkafka::TopicPartitionList::new();

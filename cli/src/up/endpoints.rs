@@ -55,7 +55,7 @@ S3        {s3}
 Kinesis   {kinesis}
 
 To look inside, in another terminal:
-{credentials}  kcat -b {kafka} -C -t approved -o beginning -c 3 -X fetch.wait.max.ms=10
+{credentials}  kcat -b {kafka} -C -t approved -o beginning -c 3
   aws --endpoint-url {dynamodb} dynamodb scan --table-name {table} --max-items 1
   aws --endpoint-url {s3} s3 ls
   aws --endpoint-url {kinesis} kinesis describe-stream-summary --stream-name {stream}

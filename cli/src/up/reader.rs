@@ -24,6 +24,8 @@ use super::tracker::Tracker;
 const POLL: Duration = Duration::from_millis(100);
 /// How long the end of the topics may take to read once it is asked for.
 const FINISH_LIMIT: Duration = Duration::from_secs(60);
+/// How long a broker holds back what is not worth an answer yet.
+const WAIT: Duration = Duration::from_millis(200);
 const METADATA_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a topic holds.
@@ -125,14 +127,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read. `wait` is how long the broker may hold back an answer: what it costs in latency it saves in CPU.
+    /// Starts to read. Below `worth` bytes (at most 100,000) the broker may hold an answer back for [`WAIT`]: what it costs in
+    /// latency it saves in CPU.
     ///
     /// # Errors
     /// When the client cannot be made.
     pub fn start(
         access: &KafkaAccess,
         topics: Vec<Topic>,
-        wait: Duration,
+        worth: u32,
         tracker: Arc<Tracker>,
     ) -> Result<Self, ReadError> {
         let consumer: BaseConsumer<Tokens> = access
@@ -141,8 +144,8 @@ impl Reader {
             .set("group.id", "centinela-account")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", wait.as_millis().to_string())
-            .set("fetch.min.bytes", "1")
+            .set("fetch.wait.max.ms", WAIT.as_millis().to_string())
+            .set("fetch.min.bytes", worth.to_string())
             .create_with_context(Tokens)?;
         let mut assignment = TopicPartitionList::new();
         for topic in &topics {

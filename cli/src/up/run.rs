@@ -36,9 +36,9 @@ const DRAIN_SLICE: Duration = Duration::from_secs(1);
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long the last metric lines may take from a function to the account.
 const METRICS_LIMIT: Duration = Duration::from_secs(1);
-/// What the broker may hold back of decisions, whose arrival is measured, and of transactions, whose arrival is not.
-const DECISIONS_WAIT: Duration = Duration::from_millis(5);
-const TRANSACTIONS_WAIT: Duration = Duration::from_millis(200);
+/// Bytes worth an answer of the broker: any decision, whose arrival is measured, and many transactions, whose arrival is not.
+const DECISIONS_WORTH: u32 = 1;
+const TRANSACTIONS_WORTH: u32 = 65_536;
 /// Most transactions that get their place in memory beforehand.
 const PLACES_MAX: f64 = 4_000_000.0;
 
@@ -195,8 +195,8 @@ impl<'a> Run<'a> {
         let mut readers = Vec::new();
         let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
             names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
-        for (topics, wait) in [(transactions, TRANSACTIONS_WAIT), (decisions, DECISIONS_WAIT)] {
-            let reader = Reader::start(platform.kafka(), topics, wait, Arc::clone(&tracker));
+        for (topics, worth) in [(transactions, TRANSACTIONS_WORTH), (decisions, DECISIONS_WORTH)] {
+            let reader = Reader::start(platform.kafka(), topics, worth, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
         Ok(Self {

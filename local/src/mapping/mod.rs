@@ -40,9 +40,6 @@ use poller::{Command, Poller};
 use source::Source;
 use stats::Shared;
 
-/// Settings of the consumer that suit a broker which holds every fetch for its full wait even when records are there.
-pub const EMBEDDED_BROKER_SETTINGS: [(&str, &str); 2] = [("fetch.wait.max.ms", "5"), ("session.timeout.ms", "6000")];
-
 /// Retries when a failure destination is set and no number is: AWS caps "infinite" at this.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure-destination.html>
 const RETRY_ATTEMPTS_WITH_DESTINATION: u32 = 10;

@@ -20,7 +20,7 @@ impl Platform {
     /// Decides what the groups of the mappings have not settled yet, with no mapping running afterwards; then notes where every
     /// topic stands and what the tables hold.
     pub(super) async fn begin(&mut self, config: &PlatformConfig) -> Result<(), PlatformError> {
-        let settings = self.settings();
+        let settings = self.services.kafka().settings();
         if config.servers.kafka.is_some() {
             let mut starts = BTreeMap::new();
             for declared in &self.infrastructure.mappings {

@@ -18,8 +18,8 @@ use futures::future::BoxFuture;
 use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
 use crate::mapping::{
-    EMBEDDED_BROKER_SETTINGS, KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats,
-    StartingPosition, faults::NoMappingFaults,
+    KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats, StartingPosition,
+    faults::NoMappingFaults,
 };
 use crate::services::{
     AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY,
@@ -31,9 +31,11 @@ use servers::Services;
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 const INVOCATIONS_PER_POLLER: u32 = 5;
-/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only lose more
-/// races among themselves while a backlog is worked off.
+/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
+/// lose races to each other while a backlog is worked off.
 const ENVIRONMENTS_MORE: usize = 1;
+/// Environments of a function that reserves no concurrency.
+const CONCURRENCY_DEFAULT: usize = 4;
 
 /// Ports that somebody wants to know beforehand; `None` takes a free one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -210,7 +212,7 @@ impl Platform {
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
         };
-        platform.start_functions(&config.binaries, config.environments).await?;
+        platform.start_functions(&config).await?;
         Box::pin(platform.begin(&config)).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
@@ -218,25 +220,18 @@ impl Platform {
         Ok(platform)
     }
 
-    /// Settings of the mappings' clients.
-    fn settings(&self) -> BTreeMap<String, String> {
-        let mut settings = self.services.kafka().settings();
-        if self.services.broker().is_some() {
-            settings.extend(EMBEDDED_BROKER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        }
-        settings
-    }
-
-    async fn start_functions(&mut self, binaries: &Path, environments: Option<usize>) -> Result<(), PlatformError> {
+    async fn start_functions(&mut self, config: &PlatformConfig) -> Result<(), PlatformError> {
         for function in &self.infrastructure.functions {
             let mut environment = function.environment.clone();
             environment.extend(self.services.environment());
-            let useful = std::thread::available_parallelism().map_or(1, NonZero::get) + ENVIRONMENTS_MORE;
-            let reserved = function.reserved_concurrency.map_or(useful, |reserved| reserved as usize);
-            let concurrency_max = environments.unwrap_or(reserved.min(useful));
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            // With calls as slow as in AWS an environment mostly waits.
+            let useful = if config.latency.is_some() { usize::MAX } else { processors + ENVIRONMENTS_MORE };
+            let reserved = function.reserved_concurrency.map_or(CONCURRENCY_DEFAULT, |reserved| reserved as usize);
+            let concurrency_max = config.environments.unwrap_or(reserved.min(useful));
             let host = FunctionHost::start(FunctionSpec {
                 name: function.name.clone(),
-                binary: binaries.join(&function.binary),
+                binary: config.binaries.join(&function.binary),
                 environment,
                 timeout: function.timeout,
                 memory_mb: function.memory_mb,
@@ -255,7 +250,7 @@ impl Platform {
     /// # Errors
     /// When a mapping names an unknown function, or cannot join its group.
     pub async fn start_mappings(&self) -> Result<(), PlatformError> {
-        let settings = self.settings();
+        let settings = self.services.kafka().settings();
         let mut mappings = Vec::new();
         for declared in &self.infrastructure.mappings {
             let Some(host) = self.function(&declared.function) else {

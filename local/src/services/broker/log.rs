@@ -109,6 +109,19 @@ impl Log {
         Ok(found)
     }
 
+    /// Bytes of the batches from `offset` on; counts no further than `enough`.
+    pub(super) fn bytes_from(&self, offset: i64, enough: u64) -> u64 {
+        let first = self.batches.partition_point(|batch| last_offset(batch) < offset);
+        let mut bytes = 0;
+        for batch in &self.batches[first..] {
+            if bytes >= enough {
+                break;
+            }
+            bytes += u64::from(batch.batch_length.unsigned_abs());
+        }
+        bytes
+    }
+
     /// The first record that is not older than `time`, with its own time.
     pub(super) fn at_or_after(&self, time: SystemTime) -> Result<Option<(i64, SystemTime)>, Error> {
         let wanted = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;

@@ -166,13 +166,13 @@ async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Rec
 async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records) {
     let outcome = async {
         stream.set_nodelay(true)?;
-        let route = storage_services(FrameRouteService::<(), BrokerError>::builder(), storage)
+        let route = storage_services(FrameRouteService::<(), BrokerError>::builder(), storage.clone())
             .and_then(|builder| group_services(builder, groups))
             .and_then(login_services)?
             .build()?;
         let context = TcpContext::default().cluster_id(Some(CLUSTER_ID.into()));
         let layers = (TcpContextLayer::new(context), TcpBytesLayer::default(), BytesFrameLayer::default());
-        layers.into_layer(Corrected(route)).serve(Context::default(), stream).await
+        layers.into_layer(Corrected { route, records: storage }).serve(Context::default(), stream).await
     };
     if let Err(error) = outcome.await {
         // A client that goes away ends here as well.
@@ -181,7 +181,10 @@ async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records)
 }
 
 /// Answers as Apache Kafka does where the broker's own answers trip clients up.
-struct Corrected<S>(S);
+struct Corrected<S> {
+    route: S,
+    records: Records,
+}
 
 impl<S> Service<(), Frame> for Corrected<S>
 where
@@ -190,12 +193,15 @@ where
     type Response = Frame;
     type Error = S::Error;
 
-    async fn serve(&self, context: Context<()>, request: Frame) -> Result<Frame, S::Error> {
-        let fetched = match &request.body {
-            Body::FetchRequest(fetch) => fetch.topics.iter().flatten().map(|topic| topic.topic_id).collect(),
-            _ => Vec::new(),
-        };
-        let mut frame = self.0.serve(context, request).await?;
+    async fn serve(&self, context: Context<()>, mut request: Frame) -> Result<Frame, S::Error> {
+        let mut fetched = Vec::new();
+        if let Body::FetchRequest(fetch) = &mut request.body {
+            fetched = fetch.topics.iter().flatten().map(|topic| topic.topic_id).collect();
+            // The broker itself sleeps through a fetch's time whatever it has; so the waiting is done here, and it only reads.
+            self.records.wait_for(fetch).await;
+            fetch.max_wait_ms = 0;
+        }
+        let mut frame = self.route.serve(context, request).await?;
         frame.body = match frame.body {
             // Apache Kafka leaves fields at their defaults out, and librdkafka before 2.2 (Debian 12's kcat) cannot skip them.
             Body::ApiVersionsResponse(versions) => versions

@@ -18,12 +18,14 @@ use tansu_sans_io::incremental_alter_configs_response::AlterConfigsResourceRespo
 use tansu_sans_io::list_groups_response::ListedGroup;
 use tansu_sans_io::record::deflated;
 use tansu_sans_io::txn_offset_commit_response::TxnOffsetCommitResponseTopic;
-use tansu_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, ScramMechanism};
+use tansu_sans_io::{ConfigResource, ErrorCode, FetchRequest, IsolationLevel, ListOffset, ScramMechanism};
 use tansu_storage::{
     BrokerRegistrationRequest, Error, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail,
     OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId,
     Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 use uuid::Uuid;
 
@@ -33,6 +35,7 @@ const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 
 #[derive(Clone, Debug)]
 struct Topic {
+    id: Uuid,
     append_time: bool,
     /// Every batch is refused, as by a partition with too few replicas in sync.
     refusing: bool,
@@ -50,11 +53,52 @@ pub(super) struct Records {
     topics: Arc<Mutex<HashMap<String, Topic>>>,
     /// Some topic has more partitions than the broker's own storage knows.
     grown: Arc<AtomicBool>,
+    /// Told whenever there is something new for a fetch that waits.
+    changed: Arc<Notify>,
 }
 
 impl Records {
     pub(super) fn over(rest: StorageContainer) -> Self {
-        Self { rest, topics: Arc::default(), grown: Arc::default() }
+        Self { rest, topics: Arc::default(), grown: Arc::default(), changed: Arc::default() }
+    }
+
+    /// Waits until a fetch has something to answer: `min_bytes` of records, an error, or that its time is over.
+    pub(super) async fn wait_for(&self, fetch: &FetchRequest) {
+        let until = Instant::now() + Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
+        let wanted = u64::try_from(fetch.min_bytes).unwrap_or(0).max(1);
+        loop {
+            // Asked for first, so that what comes while it is looked is not missed.
+            let changed = self.changed.notified();
+            let is_answered = self.bytes_for(fetch, wanted).is_none_or(|bytes| bytes >= wanted);
+            if is_answered || timeout_at(until, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// How much there is to read for a fetch, `enough` or more when it is as much; none when it names something unknown.
+    fn bytes_for(&self, fetch: &FetchRequest, enough: u64) -> Option<u64> {
+        let mut wanted = Vec::new();
+        {
+            let topics = self.topics();
+            for asked in fetch.topics.iter().flatten() {
+                let topic = match &asked.topic {
+                    Some(name) if !name.is_empty() => topics.get(name),
+                    _ => topics.values().find(|topic| asked.topic_id.is_some_and(|id| topic.id.as_bytes() == &id)),
+                };
+                for partition in asked.partitions.iter().flatten() {
+                    let log = topic?.partitions.get(usize::try_from(partition.partition).ok()?)?;
+                    wanted.push((Arc::clone(log), partition.fetch_offset));
+                }
+            }
+        }
+        let mut bytes = 0;
+        for (log, offset) in wanted {
+            if bytes < enough {
+                bytes += log.lock().unwrap_or_else(PoisonError::into_inner).bytes_from(offset, enough);
+            }
+        }
+        Some(bytes)
     }
 
     fn topics(&self) -> MutexGuard<'_, HashMap<String, Topic>> {
@@ -99,7 +143,7 @@ impl Storage for Records {
         let id = self.rest.create_topic(topic, validate_only).await?;
         if !validate_only {
             let partitions = (0..count).map(|_| Arc::default()).collect();
-            self.topics().insert(name, Topic { append_time, refusing: false, partitions });
+            self.topics().insert(name, Topic { id, append_time, refusing: false, partitions });
         }
         Ok(id)
     }
@@ -107,6 +151,7 @@ impl Storage for Records {
     async fn delete_topic(&self, topic: &TopicId) -> Result<ErrorCode> {
         if let TopicId::Name(name) = topic {
             self.topics().remove(name);
+            self.changed.notify_waiters();
         }
         self.rest.delete_topic(topic).await
     }
@@ -120,7 +165,9 @@ impl Storage for Records {
         if refusing {
             return Err(Error::Api(ErrorCode::NotEnoughReplicas));
         }
-        log.lock().unwrap_or_else(PoisonError::into_inner).append(batch, append_time)
+        let offset = log.lock().unwrap_or_else(PoisonError::into_inner).append(batch, append_time)?;
+        self.changed.notify_waiters();
+        Ok(offset)
     }
 
     async fn fetch(

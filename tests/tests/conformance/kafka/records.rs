@@ -181,21 +181,30 @@ pub fn more_in_sync_than_replicas(kafka: &Kafka) -> String {
     format!("acks=all {}, acks=1 {}", of("all"), of("1"))
 }
 
-/// How soon a fetch that waits for records is answered when one comes.
 pub fn waiting_fetch(kafka: &Kafka) -> String {
-    const NAME: &str = "waiting";
+    answered(kafka, "waiting", "1", 1)
+}
+
+pub fn waiting_fetch_for_more(kafka: &Kafka) -> String {
+    let of = |topic: &str, records: usize| answered(kafka, topic, "2000", records);
+    format!("one record: {}, a thousand: {}", of("worth-little", 1), of("worth-much", 1_000))
+}
+
+/// How soon a fetch of at least `min_bytes` that waits for records is answered when `records` of some bytes come.
+fn answered(kafka: &Kafka, topic: &str, min_bytes: &str, records: usize) -> String {
     const WAIT: Duration = Duration::from_secs(4);
-    kafka.topic(NAME, 1, &[]);
+    kafka.topic(topic, 1, &[]);
     let producer = kafka.producer(&[]);
-    let consumer = kafka.consumer("waits", &[("fetch.wait.max.ms", &WAIT.as_millis().to_string())]);
-    consumer.assign(&one(NAME, 0, Offset::Beginning)).unwrap();
-    // The first record shows that the consumer fetches; the second one finds its next fetch waiting.
-    kafka.send_numbers(&producer, NAME, 0, 1);
+    let wait = WAIT.as_millis().to_string();
+    let consumer = kafka.consumer("waits", &[("fetch.wait.max.ms", &wait), ("fetch.min.bytes", min_bytes)]);
+    consumer.assign(&one(topic, 0, Offset::Beginning)).unwrap();
+    // The first record shows that the consumer fetches; what follows finds its next fetch waiting.
+    kafka.send_numbers(&producer, topic, 0, 1);
     assert_eq!(poll(&consumer, 1).len(), 1);
     let none = consumer.poll(WAIT / 4);
     assert!(none.is_none(), "nothing was sent");
     let sent = Instant::now();
-    kafka.send_numbers(&producer, NAME, 0, 1);
+    kafka.send_numbers(&producer, topic, 0, records);
     assert_eq!(poll(&consumer, 1).len(), 1);
     if sent.elapsed() < WAIT / 4 { "at once".to_owned() } else { "when the wait is over".to_owned() }
 }
