@@ -90,6 +90,9 @@ pub struct Records {
     pub lost: u64,
     /// Transactions with two different decisions, or counted twice in their user's state.
     pub doubled: u64,
+    /// Of these, transactions that their producer sent more than once: the second time after more of their user's decisions than
+    /// are remembered, or it is a fault of ours.
+    pub doubled_duplicates: u64,
     /// Decisions on transactions that nobody sent.
     pub invented: u64,
     /// Users whose stored totals differ from the sum over their transactions.
@@ -280,6 +283,7 @@ impl Account {
             degraded: seen.degraded,
             lost: verdict.lost + acknowledged.saturating_sub(seen.records),
             doubled: verdict.doubled + state.counted_twice,
+            doubled_duplicates: verdict.doubled_duplicates,
             invented: verdict.invented + seen.unreadable_decisions,
             users_differing: state.differing,
         };

@@ -118,6 +118,8 @@ pub struct Verdict {
     pub lost: u64,
     /// With two different decisions.
     pub doubled: u64,
+    /// Of these, transactions that their producer sent more than once.
+    pub doubled_duplicates: u64,
     /// Decisions about something that nobody sent.
     pub invented: u64,
     /// Repeated decisions of transactions that their producer sent more than once.
@@ -387,6 +389,7 @@ impl State {
         for (digest, entry) in &self.entries {
             verdict.doubled += u64::from(entry.is(DOUBLED));
             if entry.is(SENT_AGAIN) {
+                verdict.doubled_duplicates += u64::from(entry.is(DOUBLED));
                 verdict.republished_duplicates += u64::from(entry.repeats);
             }
             if !entry.is(SENT) {
