@@ -27,7 +27,6 @@ transaction = {
     "user_agent": "decide_one.py",
 }
 
-# The embedded broker answers a fetch when its wait is over, so a short wait is a short answer.
 consumer = Consumer({"bootstrap.servers": endpoints["kafka"], "group.id": "decide-one"})
 topics = consumer.list_topics(timeout=10).topics
 consumer.assign([

@@ -90,8 +90,8 @@ pub struct Records {
     pub lost: u64,
     /// Transactions with two different decisions, or counted twice in their user's state.
     pub doubled: u64,
-    /// Of these, transactions that their producer sent more than once: the second time after more of their user's decisions than
-    /// are remembered, or it is a fault of ours.
+    /// Transactions with two different decisions that their producer sent more than once: the second time after more of their
+    /// user's decisions than are remembered, or it is a fault of ours. `doubled` counts such a one on the topics and in the state.
     pub doubled_duplicates: u64,
     /// Decisions on transactions that nobody sent.
     pub invented: u64,

@@ -118,7 +118,7 @@ pub struct Verdict {
     pub lost: u64,
     /// With two different decisions.
     pub doubled: u64,
-    /// Of these, transactions that their producer sent more than once.
+    /// Of these, those that their producer sent more than once.
     pub doubled_duplicates: u64,
     /// Decisions about something that nobody sent.
     pub invented: u64,
