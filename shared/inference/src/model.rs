@@ -46,7 +46,7 @@ pub enum ModelError {
         actual: (usize, usize),
     },
     /// The rows do not fit the model.
-    #[error("{n_rows} rows of {n_features} features are {} values, got {actual}", n_rows * n_features)]
+    #[error("{n_rows} rows of {n_features} features are {} values, got {actual}", n_rows.saturating_mul(*n_features))]
     RowShape {
         /// Rows announced.
         n_rows: usize,
