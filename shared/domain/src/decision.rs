@@ -1,6 +1,6 @@
 //! What was decided, and why.
 
-use crate::features::FeatureVector;
+use crate::features::{FeatureVector, RecordedFeatures};
 use crate::identity::{DecisionId, TransactionId, UserId};
 use crate::transaction::{AmountMinor, Currency, Millis};
 
@@ -156,7 +156,7 @@ pub struct Decision {
     /// Which model.
     pub model: ModelStamp,
     /// What the model saw.
-    pub features: FeatureVector,
+    pub features: RecordedFeatures,
     /// The version of the user's item that holds this decision.
     pub state_version: u64,
     /// The producer's time.
@@ -167,6 +167,8 @@ pub struct Decision {
     pub decided_at: Millis,
     /// The event was further behind the user's newest one than the allowed lateness.
     pub late: bool,
+    /// The event was so far ahead of the broker's time that the broker's was taken instead.
+    pub ahead: bool,
     /// What it was decided without.
     pub missing: MissingInputs,
 }

@@ -118,3 +118,8 @@ impl fmt::Display for DecisionId {
 /// collision is out of reach, and a provoked one can only harm the user who provokes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionDigest(pub u64);
+
+/// What a user's ledger remembers of a transaction's content: 16 bits of a keyed digest, so that an id that comes again with other
+/// content is told from a repetition. Who does not know the key has to guess, and each wrong guess is dead-lettered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentDigest(pub u16);

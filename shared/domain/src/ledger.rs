@@ -1,20 +1,49 @@
 //! What makes a decision happen once: a ring of remembered decisions per user, and floors below which everything is settled.
 //!
 //! A decision stays in the ring *with its full evidence* until the source's own order proves that it was published; it then
-//! shrinks, and beyond the newest [`RING_MIN`] it may leave, raising the floor of its partition. Nothing here goes by age.
+//! shrinks, and outside the promised window ([`RingSize`]) it may leave, raising the floor of its partition. No proof goes by age.
 
 use std::collections::BTreeMap;
 
-use crate::decay::DAY_MS;
+use crate::decay::{DAY_MS, HOUR_MS};
 use crate::decision::{Decision, Outcome};
-use crate::identity::TransactionDigest;
+use crate::identity::{ContentDigest, TransactionDigest};
 use crate::transaction::Millis;
 
-/// Decisions that the ring remembers at least, whatever their age: the promised window for a producer's duplicates.
-pub const RING_MIN: usize = 16;
-/// Decisions that the ring holds at most; a user with more of them unpublished is retried until some settle.
-/// 1,024 full entries are about 300 KB of the 400 KB that a DynamoDB item may have.
-pub const RING_MAX: usize = 1024;
+/// What a ring keeps beyond what may be unpublished: the promised window for a producer's duplicates, and its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    /// The user's newest decisions, whatever their age and partition.
+    pub newest: usize,
+    /// The user's newest decisions in each partition, as long as they are recent. A duplicate has the key of its original, so it
+    /// comes in the same partition, behind it: this holds for a user of hundreds a second, whose other partitions run ahead.
+    pub newest_in_partition: usize,
+    /// Recent is what is at most this much older, by the broker's time, than the newest record at hand.
+    pub recent_ms: i64,
+    /// A record older than this, by the broker's time, is not delivered any more: the mapping's largest age of a record, and a margin
+    /// for clocks.
+    pub delivered_within_ms: i64,
+    /// Decisions at most; a user with more of them unpublished is retried until some are published.
+    pub most: usize,
+}
+
+impl RingSize {
+    /// 1,024 full entries are about 300 KB of the 400 KB that a DynamoDB item may have.
+    pub const DEFAULT: Self = Self {
+        newest: 16,
+        newest_in_partition: 8,
+        recent_ms: 60_000,
+        delivered_within_ms: 6 * HOUR_MS + 600_000,
+        most: 1024,
+    };
+
+    /// Entries that are kept at most for being recent in their partition: whatever the number of partitions, the window alone
+    /// never fills a ring.
+    fn recent_max(self) -> usize {
+        self.most / 4
+    }
+}
+
 /// A lower offset whose time is later by more than this belongs to a recreated topic; less is another broker's clock.
 pub const RECREATED_AFTER_MS: i64 = 10_000;
 /// A floor may go when its partition has been silent for the user this long: longer than the 14 days for which parked records
@@ -66,16 +95,27 @@ impl Mark {
         }
     }
 
-    /// The mark that reaches all that `current` and `to` reach. What left a ring is settled in any order: after a topic was recreated,
-    /// an entry of the old one may leave behind entries of the new one, and those that follow must still be reached.
+    /// The mark that reaches all that `current` and `to` reach of the later topic of the two: what is remembered is handled in any
+    /// order, and a leader's clock may be a little behind. Of two topics of one name the earlier is gone, and never mixes in.
     fn joined(current: Option<Mark>, to: Mark) -> Mark {
         match current {
             None => to,
-            Some(current) if to.offset < current.offset && to.is_recreated(current) => to,
+            Some(current) if current.outlives(to) => current,
+            Some(current) if to.outlives(current) => to,
             Some(current) => {
                 Mark { offset: to.offset.max(current.offset), timestamp: to.timestamp.max(current.timestamp) }
             }
         }
+    }
+
+    /// Whether a record here comes after one at `before`: further on in the topic, or in a later topic of the same name.
+    pub fn is_after(self, before: Mark) -> bool {
+        self.offset > before.offset || self.is_recreated(before)
+    }
+
+    /// Whether `at` belongs to an earlier topic of the same name, which is gone.
+    fn outlives(self, at: Mark) -> bool {
+        self.is_recreated(at) && at.offset >= self.offset
     }
 
     /// Whether this mark belongs to a topic that was made later than that of `before`.
@@ -105,6 +145,20 @@ impl Settled {
         self.0.get(&at.partition).is_some_and(|mark| at.offset < mark.offset && at.timestamp <= mark.timestamp)
     }
 
+    /// Whether the record at `at` belongs to a topic that is gone, by more than `by_ms`, so that no mark will ever cover it.
+    pub fn outlives(&self, at: Coordinates, by_ms: i64) -> bool {
+        let mark = self.0.get(&at.partition);
+        mark.is_some_and(|mark| mark.outlives(at.into()) && mark.timestamp.since(at.timestamp) > by_ms)
+    }
+
+    /// Where a record that is handled now must be taken to stand, so that only a later mark covers it.
+    fn beyond(&self, at: Coordinates) -> Coordinates {
+        match self.0.get(&at.partition) {
+            Some(mark) if self.covers(at) => Coordinates { offset: mark.offset, timestamp: mark.timestamp, ..at },
+            _ => at,
+        }
+    }
+
     /// The mark of a partition.
     pub fn mark(&self, partition: u32) -> Option<Mark> {
         self.0.get(&partition).copied()
@@ -121,7 +175,10 @@ impl Settled {
 pub struct Entry {
     /// Which transaction.
     pub digest: TransactionDigest,
-    /// Every partition that delivered it, with the highest position there: usually one, more for a producer's duplicates.
+    /// What it was about; none in an entry of an earlier release.
+    pub content: Option<ContentDigest>,
+    /// Every partition that delivered it, with the position there that must be passed before the decision is proved published:
+    /// the record's own, or a later one (see [`Ledger::record`]). Usually one, more for a producer's duplicates.
     pub coordinates: Vec<Coordinates>,
     /// The answer.
     pub outcome: Outcome,
@@ -132,8 +189,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn is_settled(&self, settled: &Settled) -> bool {
-        self.coordinates.iter().all(|&at| settled.covers(at))
+    /// Proved published; or of a topic that is gone, whose marks will never come, and too old to be delivered from anywhere.
+    fn is_settled(&self, settled: &Settled, size: RingSize) -> bool {
+        self.coordinates.iter().all(|&at| settled.covers(at) || settled.outlives(at, size.delivered_within_ms))
     }
 
     /// Whether the record at `at` is one of those that this entry stands for.
@@ -141,14 +199,16 @@ impl Entry {
         self.coordinates.iter().any(|known| known.partition == at.partition && Mark::from(*known).reaches(at))
     }
 
-    fn take_coordinates(&mut self, at: Coordinates) {
-        match self.coordinates.iter_mut().find(|known| known.partition == at.partition) {
-            Some(known) => {
-                let mark = Mark::joined(Some(Mark::from(*known)), at.into());
-                *known = Coordinates { partition: at.partition, offset: mark.offset, timestamp: mark.timestamp };
-            }
-            None => self.coordinates.push(at),
-        }
+    /// Returns whether that is something new.
+    fn take_coordinates(&mut self, at: Coordinates) -> bool {
+        let Some(known) = self.coordinates.iter_mut().find(|known| known.partition == at.partition) else {
+            self.coordinates.push(at);
+            return true;
+        };
+        let before = *known;
+        let mark = Mark::joined(Some(before.into()), at.into());
+        *known = Coordinates { partition: at.partition, offset: mark.offset, timestamp: mark.timestamp };
+        *known != before
     }
 }
 
@@ -175,9 +235,15 @@ impl Ledger {
         self.floors.get(&at.partition).is_some_and(|floor| floor.reaches(at))
     }
 
-    /// Whether another decision would go beyond [`RING_MAX`].
-    pub fn is_full(&self) -> bool {
-        self.entries.len() >= RING_MAX
+    /// Whether nobody can tell any more what became of the record at `first`, which was given up there: it is at or below the floor,
+    /// or the floor is that of a later topic of the same name. Meaningful only for a record that [`Ledger::find`] does not know.
+    pub fn cannot_tell(&self, first: Coordinates) -> bool {
+        self.floors.get(&first.partition).is_some_and(|floor| floor.reaches(first) || floor.outlives(first.into()))
+    }
+
+    /// Whether another decision would go beyond [`RingSize::most`].
+    pub fn is_full(&self, size: RingSize) -> bool {
+        self.entries.len() >= size.most
     }
 
     /// Decisions that may be unpublished.
@@ -185,11 +251,22 @@ impl Ledger {
         self.entries.iter().filter(|entry| entry.decision.is_some()).count()
     }
 
-    /// Remembers a new decision.
-    pub fn record(&mut self, digest: TransactionDigest, at: Coordinates, decision: Decision) {
+    /// Remembers a new decision on the record at `at`.
+    ///
+    /// A mark proves only what was handled before it was known. A record that is decided below its partition's mark therefore
+    /// waits for a later mark: its entry stands at the mark of now.
+    pub fn record(
+        &mut self,
+        digest: TransactionDigest,
+        content: ContentDigest,
+        at: Coordinates,
+        decision: Decision,
+        settled: &Settled,
+    ) {
         self.entries.push(Entry {
             digest,
-            coordinates: vec![at],
+            content: Some(content),
+            coordinates: vec![settled.beyond(at)],
             outcome: decision.outcome,
             score: decision.score,
             decision: Some(Box::new(decision)),
@@ -205,29 +282,56 @@ impl Ledger {
         if entry.knows(at) || (entry.decision.is_none() && settled.covers(at)) {
             return false;
         }
-        entry.take_coordinates(at);
-        true
+        entry.take_coordinates(at)
     }
 
-    /// Shrinks what is proved settled, lets the oldest of it leave beyond [`RING_MIN`], and drops floors of partitions that have
-    /// been silent for [`FLOOR_SILENCE_MS`] before `newest`, the broker time of the newest record at hand.
-    pub fn compact(&mut self, settled: &Settled, newest: Millis) {
+    /// Shrinks what is proved settled, lets of it leave what is outside the promised window, and drops floors of partitions that
+    /// have been silent for [`FLOOR_SILENCE_MS`] before `newest`, the broker time of the newest record at hand. Returns whether an
+    /// entry shrank or left.
+    pub fn compact(&mut self, settled: &Settled, newest: Millis, size: RingSize) -> bool {
+        let before = (self.entries.len(), self.unproved());
         for entry in &mut self.entries {
-            if entry.decision.is_some() && entry.is_settled(settled) {
+            if entry.decision.is_some() && entry.is_settled(settled, size) {
                 entry.decision = None;
                 entry.score = quantized(entry.score);
             }
         }
-        while self.entries.len() > RING_MIN {
-            let leaving =
-                self.entries[..self.entries.len() - RING_MIN].iter().position(|entry| entry.is_settled(settled));
-            let Some(index) = leaving else { break };
-            for at in self.entries.remove(index).coordinates {
-                let floor = Mark::joined(self.floors.get(&at.partition).copied(), at.into());
-                self.floors.insert(at.partition, floor);
-            }
+        if self.entries.len() > size.newest {
+            let mut stays = self.promised(newest, size).into_iter();
+            let floors = &mut self.floors;
+            self.entries.retain(|entry| {
+                if stays.next().unwrap_or(true) || !entry.is_settled(settled, size) {
+                    return true;
+                }
+                for &at in &entry.coordinates {
+                    let floor = Mark::joined(floors.get(&at.partition).copied(), at.into());
+                    floors.insert(at.partition, floor);
+                }
+                false
+            });
         }
         self.floors.retain(|_, floor| newest.since(floor.timestamp) <= FLOOR_SILENCE_MS);
+        (self.entries.len(), self.unproved()) != before
+    }
+
+    /// Per entry whether it is in the promised window.
+    fn promised(&self, newest: Millis, size: RingSize) -> Vec<bool> {
+        let mut promised = vec![false; self.entries.len()];
+        let mut in_partition: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut recent = 0;
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            let is_among_newest = index + size.newest >= self.entries.len();
+            let mut is_recent = false;
+            for at in &entry.coordinates {
+                let count = in_partition.entry(at.partition).or_default();
+                *count += 1;
+                is_recent |= *count <= size.newest_in_partition && newest.since(at.timestamp) <= size.recent_ms;
+            }
+            is_recent &= recent < size.recent_max();
+            recent += usize::from(is_recent);
+            promised[index] = is_among_newest || is_recent;
+        }
+        promised
     }
 }
 

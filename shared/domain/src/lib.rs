@@ -16,9 +16,9 @@ pub mod user;
 
 pub use decision::{Decision, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode};
 pub use device::DeviceState;
-pub use features::{FEATURES, FeatureVector};
-pub use identity::{DecisionId, DeviceId, MerchantId, TransactionDigest, TransactionId, UserId};
+pub use features::{FEATURES, FeatureVector, RecordedFeatures};
+pub use identity::{ContentDigest, DecisionId, DeviceId, MerchantId, TransactionDigest, TransactionId, UserId};
 pub use ledger::{Coordinates, Entry, Ledger, Mark};
 pub use policy::Policy;
-pub use transaction::{AmountMinor, Currency, DeviceType, InvalidTransaction, Millis, Transaction};
+pub use transaction::{AmountMinor, Currency, DeviceType, EventTime, InvalidTransaction, Millis, Transaction};
 pub use user::UserState;

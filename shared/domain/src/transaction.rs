@@ -10,6 +10,9 @@ pub const AMOUNT_MINOR_MAX: u64 = 1_000_000_000;
 pub const TIME_MIN_MS: i64 = 946_684_800_000;
 /// Latest accepted event time, 2100-01-01T00:00:00Z; a time in microseconds falls after it.
 pub const TIME_MAX_MS: i64 = 4_102_444_800_000;
+/// How far an event may be ahead of the broker's time of its record before its own time is not believed: clocks of shops and
+/// phones run a little fast, none runs five minutes fast for a good reason.
+pub const AHEAD_TOLERANCE_MS: i64 = 5 * 60_000;
 /// Longest accepted user agent, in bytes.
 pub const USER_AGENT_BYTES_MAX: usize = 1024;
 
@@ -165,6 +168,16 @@ pub fn event_time(milliseconds: i64) -> Result<Millis, InvalidTransaction> {
     }
 }
 
+/// The time that features and state go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTime {
+    /// The producer's time, or the broker's time of the record where the producer's is ahead of it.
+    pub at: Millis,
+    /// The producer's time is more than [`AHEAD_TOLERANCE_MS`] ahead of the broker's. If it were believed, one forged event would
+    /// leave the user without velocity for ever: nothing later would be newer.
+    pub ahead: bool,
+}
+
 /// A payment to be answered. The address and the user agent are kept only as hashes: nothing downstream needs more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transaction {
@@ -194,6 +207,12 @@ impl Transaction {
     /// The amount in the currency's major unit.
     pub fn amount_major(&self) -> f32 {
         (self.amount.minor() as f64 / 10f64.powi(self.currency.decimals() as i32)) as f32
+    }
+
+    /// The time to go by, bounded by the broker's time of the record and never by a clock: a file from 2018 is decided as of 2018.
+    pub fn event_time(&self, ingested_at: Millis) -> EventTime {
+        let ahead = self.occurred_at.since(ingested_at) > AHEAD_TOLERANCE_MS;
+        EventTime { at: if ahead { ingested_at } else { self.occurred_at }, ahead }
     }
 
     /// The id that its decision will have.

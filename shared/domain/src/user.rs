@@ -17,6 +17,9 @@ pub const SPIKE_HISTORY_MIN: usize = 3;
 pub const SMALL_AMOUNT: f32 = 2.0;
 /// Half-life of the count of small amounts.
 pub(crate) const SMALL_HALF_LIFE_MS: i64 = HOUR_MS;
+/// An account's age rests on its activity: a gap longer than this begins it anew. Otherwise one event with a date of long ago would
+/// make a fresh account look old.
+pub const AGE_GAP_MAX_MS: i64 = 90 * DAY_MS;
 /// Half-life of labels on a user.
 pub(crate) const LABEL_HALF_LIFE_MS: i64 = 30 * DAY_MS;
 /// Devices, networks and agents remembered, the last used first.
@@ -35,7 +38,7 @@ pub struct UserState {
     pub amount_total_minor: u64,
     /// Transactions that were late.
     pub late: u64,
-    /// Registration, or the first transaction's time where none is known.
+    /// Where the account's age begins: the first transaction, or the first after a gap of more than [`AGE_GAP_MAX_MS`].
     pub since: Millis,
     /// The newest event time seen.
     pub newest_at: Millis,
@@ -103,12 +106,23 @@ impl UserState {
         self.transactions > 0 && self.newest_at.since(at) > allowed_ms
     }
 
-    /// Counts a transaction. Must be called once per unique transaction, after its features were computed.
-    pub fn apply(&mut self, transaction: &Transaction, late: bool) {
-        let at = transaction.occurred_at;
+    /// Age of the account at `at`, in milliseconds.
+    pub fn age_ms(&self, at: Millis) -> i64 {
+        if self.begins_anew(at) { 0 } else { at.since(self.since).max(0) }
+    }
+
+    fn begins_anew(&self, at: Millis) -> bool {
+        self.transactions > 0 && at.since(self.newest_at) > AGE_GAP_MAX_MS
+    }
+
+    /// Counts a transaction that happened at `at` ([`crate::transaction::EventTime`]). Must be called once per unique transaction,
+    /// after its features were computed.
+    pub fn apply(&mut self, transaction: &Transaction, at: Millis, late: bool) {
         if self.transactions == 0 {
             self.newest_at = at;
             self.since = self.since.min(at);
+        } else if self.begins_anew(at) {
+            self.since = at;
         }
         let amount = transaction.amount_major();
         self.apply_velocity(amount, at);

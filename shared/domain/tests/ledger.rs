@@ -2,11 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
-use centinela_domain::features::FeatureVector;
-use centinela_domain::ledger::{FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RING_MIN, Settled, quantized};
+use centinela_domain::ledger::{FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RingSize, Settled, quantized};
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, Decision, DecisionId, FEATURES, Ledger, Mark, Millis, MissingInputs,
-    ModelStamp, Outcome, TransactionDigest, TransactionId, UserId,
+    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, Ledger, Mark, Millis, MissingInputs,
+    ModelStamp, Outcome, RecordedFeatures, TransactionDigest, TransactionId, UserId,
 };
 use proptest::prelude::*;
 
@@ -39,20 +38,26 @@ fn decision(number: u64) -> Decision {
         score: 0.123,
         reasons: Vec::new(),
         model: ModelStamp { version: "test".to_owned(), digest: [0; 8] },
-        features: FeatureVector([0.0; FEATURES]),
+        features: RecordedFeatures { version: 1, values: Box::new([0.0; 38]) },
         state_version: 1,
         occurred_at: Millis(T),
         ingested_at: Millis(T),
         decided_at: Millis(T),
         late: false,
+        ahead: false,
         missing: MissingInputs::default(),
     }
+}
+
+/// Where nothing is known to be settled yet.
+fn remember(ledger: &mut Ledger, digest: TransactionDigest, at: Coordinates, decision: Decision) {
+    ledger.record(digest, ContentDigest(digest.0 as u16), at, decision, &Settled::default());
 }
 
 fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
     let mut ledger = Ledger::default();
     for offset in offsets {
-        ledger.record(TransactionDigest(offset), at(0, offset), decision(offset));
+        remember(&mut ledger, TransactionDigest(offset), at(0, offset), decision(offset));
     }
     ledger
 }
@@ -60,7 +65,7 @@ fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
 #[test]
 fn an_unsettled_decision_keeps_its_evidence_however_old_it_is() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&Settled::default(), Millis(T + 365 * 86_400_000));
+    ledger.compact(&Settled::default(), Millis(T + 365 * 86_400_000), RingSize::DEFAULT);
     assert_eq!(ledger.entries.len(), 40);
     assert_eq!(ledger.unproved(), 40);
     assert!(ledger.floors.is_empty());
@@ -69,9 +74,9 @@ fn an_unsettled_decision_keeps_its_evidence_however_old_it_is() {
 #[test]
 fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&settled_up_to(0, 30), Millis(T));
+    ledger.compact(&settled_up_to(0, 30), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 10, "offsets 30 to 39 may be unpublished");
-    assert_eq!(ledger.entries.len(), RING_MIN, "24 settled ones left");
+    assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest, "24 settled ones left");
     assert!(ledger.find(TransactionDigest(24)).is_some_and(|entry| entry.decision.is_none()));
     assert_eq!(ledger.floors[&0].offset, 23);
 }
@@ -84,14 +89,15 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
         timestamp: Millis(T + 2 * RECREATED_AFTER_MS + offset as i64),
     };
     let mut ledger = ledger_of(13..14);
-    (0..30).for_each(|offset| ledger.record(TransactionDigest(100 + offset), new(offset), decision(100 + offset)));
+    (0..30)
+        .for_each(|offset| remember(&mut ledger, TransactionDigest(100 + offset), new(offset), decision(100 + offset)));
     let mut settled = Settled::default();
     for offset in 1..30 {
         // The old topic's offset 13 is proved settled only when the new topic has passed it.
         settled.raise(0, new(offset).into());
-        ledger.compact(&settled, Millis(T));
+        ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
     }
-    assert_eq!(ledger.entries.len(), RING_MIN);
+    assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest);
     for offset in 0..14 {
         assert!(ledger.find(TransactionDigest(100 + offset)).is_none());
         assert!(ledger.is_below_floor(new(offset)), "offset {offset} left the ring, so its floor must reach it");
@@ -99,12 +105,84 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
     assert!(!ledger.is_below_floor(new(14)));
 }
 
+/// Found with a port of the rule: a floor took its offset from the deleted topic and its time from the new one, and the record at
+/// offset 7 was never decided.
+#[test]
+fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
+    let later = Millis(T + 10 * RECREATED_AFTER_MS);
+    let mut ledger = ledger_of(0..0);
+    for offset in 900_000..900_004 {
+        let old = Coordinates { partition: 0, offset, timestamp: Millis(T) };
+        remember(&mut ledger, TransactionDigest(offset), old, decision(offset));
+    }
+    (0..16).for_each(|number| remember(&mut ledger, TransactionDigest(number), at(1, number), decision(number)));
+    ledger.floors.insert(0, Mark { offset: 5, timestamp: later });
+    let mut known_to_an_environment = Settled::default();
+    known_to_an_environment.raise(0, Mark { offset: 900_100, timestamp: Millis(T) });
+    ledger.compact(&known_to_an_environment, later, RingSize::DEFAULT);
+    assert_eq!(ledger.entries.len(), 16, "those of the deleted topic left");
+    let undecided = Coordinates { partition: 0, offset: 7, timestamp: later };
+    assert!(!ledger.is_below_floor(undecided));
+    assert_eq!(ledger.floors[&0], Mark { offset: 5, timestamp: later });
+
+    remember(&mut ledger, TransactionDigest(1), undecided, decision(1));
+    ledger.repeat(
+        TransactionDigest(1),
+        Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) },
+        &Settled::default(),
+    );
+    let entry = ledger.find(TransactionDigest(1)).unwrap();
+    assert_eq!(entry.coordinates, [undecided], "nor do the positions of a duplicate");
+}
+
+#[test]
+fn a_record_decided_below_its_mark_waits_for_a_later_one() {
+    let mut ledger = Ledger::default();
+    let settled = settled_up_to(0, 50);
+    ledger.record(TransactionDigest(4), ContentDigest(4), at(0, 4), decision(4), &settled);
+    assert!(!ledger.compact(&settled, Millis(T), RingSize::DEFAULT), "what was proved before says nothing of it");
+    assert_eq!(ledger.unproved(), 1);
+    assert!(ledger.find(TransactionDigest(4)).is_some_and(|entry| entry.knows(at(0, 4))));
+    assert!(ledger.compact(&settled_up_to(0, 51), Millis(T), RingSize::DEFAULT));
+    assert_eq!(ledger.unproved(), 0);
+}
+
+#[test]
+fn a_hot_user_is_remembered_in_each_partition_for_a_minute() {
+    let mut ledger = Ledger::default();
+    let mut settled = Settled::default();
+    let quiet = |offset| Coordinates { partition: 7, offset, timestamp: Millis(T) };
+    (0..10).for_each(|offset| remember(&mut ledger, TransactionDigest(1000 + offset), quiet(offset), decision(offset)));
+    (0..200).for_each(|offset| remember(&mut ledger, TransactionDigest(offset), at(0, offset), decision(offset)));
+    settled.raise(7, mark(10, 0));
+    settled.raise(0, mark(200, 200));
+    ledger.compact(&settled, Millis(T + 60_000), RingSize::DEFAULT);
+    let kept = |partition| ledger.entries.iter().filter(|entry| entry.coordinates[0].partition == partition).count();
+    assert_eq!((kept(7), kept(0)), (8, 16), "the last 8 of the partition that others ran ahead of, and the newest 16");
+    ledger.compact(&settled, Millis(T + 60_300), RingSize::DEFAULT);
+    assert_eq!(ledger.entries.len(), 16, "and no longer than that: an ordinary user pays nothing");
+}
+
+#[test]
+fn however_many_partitions_the_window_never_fills_a_ring() {
+    let mut ledger = Ledger::default();
+    let mut settled = Settled::default();
+    for number in 0..3_000_u64 {
+        let at = Coordinates { partition: (number % 1_000) as u32, offset: number / 1_000, timestamp: Millis(T) };
+        remember(&mut ledger, TransactionDigest(number), at, decision(number));
+        settled.raise(at.partition, Mark { offset: 100, timestamp: Millis(T) });
+    }
+    ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
+    assert!(!ledger.is_full(RingSize::DEFAULT));
+    assert_eq!(ledger.entries.len(), RingSize::DEFAULT.most / 4);
+}
+
 #[test]
 fn the_record_at_the_settled_mark_itself_is_not_proved() {
     let mut ledger = ledger_of(5..6);
-    ledger.compact(&settled_up_to(0, 5), Millis(T));
+    ledger.compact(&settled_up_to(0, 5), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 1);
-    ledger.compact(&settled_up_to(0, 6), Millis(T));
+    ledger.compact(&settled_up_to(0, 6), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 0);
 }
 
@@ -119,7 +197,7 @@ fn a_lower_offset_with_a_later_time_is_not_taken_for_settled() {
 #[test]
 fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&settled_up_to(0, 100), Millis(T));
+    ledger.compact(&settled_up_to(0, 100), Millis(T), RingSize::DEFAULT);
     assert!(ledger.is_below_floor(at(0, 7)));
     assert!(!ledger.is_below_floor(at(0, 24)), "still in the ring");
     assert!(!ledger.is_below_floor(at(1, 7)), "another partition");
@@ -130,17 +208,17 @@ fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
 fn a_duplicate_keeps_its_decision_until_the_duplicate_is_settled_too() {
     let mut ledger = ledger_of(0..1);
     let settled = settled_up_to(0, 10);
-    ledger.compact(&settled, Millis(T));
+    ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 0);
     assert!(ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "the duplicate is noted");
     assert!(!ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "its redelivery is not");
     assert!(!ledger.repeat(TransactionDigest(0), at(0, 0), &settled), "nor the first record's");
     for offset in 51..91 {
-        ledger.record(TransactionDigest(offset), at(0, offset), decision(offset));
+        remember(&mut ledger, TransactionDigest(offset), at(0, offset), decision(offset));
     }
-    ledger.compact(&settled_up_to(0, 50), Millis(T));
+    ledger.compact(&settled_up_to(0, 50), Millis(T), RingSize::DEFAULT);
     assert!(ledger.find(TransactionDigest(0)).is_some(), "the duplicate at 50 is not settled yet");
-    ledger.compact(&settled_up_to(0, 91), Millis(T));
+    ledger.compact(&settled_up_to(0, 91), Millis(T), RingSize::DEFAULT);
     assert!(ledger.find(TransactionDigest(0)).is_none());
     assert!(ledger.is_below_floor(at(0, 50)));
 }
@@ -158,7 +236,7 @@ fn a_floor_of_a_silent_partition_goes_and_no_other() {
     let mut ledger = Ledger::default();
     ledger.floors.insert(0, mark(5, 0));
     ledger.floors.insert(1, mark(5, 1));
-    ledger.compact(&Settled::default(), Millis(T + FLOOR_SILENCE_MS + 1));
+    ledger.compact(&Settled::default(), Millis(T + FLOOR_SILENCE_MS + 1), RingSize::DEFAULT);
     assert_eq!(ledger.floors.keys().copied().collect::<Vec<_>>(), [1]);
 }
 
@@ -204,13 +282,13 @@ proptest! {
         for (number, (partition, compact)) in records.into_iter().enumerate() {
             let coordinates = at(partition, next[partition as usize]);
             next[partition as usize] += 1;
-            ledger.record(TransactionDigest(number as u64), coordinates, decision(number as u64));
+            remember(&mut ledger, TransactionDigest(number as u64), coordinates, decision(number as u64));
             all.push((TransactionDigest(number as u64), coordinates));
             if compact {
                 if let Some((partition, offset)) = settle.next() {
                     settled.raise(partition, mark(offset, offset as i64));
                 }
-                ledger.compact(&settled, coordinates.timestamp);
+                ledger.compact(&settled, coordinates.timestamp, RingSize::DEFAULT);
             }
             for &(digest, coordinates) in &all {
                 match ledger.find(digest) {
@@ -218,7 +296,7 @@ proptest! {
                     None => prop_assert!(settled.covers(coordinates) && ledger.is_below_floor(coordinates)),
                 }
             }
-            prop_assert!(ledger.entries.len() >= RING_MIN.min(all.len()));
+            prop_assert!(ledger.entries.len() >= RingSize::DEFAULT.newest.min(all.len()));
         }
     }
 }

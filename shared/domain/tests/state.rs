@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use centinela_domain::features::DeviceInput;
-use centinela_domain::transaction::{AMOUNT_MINOR_MAX, TIME_MAX_MS, TIME_MIN_MS};
-use centinela_domain::user::{KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
+use centinela_domain::transaction::{AHEAD_TOLERANCE_MS, AMOUNT_MINOR_MAX, TIME_MAX_MS, TIME_MIN_MS};
+use centinela_domain::user::{AGE_GAP_MAX_MS, KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
 use centinela_domain::{
-    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, FEATURES, FeatureVector, Millis, Transaction,
+    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Transaction,
     TransactionId, UserId, UserState,
 };
 use proptest::prelude::*;
@@ -26,6 +26,15 @@ fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
         agent: 7,
         merchant_id: None,
     }
+}
+
+/// As of the producer's time.
+fn compute(transaction: &Transaction, user: Option<&UserState>, device: DeviceInput<'_>) -> FeatureVector {
+    FeatureVector::compute(transaction, transaction.occurred_at, user, device)
+}
+
+fn apply(state: &mut UserState, transaction: &Transaction, late: bool) {
+    state.apply(transaction, transaction.occurred_at, late);
 }
 
 fn close(a: f32, b: f32) -> bool {
@@ -58,7 +67,7 @@ proptest! {
         let fold = |transactions: &[Transaction]| {
             let mut state = UserState::new(transactions[0].occurred_at);
             for transaction in transactions {
-                state.apply(transaction, false);
+                apply(&mut state, transaction, false);
             }
             state
         };
@@ -76,10 +85,10 @@ proptest! {
     fn the_state_stays_small_and_finite_whatever_comes(events in prop::collection::vec(any_transaction(), 1..200)) {
         let mut state = UserState::new(events[0].occurred_at);
         for event in &events {
-            let features = FeatureVector::compute(event, Some(&state), DeviceInput::Unseen);
+            let features = compute(event, Some(&state), DeviceInput::Unseen);
             prop_assert!(features.0.iter().all(|value| value.is_nan() || value.is_finite()), "{features:?}");
             let late = state.is_late(event.occurred_at, 86_400_000);
-            state.apply(event, late);
+            apply(&mut state, event, late);
         }
         prop_assert!(state.recent.len() <= RECENT_AMOUNTS && state.devices.len() <= KNOWN_DEVICES_MAX);
         prop_assert_eq!(state.transactions, events.len() as u64);
@@ -94,8 +103,8 @@ proptest! {
             let mut state = UserState::new(events[0].occurred_at);
             let mut rows = Vec::new();
             for event in &events {
-                rows.push(FeatureVector::compute(event, Some(&state), DeviceInput::Unavailable));
-                state.apply(event, false);
+                rows.push(compute(event, Some(&state), DeviceInput::Unavailable));
+                apply(&mut state, event, false);
             }
             rows
         };
@@ -107,15 +116,15 @@ proptest! {
 fn a_transaction_is_not_part_of_its_own_features() {
     let mut state = UserState::new(Millis(T));
     for step in 0..5 {
-        state.apply(&transaction(T + step * 1000, 1_000, 0), false);
+        apply(&mut state, &transaction(T + step * 1000, 1_000, 0), false);
     }
     let next = transaction(T + 5_000, 100_000, 9);
-    let before = FeatureVector::compute(&next, Some(&state), DeviceInput::Unseen);
+    let before = compute(&next, Some(&state), DeviceInput::Unseen);
     assert!((column(&before, "user_transactions") - 5.0).abs() < f32::EPSILON);
     assert!((column(&before, "user_new_device") - 1.0).abs() < f32::EPSILON);
     assert!((column(&before, "user_ratio_median") - 100.0).abs() < 1e-3);
-    state.apply(&next, false);
-    let after = FeatureVector::compute(&next, Some(&state), DeviceInput::Unseen);
+    apply(&mut state, &next, false);
+    let after = compute(&next, Some(&state), DeviceInput::Unseen);
     assert!((column(&after, "user_transactions") - 6.0).abs() < f32::EPSILON);
     assert!(column(&after, "user_new_device").abs() < f32::EPSILON);
 }
@@ -123,8 +132,8 @@ fn a_transaction_is_not_part_of_its_own_features() {
 #[test]
 fn two_transactions_in_the_same_second_see_each_other_in_order() {
     let mut state = UserState::new(Millis(T));
-    state.apply(&transaction(T, 500, 0), false);
-    let second = FeatureVector::compute(&transaction(T, 500, 0), Some(&state), DeviceInput::Unseen);
+    apply(&mut state, &transaction(T, 500, 0), false);
+    let second = compute(&transaction(T, 500, 0), Some(&state), DeviceInput::Unseen);
     assert!((column(&second, "user_count_1h") - 1.0).abs() < f32::EPSILON);
     assert!(column(&second, "user_seconds_since_last").abs() < f32::EPSILON);
 }
@@ -134,15 +143,15 @@ fn late_is_measured_against_the_users_newest_event_and_never_against_a_clock() {
     let day = 86_400_000;
     let mut state = UserState::new(Millis(T));
     assert!(!state.is_late(Millis(T - 400 * day), day), "a user's first event is never late");
-    state.apply(&transaction(T, 500, 0), false);
+    apply(&mut state, &transaction(T, 500, 0), false);
     assert!(!state.is_late(Millis(T - day), day));
     assert!(state.is_late(Millis(T - day - 1), day));
 }
 
 #[test]
 fn a_device_that_cannot_be_read_is_missing_and_not_new() {
-    let unavailable = FeatureVector::compute(&transaction(T, 500, 0), None, DeviceInput::Unavailable);
-    let unseen = FeatureVector::compute(&transaction(T, 500, 0), None, DeviceInput::Unseen);
+    let unavailable = compute(&transaction(T, 500, 0), None, DeviceInput::Unavailable);
+    let unseen = compute(&transaction(T, 500, 0), None, DeviceInput::Unseen);
     assert!(column(&unavailable, "device_users").is_nan());
     assert!(column(&unseen, "device_users").abs() < f32::EPSILON);
 }
@@ -151,9 +160,9 @@ fn a_device_that_cannot_be_read_is_missing_and_not_new() {
 fn a_label_raises_the_risk_of_everyone_on_the_device_from_its_arrival() {
     let mut device = DeviceState::first_seen(Millis(T));
     device.observe(1, Millis(T));
-    let before = FeatureVector::compute(&transaction(T + 1, 500, 0), None, DeviceInput::Known(&device));
+    let before = compute(&transaction(T + 1, 500, 0), None, DeviceInput::Known(&device));
     device.label(true, Millis(T + 2));
-    let after = FeatureVector::compute(&transaction(T + 3, 500, 0), None, DeviceInput::Known(&device));
+    let after = compute(&transaction(T + 3, 500, 0), None, DeviceInput::Known(&device));
     assert!(column(&before, "device_risk").abs() < f32::EPSILON);
     assert!(column(&after, "device_risk") > 0.6);
 }
@@ -162,4 +171,42 @@ fn a_label_raises_the_risk_of_everyone_on_the_device_from_its_arrival() {
 fn every_feature_has_its_own_name() {
     let names: std::collections::BTreeSet<_> = FeatureVector::NAMES.into_iter().collect();
     assert_eq!(names.len(), FEATURES);
+}
+
+#[test]
+fn a_file_from_the_past_is_decided_as_of_its_own_time_and_an_event_from_the_future_as_of_the_brokers() {
+    let ingested_at = Millis(T);
+    let of = |at: i64| transaction(at, 500, 0).event_time(ingested_at);
+    assert_eq!(of(T - 8 * 365 * 86_400_000), EventTime { at: Millis(T - 8 * 365 * 86_400_000), ahead: false });
+    assert_eq!(of(T + AHEAD_TOLERANCE_MS), EventTime { at: Millis(T + AHEAD_TOLERANCE_MS), ahead: false });
+    assert_eq!(of(T + AHEAD_TOLERANCE_MS + 1), EventTime { at: ingested_at, ahead: true });
+}
+
+#[test]
+fn one_event_dated_long_ago_does_not_make_an_account_look_old() {
+    let mut state = UserState::new(Millis(TIME_MIN_MS));
+    apply(&mut state, &transaction(TIME_MIN_MS, 500, 0), false);
+    let age = |state: &UserState, at: i64| {
+        column(&compute(&transaction(at, 500, 0), Some(state), DeviceInput::Unseen), "user_age_days")
+    };
+    assert!(age(&state, T).abs() < f32::EPSILON, "the transaction after the gap");
+    apply(&mut state, &transaction(T, 500, 0), false);
+    assert!((age(&state, T + 86_400_000) - 1.0).abs() < f32::EPSILON, "and those that follow");
+    assert!((age(&state, T + AGE_GAP_MAX_MS) - 90.0).abs() < f32::EPSILON, "a pause is not a gap");
+}
+
+/// A feature that nobody computes would be missing for everyone, and the model would be served something else than it learnt.
+#[test]
+fn a_user_and_a_device_with_a_past_miss_no_feature() {
+    let mut state = UserState::new(Millis(T));
+    for step in 0..4 {
+        apply(&mut state, &transaction(T + step * 1000, 1_000, 0), false);
+    }
+    apply(&mut state, &transaction(T + 5_000, 90_000, 0), false);
+    let mut device = DeviceState::first_seen(Millis(T));
+    device.observe(1, Millis(T));
+    let row = compute(&transaction(T + 6_000, 1_000, 0), Some(&state), DeviceInput::Known(&device));
+    for (name, value) in FeatureVector::NAMES.iter().zip(row.0) {
+        assert!(value.is_finite(), "{name} is {value}");
+    }
 }
