@@ -1,12 +1,11 @@
 //! The payload of topics `approved` and `blocked` and of stream `decisions`, version 1.
 //!
 //! The bytes of a decision are part of the contract: published again it is the same message, so order and form of the fields
-//! are fixed. Fields are only ever added by a new version.
+//! are fixed. A field may join that is left out of every decision that was made without it.
 
-use centinela_domain::features::FEATURES_VERSION;
 use centinela_domain::{
-    AmountMinor, Currency, Decision, DecisionId, FEATURES, FeatureVector, Millis, MissingInputs, ModelStamp, Outcome,
-    Reason, ReasonCode, TransactionId, UserId,
+    AmountMinor, Currency, Decision, DecisionId, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode,
+    RecordedFeatures, TransactionId, UserId,
 };
 
 use crate::excerpt::Excerpt;
@@ -41,13 +40,17 @@ pub fn encode(decision: &Decision) -> Vec<u8> {
     object.text("currency", decision.currency.as_str());
     put_list(object.name("reasons"), &decision.reasons, put_reason);
     put_model(object.name("model"), &decision.model);
-    object.number("features_version", FEATURES_VERSION);
-    put_list(object.name("features"), &decision.features.0, |out, feature| push_f32(out, *feature));
+    object.number("features_version", decision.features.version);
+    put_list(object.name("features"), &decision.features.values, |out, feature| push_f32(out, *feature));
     object.number("state_version", decision.state_version);
     object.number("occurred_at", decision.occurred_at.0);
     object.number("ingested_at", decision.ingested_at.0);
     object.number("decided_at", decision.decided_at.0);
     object.bool("late", decision.late);
+    // Only where it is so: decisions of earlier releases have no such field, and are published again as they were.
+    if decision.ahead {
+        object.bool("ahead", true);
+    }
     object.bool("degraded", decision.missing.any());
     let missing: &[&str] = if decision.missing.device { &[DEVICE] } else { &[] };
     put_list(object.name("missing"), missing, |out, name| push_text(out, name));
@@ -137,12 +140,13 @@ pub struct Evidence {
     pub currency: Currency,
     pub reasons: Vec<Reason>,
     pub model: ModelStamp,
-    pub features: FeatureVector,
+    pub features: RecordedFeatures,
     pub state_version: u64,
     pub occurred_at: Millis,
     pub ingested_at: Millis,
     pub decided_at: Millis,
     pub late: bool,
+    pub ahead: bool,
     pub missing: MissingInputs,
 }
 
@@ -165,6 +169,7 @@ const NAMES: &[&str] = &[
     "ingested_at",
     "decided_at",
     "late",
+    "ahead",
     "missing",
 ];
 
@@ -180,13 +185,14 @@ struct Draft<'a> {
     currency: Option<Currency>,
     reasons: Option<Vec<Reason>>,
     model: Option<ModelStamp>,
-    features_version: Option<u64>,
-    features: Option<FeatureVector>,
+    features_version: Option<u32>,
+    features: Option<Box<[f32]>>,
     state_version: Option<u64>,
     occurred_at: Option<i64>,
     ingested_at: Option<i64>,
     decided_at: Option<i64>,
     late: Option<bool>,
+    ahead: bool,
     missing: Option<MissingInputs>,
 }
 
@@ -216,17 +222,19 @@ impl<'a> Draft<'a> {
                 self.reasons = Some(list(fields, field)?.into_iter().map(reason_of).collect::<Result<_, _>>()?)
             }
             "model" => self.model = Some(model_of(fields.reader().skip()?)?),
-            "features_version" => self.features_version = Some(fields.unsigned(field)?),
+            "features_version" => self.features_version = Some(version_of(fields.unsigned(field)?)?),
             "features" => self.features = Some(features_of(&list(fields, field)?)?),
             "state_version" => self.state_version = Some(fields.unsigned(field)?),
             "occurred_at" => self.occurred_at = Some(fields.integer(field)?),
             "ingested_at" => self.ingested_at = Some(fields.integer(field)?),
             "decided_at" => self.decided_at = Some(fields.integer(field)?),
             "late" => self.late = Some(fields.bool(field)?),
-            _ => {
+            "ahead" => self.ahead = fields.bool(field)?,
+            "missing" => {
                 let device = list(fields, field)?.into_iter().any(|name| name == b"\"device\"");
                 self.missing = Some(MissingInputs { device });
             }
+            forgotten => unreachable!("`{forgotten}` is among the names and has no place"),
         }
         Ok(())
     }
@@ -244,25 +252,21 @@ impl<'a> Draft<'a> {
 
     fn evidence(self) -> Result<Evidence, PayloadProblem> {
         let currency = required(self.currency, "currency")?;
-        let features_version = required(self.features_version, "features_version")?;
-        if features_version != u64::from(FEATURES_VERSION) {
-            return Err(PayloadProblem::Unexpected {
-                field: "features_version",
-                expected: "1",
-                found: Excerpt::of(features_version.to_string().as_bytes()),
-            });
-        }
         Ok(Evidence {
             amount: amount_in(required(self.amount, "amount")?.as_bytes(), currency)?,
             currency,
             reasons: required(self.reasons, "reasons")?,
             model: required(self.model, "model")?,
-            features: required(self.features, "features")?,
+            features: RecordedFeatures {
+                version: required(self.features_version, "features_version")?,
+                values: required(self.features, "features")?,
+            },
             state_version: required(self.state_version, "state_version")?,
             occurred_at: required(self.occurred_at.map(Millis), "occurred_at")?,
             ingested_at: required(self.ingested_at.map(Millis), "ingested_at")?,
             decided_at: required(self.decided_at.map(Millis), "decided_at")?,
             late: required(self.late, "late")?,
+            ahead: self.ahead,
             missing: required(self.missing, "missing")?,
         })
     }
@@ -344,20 +348,16 @@ fn model_of(text: &[u8]) -> Result<ModelStamp, PayloadProblem> {
     Ok(ModelStamp { version: required(version, "version")?, digest: required(digest, "digest")? })
 }
 
-fn features_of(elements: &[&[u8]]) -> Result<FeatureVector, PayloadProblem> {
-    const WRONG: PayloadProblem = PayloadProblem::WrongType { field: "features", expected: "38 numbers or nulls" };
-    let mut features = [f32::NAN; FEATURES];
-    if elements.len() != FEATURES {
-        return Err(WRONG);
-    }
-    for (feature, text) in features.iter_mut().zip(elements) {
-        match Reader::new(text).peek()? {
-            Kind::Null => {}
-            Kind::Number => {
-                *feature = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(WRONG)?
-            }
-            _ => return Err(WRONG),
-        }
-    }
-    Ok(FeatureVector(features))
+fn version_of(number: u64) -> Result<u32, PayloadProblem> {
+    u32::try_from(number).map_err(|_| PayloadProblem::WrongType { field: "features_version", expected: "a version" })
+}
+
+fn features_of(elements: &[&[u8]]) -> Result<Box<[f32]>, PayloadProblem> {
+    const WRONG: PayloadProblem = PayloadProblem::WrongType { field: "features", expected: "numbers or nulls" };
+    let feature = |text: &&[u8]| match Reader::new(text).peek()? {
+        Kind::Null => Ok(f32::NAN),
+        Kind::Number => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(WRONG),
+        _ => Err(WRONG),
+    };
+    elements.iter().map(feature).collect()
 }

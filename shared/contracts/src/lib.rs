@@ -11,6 +11,7 @@ pub mod event_v1;
 mod excerpt;
 mod json;
 pub mod kafka_event;
+pub mod keyed;
 pub mod parked_v1;
 pub mod payload;
 mod rfc3339;

@@ -3,11 +3,13 @@
 //! A message stays below Kafka's default limit of 1 MiB (`message.max.bytes`, <https://kafka.apache.org/documentation/>): of a
 //! value beyond [`ORIGINAL_VALUE_BYTES_MAX`] the rest is left out, and the message says how much.
 
+use centinela_domain::ledger::RECREATED_AFTER_MS;
 use centinela_domain::transaction::TIME_MAX_MS;
-use centinela_domain::{Coordinates, Millis};
+use centinela_domain::{Coordinates, Mark, Millis};
 
 use crate::excerpt::Excerpt;
 use crate::json::{Kind, Object, push_base64, push_text};
+use crate::keyed::{DeploymentKey, SIGNATURE_BYTES};
 use crate::payload::{Fields, PayloadProblem, required};
 
 /// Header with the topic of a redriven record's first delivery.
@@ -18,6 +20,8 @@ pub const FIRST_PARTITION: &str = "centinela-first-partition";
 pub const FIRST_OFFSET: &str = "centinela-first-offset";
 /// Header with its first broker time in milliseconds, decimal.
 pub const FIRST_TIMESTAMP: &str = "centinela-first-timestamp";
+/// Header with this deployment's signature of the other four and the value, in hexadecimal digits.
+pub const FIRST_SIGNATURE: &str = "centinela-first-signature";
 
 /// Most bytes kept of an original value.
 pub const ORIGINAL_VALUE_BYTES_MAX: usize = 600 * 1024;
@@ -53,13 +57,18 @@ pub enum ParkReason {
     WrongType,
     /// A field's value is not acceptable.
     InvalidValue,
-    /// The headers that name the first delivery are incomplete or unreadable.
+    /// The headers that name the first delivery are incomplete, unreadable, not signed by this deployment, or name a place that
+    /// cannot have been; or nobody can tell any more what became of the record there.
     BadFirstCoordinates,
+    /// The transaction's id was decided already, with other content.
+    TransactionIdReused,
+    /// The user's stored item cannot be read, after several deliveries; to be driven again after the repair.
+    StateUnreadable,
 }
 
 impl ParkReason {
     /// All of them.
-    pub const ALL: [ParkReason; 10] = [
+    pub const ALL: [ParkReason; 12] = [
         Self::UnreadableRecord,
         Self::NoValue,
         Self::TooLarge,
@@ -70,6 +79,8 @@ impl ParkReason {
         Self::WrongType,
         Self::InvalidValue,
         Self::BadFirstCoordinates,
+        Self::TransactionIdReused,
+        Self::StateUnreadable,
     ];
 
     /// The name in a payload.
@@ -85,6 +96,8 @@ impl ParkReason {
             Self::WrongType => "wrong_type",
             Self::InvalidValue => "invalid_value",
             Self::BadFirstCoordinates => "bad_first_coordinates",
+            Self::TransactionIdReused => "transaction_id_reused",
+            Self::StateUnreadable => "state_unreadable",
         }
     }
 
@@ -240,7 +253,8 @@ pub fn parse(message: &[u8]) -> Result<StoredParked, ParkedProblem> {
             "value" => value = Some(base64_of(&mut fields, field)?),
             "headers" => headers = Some(headers_of(&mut fields)?),
             "parked_at" => parked_at = Some(Millis(fields.integer(field)?)),
-            _ => truncated_bytes = fields.unsigned(field)?,
+            "truncated_bytes" => truncated_bytes = fields.unsigned(field)?,
+            forgotten => unreachable!("`{forgotten}` is among the names and has no place"),
         }
     }
     let parked = Parked {
@@ -294,36 +308,89 @@ fn headers_of(fields: &mut Fields<'_>) -> Result<Vec<(String, Vec<u8>)>, Payload
 /// Headers about a first delivery that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFirstCoordinates {
-    /// Some of the four are there, this one is not.
+    /// Some of the five are there, this one is not.
     #[error("header {0} is missing although others about the first delivery are there")]
     Missing(&'static str),
     /// Not what it should be.
     #[error("header {0} is not readable")]
     Unreadable(&'static str),
+    /// Anybody may write headers.
+    #[error(
+        "the headers about a first delivery are not signed with this deployment's key for this value, so they are not believed; \
+         send the record without them if it is a new one"
+    )]
+    NotSigned,
+    /// Signed, but it cannot have been there.
+    #[error(
+        "the record cannot have been delivered first at offset {} of partition {}: this delivery, at offset {} of partition {}, is \
+         not after it", first.offset, first.partition, delivered.offset, delivered.partition
+    )]
+    NotBefore {
+        /// What the headers say.
+        first: Coordinates,
+        /// Where the record stands.
+        delivered: Coordinates,
+    },
 }
 
 /// Topic and coordinates of a redriven record's first delivery; none for a record that is delivered for the first time.
 ///
-/// Of a header that stands there more than once the first counts.
-pub fn first_coordinates(headers: &[(String, Vec<u8>)]) -> Option<Result<(String, Coordinates), BadFirstCoordinates>> {
-    let values = [FIRST_TOPIC, FIRST_PARTITION, FIRST_OFFSET, FIRST_TIMESTAMP]
+/// They are believed only with the deployment's signature, because they decide what the user's ring and floors are asked; and
+/// only when they come before the place at which the record is `delivered`. Of a header that appears more than once the first
+/// counts.
+pub fn first_coordinates(
+    headers: &[(String, Vec<u8>)],
+    value: &[u8],
+    delivered: Coordinates,
+    key: &DeploymentKey,
+) -> Option<Result<(String, Coordinates), BadFirstCoordinates>> {
+    let values = [FIRST_TOPIC, FIRST_PARTITION, FIRST_OFFSET, FIRST_TIMESTAMP, FIRST_SIGNATURE]
         .map(|wanted| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice()));
-    if values.iter().all(Option::is_none) { None } else { Some(read_first(values)) }
+    if values.iter().all(Option::is_none) { None } else { Some(read_first(values, value, delivered, key)) }
 }
 
-fn read_first(values: [Option<&[u8]>; 4]) -> Result<(String, Coordinates), BadFirstCoordinates> {
-    let [topic, partition, offset, timestamp] = values;
+fn read_first(
+    headers: [Option<&[u8]>; 5],
+    value: &[u8],
+    delivered: Coordinates,
+    key: &DeploymentKey,
+) -> Result<(String, Coordinates), BadFirstCoordinates> {
+    let [topic, partition, offset, timestamp, signature] = headers;
     let topic = text_of(topic, FIRST_TOPIC)?;
     if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
         return Err(BadFirstCoordinates::Unreadable(FIRST_TOPIC));
     }
     let offset_max = i64::MAX as u64;
-    let coordinates = Coordinates {
+    let first = Coordinates {
         partition: number_of(partition, FIRST_PARTITION, u64::from(u32::MAX))? as u32,
         offset: number_of(offset, FIRST_OFFSET, offset_max)?,
         timestamp: Millis(number_of(timestamp, FIRST_TIMESTAMP, TIME_MAX_MS as u64)? as i64),
     };
-    Ok((topic.to_owned(), coordinates))
+    let signature =
+        signature_of(text_of(signature, FIRST_SIGNATURE)?).ok_or(BadFirstCoordinates::Unreadable(FIRST_SIGNATURE))?;
+    if !key.is_first_delivery(&signature, topic, first, value) {
+        return Err(BadFirstCoordinates::NotSigned);
+    }
+    let is_later = delivered.timestamp.since(first.timestamp) >= -RECREATED_AFTER_MS;
+    let is_behind = delivered.partition != first.partition || Mark::from(delivered).is_after(first.into());
+    if is_later && is_behind {
+        Ok((topic.to_owned(), first))
+    } else {
+        Err(BadFirstCoordinates::NotBefore { first, delivered })
+    }
+}
+
+fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
+    let mut signature = [0; SIGNATURE_BYTES];
+    let digits = digits.as_bytes();
+    if digits.len() != 2 * SIGNATURE_BYTES {
+        return None;
+    }
+    for (byte, pair) in signature.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16).map(|value| value as u8);
+        *byte = digit(0)? << 4 | digit(1)?;
+    }
+    Some(signature)
 }
 
 fn text_of<'a>(value: Option<&'a [u8]>, name: &'static str) -> Result<&'a str, BadFirstCoordinates> {
@@ -338,13 +405,15 @@ fn number_of(value: Option<&[u8]>, name: &'static str, max: u64) -> Result<u64, 
     number.ok_or(BadFirstCoordinates::Unreadable(name))
 }
 
-/// The four headers for a record that is driven again.
-pub fn first_headers(topic: &str, at: Coordinates) -> Vec<(String, Vec<u8>)> {
+/// The five headers for a record with this value that is driven again.
+pub fn first_headers(topic: &str, at: Coordinates, value: &[u8], key: &DeploymentKey) -> Vec<(String, Vec<u8>)> {
     let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+    let signature = key.sign_first_delivery(topic, at, value);
     vec![
         header(FIRST_TOPIC, topic.to_owned()),
         header(FIRST_PARTITION, at.partition.to_string()),
         header(FIRST_OFFSET, at.offset.to_string()),
         header(FIRST_TIMESTAMP, at.timestamp.0.to_string()),
+        header(FIRST_SIGNATURE, signature.iter().map(|byte| format!("{byte:02x}")).collect()),
     ]
 }

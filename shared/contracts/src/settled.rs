@@ -1,12 +1,14 @@
 //! What is known to be settled of one partition of one consumer group, attribute `s` of its item.
 
-use centinela_domain::{Mark, Millis, TransactionDigest, UserId};
+use centinela_domain::{ContentDigest, Mark, Millis, TransactionDigest, UserId};
 
 pub use crate::binary::StoredProblem;
 use crate::binary::{Input, Output};
 
-const FORMAT: u8 = 2;
-/// Positions without owners; still read.
+const FORMAT: u8 = 3;
+/// Without the number of times that an item was unreadable; still read.
+const FORMAT_WITHOUT_TRIES: u8 = 2;
+/// Positions without owners too; still read.
 const FORMAT_WITHOUT_OWNERS: u8 = 1;
 
 /// Most positions that may be noted as unsettled.
@@ -15,15 +17,22 @@ pub const HOLDS_MAX: usize = 10_000;
 /// as a position only.
 const OWNERS_BYTES_MAX: usize = 200_000;
 /// Bytes of an owner beside the user's id, at most.
-const OWNER_OVERHEAD_BYTES: usize = 12;
+const OWNER_OVERHEAD_BYTES: usize = 14;
+
+// A position's flags.
+const OWNED: u8 = 1;
+const UNREADABLE: u8 = 1 << 1;
+const CONTENT: u8 = 1 << 2;
 
 /// A record that was reported as unsettled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hold {
     /// Where it stands.
     pub at: Mark,
-    /// Whose ring can tell what became of it; none for a record that could not be parked.
+    /// Whose ring can tell what became of it; none for a record that could not be parked, and where the item had no room for it.
     pub owner: Option<Owner>,
+    /// How often it was reported because its user's item could not be read.
+    pub unreadable: u8,
 }
 
 /// The transaction behind a position.
@@ -33,6 +42,8 @@ pub struct Owner {
     pub user: UserId,
     /// How the ring remembers it.
     pub digest: TransactionDigest,
+    /// What it is about: a ring that remembers the id with other content says nothing of this record.
+    pub content: Option<ContentDigest>,
 }
 
 /// What is known about a partition.
@@ -80,11 +91,19 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
     for hold in &item.holds {
         output.mark(hold.at, &mut previous);
         let owner = hold.owner.as_ref().filter(|owner| owner.user.as_str().len() + OWNER_OVERHEAD_BYTES <= room);
-        output.byte(u8::from(owner.is_some()));
+        let content = owner.and_then(|owner| owner.content);
+        let flags = [(owner.is_some(), OWNED), (hold.unreadable > 0, UNREADABLE), (content.is_some(), CONTENT)];
+        output.byte(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, bit)| bit).sum());
+        if hold.unreadable > 0 {
+            output.byte(hold.unreadable);
+        }
         if let Some(owner) = owner {
             room -= owner.user.as_str().len() + OWNER_OVERHEAD_BYTES;
             output.text(owner.user.as_str());
             output.bytes(&owner.digest.0.to_be_bytes());
+        }
+        if let Some(ContentDigest(content)) = content {
+            output.bytes(&content.to_be_bytes());
         }
     }
     Ok(output.end())
@@ -92,8 +111,11 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
 
 /// Reads it.
 pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
-    let with_owners = bytes.first() != Some(&FORMAT_WITHOUT_OWNERS);
-    let mut input = Input::begin(bytes, if with_owners { FORMAT } else { FORMAT_WITHOUT_OWNERS })?;
+    let format = match bytes.first() {
+        Some(&older @ (FORMAT_WITHOUT_OWNERS | FORMAT_WITHOUT_TRIES)) => older,
+        _ => FORMAT,
+    };
+    let mut input = Input::begin(bytes, format)?;
     let noted_at = Millis(input.signed()?);
     let mut previous = chain_start(noted_at);
     let mark = match input.byte()? {
@@ -102,26 +124,29 @@ pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
         _ => return Err(StoredProblem::Invalid("mark")),
     };
     let count = input.at_most(HOLDS_MAX as u64, "number of holds")?;
-    let holds = (0..count).map(|_| hold(&mut input, &mut previous, with_owners)).collect::<Result<_, _>>()?;
+    let holds = (0..count).map(|_| hold(&mut input, &mut previous, format)).collect::<Result<_, _>>()?;
     input.end()?;
     Ok(SettledItem { mark, holds, noted_at })
 }
 
-fn hold(input: &mut Input<'_>, previous: &mut Mark, with_owners: bool) -> Result<Hold, StoredProblem> {
+fn hold(input: &mut Input<'_>, previous: &mut Mark, format: u8) -> Result<Hold, StoredProblem> {
     let at = input.mark(previous)?;
-    if !with_owners {
-        return Ok(Hold { at, owner: None });
+    let flags = if format == FORMAT_WITHOUT_OWNERS { 0 } else { input.byte()? };
+    if flags & !(if format == FORMAT { OWNED | UNREADABLE | CONTENT } else { OWNED }) != 0 {
+        return Err(StoredProblem::Invalid("owner of a hold"));
     }
-    let owner = match input.byte()? {
-        0 => None,
-        1 => {
-            let user =
-                UserId::new(input.text("user of a hold")?).map_err(|_| StoredProblem::Invalid("user of a hold"))?;
-            Some(Owner { user, digest: TransactionDigest(u64::from_be_bytes(input.array()?)) })
-        }
-        _ => return Err(StoredProblem::Invalid("owner of a hold")),
-    };
-    Ok(Hold { at, owner })
+    let unreadable = if flags & UNREADABLE != 0 { input.byte()? } else { 0 };
+    if flags & OWNED == 0 {
+        return if flags & CONTENT == 0 {
+            Ok(Hold { at, owner: None, unreadable })
+        } else {
+            Err(StoredProblem::Invalid("owner of a hold"))
+        };
+    }
+    let user = UserId::new(input.text("user of a hold")?).map_err(|_| StoredProblem::Invalid("user of a hold"))?;
+    let digest = TransactionDigest(u64::from_be_bytes(input.array()?));
+    let content = if flags & CONTENT != 0 { Some(ContentDigest(u16::from_be_bytes(input.array()?))) } else { None };
+    Ok(Hold { at, owner: Some(Owner { user, digest, content }), unreadable })
 }
 
 fn chain_start(noted_at: Millis) -> Mark {

@@ -2,8 +2,8 @@
 
 use centinela_domain::ledger::{quantized, score_steps};
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, Decision, DecisionId, Entry, FEATURES, FeatureVector, Mark, MissingInputs,
-    ModelStamp, Outcome, Reason, ReasonCode, TransactionDigest, TransactionId, UserId,
+    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, Entry, Mark, MissingInputs, ModelStamp,
+    Outcome, Reason, ReasonCode, RecordedFeatures, TransactionDigest, TransactionId, UserId,
 };
 
 use crate::binary::{Input, Output, StoredProblem};
@@ -19,12 +19,29 @@ pub(super) struct Context<'a> {
     pub(super) previous: Mark,
     /// The model of the last entry with evidence.
     pub(super) model: Option<ModelStamp>,
+    /// Version and length of the list of features of the last entry with evidence; at the start the one that releases had which did
+    /// not write it.
+    pub(super) features: (u32, usize),
+    /// Whether entries are as releases wrote them that did not know the content and the list of features (formats 1 and 2).
+    pub(super) legacy: bool,
 }
 
-// First byte: two bits of outcome, two flags, and the number of coordinates, or 15 when a longer number follows.
+impl<'a> Context<'a> {
+    pub(super) fn begin(user: Option<&'a UserId>, previous: Mark, legacy: bool) -> Self {
+        Self { user, previous, model: None, features: (1, 38), legacy }
+    }
+}
+
+/// Most features that a list may have.
+const FEATURES_MAX: u64 = 4096;
+
+// First byte: two bits of outcome, two flags, the number of coordinates, or 7 when a longer number follows, and whether the content's
+// digest is known. Legacy entries have no such flag, and four bits for the number.
 const FULL: u8 = 1 << 2;
 const SHORT_SCORE: u8 = 1 << 3;
-const MANY: usize = 15;
+const MANY: usize = 7;
+const CONTENT: u8 = 1 << 7;
+const LEGACY_MANY: usize = 15;
 
 // A decision's flags.
 const ID_DERIVED: u8 = 1;
@@ -36,6 +53,10 @@ const LATE: u8 = 1 << 5;
 const NO_DEVICE: u8 = 1 << 6;
 const SAME_MODEL: u8 = 1 << 7;
 
+// More of them; none in a legacy entry.
+const AHEAD: u8 = 1;
+const SAME_FEATURES: u8 = 1 << 1;
+
 fn flag(condition: bool, bit: u8) -> u8 {
     if condition { bit } else { 0 }
 }
@@ -46,10 +67,16 @@ pub(super) fn put(output: &mut Output, entry: &Entry, context: &mut Context<'_>)
         None => quantized(entry.score).to_bits() == entry.score.to_bits(),
     };
     let count = entry.coordinates.len();
-    let head = entry.outcome as u8 | flag(entry.decision.is_some(), FULL) | flag(short_score, SHORT_SCORE);
+    let head = entry.outcome as u8
+        | flag(entry.decision.is_some(), FULL)
+        | flag(short_score, SHORT_SCORE)
+        | flag(entry.content.is_some(), CONTENT);
     output.byte(head | (count.min(MANY) as u8) << 4);
     if count >= MANY {
         output.unsigned(count as u64);
+    }
+    if let Some(ContentDigest(content)) = entry.content {
+        output.bytes(&content.to_le_bytes());
     }
     for &at in &entry.coordinates {
         output.unsigned(u64::from(at.partition));
@@ -70,72 +97,106 @@ pub(super) fn put(output: &mut Output, entry: &Entry, context: &mut Context<'_>)
 }
 
 fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context: &mut Context<'_>) {
-    let derived = DecisionId::derive(&decision.user_id, &decision.transaction_id) == decision.decision_id;
+    // Every field by name: a new one does not compile until it is stored.
+    let Decision {
+        decision_id,
+        transaction_id,
+        user_id,
+        amount,
+        currency,
+        outcome,
+        score,
+        reasons,
+        model,
+        features: RecordedFeatures { version, values },
+        state_version,
+        occurred_at,
+        ingested_at,
+        decided_at,
+        late,
+        ahead,
+        missing: MissingInputs { device },
+    } = decision;
+    let derived = DecisionId::derive(user_id, transaction_id) == *decision_id;
     let flags = flag(derived, ID_DERIVED)
-        | flag(decision.decision_id.digest() == entry.digest, DIGEST_OF_ID)
-        | flag(context.user == Some(&decision.user_id), SAME_USER)
-        | flag(decision.currency == Currency::DEFAULT, USUAL_CURRENCY)
-        | flag(decision.outcome == entry.outcome, SAME_OUTCOME)
-        | flag(decision.late, LATE)
-        | flag(decision.missing.device, NO_DEVICE)
-        | flag(context.model.as_ref() == Some(&decision.model), SAME_MODEL);
+        | flag(decision_id.digest() == entry.digest, DIGEST_OF_ID)
+        | flag(context.user == Some(user_id), SAME_USER)
+        | flag(*currency == Currency::DEFAULT, USUAL_CURRENCY)
+        | flag(*outcome == entry.outcome, SAME_OUTCOME)
+        | flag(*late, LATE)
+        | flag(*device, NO_DEVICE)
+        | flag(context.model.as_ref() == Some(model), SAME_MODEL);
+    let list = (*version, values.len());
+    let more = flag(*ahead, AHEAD) | flag(context.features == list, SAME_FEATURES);
     output.byte(flags);
-    output.text(decision.transaction_id.as_str());
+    output.byte(more);
+    output.text(transaction_id.as_str());
     if flags & SAME_USER == 0 {
-        output.text(decision.user_id.as_str());
+        output.text(user_id.as_str());
     }
     if flags & ID_DERIVED == 0 {
-        output.bytes(&decision.decision_id.0);
+        output.bytes(&decision_id.0);
     }
     if flags & DIGEST_OF_ID == 0 {
         output.bytes(&entry.digest.0.to_le_bytes());
     }
-    output.unsigned(decision.amount.minor());
+    output.unsigned(amount.minor());
     if flags & USUAL_CURRENCY == 0 {
-        output.bytes(decision.currency.as_str().as_bytes());
+        output.bytes(currency.as_str().as_bytes());
     }
     if flags & SAME_OUTCOME == 0 {
-        output.byte(decision.outcome as u8);
+        output.byte(*outcome as u8);
     }
-    output.bytes(&decision.score.to_le_bytes());
-    output.unsigned(decision.reasons.len() as u64);
-    for reason in &decision.reasons {
+    output.bytes(&score.to_le_bytes());
+    output.unsigned(reasons.len() as u64);
+    for reason in reasons {
         output.byte(reason.code as u8);
         output.bytes(&reason.contribution.to_le_bytes());
     }
     if flags & SAME_MODEL == 0 {
-        output.text(&decision.model.version);
-        output.bytes(&decision.model.digest);
-        context.model = Some(decision.model.clone());
+        output.text(&model.version);
+        output.bytes(&model.digest);
+        context.model = Some(model.clone());
     }
-    output.floats(&decision.features.0);
-    output.unsigned(decision.state_version);
-    output.time(decision.ingested_at, context.previous.timestamp);
-    output.time(decision.occurred_at, decision.ingested_at);
-    output.time(decision.decided_at, decision.ingested_at);
+    if more & SAME_FEATURES == 0 {
+        output.unsigned(u64::from(*version));
+        output.unsigned(values.len() as u64);
+        context.features = list;
+    }
+    output.floats(values);
+    output.unsigned(*state_version);
+    output.time(*ingested_at, context.previous.timestamp);
+    output.time(*occurred_at, *ingested_at);
+    output.time(*decided_at, *ingested_at);
 }
 
 pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Entry, StoredProblem> {
     let head = input.byte()?;
     let outcome = outcome(head & 3)?;
     let short_score = head & SHORT_SCORE != 0;
-    let coordinates = match usize::from(head >> 4) {
-        MANY => input.count(3, "number of positions")?,
+    let (count, many) = if context.legacy { (head >> 4, LEGACY_MANY) } else { (head >> 4 & 7, MANY) };
+    let coordinates = match usize::from(count) {
+        count if count == many => input.count(3, "number of positions")?,
         count => count,
+    };
+    let content = if context.legacy || head & CONTENT == 0 {
+        None
+    } else {
+        Some(ContentDigest(u16::from_le_bytes(input.array()?)))
     };
     let coordinates: Vec<_> = (0..coordinates).map(|_| take_coordinates(input, context)).collect::<Result<_, _>>()?;
     let long_score = if short_score { None } else { Some(f32::from_le_bytes(input.array()?)) };
     if head & FULL != 0 {
         let (digest, decision) = take_decision(input, outcome, context)?;
         let score = long_score.unwrap_or(decision.score);
-        return Ok(Entry { digest, coordinates, outcome, score, decision: Some(Box::new(decision)) });
+        return Ok(Entry { digest, content, coordinates, outcome, score, decision: Some(Box::new(decision)) });
     }
     let digest = TransactionDigest(u64::from_le_bytes(input.array()?));
     let score = match long_score {
         Some(score) => score,
         None => f32::from(u16::from_le_bytes(input.array()?)) / f32::from(u16::MAX),
     };
-    Ok(Entry { digest, coordinates, outcome, score, decision: None })
+    Ok(Entry { digest, content, coordinates, outcome, score, decision: None })
 }
 
 fn take_coordinates(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Coordinates, StoredProblem> {
@@ -151,6 +212,7 @@ fn take_decision(
 ) -> Result<(TransactionDigest, Decision), StoredProblem> {
     let flags = input.byte()?;
     let has = |bit| flags & bit != 0;
+    let more = if context.legacy { SAME_FEATURES } else { input.byte()? };
     let transaction_id = TransactionId::new(input.text("transaction id")?);
     let transaction_id = transaction_id.map_err(|_| StoredProblem::Invalid("transaction id"))?;
     let user_id = match context.user {
@@ -171,8 +233,7 @@ fn take_decision(
     let score = f32::from_le_bytes(input.array()?);
     let reasons = (0..input.count(5, "number of reasons")?).map(|_| take_reason(input)).collect::<Result<_, _>>()?;
     let model = take_model(input, has(SAME_MODEL), context)?;
-    let mut features = FeatureVector([0.0; FEATURES]);
-    input.floats(&mut features.0)?;
+    let features = take_features(input, more & SAME_FEATURES != 0, context)?;
     let state_version = input.unsigned()?;
     let ingested_at = input.time(context.previous.timestamp)?;
     let decision = Decision {
@@ -191,6 +252,7 @@ fn take_decision(
         ingested_at,
         decided_at: input.time(ingested_at)?,
         late: has(LATE),
+        ahead: more & AHEAD != 0,
         missing: MissingInputs { device: has(NO_DEVICE) },
     };
     Ok((digest, decision))
@@ -215,4 +277,19 @@ fn take_model(input: &mut Input<'_>, same: bool, context: &mut Context<'_>) -> R
         context.model = Some(ModelStamp { version: input.text("model version")?, digest: input.array()? });
     }
     context.model.clone().ok_or(StoredProblem::Invalid("reference to a model"))
+}
+
+fn take_features(
+    input: &mut Input<'_>,
+    same: bool,
+    context: &mut Context<'_>,
+) -> Result<RecordedFeatures, StoredProblem> {
+    if !same {
+        let version = input.at_most(u64::from(u32::MAX), "version of features")? as u32;
+        context.features = (version, input.at_most(FEATURES_MAX, "number of features")? as usize);
+    }
+    let (version, width) = context.features;
+    let mut values = vec![0.0; width].into_boxed_slice();
+    input.floats(&mut values)?;
+    Ok(RecordedFeatures { version, values })
 }

@@ -1,9 +1,10 @@
 //! A user's item, attribute `s`: aggregates, remembered decisions and floors, small enough that an ordinary user's item takes
 //! one write unit (1 KB, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 //!
-//! Layout of format 2: aggregates; floors by partition; the proof that rides along; entries, oldest first. Format 1 has no proof. Positions are differences from the position
-//! written before, times differences from the newest event time or from the record's broker time. What can be derived from
-//! the user's and the transaction's id is not stored. Lossless: what is read equals what was written.
+//! Layout of format 3: aggregates; floors by partition; the proof that rides along; entries, oldest first. Format 2 does not say
+//! what a transaction was about nor which list of features its evidence is in; format 1 has no proof either. Positions are differences
+//! from the position written before, times differences from the newest event time or from the record's broker time. What can
+//! be derived from the user's and the transaction's id is not stored. Lossless: what is read equals what was written.
 
 mod entry;
 
@@ -13,8 +14,10 @@ use centinela_domain::{Ledger, Mark, Millis, UserId, UserState};
 pub use crate::binary::StoredProblem;
 use crate::binary::{Input, Output};
 
-const FORMAT: u8 = 2;
-/// Without a proof; still read.
+const FORMAT: u8 = 3;
+/// Without what a transaction was about and without the list of features, which was always the first; still read.
+const FORMAT_LEGACY: u8 = 2;
+/// Without a proof too; still read.
 const FORMAT_WITHOUT_PROOF: u8 = 1;
 const SPIKE_KNOWN: u8 = 1;
 /// Floats of the aggregates that are stored in one run.
@@ -46,7 +49,7 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
         output.mark(mark, &mut previous);
     }
     output.unsigned(stored.ledger.entries.len() as u64);
-    let mut context = entry::Context { user, previous, model: None };
+    let mut context = entry::Context::begin(user, previous, false);
     for entry in &stored.ledger.entries {
         entry::put(&mut output, entry, &mut context);
     }
@@ -55,8 +58,12 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
 
 /// Reads the item of `user`.
 pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> {
-    let with_proof = bytes.first() != Some(&FORMAT_WITHOUT_PROOF);
-    let mut input = Input::begin(bytes, if with_proof { FORMAT } else { FORMAT_WITHOUT_PROOF })?;
+    let (format, legacy, with_proof) = match bytes.first() {
+        Some(&FORMAT_WITHOUT_PROOF) => (FORMAT_WITHOUT_PROOF, true, false),
+        Some(&FORMAT_LEGACY) => (FORMAT_LEGACY, true, true),
+        _ => (FORMAT, false, true),
+    };
+    let mut input = Input::begin(bytes, format)?;
     let state = take_state(&mut input)?;
     let mut previous = chain_start(&state);
     let mut ledger = Ledger::default();
@@ -74,7 +81,7 @@ pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> 
             _ => return Err(StoredProblem::Invalid("proof")),
         };
     }
-    let mut context = entry::Context { user: Some(user), previous, model: None };
+    let mut context = entry::Context::begin(Some(user), previous, legacy);
     for _ in 0..input.count(entry::BYTES_MIN, "number of decisions")? {
         ledger.entries.push(entry::take(&mut input, &mut context)?);
     }

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use centinela_contracts::batch_response::KafkaBatchResponse;
 use centinela_contracts::event_v1::{Event, EventId, EventKind};
 use centinela_contracts::kafka_event::KafkaBatch;
-use centinela_contracts::parked_v1::{ParkReason, Parked};
+use centinela_contracts::keyed::DeploymentKey;
+use centinela_contracts::parked_v1::{BadFirstCoordinates, ParkReason, Parked};
 use centinela_contracts::settled::{Hold, Owner, SettledItem};
+use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1::TransactionV1;
 use centinela_contracts::user_action_v1::{ActionKind, UserAction};
 use centinela_contracts::{
     decision_v1, event_v1, parked_v1, settled, stored_device, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, Millis, Outcome, TransactionDigest,
-    TransactionId,
+    AmountMinor, ContentDigest, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, MerchantId, Millis,
+    Outcome, RecordedFeatures, Transaction, TransactionDigest, TransactionId,
 };
 
 use crate::samples::{self, NOW};
@@ -114,7 +116,9 @@ fn stored_items_of_every_format_stay_readable() {
     let mut user = stored_user::decode(frozen, &samples::user_id()).unwrap();
     assert_eq!(user.ledger.proof, None);
     user.ledger.proof = Some((7, Mark { offset: 50_000_006, timestamp: NOW }));
-    golden("stored_user_2.bin", &stored_user::encode(&user));
+    let with_proof = include_bytes!("../golden/stored_user_2.bin");
+    assert_eq!(stored_user::decode(with_proof, &samples::user_id()).unwrap(), user);
+    golden("stored_user_3.bin", &stored_user::encode(&user));
     assert_eq!((user.state.transactions, user.state.late, user.ledger.floors.len()), (120, 3, 10));
     assert_eq!((user.ledger.entries.len(), user.ledger.unproved()), (16, 2));
     let last = user.ledger.entries.last().unwrap();
@@ -130,20 +134,61 @@ fn stored_items_of_every_format_stay_readable() {
     let item = SettledItem {
         mark: Some(mark(50_000_000, -3)),
         holds: vec![
-            Hold { at: mark(50_000_007, 1), owner: None },
+            Hold { at: mark(50_000_007, 1), owner: None, unreadable: 0 },
             Hold {
                 at: mark(50_000_009, 2),
-                owner: Some(Owner { user: samples::user_id(), digest: TransactionDigest(0x0123_4567_89ab_cdef) }),
+                owner: Some(Owner {
+                    user: samples::user_id(),
+                    digest: TransactionDigest(0x0123_4567_89ab_cdef),
+                    content: None,
+                }),
+                unreadable: 0,
             },
         ],
         noted_at: NOW,
     };
-    golden("settled_2.bin", &settled::encode(&item).unwrap());
+    assert_eq!(settled::decode(include_bytes!("../golden/settled_2.bin")).unwrap(), item);
+    let unreadable = SettledItem {
+        holds: item
+            .holds
+            .iter()
+            .cloned()
+            .map(|hold| Hold {
+                unreadable: 3,
+                owner: hold.owner.map(|owner| Owner { content: Some(ContentDigest(0xbeef)), ..owner }),
+                ..hold
+            })
+            .collect(),
+        ..item.clone()
+    };
+    golden("settled_3.bin", &settled::encode(&unreadable).unwrap());
+    assert_eq!(settled::decode(&settled::encode(&unreadable).unwrap()).unwrap(), unreadable);
     let without_owners = settled::decode(include_bytes!("../golden/settled_1.bin")).unwrap();
     assert_eq!((without_owners.mark, without_owners.noted_at), (item.mark, NOW));
     let places = |item: &SettledItem| item.holds.iter().map(|hold| hold.at).collect::<Vec<_>>();
     assert_eq!(places(&without_owners), places(&item));
     assert_eq!(settled::key("score-transactions", "transactions", 7), "score-transactions/transactions/7");
+}
+
+/// What a replay publishes years later: the evidence as it was, in the list of features of its time, whatever the list is now and
+/// whatever stands beside it in the ring.
+#[test]
+fn a_decision_of_an_earlier_release_is_published_again_with_the_same_bytes() {
+    let mut user = stored_user::decode(include_bytes!("../golden/stored_user_2.bin"), &samples::user_id()).unwrap();
+    let place = user.ledger.entries.iter().position(|entry| entry.decision.is_some()).unwrap();
+    let bytes = |user: &StoredUser| decision_v1::encode(user.ledger.entries[place].decision.as_ref().unwrap());
+    golden("decision_v1_of_stored_user_2.json", &bytes(&user));
+
+    let mut newer = user.ledger.entries[place].clone();
+    let decision = newer.decision.as_mut().unwrap();
+    let longer: Vec<f32> = decision.features.values.iter().copied().chain([0.25]).collect();
+    decision.features = RecordedFeatures { version: 2, values: longer.into() };
+    user.ledger.entries.insert(place + 1, newer);
+    let read = stored_user::decode(&stored_user::encode(&user), &samples::user_id()).unwrap();
+    assert_eq!(read, user);
+    golden("decision_v1_of_stored_user_2.json", &bytes(&read));
+    let newer = read.ledger.entries[place + 1].decision.as_ref().unwrap();
+    assert_eq!((newer.features.version, newer.features.values.len()), (2, 39));
 }
 
 #[test]
@@ -172,17 +217,66 @@ fn the_sample_events_are_events_of_valid_transactions() {
 
 #[test]
 fn headers_of_a_first_delivery_come_back() {
-    let at = Coordinates { partition: 3, offset: 50_000_000, timestamp: NOW };
+    let key = DeploymentKey::new(b"a key for tests only").unwrap();
+    let first = Coordinates { partition: 3, offset: 50_000_000, timestamp: NOW };
+    let delivered = Coordinates { partition: 4, offset: 1, timestamp: Millis(NOW.0 + 5) };
+    let value = b"{\"amount\":1}";
+    let read = |headers: &[(String, Vec<u8>)]| parked_v1::first_coordinates(headers, value, delivered, &key);
     let mut headers = vec![("other".to_owned(), b"x".to_vec())];
-    assert_eq!(parked_v1::first_coordinates(&headers), None);
-    headers.extend(parked_v1::first_headers("transactions", at));
-    assert_eq!(parked_v1::first_coordinates(&headers), Some(Ok(("transactions".to_owned(), at))));
-    for broken in 1..5 {
+    assert_eq!(read(&headers), None);
+    headers.extend(parked_v1::first_headers("transactions", first, value, &key));
+    assert_eq!(read(&headers), Some(Ok(("transactions".to_owned(), first))));
+    assert_eq!(headers[5].1, b"00755369634a1154b2707975a77d1e26", "frozen: records wait on dead-letters for weeks");
+    for broken in 1..6 {
         let mut missing = headers.clone();
         missing.remove(broken);
-        assert!(parked_v1::first_coordinates(&missing).unwrap().is_err());
+        assert!(read(&missing).unwrap().is_err());
         headers[broken].1.push(0xff);
-        assert!(parked_v1::first_coordinates(&headers).unwrap().is_err());
+        assert!(read(&headers).unwrap().is_err());
         headers[broken].1.pop();
+    }
+}
+
+#[test]
+fn headers_of_a_first_delivery_that_somebody_else_wrote_are_not_believed() {
+    let key = DeploymentKey::new(b"a key for tests only").unwrap();
+    let other = DeploymentKey::new(b"another key for tests").unwrap();
+    let at = |partition, offset, after| Coordinates { partition, offset, timestamp: Millis(NOW.0 + after) };
+    let (first, delivered) = (at(7, 9_000, 0), at(2, 5, 1_000));
+    let signed = parked_v1::first_headers("transactions", first, b"one", &key);
+    let read = |headers: &[(String, Vec<u8>)], value: &[u8], delivered, key: &DeploymentKey| {
+        parked_v1::first_coordinates(headers, value, delivered, key).unwrap()
+    };
+    assert_eq!(read(&signed, b"one", delivered, &other), Err(BadFirstCoordinates::NotSigned));
+    assert_eq!(read(&signed, b"two", delivered, &key), Err(BadFirstCoordinates::NotSigned), "of another record");
+    for (place, forged) in [(0, "events"), (1, "8"), (2, "9000000000000000000"), (3, "1")] {
+        let mut headers = signed.clone();
+        headers[place].1 = forged.into();
+        assert_eq!(read(&headers, b"one", delivered, &key), Err(BadFirstCoordinates::NotSigned), "{forged}");
+    }
+    for impossible in [at(7, 8_999, 1_000), at(2, 5, -60_000)] {
+        let problem = Err(BadFirstCoordinates::NotBefore { first, delivered: impossible });
+        assert_eq!(read(&signed, b"one", impossible, &key), problem);
+    }
+    assert!(read(&signed, b"one", at(7, 9_001, 0), &key).is_ok());
+    assert!(read(&signed, b"one", at(7, 3, 60_000), &key).is_ok(), "the topic was made anew");
+}
+
+#[test]
+fn the_content_of_a_transaction_is_what_is_bought_and_not_how_the_request_came() {
+    let key = DeploymentKey::new(b"a key for tests only").unwrap();
+    let transaction = samples::transaction(1, NOW);
+    let digest = key.content_digest(&transaction);
+    assert_eq!(digest, ContentDigest(0x26f9), "frozen: it is stored");
+    let again = Transaction { occurred_at: Millis(NOW.0 + 900), network: 1, agent: 2, ..transaction.clone() };
+    assert_eq!(key.content_digest(&again), digest);
+    for other in [
+        Transaction { amount: AmountMinor::new(999_999_999).unwrap(), ..transaction.clone() },
+        Transaction { currency: Currency::new("JPY").unwrap(), ..transaction.clone() },
+        Transaction { device_id: DeviceId::new("another").unwrap(), ..transaction.clone() },
+        Transaction { device_type: DeviceType::Pos, ..transaction.clone() },
+        Transaction { merchant_id: Some(MerchantId::new("m").unwrap()), ..transaction.clone() },
+    ] {
+        assert_ne!(key.content_digest(&other), digest);
     }
 }

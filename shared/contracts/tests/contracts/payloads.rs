@@ -6,7 +6,7 @@ use centinela_contracts::parked_v1::{
     self, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_KEY_BYTES_MAX, ORIGINAL_VALUE_BYTES_MAX, ParkReason, Parked,
 };
 use centinela_contracts::user_action_v1::{self, ActionKind};
-use centinela_domain::Outcome;
+use centinela_domain::{Outcome, RecordedFeatures};
 use proptest::prelude::*;
 
 use crate::samples::{self, NOW};
@@ -38,6 +38,22 @@ fn a_decision_is_read_as_it_was_decided() {
 }
 
 #[test]
+fn an_event_ahead_of_the_broker_is_said_and_nothing_is_said_of_the_others() {
+    let mut decision = samples::rich_decision();
+    assert!(!String::from_utf8(decision_v1::encode(&decision)).unwrap().contains("ahead"));
+    decision.ahead = true;
+    assert!(decision_v1::parse(&decision_v1::encode(&decision)).unwrap().evidence.unwrap().ahead);
+}
+
+#[test]
+fn a_decision_of_a_longer_list_of_features_is_read_like_one_of_today() {
+    let mut decision = samples::rich_decision();
+    decision.features = RecordedFeatures { version: 7, values: vec![0.5; 90].into() };
+    let read = decision_v1::parse(&decision_v1::encode(&decision)).unwrap().evidence.unwrap();
+    assert_eq!(read.features, decision.features);
+}
+
+#[test]
 fn a_reduced_decision_has_its_answer_and_says_what_it_is() {
     let decision = samples::rich_decision();
     let bytes = decision_v1::encode_reduced(
@@ -57,10 +73,10 @@ fn a_reduced_decision_has_its_answer_and_says_what_it_is() {
 #[test]
 fn the_extremes_of_a_float_are_still_json() {
     let mut decision = samples::rich_decision();
-    decision.features.0[..5].copy_from_slice(&[f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::INFINITY, -0.0]);
+    decision.features.values[..5].copy_from_slice(&[f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::INFINITY, -0.0]);
     let bytes = decision_v1::encode(&decision);
     serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
-    let features = decision_v1::parse(&bytes).unwrap().evidence.unwrap().features.0;
+    let features = decision_v1::parse(&bytes).unwrap().evidence.unwrap().features.values;
     let bits: Vec<u32> = features[..5].iter().map(|feature| feature.to_bits()).collect();
     let expected = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::NAN, -0.0].map(f32::to_bits);
     assert_eq!(bits, expected, "what is no finite number is null");

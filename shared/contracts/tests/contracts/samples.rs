@@ -3,9 +3,9 @@
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::ledger::quantized;
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, Decision, DecisionId, DeviceId, DeviceType, Entry, FEATURES, FeatureVector,
-    Ledger, Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, Transaction, TransactionId, UserId,
-    UserState,
+    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceId, DeviceType, Entry, FEATURES,
+    FeatureVector, Ledger, Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, RecordedFeatures,
+    Transaction, TransactionId, UserId, UserState,
 };
 
 pub const NOW: Millis = Millis(1_795_357_920_123);
@@ -56,12 +56,13 @@ pub fn decision(transaction: &Transaction, features: FeatureVector, at: Coordina
         score: 0.037_412_5,
         reasons: reasons(),
         model: ModelStamp { version: "2026-11-22.1".into(), digest: [0x3a, 1, 2, 3, 4, 5, 6, 0x7f] },
-        features,
+        features: features.recorded(),
         state_version,
         occurred_at: transaction.occurred_at,
         ingested_at: at.timestamp,
         decided_at: Millis(at.timestamp.0 + 38),
         late: false,
+        ahead: false,
         missing: MissingInputs::default(),
     }
 }
@@ -76,8 +77,8 @@ pub fn ordinary_user(full: u64) -> StoredUser {
         let at = Millis(NOW.0 - (purchases - 1 - n) as i64 * 31 * 3_600_000 - (n as i64 * 7_919_333) % 9_000_000);
         let transaction = transaction(n, at);
         let features =
-            FeatureVector::compute(&transaction, Some(&state), centinela_domain::features::DeviceInput::Unseen);
-        state.apply(&transaction, n % 50 == 7);
+            FeatureVector::compute(&transaction, at, Some(&state), centinela_domain::features::DeviceInput::Unseen);
+        state.apply(&transaction, at, n % 50 == 7);
         let offset = 50_000_000 + (n * 1_860_000) + n * n * 977 % 600_000;
         let broker_time = Millis(at.0 + 212 + n as i64 % 97);
         let position = Coordinates { partition: (n * 7 % 10) as u32, offset, timestamp: broker_time };
@@ -90,6 +91,7 @@ pub fn ordinary_user(full: u64) -> StoredUser {
         let shrunk = n < purchases - full;
         ledger.entries.push(Entry {
             digest,
+            content: Some(ContentDigest(n.wrapping_mul(40_503) as u16)),
             coordinates: vec![position],
             outcome: decision.outcome,
             score: if shrunk { quantized(decision.score + n as f32 / 1000.0) } else { decision.score },
@@ -118,12 +120,13 @@ pub fn rich_decision() -> Decision {
         score: 0.918_273_6,
         reasons: reasons(),
         model: ModelStamp { version: "1".into(), digest: [0, 1, 2, 3, 4, 5, 6, 0xff] },
-        features: FeatureVector(features),
+        features: RecordedFeatures { version: 1, values: Box::new(features) },
         state_version: 42,
         occurred_at: Millis(NOW.0 - 5_000),
         ingested_at: NOW,
         decided_at: Millis(NOW.0 + 41),
         late: true,
+        ahead: false,
         missing: MissingInputs { device: true },
     }
 }

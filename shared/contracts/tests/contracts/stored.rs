@@ -6,9 +6,9 @@ use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
 use centinela_domain::device::DeviceUser;
 use centinela_domain::ledger::quantized;
 use centinela_domain::{
-    AmountMinor, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, FEATURES, FeatureVector, Ledger,
-    Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, TransactionDigest, TransactionId, UserId,
-    UserState,
+    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, FEATURES, Ledger,
+    Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, RecordedFeatures, TransactionDigest,
+    TransactionId, UserId, UserState,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ fn a_newer_format_is_named() {
     let problem = stored_user::decode(&[9, 1, 2], &samples::user_id()).unwrap_err();
     assert_eq!(
         problem.to_string(),
-        "the stored item has format 9, this release reads format 2: it was written by another release"
+        "the stored item has format 9, this release reads format 3: it was written by another release"
     );
 }
 
@@ -62,7 +62,7 @@ fn an_item_cut_anywhere_is_a_problem() {
 
 #[test]
 fn more_holds_than_an_item_takes_are_refused_with_what_happens_next() {
-    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: None };
+    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: None, unreadable: 0 };
     let mut item = SettledItem { holds: vec![hold.clone(); HOLDS_MAX], ..SettledItem::default() };
     let bytes = settled::encode(&item).unwrap();
     assert!(bytes.len() < 100_000, "{}", bytes.len());
@@ -74,8 +74,8 @@ fn more_holds_than_an_item_takes_are_refused_with_what_happens_next() {
 
 #[test]
 fn owners_that_do_not_fit_leave_their_position_behind() {
-    let owner = Owner { user: UserId::new("u".repeat(128)).unwrap(), digest: TransactionDigest(7) };
-    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: Some(owner) };
+    let owner = Owner { user: UserId::new("u".repeat(128)).unwrap(), digest: TransactionDigest(7), content: None };
+    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: Some(owner), unreadable: 0 };
     let item = SettledItem { holds: vec![hold; HOLDS_MAX], ..SettledItem::default() };
     let bytes = settled::encode(&item).unwrap();
     assert!(bytes.len() < 350_000, "{} bytes must fit into an item of 400 KB", bytes.len());
@@ -93,9 +93,13 @@ fn mark() -> impl Strategy<Value = Mark> {
 }
 
 fn hold() -> impl Strategy<Value = Hold> {
-    let owner = (identifier(), any::<u64>())
-        .prop_map(|(user, digest)| Owner { user: UserId::new(user).unwrap(), digest: TransactionDigest(digest) });
-    (mark(), prop::option::of(owner)).prop_map(|(at, owner)| Hold { at, owner })
+    let owner =
+        (identifier(), any::<u64>(), prop::option::of(any::<u16>())).prop_map(|(user, digest, content)| Owner {
+            user: UserId::new(user).unwrap(),
+            digest: TransactionDigest(digest),
+            content: content.map(ContentDigest),
+        });
+    (mark(), prop::option::of(owner), any::<u8>()).prop_map(|(at, owner, unreadable)| Hold { at, owner, unreadable })
 }
 
 fn float() -> impl Strategy<Value = f32> {
@@ -140,10 +144,10 @@ prop_compose! {
         score in 0f32..=1.0,
         reasons in vec((prop::sample::select(ReasonCode::ALL.to_vec()), float()), 0..=4),
         model in (prop_oneof!["[a-z0-9.]{0,16}", Just("2026-11-22.1".to_owned())], prop_oneof![any::<[u8; 8]>(), Just([7; 8])]),
-        features in vec(feature(), FEATURES),
+        features in (prop_oneof![Just(1u32), any::<u32>()], prop_oneof![vec(feature(), FEATURES), vec(feature(), 0..70)]),
         state_version in any::<u64>(),
         times in (time(), time(), time()),
-        (late, device) in (any::<bool>(), any::<bool>()),
+        (late, ahead, device) in (any::<bool>(), any::<bool>(), any::<bool>()),
     ) -> Decision {
         let transaction_id = TransactionId::new(id).unwrap();
         let user_id = samples::user_id();
@@ -152,8 +156,8 @@ prop_compose! {
             decision_id: other_id.map_or(derived, DecisionId), transaction_id, user_id, amount: AmountMinor::new(amount).unwrap(),
             currency: Currency::new(&currency).unwrap(), outcome, score,
             reasons: reasons.into_iter().map(|(code, contribution)| Reason { code, contribution }).collect(),
-            model: ModelStamp { version: model.0, digest: model.1 }, features: FeatureVector(features.try_into().unwrap()),
-            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, missing: MissingInputs { device },
+            model: ModelStamp { version: model.0, digest: model.1 }, features: RecordedFeatures { version: features.0, values: features.1.into() },
+            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, ahead, missing: MissingInputs { device },
         }
     }
 }
@@ -162,17 +166,18 @@ prop_compose! {
     fn entry()(
         decision in prop::option::of(decision()),
         coordinates in vec((any::<u32>(), any::<u64>(), time()), 0..20),
-        (digest, outcome, score, own) in (any::<u64>(), outcome(), 0f32..=1.0, any::<bool>()),
+        (digest, content, outcome, score, own) in
+            (any::<u64>(), prop::option::of(any::<u16>()), outcome(), 0f32..=1.0, any::<bool>()),
     ) -> Entry {
         let coordinates = coordinates.into_iter().map(|(partition, offset, timestamp)| Coordinates { partition, offset, timestamp }).collect();
-        let digest = TransactionDigest(digest);
+        let (digest, content) = (TransactionDigest(digest), content.map(ContentDigest));
         match decision {
             Some(decision) if own => Entry {
-                digest: decision.decision_id.digest(), coordinates, outcome: decision.outcome, score: decision.score,
+                digest: decision.decision_id.digest(), content, coordinates, outcome: decision.outcome, score: decision.score,
                 decision: Some(Box::new(decision)),
             },
-            Some(decision) => Entry { digest, coordinates, outcome, score, decision: Some(Box::new(decision)) },
-            None => Entry { digest, coordinates, outcome, score: if own { quantized(score) } else { score }, decision: None },
+            Some(decision) => Entry { digest, content, coordinates, outcome, score, decision: Some(Box::new(decision)) },
+            None => Entry { digest, content, coordinates, outcome, score: if own { quantized(score) } else { score }, decision: None },
         }
     }
 }

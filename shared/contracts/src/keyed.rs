@@ -1,0 +1,81 @@
+//! What only this deployment can write: digests and signatures with its key.
+
+use std::fmt;
+
+use centinela_domain::{ContentDigest, Coordinates, Transaction};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Bytes of a signature; half of HMAC-SHA-256, as RFC 2104, section 5, allows.
+pub const SIGNATURE_BYTES: usize = 16;
+
+// What begins a text that is signed. An identifier, which the same key turns into a pseudonym, holds no control character.
+const CONTENT: &[u8] = b"\0content\0";
+const FIRST_DELIVERY: &[u8] = b"\0first delivery\0";
+
+/// The deployment's key. Cannot be printed.
+#[derive(Clone)]
+pub struct DeploymentKey(Hmac<Sha256>);
+
+/// A key that HMAC does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the deployment's key cannot be used")]
+pub struct UnusableKey;
+
+impl DeploymentKey {
+    /// Takes the secret; how long it must be is the configuration's matter.
+    pub fn new(secret: &[u8]) -> Result<Self, UnusableKey> {
+        Hmac::new_from_slice(secret).map(Self).map_err(|_| UnusableKey)
+    }
+
+    /// What a transaction is about: how much, in what, to whom, and from which device. Not when, and from which network or program:
+    /// a producer that tries again may do so a moment later and by another way.
+    pub fn content_digest(&self, transaction: &Transaction) -> ContentDigest {
+        let mut mac = self.0.clone();
+        mac.update(CONTENT);
+        mac.update(&transaction.amount.minor().to_be_bytes());
+        mac.update(transaction.currency.as_str().as_bytes());
+        mac.update(&[transaction.device_type.number(), u8::from(transaction.merchant_id.is_some())]);
+        put_text(&mut mac, transaction.device_id.as_str().as_bytes());
+        put_text(&mut mac, transaction.merchant_id.as_ref().map_or("", |id| id.as_str()).as_bytes());
+        let digest = mac.finalize().into_bytes();
+        ContentDigest(u16::from_be_bytes([digest[0], digest[1]]))
+    }
+
+    /// Says that a record with this value was first delivered at this place.
+    pub fn sign_first_delivery(&self, topic: &str, first: Coordinates, value: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let digest = self.first_delivery(topic, first, value).finalize().into_bytes();
+        let mut signature = [0; SIGNATURE_BYTES];
+        signature.copy_from_slice(&digest[..SIGNATURE_BYTES]);
+        signature
+    }
+
+    /// Whether the signature is this deployment's; takes the same time whatever is wrong with it.
+    pub fn is_first_delivery(&self, signature: &[u8], topic: &str, first: Coordinates, value: &[u8]) -> bool {
+        signature.len() == SIGNATURE_BYTES
+            && self.first_delivery(topic, first, value).verify_truncated_left(signature).is_ok()
+    }
+
+    fn first_delivery(&self, topic: &str, first: Coordinates, value: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(FIRST_DELIVERY);
+        put_text(&mut mac, topic.as_bytes());
+        mac.update(&first.partition.to_be_bytes());
+        mac.update(&first.offset.to_be_bytes());
+        mac.update(&first.timestamp.0.to_be_bytes());
+        put_text(&mut mac, value);
+        mac
+    }
+}
+
+/// With its length first, so no two texts share their bytes.
+fn put_text(mac: &mut Hmac<Sha256>, text: &[u8]) {
+    mac.update(&(text.len() as u64).to_be_bytes());
+    mac.update(text);
+}
+
+impl fmt::Debug for DeploymentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeploymentKey(..)")
+    }
+}
