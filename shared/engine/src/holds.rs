@@ -1,29 +1,59 @@
 //! Holds: records that were reported as unsettled, and the tripwire on the source's order that they make.
 //!
 //! Whoever reports a record as unsettled notes it; who settles it takes the note off; a batch that starts above a hold without
-//! containing it proves nothing. An invocation that goes on after its batch was handled elsewhere may note a record that is
-//! settled long since. Nobody will deliver that record again, so the hold is settled by asking the ring of its user: what the ring
-//! remembers was decided, and is published again if it may be unpublished. What it does not know is really missing: the hold
-//! stays, and an alarm tells.
+//! containing it proves nothing. A hold protects two things: evidence in its user's ring, and an undecided record from that ring's
+//! floors. A record without a user, which could only have been parked, can have neither and leaves none.
+//!
+//! A hold ends. An invocation that goes on after its batch was handled elsewhere may note a record that is settled long since. Nobody
+//! will deliver that record again, so the hold is settled by asking the ring of its user: what the ring remembers was decided, and is
+//! published again if it may be unpublished. What it does not know is really missing: the hold stays and an alarm tells, until the
+//! record is so old that the mapping has given it up; then it is retired, and another alarm tells (see [`crate::settlement`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use centinela_contracts::settled::{Hold, Owner, SettledItem};
 use centinela_domain::ledger::Settled;
-use centinela_domain::{Coordinates, Mark};
+use centinela_domain::{Coordinates, Mark, Millis};
 
 use crate::intake::{Position, Slice, Work};
 use crate::ports::{Clock, Commit, Outgoing, StateStore, StoreError, Versioned, Write};
 use crate::publish;
 use crate::settlement::Proof;
 
+/// Why records are reported as unsettled, where it matters for their holds.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    /// Their user's item cannot be read.
+    pub unreadable: HashSet<Position>,
+    /// They were to be parked and could not be. What a ring says of their transaction says nothing of them.
+    pub unparked: HashSet<Position>,
+    /// Their decision is in the ring, unpublished, and stands there at this mark.
+    pub unpublished: HashMap<Position, Mark>,
+}
+
 /// Attempts at noting holds before the whole batch is given back.
 const ATTEMPTS: u32 = 5;
 /// How long one pause between such attempts may be.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How a batch is about to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub slices: &'a [Slice],
+    pub works: &'a [Work],
+    pub unsettled: &'a BTreeSet<Position>,
+    pub reported: &'a Reported,
+    pub proof: &'a Proof,
+}
+
 /// Holds that one batch asks about, per partition; further ones are the next batch's.
-pub(crate) const ASKED_AT_ONCE: usize = 16;
+const ASKED_AT_ONCE: usize = 16;
+
+/// The holds to ask about now: all in turn, so that those which nobody can answer do not hide the others.
+pub(crate) fn in_turn(above: &[Hold], start: usize) -> impl Iterator<Item = &Hold> {
+    let start = start % above.len().max(1);
+    above[start..].iter().chain(&above[..start]).take(ASKED_AT_ONCE)
+}
 
 /// What a user's ring says about a hold.
 #[derive(Debug)]
@@ -37,9 +67,15 @@ pub(crate) enum Fate {
 }
 
 /// Asks the ring of the user whose record was noted.
-pub(crate) async fn ask<S: StateStore>(store: &S, partition: u32, hold: &Hold, settled: &Settled) -> Fate {
-    let Some(Owner { user, digest }) = &hold.owner else { return Fate::Unknown };
-    let stored = match store.read_user(user).await {
+pub(crate) async fn ask<S: StateStore>(
+    store: &S,
+    partition: u32,
+    hold: &Hold,
+    settled: &Settled,
+    deadline: Millis,
+) -> Fate {
+    let Some(Owner { user, digest, content }) = &hold.owner else { return Fate::Unknown };
+    let stored = match store.read_user(user, deadline).await {
         Ok(Some(stored)) => stored.item,
         Ok(None) => return Fate::Unknown,
         Err(problem) => {
@@ -49,6 +85,8 @@ pub(crate) async fn ask<S: StateStore>(store: &S, partition: u32, hold: &Hold, s
     };
     let at = Coordinates { partition, offset: hold.at.offset, timestamp: hold.at.timestamp };
     match stored.ledger.find(*digest) {
+        // Another transaction under the same id.
+        Some(entry) if entry.content.zip(*content).is_some_and(|(known, held)| known != held) => Fate::Unknown,
         // A duplicate of a remembered transaction counts only when the ring has taken its place too.
         Some(entry) if entry.knows(at) => {
             publish::again(entry).map_or(Fate::Settled, |out| Fate::Decided(Box::new(out)))
@@ -60,84 +98,97 @@ pub(crate) async fn ask<S: StateStore>(store: &S, partition: u32, hold: &Hold, s
 }
 
 /// Takes holds off that were found settled. A failure leaves them for the next batch.
-pub(crate) async fn take_off<S: StateStore>(store: &S, partition: u32, settled: &[Mark]) {
+pub(crate) async fn take_off<S: StateStore>(store: &S, partition: u32, settled: &[Mark], deadline: Millis) {
     let remove = |item: &mut SettledItem| item.holds.retain(|hold| !settled.contains(&hold.at));
-    if let Err(problem) = try_change(store, partition, remove).await {
+    if let Err(problem) = try_change(store, partition, remove, deadline).await {
         tracing::warn!(error = &problem as &dyn std::error::Error, partition, "settled holds were not taken off");
     }
 }
 
-/// Notes the records that are reported as unsettled and takes off those that settled. Must be done before the batch is answered;
-/// an error means that the whole batch must be given back, which keeps the order by itself.
+/// Notes the records that are reported as unsettled and takes off those that settled, until `deadline`. Must be done before the
+/// batch is answered; an error means that the whole batch must be given back, which keeps the order by itself.
 pub(crate) async fn update<S: StateStore, C: Clock>(
     store: &S,
     clock: &C,
-    slices: &[Slice],
-    works: &[Work],
-    unsettled: &BTreeSet<Position>,
-    proof: &Proof,
+    answer: Answer<'_>,
+    deadline: Millis,
 ) -> Result<(), StoreError> {
-    let mut slices_by_partition: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (index, slice) in slices.iter().enumerate() {
-        let reports = slice.marks.iter().any(|mark| unsettled.contains(&(index, mark.offset)));
-        if reports || proof.holds_here.contains(&index) {
-            slices_by_partition.entry(slice.partition).or_default().push(index);
-        }
-    }
-    if slices_by_partition.is_empty() {
-        return Ok(());
-    }
+    let Answer { slices, works, unsettled, reported, proof } = answer;
+    // A record without work has no user.
     let owners: HashMap<Position, &Work> = works.iter().map(|work| (work.position(), work)).collect();
-    for (partition, indexes) in slices_by_partition {
-        let changes: Vec<(Mark, Option<Hold>)> = indexes
-            .iter()
-            .flat_map(|&index| slices[index].marks.iter().map(move |&at| (index, at)))
-            .map(|(index, at)| {
-                let position = (index, at.offset);
-                let owner = || {
-                    let work = owners.get(&position)?;
-                    Some(Owner { user: work.transaction.user_id.clone(), digest: work.digest })
-                };
-                (at, unsettled.contains(&position).then(|| Hold { at, owner: owner() }))
-            })
-            .collect();
-        update_partition(store, clock, partition, &changes).await?;
+    let mut changes: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
+    for (index, slice) in slices.iter().enumerate() {
+        let positions = || slice.marks.iter().map(|&at| (at, (index, at.offset)));
+        let noted = |position| unsettled.contains(&position) && owners.contains_key(&position);
+        if !proof.holds_here.contains(&index) && !positions().any(|(_, position)| noted(position)) {
+            continue;
+        }
+        let of_partition = changes.entry(slice.partition).or_default();
+        of_partition.extend(positions().map(|(at, position)| {
+            let hold = owners.get(&position).filter(|_| unsettled.contains(&position)).map(|work| Hold {
+                at,
+                owner: (!reported.unparked.contains(&position)).then(|| Owner {
+                    user: work.transaction.user_id.clone(),
+                    digest: work.digest,
+                    content: Some(work.content),
+                }),
+                unreadable: u8::from(reported.unreadable.contains(&position)),
+            });
+            Change { at, hold, stands_at: reported.unpublished.get(&position).copied().unwrap_or(at) }
+        }));
     }
-    Ok(())
+    let updates =
+        changes.iter().map(|(&partition, changes)| update_partition(store, clock, partition, changes, deadline));
+    futures::future::try_join_all(updates).await.map(drop)
+}
+
+/// What becomes of a record's hold.
+struct Change {
+    at: Mark,
+    /// None takes it off.
+    hold: Option<Hold>,
+    /// What a mark must pass to prove the record settled.
+    stands_at: Mark,
 }
 
 async fn update_partition<S: StateStore, C: Clock>(
     store: &S,
     clock: &C,
     partition: u32,
-    changes: &[(Mark, Option<Hold>)],
+    changes: &[Change],
+    deadline: Millis,
 ) -> Result<(), StoreError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let problem = match try_change(store, partition, |item| apply(item, changes)).await {
+        let problem = match try_change(store, partition, |item| apply(item, changes), deadline).await {
             Ok(true) => return Ok(()),
             Ok(false) => StoreError::OutOfTime,
             Err(problem) => problem,
         };
-        if attempt == ATTEMPTS {
+        if attempt == ATTEMPTS || clock.now() >= deadline {
             return Err(problem);
         }
         clock.pause(PAUSE).await;
     }
 }
 
-/// Per record either its hold, or none to take a hold off.
-fn apply(item: &mut SettledItem, changes: &[(Mark, Option<Hold>)]) {
-    for (at, hold) in changes {
+fn apply(item: &mut SettledItem, changes: &[Change]) {
+    for Change { at, hold, stands_at } in changes {
         let held = item.holds.iter().position(|hold| hold.at == *at);
         match (hold, held) {
             // What the noted mark covers was settled before: an invocation that lives on after its batch cannot unsettle it.
-            (Some(hold), None) if !item.mark.is_some_and(|mark| covers(mark, *at)) => item.holds.push(hold.clone()),
+            (Some(hold), None) if !item.mark.is_some_and(|mark| covers(mark, *stands_at)) => {
+                item.holds.push(hold.clone())
+            }
+            (Some(hold), Some(place)) => {
+                let held = &mut item.holds[place];
+                held.unreadable = held.unreadable.saturating_add(hold.unreadable);
+            }
             (None, Some(place)) => {
                 item.holds.swap_remove(place);
             }
-            (Some(_), _) | (None, None) => {}
+            (Some(_) | None, None) => {}
         }
     }
 }
@@ -151,8 +202,9 @@ async fn try_change<S: StateStore>(
     store: &S,
     partition: u32,
     change: impl FnOnce(&mut SettledItem),
+    deadline: Millis,
 ) -> Result<bool, StoreError> {
-    let (expected, mut item) = match store.read_settled(partition).await? {
+    let (expected, mut item) = match store.read_settled(partition, deadline).await? {
         Some(Versioned { version, item }) => (Some(version), item),
         None => (None, SettledItem::default()),
     };
@@ -161,7 +213,7 @@ async fn try_change<S: StateStore>(
     if item.holds == before {
         return Ok(true);
     }
-    match store.commit_settled(Write { key: partition, expected, item }).await {
+    match store.commit_settled(Write { key: partition, expected, item }, deadline).await {
         Commit::Done => Ok(true),
         Commit::Lost(_) => Ok(false),
         Commit::Failed(problem) => Err(problem),

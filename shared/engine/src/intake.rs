@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 
 use centinela_contracts::kafka_event::{BadRecord, KafkaBatch, PartitionBatch, Record};
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_contracts::transaction_v1;
-use centinela_domain::{Coordinates, DecisionId, Mark, Millis, Transaction, TransactionDigest};
+use centinela_domain::{
+    ContentDigest, Coordinates, DecisionId, EventTime, Mark, Millis, Transaction, TransactionDigest,
+};
 
 /// A record of this batch, by the partition's place in the batch and its offset.
 pub(crate) type Position = (usize, u64);
@@ -19,10 +22,13 @@ pub(crate) struct Work {
     /// Where it stood when it was first delivered; differs only for a redriven record.
     pub source: Coordinates,
     pub transaction: Transaction,
+    /// The time that its features and the user's state go by.
+    pub time: EventTime,
     pub decision_id: DecisionId,
     pub digest: TransactionDigest,
-    /// A redriven record as it was delivered, in case it must be parked again.
-    pub original: Option<Box<Record>>,
+    pub content: ContentDigest,
+    /// As it was delivered, in case it must be parked.
+    record: Record,
 }
 
 impl Work {
@@ -31,7 +37,12 @@ impl Work {
     }
 
     pub fn redriven(&self) -> bool {
-        self.original.is_some()
+        self.source != self.delivered
+    }
+
+    /// The record as it is parked.
+    pub fn park(&self, topic: &str, code: ParkReason, reason: String, now: Millis) -> ToPark {
+        ToPark { parked: *park(self.record.clone(), topic, code, reason, now), position: Some(self.position()) }
     }
 }
 
@@ -62,7 +73,7 @@ pub(crate) struct Intake {
 }
 
 /// Sorts the batch's records into work and records to park.
-pub(crate) fn take_in(batch: KafkaBatch, now: Millis) -> Intake {
+pub(crate) fn take_in(batch: KafkaBatch, deployment: &DeploymentKey, now: Millis) -> Intake {
     let mut intake = Intake::default();
     for (index, partition) in batch.partitions.into_iter().enumerate() {
         let PartitionBatch { key, topic, partition, records } = partition;
@@ -84,7 +95,7 @@ pub(crate) fn take_in(batch: KafkaBatch, now: Millis) -> Intake {
             let position = mark.map(|mark| (index, mark.offset));
             match record
                 .map_err(|bad| park_bad(bad, &topic, partition, now))
-                .and_then(|record| read(record, index, &topic, now))
+                .and_then(|record| read(record, index, &topic, deployment, now))
             {
                 Ok(work) => intake.works.push(work),
                 Err(parked) => intake.to_park.push(ToPark { parked: *parked, position }),
@@ -102,9 +113,19 @@ fn place_of(record: &Result<Record, BadRecord>) -> Option<Mark> {
     }
 }
 
-fn read(record: Record, partition_index: usize, topic: &str, now: Millis) -> Result<Work, Box<Parked>> {
+fn read(
+    record: Record,
+    partition_index: usize,
+    topic: &str,
+    key: &DeploymentKey,
+    now: Millis,
+) -> Result<Work, Box<Parked>> {
     let delivered = record.coordinates;
-    let source = match parked_v1::first_coordinates(&record.headers) {
+    let Some(value) = &record.value else {
+        let reason = "the record has no value (a tombstone), so there is no transaction to decide".to_owned();
+        return Err(park(record, topic, ParkReason::NoValue, reason, now));
+    };
+    let source = match parked_v1::first_coordinates(&record.headers, value, delivered, key) {
         None => delivered,
         Some(Ok((first_topic, first))) if first_topic == topic => first,
         Some(Ok((first_topic, _))) => {
@@ -116,22 +137,19 @@ fn read(record: Record, partition_index: usize, topic: &str, now: Millis) -> Res
             return Err(park(record, topic, ParkReason::BadFirstCoordinates, problem.to_string(), now));
         }
     };
-    let Some(value) = &record.value else {
-        let reason = "the record has no value (a tombstone), so there is no transaction to decide".to_owned();
-        return Err(park(record, topic, ParkReason::NoValue, reason, now));
-    };
     match transaction_v1::parse(value) {
         Ok(transaction) => {
             let decision_id = transaction.decision_id();
-            let original = (source != delivered).then(|| Box::new(record));
             Ok(Work {
                 partition_index,
                 delivered,
                 source,
+                time: transaction.event_time(source.timestamp),
                 decision_id,
                 digest: decision_id.digest(),
+                content: key.content_digest(&transaction),
                 transaction,
-                original,
+                record,
             })
         }
         Err(problem) => {
@@ -141,13 +159,7 @@ fn read(record: Record, partition_index: usize, topic: &str, now: Millis) -> Res
     }
 }
 
-pub(crate) fn park(
-    record: Record,
-    topic: &str,
-    reason_code: ParkReason,
-    reason: String,
-    parked_at: Millis,
-) -> Box<Parked> {
+fn park(record: Record, topic: &str, reason_code: ParkReason, reason: String, parked_at: Millis) -> Box<Parked> {
     Box::new(Parked {
         reason_code,
         reason,

@@ -12,5 +12,5 @@ mod publish;
 mod report;
 mod settlement;
 
-pub use process::{Crash, Engine, Limits};
+pub use process::{Crash, Deadline, Engine, Limits, Settings};
 pub use report::{BatchReport, Stages};

@@ -1,17 +1,19 @@
 //! One user's part of a batch: which records are new, which are answered from the ring, and the item that results.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::features::DeviceInput;
-use centinela_domain::ledger::Settled;
+use centinela_domain::ledger::{RECREATED_AFTER_MS, RingSize, Settled};
 use centinela_domain::{
-    Decision, DeviceId, DeviceState, FeatureVector, Ledger, Millis, MissingInputs, Outcome, UserId, UserState, decision,
+    Decision, DeviceId, DeviceState, Entry, FeatureVector, Ledger, Mark, Millis, MissingInputs, Outcome, UserId,
+    UserState, decision,
 };
 
 use crate::intake::Work;
 use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
-use crate::publish::outgoing;
+use crate::publish::{again, outgoing};
 
 /// How a record is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,10 @@ pub(crate) enum Reply {
     Replay,
     /// Settled so long ago that its entry has left the ring.
     Stale,
-    /// A redriven record at or below the floor: nobody can tell whether it was decided before the mapping gave it up.
+    /// A redriven record whose first place the floors have passed: nobody can tell whether it was decided before the mapping gave it up.
     Undecidable,
+    /// The ring knows the transaction's id with other content: it is another transaction, and must not get the first one's answer.
+    OtherContent,
 }
 
 /// A user's records, in partition and offset order, with the item as it was read.
@@ -48,6 +52,17 @@ pub(crate) struct Plan {
     pub unproved: usize,
     /// Partitions that these decisions wait for.
     pub waits_for: Vec<u32>,
+    /// Which devices the user was seen on: the devices learn it when the item is written, and not before.
+    pub visits: Vec<Visit>,
+}
+
+/// A user on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visit {
+    pub device: DeviceId,
+    /// Hash of the user's id.
+    pub user: u32,
+    pub at: Millis,
 }
 
 /// How one record is answered.
@@ -57,8 +72,11 @@ pub(crate) struct Answer {
     pub reply: Reply,
     /// What must be published first.
     pub outgoing: Option<Outgoing>,
+    /// Where the decision stands in the record's partition: what a mark must pass to prove it published.
+    pub stands_at: Option<Mark>,
     pub outcome: Option<Outcome>,
     pub late: bool,
+    pub ahead: bool,
     pub degraded: bool,
 }
 
@@ -70,6 +88,7 @@ struct Draft {
     expected: Option<u64>,
     item: StoredUser,
     replies: Vec<(usize, Reply)>,
+    visits: Vec<Visit>,
     changed: bool,
     full_from: Option<usize>,
     cursor: usize,
@@ -78,39 +97,51 @@ struct Draft {
 impl Draft {
     fn new(job: Job, works: &[Work]) -> Self {
         let Job { user, works: indexes, base } = job;
-        let since = indexes.first().map_or(Millis::default(), |&first| works[first].transaction.occurred_at);
+        let since = indexes.first().map_or(Millis::default(), |&first| works[first].time.at);
         let (expected, item) = match base {
             Some(versioned) => (Some(versioned.version), versioned.item),
             None => (None, StoredUser { state: UserState::new(since), ledger: Ledger::default() }),
         };
-        Self { user, works: indexes, expected, item, replies: Vec::new(), changed: false, full_from: None, cursor: 0 }
+        Self {
+            user,
+            works: indexes,
+            expected,
+            item,
+            replies: Vec::new(),
+            visits: Vec::new(),
+            changed: false,
+            full_from: None,
+            cursor: 0,
+        }
     }
 
     /// Answers what needs no score, up to the next new transaction.
-    fn advance(&mut self, works: &[Work], settled: &Settled) -> Option<usize> {
+    fn advance(&mut self, works: &[Work], settled: &Settled, ring: RingSize) -> Option<usize> {
         while let Some(&index) = self.works.get(self.cursor) {
             if self.full_from.is_some() {
                 return None;
             }
             let work = &works[index];
             let ledger = &mut self.item.ledger;
-            let reply = if ledger.find(work.digest).is_some() {
-                self.changed |= ledger.repeat(work.digest, work.delivered, settled);
-                Reply::Replay
-            } else if ledger.is_below_floor(work.delivered) {
-                Reply::Stale
-            } else if work.redriven() && ledger.is_below_floor(work.source) {
-                Reply::Undecidable
-            } else {
-                if ledger.is_full() {
-                    ledger.compact(settled, work.delivered.timestamp);
-                    self.changed = true;
+            let reply = match ledger.find(work.digest) {
+                Some(entry) if entry.content.is_some_and(|content| content != work.content) => Reply::OtherContent,
+                Some(_) => {
+                    self.changed |= ledger.repeat(work.digest, work.delivered, settled);
+                    self.visits.push(visit(work));
+                    Reply::Replay
                 }
-                if self.item.ledger.is_full() {
-                    self.full_from = Some(self.cursor);
-                    return None;
+                None if ledger.is_below_floor(work.delivered) => Reply::Stale,
+                None if work.redriven() && ledger.cannot_tell(work.source) => Reply::Undecidable,
+                None => {
+                    if ledger.is_full(ring) {
+                        self.changed |= ledger.compact(settled, work.delivered.timestamp, ring);
+                    }
+                    if self.item.ledger.is_full(ring) {
+                        self.full_from = Some(self.cursor);
+                        return None;
+                    }
+                    return Some(index);
                 }
-                return Some(index);
             };
             self.replies.push((index, reply));
             self.cursor += 1;
@@ -120,20 +151,22 @@ impl Draft {
 
     fn record(&mut self, index: usize, work: &Work, decision: Decision, settled: &Settled) {
         let late = decision.late;
-        self.item.ledger.record(work.digest, work.delivered, decision);
-        if work.redriven() {
+        self.item.ledger.record(work.digest, work.content, work.delivered, decision, settled);
+        // A place in a topic that is gone would never be proved, and the entry stay in full for ever.
+        if work.redriven() && !settled.outlives(work.source, RECREATED_AFTER_MS) {
             self.item.ledger.repeat(work.digest, work.source, settled);
         }
-        self.item.state.apply(&work.transaction, late);
+        self.item.state.apply(&work.transaction, work.time.at, late);
+        self.visits.push(visit(work));
         self.replies.push((index, Reply::New));
         self.changed = true;
         self.cursor += 1;
     }
 
-    fn finish(mut self, works: &[Work], settled: &Settled) -> Plan {
+    fn finish(mut self, works: &[Work], settled: &Settled, ring: RingSize) -> Plan {
         if self.changed {
             let newest = self.works.iter().map(|&index| works[index].delivered.timestamp).max().unwrap_or_default();
-            self.item.ledger.compact(settled, newest);
+            self.item.ledger.compact(settled, newest, ring);
             let partition = self.works.last().map(|&index| works[index].delivered.partition);
             let known = partition.and_then(|partition| Some((partition, settled.mark(partition)?)));
             self.item.ledger.proof = known.or(self.item.ledger.proof);
@@ -143,20 +176,30 @@ impl Draft {
         let waiting = self.item.ledger.entries.iter().filter(|entry| entry.decision.is_some());
         let waits_for = waiting.flat_map(|entry| &entry.coordinates).map(|at| at.partition).collect();
         let unproved = self.item.ledger.unproved();
-        let Self { user, works, expected, item, full_from, changed, .. } = self;
+        let Self { user, works, expected, item, full_from, changed, visits, .. } = self;
         let write = changed.then(|| Write { key: user.clone(), expected, item });
-        Plan { user, works, answers, write, full_from, unproved, waits_for }
+        Plan { user, works, answers, write, full_from, unproved, waits_for, visits }
     }
 
     fn answer(&self, index: usize, reply: Reply, work: &Work, settled: &Settled) -> Answer {
         let entry = self.item.ledger.find(work.digest);
         let decision = entry.and_then(|entry| entry.decision.as_deref());
+        let of_partition = |entry: &Entry| {
+            entry.coordinates.iter().find(|at| at.partition == work.delivered.partition).map(|&at| at.into())
+        };
         Answer {
             index,
             reply,
-            outgoing: entry.and_then(|entry| outgoing(entry, work, settled)),
+            outgoing: entry.and_then(|entry| match reply {
+                // Whatever is proved of its place: the proof is about records that were handled before.
+                Reply::New => again(entry),
+                Reply::Replay => outgoing(entry, work, settled),
+                Reply::Stale | Reply::Undecidable | Reply::OtherContent => None,
+            }),
+            stands_at: entry.filter(|_| matches!(reply, Reply::New | Reply::Replay)).and_then(of_partition),
             outcome: entry.map(|entry| entry.outcome),
             late: decision.is_some_and(|decision| decision.late),
+            ahead: decision.is_some_and(|decision| decision.ahead),
             degraded: decision.is_some_and(|decision| decision.missing.any()),
         }
     }
@@ -167,15 +210,20 @@ impl Draft {
     }
 }
 
+fn visit(work: &Work) -> Visit {
+    let transaction = &work.transaction;
+    Visit { device: transaction.device_id.clone(), user: transaction.user_id.hash32(), at: work.time.at }
+}
+
 /// Devices of a batch, and what the batch learned about them.
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
     pub known: HashMap<DeviceId, Versioned<DeviceState>>,
     pub unread: HashSet<DeviceId>,
     /// Devices that learned of a user: the new content is in `learned`.
-    pub learned: HashMap<DeviceId, (Option<u64>, DeviceState)>,
+    pub learned: BTreeMap<DeviceId, (Option<u64>, DeviceState)>,
     /// Who was seen where and when, to learn it again after a lost race.
-    pub seen: Vec<(DeviceId, u32, Millis)>,
+    pub seen: Vec<Visit>,
 }
 
 impl Devices {
@@ -184,29 +232,44 @@ impl Devices {
         self.known.contains_key(device) || self.unread.contains(device) || self.learned.contains_key(device)
     }
 
-    fn input(&self, device: &DeviceId) -> DeviceInput<'_> {
-        if self.unread.contains(device) {
-            return DeviceInput::Unavailable;
-        }
-        if let Some((_, state)) = self.learned.get(device) {
-            return DeviceInput::Known(state);
-        }
-        self.known.get(device).map_or(DeviceInput::Unseen, |versioned| DeviceInput::Known(&versioned.item))
+    fn state(&self, device: &DeviceId) -> Option<&DeviceState> {
+        let learned = self.learned.get(device).map(|(_, state)| state);
+        learned.or_else(|| self.known.get(device).map(|versioned| &versioned.item))
     }
 
-    fn learn(&mut self, device: &DeviceId, user: u32, at: Millis) {
-        if self.unread.contains(device) {
-            return;
+    /// The device as a user's next transaction finds it: with that user's own earlier visits of this batch, whatever becomes of
+    /// the others'. So a decision does not depend on how often it was tried, and in whose company.
+    fn state_after<'a>(&'a self, device: &DeviceId, visits: &[Visit]) -> Option<Cow<'a, DeviceState>> {
+        let mut state = self.state(device).map(Cow::Borrowed);
+        for Visit { user, at, .. } in visits.iter().filter(|visit| visit.device == *device) {
+            state.get_or_insert_with(|| Cow::Owned(DeviceState::first_seen(*at)));
+            if let Some(state) = &mut state
+                && !state.users.iter().any(|known| known.user == *user)
+            {
+                state.to_mut().observe(*user, *at);
+            }
         }
-        let known = self
-            .learned
-            .get(device)
-            .cloned()
-            .or_else(|| self.known.get(device).map(|versioned| (Some(versioned.version), versioned.item.clone())));
-        let (version, mut state) = known.unwrap_or_else(|| (None, DeviceState::first_seen(at)));
-        if state.observe(user, at) {
-            self.learned.insert(device.clone(), (version, state));
-            self.seen.push((device.clone(), user, at));
+        state
+    }
+
+    /// Takes what is written in the user's item.
+    pub fn learn(&mut self, visits: Vec<Visit>) {
+        for visit in visits {
+            if self.unread.contains(&visit.device) {
+                continue;
+            }
+            let known = self.known.get(&visit.device);
+            let (version, mut state) = match self.learned.get(&visit.device) {
+                Some(learned) => learned.clone(),
+                None => known.map_or_else(
+                    || (None, DeviceState::first_seen(visit.at)),
+                    |known| (Some(known.version), known.item.clone()),
+                ),
+            };
+            if state.observe(visit.user, visit.at) {
+                self.learned.insert(visit.device.clone(), (version, state));
+                self.seen.push(visit);
+            }
         }
     }
 }
@@ -216,22 +279,28 @@ pub(crate) struct Planner<'a, M> {
     pub scorer: &'a M,
     pub works: &'a [Work],
     pub settled: &'a Settled,
+    pub ring: RingSize,
     pub allowed_lateness_ms: i64,
     pub decided_at: Millis,
 }
 
 impl<M: Scorer> Planner<'_, M> {
     /// Plans all jobs together, wave by wave: a user's second transaction sees the first, and each wave is scored as one matrix.
-    pub fn plan(&self, jobs: Vec<Job>, devices: &mut Devices) -> Result<Vec<Plan>, ScoreError> {
+    pub fn plan(&self, jobs: Vec<Job>, devices: &Devices) -> Result<Vec<Plan>, ScoreError> {
         let mut drafts: Vec<Draft> = jobs.into_iter().map(|job| Draft::new(job, self.works)).collect();
         loop {
             let mut rows = Vec::new();
             let mut wave = Vec::new();
             for (place, draft) in drafts.iter_mut().enumerate() {
-                if let Some(index) = draft.advance(self.works, self.settled) {
-                    let transaction = &self.works[index].transaction;
-                    let input = devices.input(&transaction.device_id);
-                    rows.push(FeatureVector::compute(transaction, Some(&draft.item.state), input));
+                if let Some(index) = draft.advance(self.works, self.settled, self.ring) {
+                    let Work { transaction, time, .. } = &self.works[index];
+                    let device = devices.state_after(&transaction.device_id, &draft.visits);
+                    let input = match &device {
+                        _ if devices.unread.contains(&transaction.device_id) => DeviceInput::Unavailable,
+                        Some(state) => DeviceInput::Known(state),
+                        None => DeviceInput::Unseen,
+                    };
+                    rows.push(FeatureVector::compute(transaction, time.at, Some(&draft.item.state), input));
                     wave.push((place, index));
                 }
             }
@@ -239,26 +308,21 @@ impl<M: Scorer> Planner<'_, M> {
                 break;
             }
             let scores = self.scorer.score(&rows)?;
-            debug_assert_eq!(scores.len(), rows.len(), "one score per row");
+            assert_eq!(scores.len(), rows.len(), "one score per row");
             for (((place, index), features), scored) in wave.into_iter().zip(rows).zip(scores) {
                 let work = &self.works[index];
-                let decision = self.decide(&drafts[place], work, features, &scored, devices);
-                devices.learn(
-                    &work.transaction.device_id,
-                    work.transaction.user_id.hash32(),
-                    work.transaction.occurred_at,
-                );
+                let decision = self.decide(&drafts[place], work, &features, &scored, devices);
                 drafts[place].record(index, work, decision, self.settled);
             }
         }
-        Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.settled)).collect())
+        Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.settled, self.ring)).collect())
     }
 
     fn decide(
         &self,
         draft: &Draft,
         work: &Work,
-        features: FeatureVector,
+        features: &FeatureVector,
         scored: &Scored,
         devices: &Devices,
     ) -> Decision {
@@ -273,12 +337,13 @@ impl<M: Scorer> Planner<'_, M> {
             score: scored.score,
             reasons: decision::reasons(&scored.contributions),
             model: self.scorer.stamp().clone(),
-            features,
+            features: features.recorded(),
             state_version: draft.next_version(),
             occurred_at: transaction.occurred_at,
             ingested_at: work.source.timestamp,
             decided_at: self.decided_at,
-            late: draft.item.state.is_late(transaction.occurred_at, self.allowed_lateness_ms),
+            late: draft.item.state.is_late(work.time.at, self.allowed_lateness_ms),
+            ahead: work.time.ahead,
             missing: MissingInputs { device: devices.unread.contains(&transaction.device_id) },
         }
     }

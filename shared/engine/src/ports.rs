@@ -1,6 +1,6 @@
 //! What the engine needs from the outside. Each port speaks the domain; adapters and fakes implement them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
@@ -39,6 +39,13 @@ pub enum StoreError {
     OutOfTime,
 }
 
+impl StoreError {
+    /// Whether it comes at once and will come again: worth waiting before the next try.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
+}
+
 /// Keys to read in as few calls as possible.
 #[derive(Clone, Debug, Default)]
 pub struct ReadRequest {
@@ -54,15 +61,17 @@ pub struct ReadRequest {
 #[derive(Debug, Default)]
 pub struct ReadAnswer {
     /// Found users.
-    pub users: HashMap<UserId, Versioned<StoredUser>>,
-    /// Users whose item could not be read.
+    pub users: BTreeMap<UserId, Versioned<StoredUser>>,
+    /// Users whose item could not be read this time.
     pub unread_users: HashSet<UserId>,
+    /// Users whose item is there and means nothing to this release: another try does not help.
+    pub unreadable_users: HashSet<UserId>,
     /// Found devices.
     pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
     /// Devices whose item could not be read.
     pub unread_devices: HashSet<DeviceId>,
     /// Found settled items.
-    pub settled: HashMap<u32, Versioned<SettledItem>>,
+    pub settled: BTreeMap<u32, Versioned<SettledItem>>,
     /// Partitions whose settled item could not be read.
     pub unread_partitions: HashSet<u32>,
     /// Why something was not read.
@@ -100,6 +109,7 @@ pub trait StateStore: Send + Sync {
     fn read_user(
         &self,
         user: &UserId,
+        deadline: Millis,
     ) -> impl Future<Output = Result<Option<Versioned<StoredUser>>, StoreError>> + Send;
 
     /// Writes users, one answer per write in the same order; each stands alone.
@@ -120,10 +130,15 @@ pub trait StateStore: Send + Sync {
     fn read_settled(
         &self,
         partition: u32,
+        deadline: Millis,
     ) -> impl Future<Output = Result<Option<Versioned<SettledItem>>, StoreError>> + Send;
 
     /// Writes one partition's settled item.
-    fn commit_settled(&self, write: Write<u32, SettledItem>) -> impl Future<Output = Commit<SettledItem>> + Send;
+    fn commit_settled(
+        &self,
+        write: Write<u32, SettledItem>,
+        deadline: Millis,
+    ) -> impl Future<Output = Commit<SettledItem>> + Send;
 }
 
 /// A decision on its way out: the same bytes whenever it is published again.
@@ -148,6 +163,13 @@ pub enum PublishError {
     /// Refused for good: a missing grant, a missing topic, a record too large.
     #[error("the publication was refused")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl PublishError {
+    /// See [`StoreError::is_refusal`].
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
 }
 
 /// A place where decisions are published.

@@ -7,8 +7,8 @@ use centinela_domain::ledger::Settled;
 use crate::intake::Work;
 use crate::ports::Outgoing;
 
-/// The decision that answers the record, if it may be unpublished: byte for byte the same every time. None when it is proved
-/// published.
+/// The decision that answers a record that the ring knew, if it may be unpublished: byte for byte the same every time. None when
+/// it is proved published; a decision that was made just now never is, and goes out by [`again`].
 pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<Outgoing> {
     let payload = match &entry.decision {
         Some(_) if !work.redriven() && entry.coordinates.iter().all(|&at| settled.covers(at)) => return None,
@@ -31,7 +31,7 @@ pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<
     })
 }
 
-/// The whole decision of an entry, to be published again; none when the entry was shrunk, because then it is proved published.
+/// The whole decision of an entry, to be published; none when the entry was shrunk, because then it is proved published.
 pub(crate) fn again(entry: &Entry) -> Option<Outgoing> {
     let decision = entry.decision.as_deref()?;
     Some(Outgoing {

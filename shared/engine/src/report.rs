@@ -32,6 +32,8 @@ pub struct BatchReport {
     pub blocked: usize,
     /// Of these, late.
     pub late: usize,
+    /// Of these, so far ahead of the broker's time that the broker's was taken.
+    pub ahead: usize,
     /// Of these, made without an optional input.
     pub degraded: usize,
     /// Records answered from the ring.
@@ -40,14 +42,22 @@ pub struct BatchReport {
     pub stale: usize,
     /// Records parked.
     pub parked: usize,
+    /// Of these, transactions whose id was decided with other content.
+    pub id_conflicts: usize,
+    /// Records whose user's item cannot be read by this release; parked after several deliveries, to be delivered again before.
+    pub state_unreadable: usize,
     /// Records to be delivered again.
     pub unsettled: usize,
+    /// Users whose ring was full of unpublished decisions.
+    pub full_rings: usize,
     /// Lost races.
     pub conflicts: usize,
     /// Partitions in which a batch began above a record that was noted as unsettled and of which its user's ring knows nothing.
     pub order_tripwire: usize,
     /// Records noted as unsettled that were found settled, or were published now, by asking their users' rings.
     pub holds_settled: usize,
+    /// Records noted as unsettled that the mapping can no longer deliver: their notes are taken off unanswered.
+    pub holds_retired: usize,
     /// Notes about devices that could not be written; the user's next transaction writes them.
     pub device_notes_dropped: usize,
     /// Settled marks that could not be noted; the next batch notes them.

@@ -5,14 +5,17 @@
 //! group: it rides along in the batch's own read, strongly consistent, so the proof costs no call, and no two partitions ever
 //! compete for an item.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use centinela_contracts::settled::{Hold, SettledItem};
 use centinela_domain::ledger::{RECREATED_AFTER_MS, Settled};
 use centinela_domain::{Mark, Millis};
 
-use crate::intake::Slice;
+use crate::intake::{Position, Slice};
 use crate::ports::{ReadAnswer, Versioned, Write};
+
+/// Parked records that an environment remembers, so that a batch that comes again and again does not park them as often.
+const PARKED_MAX: usize = 4096;
 
 /// What one environment knows; stale knowledge is only cautious.
 #[derive(Debug, Default)]
@@ -24,6 +27,10 @@ pub(crate) struct Knowledge {
     pub partitions: BTreeSet<u32>,
     /// A user's ring is growing: note marks more often.
     pub eager: bool,
+    /// Where the asking about holds goes on.
+    pub next_to_ask: usize,
+    /// Places of records that were parked, the last ones.
+    parked: VecDeque<(u32, Mark)>,
 }
 
 /// What this batch proves.
@@ -35,6 +42,10 @@ pub(crate) struct Proof {
     pub above: Vec<(u32, Vec<Hold>)>,
     /// Per slice whether the batch contains holds that must be taken off.
     pub holds_here: HashSet<usize>,
+    /// How often records of this batch have been reported because an item could not be read.
+    pub unreadable: HashMap<Position, u8>,
+    /// Holds of records that the mapping can no longer deliver.
+    pub retired: usize,
 }
 
 impl Knowledge {
@@ -48,14 +59,33 @@ impl Knowledge {
     }
 }
 
+impl Knowledge {
+    /// Whether this environment parked the record at `at` before.
+    pub fn has_parked(&self, partition: u32, at: Mark) -> bool {
+        self.parked.contains(&(partition, at))
+    }
+
+    /// Remembers that the record at `at` is parked.
+    pub fn remember_parked(&mut self, partition: u32, at: Mark) {
+        if self.parked.len() == PARKED_MAX {
+            self.parked.pop_front();
+        }
+        self.parked.push_back((partition, at));
+    }
+}
+
+/// What proofs go by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub now: Millis,
+    /// How long a noted mark lasts.
+    pub interval_ms: i64,
+    /// A record older than this cannot be delivered any more.
+    pub delivered_within_ms: i64,
+}
+
 /// Adds what the batch's first offsets prove to the knowledge, which has learned what was read.
-pub(crate) fn prove(
-    knowledge: &mut Knowledge,
-    slices: &[Slice],
-    answer: &mut ReadAnswer,
-    now: Millis,
-    interval_ms: i64,
-) -> Proof {
+pub(crate) fn prove(knowledge: &mut Knowledge, slices: &[Slice], answer: &mut ReadAnswer, times: Times) -> Proof {
     let mut proof = Proof::default();
     for (index, slice) in slices.iter().enumerate() {
         knowledge.partitions.insert(slice.partition);
@@ -64,18 +94,22 @@ pub(crate) fn prove(
         }
         let stored = answer.settled.remove(&slice.partition);
         let holds = stored.as_ref().map_or(&[][..], |stored| &stored.item.holds);
-        if holds.iter().any(|hold| slice.marks.contains(&hold.at)) {
+        for hold in holds.iter().filter(|hold| slice.marks.contains(&hold.at)) {
             proof.holds_here.insert(index);
+            proof.unreadable.insert((index, hold.at.offset), hold.unreadable);
         }
         let Some(first) = slice.first else { continue };
         let is_above = |hold: &&Hold| !slice.marks.contains(&hold.at) && is_before(hold.at, first);
-        let above: Vec<Hold> = holds.iter().filter(is_above).cloned().collect();
-        if !above.is_empty() {
+        let is_retired = |hold: &Hold| times.now.since(hold.at.timestamp) > times.delivered_within_ms;
+        let (retired, above): (Vec<Hold>, Vec<Hold>) = holds.iter().filter(is_above).cloned().partition(is_retired);
+        let proved = above.is_empty().then_some(first);
+        if above.is_empty() {
+            knowledge.settled.raise(slice.partition, first);
+        } else {
             proof.above.push((slice.partition, above));
-            continue;
         }
-        knowledge.settled.raise(slice.partition, first);
-        proof.notes.extend(note(slice.partition, stored, first, now, interval_ms));
+        proof.retired += retired.len();
+        proof.notes.extend(note(slice.partition, stored, proved, &retired, times));
     }
     proof
 }
@@ -85,22 +119,25 @@ fn is_before(hold: Mark, first: Mark) -> bool {
     hold.offset < first.offset || first.timestamp.since(hold.timestamp) > RECREATED_AFTER_MS
 }
 
+/// What to note about a partition: the mark that was proved, now and then; and that holds are retired, at once.
 fn note(
     partition: u32,
     stored: Option<Versioned<SettledItem>>,
-    first: Mark,
-    now: Millis,
-    interval_ms: i64,
+    proved: Option<Mark>,
+    retired: &[Hold],
+    times: Times,
 ) -> Option<Write<u32, SettledItem>> {
     let (expected, mut item) = match stored {
         Some(stored) => (Some(stored.version), stored.item),
         None => (None, SettledItem::default()),
     };
-    let mark = Mark::raised(item.mark, first);
-    if item.mark == Some(mark) || (0..interval_ms).contains(&now.since(item.noted_at)) {
+    let mark = proved.map(|first| Mark::raised(item.mark, first)).or(item.mark);
+    let is_fresh = (0..times.interval_ms).contains(&times.now.since(item.noted_at));
+    if retired.is_empty() && (item.mark == mark || is_fresh) {
         return None;
     }
-    item.mark = Some(mark);
-    item.noted_at = now;
+    item.mark = mark;
+    item.noted_at = times.now;
+    item.holds.retain(|hold| !retired.contains(hold));
     Some(Write { key: partition, expected, item })
 }

@@ -1,74 +1,14 @@
 //! Each rule of the protocol, alone: a test that fails when the rule is broken.
 
-#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
-
-use std::collections::HashSet;
-
 use centinela_contracts::decision_v1;
-use centinela_contracts::kafka_event::{KafkaBatch, Record};
-use centinela_domain::ledger::{RING_MAX, RING_MIN};
-use centinela_domain::{DeviceId, Mark, Millis, UserId};
-use centinela_engine::BatchReport;
-use centinela_engine::ports::Outgoing;
+use centinela_contracts::kafka_event::Record;
+use centinela_domain::ledger::RingSize;
+use centinela_domain::{DeviceId, Millis};
+use centinela_engine::Deadline;
+use centinela_testkit::bench::{Bench, FOREVER, distinct};
 use centinela_testkit::builders::{self, EPOCH_MS, batch, redriven, transaction, transaction_json};
-use centinela_testkit::fakes::{FakeEngine, Fakes, Faults, UserCall};
+use centinela_testkit::fakes::{Faults, UserCall};
 use centinela_testkit::schedule::{run, run_and_crash};
-
-const FOREVER: Millis = Millis(i64::MAX);
-
-struct Bench {
-    fakes: Fakes,
-    engine: FakeEngine,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let fakes = Fakes::new(1, Millis(EPOCH_MS));
-        Self { engine: fakes.engine(), fakes }
-    }
-
-    fn deliver(&self, records: impl IntoIterator<Item = Record>) -> BatchReport {
-        self.pass(5_000);
-        self.deliver_batch(batch(records))
-    }
-
-    fn deliver_batch(&self, batch: KafkaBatch) -> BatchReport {
-        run(self.engine.process(batch, FOREVER)).expect("the batch is answered")
-    }
-
-    fn pass(&self, milliseconds: i64) {
-        let mut shared = self.fakes.shared();
-        shared.now = Millis(shared.now.0 + milliseconds);
-    }
-
-    fn faults(&self, faults: Faults) {
-        self.fakes.shared().faults = faults;
-    }
-
-    fn published(&self) -> Vec<Outgoing> {
-        self.fakes.shared().on_topics.clone()
-    }
-
-    fn transactions(&self, user: &str) -> u64 {
-        self.fakes.shared().user(&UserId::new(user).unwrap()).map_or(0, |stored| stored.item.state.transactions)
-    }
-
-    fn unproved(&self, user: &str) -> usize {
-        self.fakes.shared().user(&UserId::new(user).unwrap()).map_or(0, |stored| stored.item.ledger.unproved())
-    }
-
-    fn holds(&self, partition: u32) -> usize {
-        self.fakes.shared().settled.get(&partition).map_or(0, |item| item.item.holds.len())
-    }
-
-    fn mark(&self, partition: u32) -> Option<Mark> {
-        self.fakes.shared().settled.get(&partition).and_then(|item| item.item.mark)
-    }
-}
-
-fn distinct(published: &[Outgoing]) -> HashSet<Vec<u8>> {
-    published.iter().map(|decision| decision.payload.clone()).collect()
-}
 
 #[test]
 fn nothing_is_published_that_is_not_committed() {
@@ -155,13 +95,13 @@ fn what_is_proved_rides_along_in_users_items_to_other_environments() {
 fn a_producers_duplicate_within_sixteen_decisions_is_answered_from_the_ring() {
     let bench = Bench::new();
     bench.deliver([transaction(0, 0, "ana", "t0")]);
-    for offset in 1..RING_MIN as u64 {
+    for offset in 1..RingSize::DEFAULT.newest as u64 {
         bench.deliver([transaction(0, offset, "ana", &format!("t{offset}"))]);
         bench.pass(40 * 86_400_000);
     }
     let report = bench.deliver([transaction(1, 7, "ana", "t0")]);
     assert_eq!((report.decided, report.replayed), (0, 1));
-    assert_eq!(bench.transactions("ana"), RING_MIN as u64);
+    assert_eq!(bench.transactions("ana"), RingSize::DEFAULT.newest as u64);
 }
 
 #[test]
@@ -272,14 +212,6 @@ fn a_lost_reply_is_a_replay_the_next_time() {
     assert_eq!((bench.transactions("ana"), bench.published().len()), (1, 1));
 }
 
-impl Bench {
-    /// None when the whole batch is given back.
-    fn deliver_batch_tolerant(&self, records: impl IntoIterator<Item = Record>) -> Option<BatchReport> {
-        self.pass(5_000);
-        run(self.engine.process(batch(records), FOREVER)).ok()
-    }
-}
-
 #[test]
 fn two_records_of_one_user_cost_one_write_and_the_second_sees_the_first() {
     let bench = Bench::new();
@@ -289,7 +221,7 @@ fn two_records_of_one_user_cost_one_write_and_the_second_sees_the_first() {
     let seen: Vec<f32> = bench
         .published()
         .iter()
-        .map(|decision| decision_v1::parse(&decision.payload).unwrap().evidence.unwrap().features.0[column])
+        .map(|decision| decision_v1::parse(&decision.payload).unwrap().evidence.unwrap().features.values[column])
         .collect();
     assert_eq!(seen, [0.0, 1.0, 2.0]);
 }
@@ -479,22 +411,23 @@ fn an_event_far_behind_the_users_newest_is_decided_and_flagged_late() {
 fn a_ring_full_of_unpublished_decisions_retries_the_user_instead_of_forgetting() {
     let bench = Bench::new();
     bench.fakes.shared().outage = true;
-    let records: Vec<Record> =
-        (0..RING_MAX as u64 + 5).map(|offset| transaction(0, offset, "ana", &format!("t{offset}"))).collect();
+    let records: Vec<Record> = (0..RingSize::DEFAULT.most as u64 + 5)
+        .map(|offset| transaction(0, offset, "ana", &format!("t{offset}")))
+        .collect();
     bench.deliver(records.clone());
-    assert_eq!(bench.unproved("ana"), RING_MAX);
+    assert_eq!(bench.unproved("ana"), RingSize::DEFAULT.most);
     bench.fakes.shared().outage = false;
-    let report = bench.deliver(records[..RING_MAX].to_vec());
-    assert_eq!(report.replayed, RING_MAX);
-    let report = bench.deliver(records[RING_MAX..].to_vec());
+    let report = bench.deliver(records[..RingSize::DEFAULT.most].to_vec());
+    assert_eq!(report.replayed, RingSize::DEFAULT.most);
+    let report = bench.deliver(records[RingSize::DEFAULT.most..].to_vec());
     assert_eq!(report.decided, 5, "there is room again");
-    assert_eq!(bench.transactions("ana"), RING_MAX as u64 + 5);
+    assert_eq!(bench.transactions("ana"), RingSize::DEFAULT.most as u64 + 5);
 }
 
 #[test]
 fn after_the_deadline_nothing_is_written_and_everything_comes_again() {
     let bench = Bench::new();
-    let past = Millis(EPOCH_MS - 1);
+    let past = Deadline { work: Millis(EPOCH_MS - 1), answer: Millis(EPOCH_MS + 1_000) };
     let report = run(bench.engine.process(batch([transaction(0, 0, "ana", "t0")]), past)).unwrap();
     assert_eq!(report.unsettled, 1);
     assert_eq!(bench.fakes.shared().user_writes, 0);

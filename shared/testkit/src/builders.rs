@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use centinela_contracts::kafka_event::{KafkaBatch, PartitionBatch, Record};
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1;
 use centinela_domain::{Coordinates, Millis};
 
@@ -11,10 +12,23 @@ pub const TOPIC: &str = "transactions";
 /// The broker's time of offset 0, in milliseconds.
 pub const EPOCH_MS: i64 = 1_790_000_000_000;
 
-/// A transaction's JSON.
+/// The deployment's key of every test.
+pub fn key() -> DeploymentKey {
+    match DeploymentKey::new(b"a key for tests only") {
+        Ok(key) => key,
+        Err(problem) => panic!("{problem}"),
+    }
+}
+
+/// A transaction's JSON, from the user's own device.
 pub fn transaction_json(user: &str, transaction: &str, at: i64, amount: &str) -> Vec<u8> {
+    transaction_json_on(&format!("device-of-{user}"), user, transaction, at, amount)
+}
+
+/// A transaction's JSON, from any device.
+pub fn transaction_json_on(device: &str, user: &str, transaction: &str, at: i64, amount: &str) -> Vec<u8> {
     format!(
-        r#"{{"version":1,"transaction_id":"{transaction}","timestamp":{at},"user_id":"{user}","amount":"{amount}","currency":"EUR","device_type":"mobile","device_id":"device-of-{user}","ip":"192.0.2.7","user_agent":"shop/1.0"}}"#
+        r#"{{"version":1,"transaction_id":"{transaction}","timestamp":{at},"user_id":"{user}","amount":"{amount}","currency":"EUR","device_type":"mobile","device_id":"{device}","ip":"192.0.2.7","user_agent":"shop/1.0"}}"#
     )
     .into_bytes()
 }
@@ -38,7 +52,8 @@ pub fn transaction(partition: u32, offset: u64, user: &str, transaction: &str) -
 /// The same record, driven again to a new place after the mapping gave it up.
 pub fn redriven(record: &Record, partition: u32, offset: u64, timestamp: Millis) -> Record {
     let mut again = record.clone();
-    again.headers = parked_v1::first_headers(TOPIC, record.coordinates);
+    again.headers =
+        parked_v1::first_headers(TOPIC, record.coordinates, record.value.as_deref().unwrap_or_default(), &key());
     again.coordinates = Coordinates { partition, offset, timestamp };
     again
 }

@@ -9,17 +9,20 @@ use std::time::Duration;
 use centinela_contracts::parked_v1::Parked;
 use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::{self, StoredUser};
+use centinela_domain::ledger::RingSize;
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy, TransactionDigest, UserId,
+    DecisionId, DeviceId, DeviceState, Entry, FEATURES, FeatureVector, Millis, ModelStamp, Policy, TransactionDigest,
+    UserId,
 };
 use centinela_engine::ports::{
     Clock, Commit, DecisionPublisher, Outgoing, ParkingLot, PublishError, ReadAnswer, ReadRequest, ScoreError, Scored,
     Scorer, StateStore, StoreError, Versioned, Write,
 };
-use centinela_engine::{Engine, Limits};
+use centinela_engine::{Engine, Limits, Settings};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::builders;
 use crate::schedule::yield_once;
 
 /// How often a call goes wrong, each as a probability.
@@ -47,6 +50,8 @@ pub struct Faults {
     pub stream_failed: f64,
     /// A record is not parked.
     pub park_failed: f64,
+    /// A call about users is refused at once and for good, as without a grant.
+    pub refused: f64,
 }
 
 /// A call of the store, with its number of users.
@@ -82,8 +87,8 @@ pub struct Shared {
     pub on_stream: Vec<Outgoing>,
     /// What was parked, in order.
     pub parked: Vec<Parked>,
-    /// Transactions in the order in which they entered a user's item, duplicates that were decided again included.
-    pub entered: BTreeMap<UserId, Vec<TransactionDigest>>,
+    /// Transactions in the order in which they entered a user's item, with their partitions; decided again included.
+    pub entered: BTreeMap<UserId, Vec<(TransactionDigest, Vec<u32>)>>,
     /// Writes of users that were applied.
     pub user_writes: usize,
     /// Writes of any kind that were asked for.
@@ -92,6 +97,16 @@ pub struct Shared {
     pub user_calls: Vec<UserCall>,
     /// What was published without being committed. Must stay empty.
     pub uncommitted: Vec<DecisionId>,
+    /// Writes of users that changed nothing. Must stay 0: each is billed.
+    pub idle_writes: usize,
+    /// Users whose item means nothing to this release.
+    pub unreadable: HashSet<UserId>,
+    /// Pauses that were asked for, at most.
+    pub pauses: Vec<Duration>,
+    /// Whether time passes while somebody pauses.
+    pub pauses_take_time: bool,
+    /// The monotonic clock: every look moves it.
+    ticks: u64,
     rng: ChaCha8Rng,
 }
 
@@ -147,6 +162,11 @@ impl Fakes {
             writes_asked: 0,
             user_calls: Vec::new(),
             uncommitted: Vec::new(),
+            idle_writes: 0,
+            unreadable: HashSet::new(),
+            pauses: Vec::new(),
+            pauses_take_time: false,
+            ticks: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         })))
     }
@@ -158,6 +178,17 @@ impl Fakes {
 
     /// One environment: an engine of its own over the shared state. Its rounds are short, so that small batches have several.
     pub fn engine(&self) -> FakeEngine {
+        self.engine_with(RingSize::DEFAULT)
+    }
+
+    /// The same with rings of another size.
+    pub fn engine_with(&self, ring: RingSize) -> FakeEngine {
+        let limits = Limits {
+            ring,
+            users_at_once: 3,
+            users_in_a_round: const { NonZeroUsize::new(2).unwrap() },
+            ..Limits::default()
+        };
         Engine::new(
             self.clone(),
             Topics(self.clone()),
@@ -165,7 +196,7 @@ impl Fakes {
             self.clone(),
             RandomScorer::new(self.clone()),
             self.clone(),
-            Limits { users_at_once: 3, users_in_a_round: const { NonZeroUsize::new(2).unwrap() }, ..Limits::default() },
+            Settings { key: builders::key(), limits },
         )
     }
 }
@@ -178,7 +209,18 @@ impl StateStore for Fakes {
             let mut shared = self.shared();
             let faults = shared.faults;
             shared.user_calls.push(UserCall::Read(request.users.len()));
+            if shared.chance(faults.refused) {
+                answer.unread_users.extend(request.users);
+                answer.unread_devices.extend(request.devices);
+                answer.unread_partitions.extend(request.partitions);
+                answer.problem = Some(StoreError::Rejected(failure()));
+                return answer;
+            }
             for user in request.users {
+                if shared.unreadable.contains(&user) {
+                    answer.unreadable_users.insert(user);
+                    continue;
+                }
                 if shared.chance(faults.user_unread) {
                     answer.unread_users.insert(user);
                     continue;
@@ -211,10 +253,13 @@ impl StateStore for Fakes {
         answer
     }
 
-    async fn read_user(&self, user: &UserId) -> Result<Option<Versioned<StoredUser>>, StoreError> {
+    async fn read_user(&self, user: &UserId, _deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
         yield_once().await;
         let mut shared = self.shared();
         let faults = shared.faults;
+        if shared.unreadable.contains(user) {
+            return Err(StoreError::Corrupt(failure()));
+        }
         if shared.chance(faults.user_unread) { Err(StoreError::Unavailable(failure())) } else { Ok(shared.user(user)) }
     }
 
@@ -260,7 +305,11 @@ impl StateStore for Fakes {
         outcomes
     }
 
-    async fn read_settled(&self, partition: u32) -> Result<Option<Versioned<SettledItem>>, StoreError> {
+    async fn read_settled(
+        &self,
+        partition: u32,
+        _deadline: Millis,
+    ) -> Result<Option<Versioned<SettledItem>>, StoreError> {
         yield_once().await;
         let mut shared = self.shared();
         let faults = shared.faults;
@@ -270,7 +319,7 @@ impl StateStore for Fakes {
         Ok(shared.settled.get(&partition).cloned())
     }
 
-    async fn commit_settled(&self, write: Write<u32, SettledItem>) -> Commit<SettledItem> {
+    async fn commit_settled(&self, write: Write<u32, SettledItem>, _deadline: Millis) -> Commit<SettledItem> {
         yield_once().await;
         let outcome = {
             let mut shared = self.shared();
@@ -309,14 +358,13 @@ impl Fakes {
             let blind = write.expected.is_none() || shared.chance(faults.loser_blind);
             return Commit::Lost(if blind { None } else { shared.user(&write.key) });
         }
-        let known: HashSet<TransactionDigest> = shared
-            .user(&write.key)
-            .into_iter()
-            .flat_map(|user| user.item.ledger.entries)
-            .map(|entry| entry.digest)
-            .collect();
-        let new = write.item.ledger.entries.iter().map(|entry| entry.digest).filter(|digest| !known.contains(digest));
-        let new: Vec<TransactionDigest> = new.collect();
+        let current = shared.user(&write.key).map(|user| user.item);
+        shared.idle_writes += usize::from(current.as_ref() == Some(&write.item));
+        let entries = current.into_iter().flat_map(|user| user.ledger.entries);
+        let known: HashSet<TransactionDigest> = entries.map(|entry| entry.digest).collect();
+        let partitions = |entry: &Entry| entry.coordinates.iter().map(|at| at.partition).collect();
+        let new = write.item.ledger.entries.iter().filter(|entry| !known.contains(&entry.digest));
+        let new: Vec<_> = new.map(|entry| (entry.digest, partitions(entry))).collect();
         shared.entered.entry(write.key.clone()).or_default().extend(new);
         let bytes = stored_user::encode(&write.item);
         assert_eq!(decoded(&bytes, &write.key), write.item, "a stored item is read back as it was written");
@@ -338,7 +386,7 @@ impl Fakes {
                 continue;
             }
             let digest = decision.decision_id.digest();
-            if !shared.entered.values().any(|entered| entered.contains(&digest)) {
+            if !shared.entered.values().any(|entered| entered.iter().any(|(known, _)| *known == digest)) {
                 shared.uncommitted.push(decision.decision_id);
             }
             if to_topics {
@@ -397,10 +445,19 @@ impl Clock for Fakes {
     }
 
     fn monotonic_us(&self) -> u64 {
-        self.shared().now.0.unsigned_abs() * 1_000
+        let mut shared = self.shared();
+        shared.ticks += 1;
+        shared.ticks
     }
 
-    async fn pause(&self, _at_most: Duration) {
+    async fn pause(&self, at_most: Duration) {
+        {
+            let mut shared = self.shared();
+            shared.pauses.push(at_most);
+            if shared.pauses_take_time {
+                shared.now = Millis(shared.now.0 + at_most.as_millis() as i64);
+            }
+        }
         yield_once().await;
     }
 }

@@ -3,6 +3,7 @@
 //! Everything runs on one thread from one seed. A fake call yields before and after its effect, so whoever polls an invocation
 //! can interleave it with others, or drop it at any await, which is a crash.
 
+pub mod bench;
 pub mod builders;
 pub mod fakes;
 pub mod schedule;
