@@ -71,7 +71,7 @@ pub struct DynamoLimits {
     pub attempt: Duration,
     /// From the start of a read, devices are asked for again only within this time: a decision can do without them.
     pub device_patience: Duration,
-    /// All attempts at a single item for which the engine names no deadline.
+    /// All attempts at a single item, within the deadline.
     pub single_item: Duration,
     /// Calls in flight for one batch.
     pub calls_in_flight: usize,
@@ -164,8 +164,8 @@ impl StateStore for DynamoStateStore {
         self.read_keys(keys.collect(), Budget::until(deadline)).await
     }
 
-    async fn read_user(&self, user: &UserId) -> Result<Option<Versioned<StoredUser>>, StoreError> {
-        let item = self.get_item(&self.config.user_table, user.as_str()).await?;
+    async fn read_user(&self, user: &UserId, deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
+        let item = self.get_item(&self.config.user_table, user.as_str(), Budget::until(deadline)).await?;
         item.map(|item| self.user_from(&item, user)).transpose()
     }
 
@@ -205,18 +205,24 @@ impl StateStore for DynamoStateStore {
             .collect()
     }
 
-    async fn read_settled(&self, partition: u32) -> Result<Option<Versioned<SettledItem>>, StoreError> {
-        let item = self.get_item(&self.config.settled_table, &self.settled_key(partition)).await?;
+    async fn read_settled(
+        &self,
+        partition: u32,
+        deadline: Millis,
+    ) -> Result<Option<Versioned<SettledItem>>, StoreError> {
+        let key = self.settled_key(partition);
+        let item = self.get_item(&self.config.settled_table, &key, Budget::until(deadline)).await?;
         item.map(|item| self.settled_from(&item)).transpose()
     }
 
-    async fn commit_settled(&self, write: Write<u32, SettledItem>) -> Commit<SettledItem> {
+    async fn commit_settled(&self, write: Write<u32, SettledItem>, deadline: Millis) -> Commit<SettledItem> {
         let content = match settled::encode(&write.item) {
             Ok(content) => content,
             Err(too_many) => return Commit::Failed(StoreError::Rejected(Box::new(too_many))),
         };
         let key = self.settled_key(write.key);
-        let verdict = self.update_item(&self.config.settled_table, &key, write.expected, content).await;
+        let budget = Budget::until(deadline);
+        let verdict = self.update_item(&self.config.settled_table, &key, write.expected, content, budget).await;
         verdict.into_commit(|item| {
             let corrupt = |problem| CorruptItem { kind: "partition", name: key.clone(), problem };
             let item = item.map_err(|problem| StoreError::Corrupt(Box::new(corrupt(problem))))?;

@@ -13,6 +13,7 @@ use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, Parked};
 use centinela_domain::{Coordinates, Millis, Outcome};
 use centinela_engine::ports::{DecisionPublisher, Outgoing, ParkingLot, PublishError};
@@ -91,6 +92,8 @@ pub struct KafkaConfig {
     pub blocked_topic: String,
     /// Where parked records go.
     pub dead_letters_topic: String,
+    /// Signs where parked records were first delivered.
+    pub deployment_key: DeploymentKey,
     /// How long the client tries to deliver a message.
     pub message_timeout: Duration,
 }
@@ -222,7 +225,7 @@ impl ParkingLot for KafkaPublisher {
     async fn park(&self, records: &[Parked], deadline: Millis) -> Vec<Result<(), PublishError>> {
         let payloads: Vec<Vec<u8>> = records.iter().map(parked_v1::encode).collect();
         let messages = records.iter().zip(&payloads).map(|(record, payload)| {
-            let headers = first_coordinates(record);
+            let headers = first_coordinates(record, &self.0.config.deployment_key);
             Message {
                 topic: &self.0.config.dead_letters_topic,
                 key: record.key.as_deref(),
@@ -236,13 +239,16 @@ impl ParkingLot for KafkaPublisher {
     }
 }
 
-/// Headers that name the record's first delivery, so that driving it again is recognised. Those that it already carries stay.
-fn first_coordinates(record: &Parked) -> Vec<(String, Vec<u8>)> {
-    if let Some(Ok((topic, at))) = parked_v1::first_coordinates(&record.headers) {
-        return parked_v1::first_headers(&topic, at);
-    }
+/// Headers that name the record's first delivery, signed, so that driving it again is recognised. Those that it already carries
+/// stay, if they are this deployment's.
+fn first_coordinates(record: &Parked, key: &DeploymentKey) -> Vec<(String, Vec<u8>)> {
     let (Some(offset), Some(timestamp)) = (record.offset, record.timestamp) else { return Vec::new() };
-    parked_v1::first_headers(&record.topic, Coordinates { partition: record.partition, offset, timestamp })
+    let delivered = Coordinates { partition: record.partition, offset, timestamp };
+    let value = record.value.as_deref().unwrap_or_default();
+    match parked_v1::first_coordinates(&record.headers, value, delivered, key) {
+        Some(Ok((topic, first))) => parked_v1::first_headers(&topic, first, value, key),
+        Some(Err(_)) | None => parked_v1::first_headers(&record.topic, delivered, value, key),
+    }
 }
 
 fn client_config(config: &KafkaConfig) -> ClientConfig {

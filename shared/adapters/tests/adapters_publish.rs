@@ -11,6 +11,7 @@ use aws_sdk_kinesis::config::Credentials;
 use centinela_adapters::{
     ConnectError, KafkaAuth, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock,
 };
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
 use centinela_engine::ports::{Clock, DecisionPublisher, Outgoing, ParkingLot, PublishError};
@@ -42,6 +43,10 @@ fn within(time: Duration) -> Millis {
     Millis(SystemClock.now().0 + time.as_millis() as i64)
 }
 
+fn key() -> DeploymentKey {
+    DeploymentKey::new(b"a key for tests only").expect("a key")
+}
+
 fn kafka(bootstrap: &str) -> KafkaConfig {
     KafkaConfig {
         bootstrap: bootstrap.to_owned(),
@@ -51,6 +56,7 @@ fn kafka(bootstrap: &str) -> KafkaConfig {
         approved_topic: TOPICS[0].to_owned(),
         blocked_topic: TOPICS[1].to_owned(),
         dead_letters_topic: TOPICS[2].to_owned(),
+        deployment_key: key(),
         message_timeout: Duration::from_secs(8),
     }
 }
@@ -155,7 +161,7 @@ async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResul
     let before = Coordinates { partition: 9, offset: 3, timestamp: Millis(T.0 - 5) };
     let again = Parked {
         key: Some(b"redriven".to_vec()),
-        headers: parked_v1::first_headers("transactions", before),
+        headers: parked_v1::first_headers("transactions", before, b"{", &key()),
         ..fresh.clone()
     };
     let nowhere = Parked { key: None, offset: None, ..fresh.clone() };
@@ -164,7 +170,9 @@ async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResul
     let by_key: HashMap<Option<&[u8]>, &Seen> = records.iter().map(|seen| (seen.key.as_deref(), seen)).collect();
     let parked = by_key[&Some(&b"fresh"[..])];
     assert_eq!(parked_v1::parse(&parked.payload)?.parked, fresh);
-    let coordinates = |seen: &Seen| parked_v1::first_coordinates(&seen.headers);
+    // As it stands once it was driven again, a little later.
+    let delivered = Coordinates { partition: 2, offset: 1, timestamp: Millis(T.0 + 60_000) };
+    let coordinates = |seen: &Seen| parked_v1::first_coordinates(&seen.headers, b"{", delivered, &key());
     assert_eq!(coordinates(parked), Some(Ok(("transactions".to_owned(), first))));
     assert_eq!(coordinates(by_key[&Some(&b"redriven"[..])]), Some(Ok(("transactions".to_owned(), before))));
     assert_eq!(coordinates(by_key[&None]), None);

@@ -108,7 +108,7 @@ impl World {
     }
 
     async fn version_of(&self, name: &str) -> Option<u64> {
-        self.store.read_user(&user(name)).await.expect("the database is calm by now").map(|found| found.version)
+        self.store.read_user(&user(name), soon()).await.expect("the database is calm by now").map(|found| found.version)
     }
 }
 
@@ -155,7 +155,7 @@ async fn what_is_written_is_read_with_its_version() -> TestResult {
     let note = Write { key: device("phone"), expected: None, item: device_state.clone() };
     assert_eq!(done(&world.store.commit_devices(vec![note], soon()).await), [true]);
     let note = Write { key: 3, expected: None, item: settled.clone() };
-    assert!(matches!(world.store.commit_settled(note).await, Commit::Done));
+    assert!(matches!(world.store.commit_settled(note, soon()).await, Commit::Done));
 
     let request = ReadRequest {
         users: vec![user("ana"), user("nobody")],
@@ -273,17 +273,18 @@ async fn a_call_that_hangs_is_given_up_with_its_attempt() -> TestResult {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_decoded_is_unread_and_its_owner_is_not_named() -> TestResult {
+async fn an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named() -> TestResult {
     let world = World::calm().await?;
     let garbage = AttributeValue::B(Blob::new([255, 0, 1]));
     let put = world.client.put_item().table_name("user_state").item("pk", AttributeValue::S("ana".to_owned()));
     put.item("v", AttributeValue::N("4".to_owned())).item("s", garbage).send().await?;
     let request = ReadRequest { users: vec![user("ana"), user("ben")], ..ReadRequest::default() };
     let answer = world.store.read(request, soon()).await;
-    assert_eq!(answer.unread_users, HashSet::from([user("ana")]));
+    assert_eq!(answer.unreadable_users, HashSet::from([user("ana")]));
+    assert!(answer.unread_users.is_empty());
     let Some(StoreError::Corrupt(cause)) = answer.problem else { panic!("{:?}", answer.problem) };
     assert_eq!(cause.to_string(), "the stored item of user pseudonym cannot be read");
-    assert!(matches!(world.store.read_user(&user("ana")).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(world.store.read_user(&user("ana"), soon()).await, Err(StoreError::Corrupt(_))));
     let lost = world.store.commit_users(vec![write("ana", Some(3), 1)], soon()).await;
     assert!(matches!(lost[..], [Commit::Failed(StoreError::Corrupt(_))]), "{lost:?}");
     Ok(())
@@ -384,18 +385,18 @@ async fn a_settled_note_is_conditional_and_a_loser_learns_the_winner() -> TestRe
     let world = World::calm().await?;
     let item = |offset| SettledItem { mark: Some(Mark { offset, timestamp: T }), holds: Vec::new(), noted_at: T };
     let note = |expected, offset| Write { key: 2, expected, item: item(offset) };
-    assert!(matches!(world.store.commit_settled(note(None, 5)).await, Commit::Done));
-    assert!(matches!(world.store.commit_settled(note(Some(1), 6)).await, Commit::Done));
+    assert!(matches!(world.store.commit_settled(note(None, 5), soon()).await, Commit::Done));
+    assert!(matches!(world.store.commit_settled(note(Some(1), 6), soon()).await, Commit::Done));
     for late in [note(None, 9), note(Some(1), 9)] {
-        let Commit::Lost(Some(winner)) = world.store.commit_settled(late).await else { panic!("not lost") };
+        let Commit::Lost(Some(winner)) = world.store.commit_settled(late, soon()).await else { panic!("not lost") };
         assert_eq!(winner, Versioned { version: 2, item: item(6) });
     }
-    assert_eq!(world.store.read_settled(2).await?.map(|found| found.version), Some(2));
-    assert!(world.store.read_settled(9).await?.is_none());
-    let hold = |offset| Hold { at: Mark { offset, timestamp: T }, owner: None };
+    assert_eq!(world.store.read_settled(2, soon()).await?.map(|found| found.version), Some(2));
+    assert!(world.store.read_settled(9, soon()).await?.is_none());
+    let hold = |offset| Hold { at: Mark { offset, timestamp: T }, owner: None, unreadable: 0 };
     let holds = (0..=HOLDS_MAX as u64).map(hold).collect();
     let crowded = Write { key: 2, expected: Some(2), item: SettledItem { holds, ..item(6) } };
-    assert!(matches!(world.store.commit_settled(crowded).await, Commit::Failed(StoreError::Rejected(_))));
+    assert!(matches!(world.store.commit_settled(crowded, soon()).await, Commit::Failed(StoreError::Rejected(_))));
     Ok(())
 }
 

@@ -159,7 +159,12 @@ impl DynamoStateStore {
                 if let Err(problem) = item.and_then(|item| self.take_item(&key, &item, answer)) {
                     error!(error = &problem as &dyn std::error::Error, "a person has to repair an item");
                     answer.problem = Some(problem);
-                    mark_unread(key, answer);
+                    match key {
+                        Key::User(user) => {
+                            answer.unreadable_users.insert(user);
+                        }
+                        key => mark_unread(key, answer),
+                    }
                 }
             }
         }
@@ -198,8 +203,8 @@ impl DynamoStateStore {
         }
     }
 
-    pub(super) async fn get_item(&self, table: &str, key: &str) -> Result<Option<RawItem>, StoreError> {
-        let budget = Budget::of(self.config.limits.single_item);
+    pub(super) async fn get_item(&self, table: &str, key: &str, budget: Budget) -> Result<Option<RawItem>, StoreError> {
+        let budget = Budget::of(self.config.limits.single_item).and(budget);
         for attempt in 1.. {
             let limit = budget.left().ok_or(StoreError::OutOfTime)?.min(self.config.limits.attempt);
             let call = self.client.get_item().table_name(table).set_key(Some(key_of(key))).consistent_read(true);
@@ -256,6 +261,7 @@ fn something_is_unread(answer: &ReadAnswer) -> bool {
 fn merged(mut all: ReadAnswer, part: ReadAnswer) -> ReadAnswer {
     all.users.extend(part.users);
     all.unread_users.extend(part.unread_users);
+    all.unreadable_users.extend(part.unreadable_users);
     all.devices.extend(part.devices);
     all.unread_devices.extend(part.unread_devices);
     all.settled.extend(part.settled);

@@ -168,8 +168,15 @@ impl DynamoStateStore {
     }
 
     /// One conditional write outside a batch.
-    pub(super) async fn update_item(&self, table: &str, key: &str, expected: Option<u64>, content: Vec<u8>) -> Verdict {
-        let budget = Budget::of(self.config.limits.single_item);
+    pub(super) async fn update_item(
+        &self,
+        table: &str,
+        key: &str,
+        expected: Option<u64>,
+        content: Vec<u8>,
+        budget: Budget,
+    ) -> Verdict {
+        let budget = Budget::of(self.config.limits.single_item).and(budget);
         let condition = match expected {
             Some(_) => "#v = :expected",
             None => "attribute_not_exists(#k)",
