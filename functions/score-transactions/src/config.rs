@@ -1,8 +1,10 @@
 //! What the environment says, read once and checked as a whole.
 
 use std::env;
+use std::time::Duration;
 
 use centinela_adapters::{KafkaAuth, ScramLogin};
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_telemetry::PseudonymKey;
 
 /// Kafka's names; the first is MSK's, and what is meant when nothing is said.
@@ -24,7 +26,18 @@ pub struct Config {
     pub kafka_auth: KafkaAuth,
     /// PEM file of the brokers' certificate authority, where it is not one that the system knows.
     pub kafka_ca: Option<String>,
-    pub pseudonym_key: PseudonymKey,
+    /// The age at which the mapping gives a record up.
+    pub maximum_record_age: Duration,
+    pub keys: Keys,
+}
+
+/// What is made of the deployment's secret.
+#[derive(Debug)]
+pub struct Keys {
+    /// For names in logs.
+    pub pseudonyms: PseudonymKey,
+    /// For what the function signs.
+    pub deployment: DeploymentKey,
 }
 
 /// Every problem of an environment at once: one failed deploy, one complete list.
@@ -52,8 +65,9 @@ impl Config {
             kafka_bootstrap: reader.text("KAFKA_BOOTSTRAP"),
             kafka_auth: reader.kafka_auth(),
             kafka_ca: reader.optional("KAFKA_CA"),
-            pseudonym_key: match reader.pseudonym_key() {
-                Some(key) => key,
+            maximum_record_age: reader.seconds("MAXIMUM_RECORD_AGE_SECONDS"),
+            keys: match reader.keys() {
+                Some(keys) => keys,
                 None => return Err(ConfigError(reader.problems)),
             },
         };
@@ -116,14 +130,26 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
+    fn seconds(&mut self, name: &str) -> Duration {
+        let text = self.text(name);
+        let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+        if seconds.is_none() && !text.is_empty() {
+            self.problems.push(format!("{name} must be a number of seconds above 0, not `{text}`"));
+        }
+        Duration::from_secs(seconds.unwrap_or_default())
+    }
+
     /// Comes last: without a key there is no configuration to go on with.
-    fn pseudonym_key(&mut self) -> Option<PseudonymKey> {
-        let secret = (self.lookup)("PSEUDONYM_KEY").unwrap_or_default();
+    fn keys(&mut self) -> Option<Keys> {
+        let secret = self.text("PSEUDONYM_KEY");
         if secret.is_empty() {
-            self.problems.push("PSEUDONYM_KEY is not set".to_owned());
             return None;
         }
-        PseudonymKey::new(&secret).map_err(|weak| self.problems.push(format!("PSEUDONYM_KEY: {weak}"))).ok()
+        let mut problem = |problem: String| self.problems.push(format!("PSEUDONYM_KEY: {problem}"));
+        let pseudonyms = PseudonymKey::new(&secret).map_err(|weak| problem(weak.to_string())).ok()?;
+        let deployment =
+            DeploymentKey::new(secret.as_bytes()).map_err(|unusable| problem(unusable.to_string())).ok()?;
+        Some(Keys { pseudonyms, deployment })
     }
 }
 
@@ -135,6 +161,7 @@ mod tests {
         Some(match name {
             "KAFKA_AUTH" => "plaintext".to_owned(),
             "PSEUDONYM_KEY" => "0123456789abcdef".to_owned(),
+            "MAXIMUM_RECORD_AGE_SECONDS" => "21600".to_owned(),
             name => name.to_lowercase(),
         })
     }
@@ -162,6 +189,17 @@ mod tests {
              KAFKA_AUTH must be iam, scram, tls or plaintext, not `kerberos`; \
              PSEUDONYM_KEY: the pseudonym key has 5 bytes, at least 16 are needed",
         );
+    }
+
+    #[test]
+    fn the_largest_age_of_a_record_is_a_number_of_seconds() {
+        let error = Config::from_lookup(|name| match name {
+            "MAXIMUM_RECORD_AGE_SECONDS" => Some("-1".to_owned()),
+            name => complete(name),
+        });
+        let problem = "invalid configuration: MAXIMUM_RECORD_AGE_SECONDS must be a number of seconds above 0, not `-1`";
+        assert_eq!(error.unwrap_err().to_string(), problem);
+        assert_eq!(Config::from_lookup(complete).unwrap().maximum_record_age, Duration::from_secs(21_600));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use centinela_adapters::{
 };
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
 use centinela_domain::Millis;
+use centinela_domain::ledger::RingSize;
 use centinela_engine::ports::Clock;
-use centinela_engine::{BatchReport, Crash, Engine, Limits};
+use centinela_engine::{BatchReport, Crash, Deadline, Engine, Limits, Settings};
 use centinela_inference::ModelScorer;
 use centinela_telemetry::{BatchMetrics, Counts, StageMicros, emf};
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent};
@@ -24,6 +25,8 @@ use crate::config::Config;
 
 /// Kept back from Lambda's deadline at most, to note what is unsettled and to answer.
 const MARGIN_MAX: Duration = Duration::from_secs(3);
+/// A record is given up a while after its largest age, and the brokers' clocks are not ours.
+const RECORD_AGE_MARGIN: Duration = Duration::from_secs(600);
 /// The longest timeout of a function (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>).
 const TIMEOUT_MAX_MS: i64 = 900_000;
 /// How long the Kafka client tries to deliver a message; within the function's time.
@@ -80,7 +83,14 @@ impl Handler {
         )?;
         let scorer = model.await??;
         let parking = topics.clone();
-        let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, Limits::default());
+        let delivered_within = config.maximum_record_age.saturating_add(RECORD_AGE_MARGIN);
+        let ring = RingSize {
+            delivered_within_ms: i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX),
+            ..RingSize::DEFAULT
+        };
+        let limits = Limits { ring, ..Limits::default() };
+        let settings = Settings { key: config.keys.deployment, limits };
+        let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, settings);
         let transactions_topic = config.transactions_topic;
         Ok(Self { engine, transactions_topic, init_us: micros_since(started), warm: AtomicBool::new(false) })
     }
@@ -125,7 +135,7 @@ impl Handler {
 }
 
 fn dynamo(config: &Config) -> DynamoConfig {
-    let key = config.pseudonym_key.clone();
+    let key = config.keys.pseudonyms.clone();
     DynamoConfig {
         user_table: config.user_table.clone(),
         device_table: config.device_table.clone(),
@@ -146,19 +156,20 @@ fn kafka(config: &Config) -> KafkaConfig {
         approved_topic: config.approved_topic.clone(),
         blocked_topic: config.blocked_topic.clone(),
         dead_letters_topic: config.dead_letters_topic.clone(),
+        deployment_key: config.keys.deployment.clone(),
         message_timeout: MESSAGE_TIMEOUT,
     }
 }
 
-/// Lambda's deadline less a quarter of the time left, at most [`MARGIN_MAX`].
-fn deadline(context: &Context, now: Millis) -> Millis {
+/// Lambda's deadline less a quarter of the time left, at most [`MARGIN_MAX`]; most of that is for noting what could not be done.
+fn deadline(context: &Context, now: Millis) -> Deadline {
     let ends = match i64::try_from(context.deadline).unwrap_or(i64::MAX) {
         // `cargo lambda watch` says how much time is left, 600,000 ms, where Lambda says when it ends.
         left @ 0..=TIMEOUT_MAX_MS => now.0.saturating_add(left),
         ends => ends,
     };
     let margin = (Millis(ends).since(now).max(0) / 4).min(MARGIN_MAX.as_millis() as i64);
-    Millis(ends - margin)
+    Deadline { work: Millis(ends - margin), answer: Millis(ends - margin / 4) }
 }
 
 fn counts(report: &BatchReport) -> Counts {
@@ -171,10 +182,15 @@ fn counts(report: &BatchReport) -> Counts {
         replayed: report.replayed as u64,
         stale: report.stale as u64,
         late: report.late as u64,
+        ahead: report.ahead as u64,
         degraded: report.degraded as u64,
         unsettled: report.unsettled as u64,
         conflicts: report.conflicts as u64,
         order_tripwire: report.order_tripwire as u64,
+        id_conflicts: report.id_conflicts as u64,
+        state_unreadable: report.state_unreadable as u64,
+        markers_settled: report.holds_settled as u64,
+        markers_retired: report.holds_retired as u64,
         device_notes_dropped: report.device_notes_dropped as u64,
         batch_records: report.records as u64,
     }
@@ -215,16 +231,17 @@ mod tests {
     fn time_is_kept_back_to_answer_even_with_a_short_timeout() {
         let mut context = Context::default();
         context.deadline = NOW as u64 + 15_000;
-        assert_eq!(deadline(&context, Millis(NOW)), Millis(NOW + 12_000));
-        assert_eq!(deadline(&context, Millis(NOW + 14_000)), Millis(NOW + 14_750));
-        assert_eq!(deadline(&context, Millis(NOW + 20_000)), Millis(NOW + 15_000));
+        let usual = Deadline { work: Millis(NOW + 12_000), answer: Millis(NOW + 14_250) };
+        assert_eq!(deadline(&context, Millis(NOW)), usual);
+        assert_eq!(deadline(&context, Millis(NOW + 14_000)).work, Millis(NOW + 14_750));
+        assert_eq!(deadline(&context, Millis(NOW + 20_000)).work, Millis(NOW + 15_000));
     }
 
     #[test]
     fn a_host_that_tells_the_time_left_instead_of_the_end_is_understood() {
         let mut context = Context::default();
         context.deadline = 600_000;
-        assert_eq!(deadline(&context, Millis(NOW)), Millis(NOW + 597_000));
+        assert_eq!(deadline(&context, Millis(NOW)).work, Millis(NOW + 597_000));
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub enum Rule {
     EndlessRetriesWithFailureTopic,
     #[error("starts at LATEST, which can miss what arrives while the mapping is being made; use TRIM_HORIZON")]
     StartsAtLatest,
+    #[error(
+        "splits failed batches: the order of their halves is not documented, and its function relies on a partition's order"
+    )]
+    SplitsBatches,
     #[error("consumer group \"{0}\" has a colon, with which its lag metrics are never sent")]
     GroupHasColon(String),
     #[error("min.insync.replicas is {found}, must be at least 2 and below the replication factor {replication}")]
@@ -170,16 +174,21 @@ fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
     if retention(topic).is_none() {
         rules.push(Rule::RetentionUnset);
     }
-    let keeps_offsets = infrastructure.mappings.iter().filter(|mapping| mapping.topic == topic.name).any(|mapping| {
-        infrastructure
-            .function(&mapping.function)
-            .is_some_and(|function| function.environment.contains_key("SETTLED_TABLE"))
-    });
+    let keeps_offsets = infrastructure
+        .mappings
+        .iter()
+        .filter(|mapping| mapping.topic == topic.name)
+        .any(|mapping| infrastructure.function(&mapping.function).is_some_and(keeps_offsets));
     let broker_time = topic.config.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime");
     if keeps_offsets && !broker_time {
         rules.push(Rule::NotBrokerTime);
     }
     rules
+}
+
+/// Whether it remembers what is settled of a partition, which rests on the partition's order.
+fn keeps_offsets(function: &Function) -> bool {
+    function.environment.contains_key("SETTLED_TABLE")
 }
 
 fn mapping_rules(mapping: &Mapping, infrastructure: &Infrastructure) -> Vec<Rule> {
@@ -264,6 +273,12 @@ fn agreement_rules(mapping: &Mapping, function: &Function) -> Vec<Rule> {
     agree("TRANSACTIONS_TOPIC", &mapping.topic);
     if let Some(topic) = &mapping.on_failure_topic {
         agree("DEAD_LETTERS_TOPIC", topic);
+    }
+    if let Some(age) = mapping.maximum_record_age {
+        agree("MAXIMUM_RECORD_AGE_SECONDS", &age.as_secs().to_string());
+    }
+    if mapping.bisect && keeps_offsets(function) {
+        rules.push(Rule::SplitsBatches);
     }
     if function.timeout > MAX_KAFKA_TIMEOUT {
         rules.push(Rule::TimeoutTooLong(function.timeout));

@@ -130,6 +130,7 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("KAFKA_BOOTSTRAP", "ssm:/centinela/kafka-bootstrap"),
         ("KAFKA_AUTH", "plaintext"),
         ("PSEUDONYM_KEY", SECRET_STAND_IN),
+        ("MAXIMUM_RECORD_AGE_SECONDS", "21600"),
         ("RUST_LOG", "info"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -137,12 +138,12 @@ fn the_scoring_function_is_told_where_everything_is() {
 }
 
 #[test]
-fn the_scoring_mapping_has_every_error_control_and_no_window() {
+fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_window() {
     let prod = load("prod");
     let [mapping] = prod.mappings.as_slice() else { panic!("one mapping, found {:?}", prod.mappings) };
     assert_eq!((mapping.function.as_str(), mapping.topic.as_str()), ("score-transactions", "transactions"));
     assert_eq!(mapping.consumer_group, "score-transactions");
-    assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && mapping.bisect);
+    assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && !mapping.bisect);
     assert_eq!((mapping.batch_size, mapping.window), (100, Duration::ZERO));
     assert_eq!((mapping.pollers_min, mapping.pollers_max), (2, 2));
     assert_eq!(mapping.maximum_retry_attempts, Some(10_000));

@@ -26,6 +26,8 @@ const DEFECTS: &str = r#"
 40 | StartingPosition: TRIM_HORIZON | StartingPosition: LATEST | StartsAtLatest
 40 | ConsumerGroupId: score-transactions | ConsumerGroupId: score:transactions | GroupHasColon
 40 | ConsumerGroupId: score-transactions | ConsumerGroupId: scores | EnvironmentDisagrees
+40 | MAXIMUM_RECORD_AGE_SECONDS: !Ref MaximumRecordAgeSeconds | MAXIMUM_RECORD_AGE_SECONDS: 60 | EnvironmentDisagrees
+40 | BisectBatchOnFunctionError: false | BisectBatchOnFunctionError: true | SplitsBatches
 40 | FunctionName: !Ref ScoreTransactions\n | FunctionName: score-transaction\n | UnknownFunction
 40 | Architectures: [arm64] | Architectures: [x86_64] | NotPackagedForArm
 40 | Action: kinesis:PutRecords | Action: kinesis:* | WildcardAction

@@ -61,6 +61,16 @@ counts! {
     order_tripwire => ORDER_TRIPWIRE = "OrderTripwire";
     /// Notes about devices that were not written.
     device_notes_dropped => DEVICE_NOTES_DROPPED = "DeviceNotesDropped";
+    /// Decisions on events ahead of the broker's time.
+    ahead => AHEAD = "Ahead";
+    /// Transactions whose id their user has used before with other content, parked.
+    id_conflicts => ID_CONFLICTS = "IdConflicts";
+    /// Records whose user's item cannot be read.
+    state_unreadable => STATE_UNREADABLE = "StateUnreadable";
+    /// Pending-failure markers of records that turned out to be settled, taken off.
+    markers_settled => MARKERS_SETTLED = "MarkersSettled";
+    /// Pending-failure markers of records that the mapping has given up by their age, taken off.
+    markers_retired => MARKERS_RETIRED = "MarkersRetired";
     /// Records in the batch.
     batch_records => BATCH_RECORDS = "BatchRecords";
 }
