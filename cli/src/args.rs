@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
+use crate::pending_failures;
 use crate::up::chaos::{Kind, Kinds};
 
 /// Transactions per second when nothing else is asked for.
@@ -35,6 +36,8 @@ pub enum Command {
     Send(Box<SendTraffic>),
     /// Compute the rows that a model is trained on, with the code that serves.
     Features(features::Args),
+    /// Show and clear the records that were reported as failures and have not come back.
+    PendingFailures(pending_failures::Args),
 }
 
 /// What happens without a command: `up` as it is without flags.
@@ -283,7 +286,8 @@ fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
     shape.map(|shape| NamedShape(shape, text.to_owned())).ok_or(BadValue::Shape)
 }
 
-fn parse_duration(text: &str) -> Result<Duration, BadValue> {
+/// A time with its unit, longer than 0.
+pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds_per_unit = match unit {

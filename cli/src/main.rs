@@ -1,11 +1,13 @@
 //! `centinela`: the platform on one machine, and the tools around it.
 
 mod args;
+mod aws_credentials;
 mod failure;
 mod features;
 mod function_build;
 mod interrupt;
 mod kafka_args;
+mod pending_failures;
 mod send;
 mod terminal;
 mod traffic;
@@ -51,6 +53,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         // Computes only, so an interrupt may end it as it ends any program.
         Command::Features(arguments) => features::run(&arguments),
+        // Reads, or writes once as a whole.
+        Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
         Command::Send(arguments) => finish(runtime()?, |interrupt| send::run(*arguments, interrupt)),
     }

@@ -26,10 +26,10 @@ use centinela_local::services::{AwsAccess, Latency, ServiceError};
 
 use self::chaos::Chaos;
 use crate::args::{self, Up};
+use crate::aws_credentials;
 use crate::failure::Failure;
 use crate::function_build;
 use crate::interrupt::Interrupt;
-use crate::kafka_args;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
@@ -183,23 +183,8 @@ fn servers(arguments: &Up) -> Result<Servers, Failure> {
     let emulator = &arguments.aws_endpoint;
     let dynamodb = arguments.dynamodb.clone().or_else(|| emulator.clone());
     let asks_aws = dynamodb.is_some() || security.kafka_iam;
-    let access = if asks_aws { aws_access(security.kafka_iam)? } else { AwsAccess::default() };
+    let access = if asks_aws { aws_credentials::from_environment(security.kafka_iam)? } else { AwsAccess::default() };
     Ok(Servers { kafka, dynamodb, kinesis: emulator.clone(), s3: emulator.clone(), access })
-}
-
-/// The environment's credentials, or those of the stand-ins where it has none.
-fn aws_access(are_needed: bool) -> Result<AwsAccess, Failure> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let local = AwsAccess::default();
-    let region = kafka_args::region().unwrap_or_else(|| local.region.clone());
-    match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
-        (Some(access_key_id), Some(secret_access_key)) => {
-            Ok(AwsAccess { region, access_key_id, secret_access_key, session_token: variable("AWS_SESSION_TOKEN") })
-        }
-        (None, None) if !are_needed => Ok(AwsAccess { region, ..local }),
-        (None, None) => Err(Failure::Usage("--kafka-iam needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned())),
-        _ => Err(Failure::Usage("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or none of them".to_owned())),
-    }
 }
 
 fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
