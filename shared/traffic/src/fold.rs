@@ -32,10 +32,14 @@ impl FeatureFold {
         let at = transaction.occurred_at;
         let user = self.users.get(&transaction.user_id);
         let device = self.devices.get(&transaction.device_id).map_or(DeviceInput::Unseen, DeviceInput::Known);
-        let features = FeatureVector::compute(transaction, user, device);
+        let features = FeatureVector::compute(transaction, at, user, device);
         let late = user.is_some_and(|user| user.is_late(at, ALLOWED_LATENESS_MS));
 
-        self.users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at)).apply(transaction, late);
+        self.users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at)).apply(
+            transaction,
+            at,
+            late,
+        );
         let device = self.devices.entry(transaction.device_id.clone()).or_insert_with(|| DeviceState::first_seen(at));
         self.device_writes += u64::from(device.observe(transaction.user_id.hash32(), at));
         Row { features, late }

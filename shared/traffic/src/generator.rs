@@ -16,6 +16,9 @@ use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
 
 /// Monday, 2026-01-05T00:00:00Z.
 pub const DEFAULT_START: Millis = Millis(1_767_571_200_000);
+/// Monday, 2006-01-02: live traffic's clock runs thousands of times faster than the broker's, whose time no event may overtake, and at
+/// the default rate this lasts for days.
+pub const LIVE_START: Millis = Millis(1_136_160_000_000);
 /// Smallest purchase, in minor units.
 const AMOUNT_MIN: f64 = 49.0;
 /// What follow-up purchases add to the visits.
@@ -71,7 +74,7 @@ impl TrafficConfig {
 
     /// Live traffic: late arrivals and a few duplicates, no labels, and one user's transactions apart.
     pub fn live(seed: u64) -> Self {
-        Self { duplicate_share: 0.002, labels: false, spacing: 200, ..Self::history(seed) }
+        Self { start: LIVE_START, duplicate_share: 0.002, labels: false, spacing: 200, ..Self::history(seed) }
     }
 
     /// The same with another shape. But for the natural one, transactions of one user follow each other as they are drawn: a

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use centinela_domain::ledger::RING_MIN;
+use centinela_domain::ledger::RingSize;
 
 use crate::transaction::{Event, LabelledTransaction};
 
 /// Transactions of a user between one of them and its duplicate, at most. A producer sends again what was not acknowledged, within
 /// seconds; the simulated clock runs thousands of times faster than a wall clock, so in the minutes that it lets pass a very busy user
 /// would buy hundreds of times. Half of what the system promises to remember, because partitions do not advance in step.
-pub const RESENT_WITHIN: usize = RING_MIN / 2;
+pub const RESENT_WITHIN: usize = RingSize::DEFAULT.newest / 2;
 
 /// What arrives.
 #[derive(Clone, Debug)]
