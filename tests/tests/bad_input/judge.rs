@@ -87,6 +87,13 @@ impl Verdicts {
     fn parked(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
         let parked: Vec<&StoredParked> =
             published.parked.iter().filter(|stored| stored.parked.partition == prepared.partition).collect();
+        if let Some(reason) = &case.last_parked {
+            let (values, last) = (parked.iter().map(|stored| stored.parked.value.as_deref()), case.values.last());
+            let is_last = values.eq(last.map(|value| Some(value.bytes())).as_ref().map(|value| value.as_deref()));
+            let codes: Vec<&str> = parked.iter().map(|stored| stored.parked.reason_code.as_str()).collect();
+            return self
+                .check(case, is_last && codes == [reason], || format!("parked as {codes:?} instead of {reason}"));
+        }
         let Fate::Parked(reason) = &case.fate else {
             return self.check(case, parked.is_empty(), || format!("{} records are parked", parked.len()));
         };
