@@ -15,9 +15,11 @@ use crate::transaction::Millis;
 pub struct RingSize {
     /// The user's newest decisions, whatever their age and partition.
     pub newest: usize,
-    /// The user's newest decisions in each partition, as long as they are recent. A duplicate has the key of its original, so it
-    /// comes in the same partition, behind it: this holds for a user of hundreds a second, whose other partitions run ahead.
+    /// Of a hot user also the newest decisions in each partition, as long as they are recent. A duplicate has the key of its original,
+    /// so it comes in the same partition, behind it, whatever the other partitions have run ahead meanwhile.
     pub newest_in_partition: usize,
+    /// Hot is who has more than `newest` decisions within this time before the newest record at hand; others pay nothing.
+    pub hot_within_ms: i64,
     /// Recent is what is at most this much older, by the broker's time, than the newest record at hand.
     pub recent_ms: i64,
     /// A record older than this, by the broker's time, is not delivered any more: the mapping's largest age of a record, and a margin
@@ -32,6 +34,7 @@ impl RingSize {
     pub const DEFAULT: Self = Self {
         newest: 16,
         newest_in_partition: 8,
+        hot_within_ms: 10_000,
         recent_ms: 60_000,
         delivered_within_ms: 6 * HOUR_MS + 600_000,
         most: 1024,
@@ -318,6 +321,10 @@ impl Ledger {
     fn promised(&self, newest: Millis, size: RingSize) -> Vec<bool> {
         let mut promised = vec![false; self.entries.len()];
         let mut in_partition: BTreeMap<u32, usize> = BTreeMap::new();
+        let within = |ms: i64, at: &Coordinates| newest.since(at.timestamp) <= ms;
+        let lately =
+            self.entries.iter().filter(|entry| entry.coordinates.iter().any(|at| within(size.hot_within_ms, at)));
+        let is_hot = lately.count() > size.newest;
         let mut recent = 0;
         for (index, entry) in self.entries.iter().enumerate().rev() {
             let is_among_newest = index + size.newest >= self.entries.len();
@@ -325,7 +332,7 @@ impl Ledger {
             for at in &entry.coordinates {
                 let count = in_partition.entry(at.partition).or_default();
                 *count += 1;
-                is_recent |= *count <= size.newest_in_partition && newest.since(at.timestamp) <= size.recent_ms;
+                is_recent |= is_hot && *count <= size.newest_in_partition && within(size.recent_ms, at);
             }
             is_recent &= recent < size.recent_max();
             recent += usize::from(is_recent);

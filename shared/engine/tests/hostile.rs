@@ -315,7 +315,9 @@ fn a_hot_users_duplicate_is_known_although_other_partitions_ran_ahead() {
     let bench = Bench::new();
     bench.deliver([transaction(0, 0, "ana", "t0")]);
     for offset in 1..60 {
-        bench.deliver_batch(batch([transaction(1, offset, "ana", &format!("u{offset}"))]));
+        let mut record = transaction(1, offset, "ana", &format!("u{offset}"));
+        record.coordinates.timestamp = Millis(EPOCH_MS + 50 * offset as i64);
+        bench.deliver_batch(batch([record]));
     }
     let mut duplicate = transaction(0, 1, "ana", "t0");
     duplicate.value = transaction(0, 0, "ana", "t0").value;

@@ -29,8 +29,14 @@ use crate::fakes::{FakeEngine, Fakes, Faults};
 use crate::schedule::step;
 
 /// Small, so that a short run fills rings and leaves windows behind.
-const RING: RingSize =
-    RingSize { newest: 3, newest_in_partition: 2, recent_ms: 600_000, most: 24, ..RingSize::DEFAULT };
+const RING: RingSize = RingSize {
+    newest: 3,
+    newest_in_partition: 2,
+    hot_within_ms: 600_000,
+    recent_ms: 600_000,
+    most: 24,
+    ..RingSize::DEFAULT
+};
 /// Steps for coming to rest before the mapping gives up what is left.
 const STEPS_TO_REST: usize = 1_000;
 /// Steps after which a world that is not at rest never will be.
