@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Seeds within which a bug must be found.
-const SEEDS_MAX: u64 = 1_500;
+const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
 /// What the simulation is made of.
