@@ -123,7 +123,7 @@ async fn put(client: &Client, partition: u32, version: u64, content: Vec<u8>) {
 fn marker(offset: u64, timestamp_ms: i64, user: Option<&str>) -> Hold {
     let owner = user.map(|user| Owner {
         user: UserId::new(user).unwrap(),
-        digest: TransactionDigest(0x0123_4567_89ab_cdef),
+        digest: TransactionDigest([0x01, 0x23, 0x45, 0x67, 0x89, 0xab]),
         content: None,
     });
     Hold { at: Mark { offset, timestamp: Millis(timestamp_ms) }, owner, unreadable: 0 }
@@ -158,7 +158,7 @@ async fn list_shows_each_partition_with_its_mark_and_its_markers_and_no_user() {
     let mark = "settled below offset 500 (2026-01-05T10:40:00.000Z), written 2026-01-05T10:40:05.250Z";
     assert_eq!(third, format!("partition 3: {mark}, 2 pending-failure markers"));
     assert!(known.trim().starts_with("offset 510  20"), "{known}");
-    assert!(known.ends_with("10h 0m old  user known, transaction 0123456789abcdef"), "{known}");
+    assert!(known.ends_with("10h 0m old  user known, transaction 0123456789ab"), "{known}");
     assert!(unknown.ends_with("1h 0m old  no user known"), "{unknown}");
     assert_eq!(tenth, format!("partition 10: {mark}, no pending-failure markers"));
     assert_eq!(sum, "2 pending-failure markers in 2 partitions of topic `transactions`, group `score-transactions`");
@@ -170,7 +170,7 @@ async fn list_shows_each_partition_with_its_mark_and_its_markers_and_no_user() {
     assert_eq!(partition["settled_mark"]["broker_time"], "2026-01-05T10:40:00.000Z");
     let [known, unknown] = &partition["markers"].as_array().unwrap()[..] else { panic!("{json}") };
     assert_eq!((&known["offset"], &known["user_known"]), (&Value::from(510), &Value::from(true)));
-    assert_eq!(known["transaction"], "0123456789abcdef");
+    assert_eq!(known["transaction"], "0123456789ab");
     assert!((36_000..36_600).contains(&known["age_seconds"].as_i64().unwrap()), "{known}");
     assert_eq!((&unknown["transaction"], &unknown["user_known"]), (&Value::Null, &Value::from(false)));
     assert_eq!(json["partitions"][1]["markers"], Value::Array(Vec::new()));

@@ -107,7 +107,7 @@ fn position(mark: Mark) -> Value {
 
 /// The digest of the record's transaction, in the form of a `decision_id`.
 fn transaction(hold: &Hold) -> Option<String> {
-    hold.owner.as_ref().map(|owner| format!("{:016x}", owner.digest.0))
+    hold.owner.as_ref().map(|owner| owner.digest.to_string())
 }
 
 /// The two largest units of a time.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use centinela_contracts::kafka_event::{KafkaBatch, Record};
 use centinela_contracts::parked_v1::{self, Parked, StoredParked};
 use centinela_contracts::{decision_v1, transaction_v1};
-use centinela_domain::{Outcome, Transaction};
+use centinela_domain::{DecisionId, Outcome, Transaction};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -285,7 +285,7 @@ impl Observer for Tracker {
         let Some(id) = message.decision_id else { return };
         let ticks = self.ticks(at);
         let mut state = self.lock();
-        let entry = state.entries.entry(id.digest().0).or_default();
+        let entry = state.entries.entry(place(id)).or_default();
         if entry.meant_at == 0 {
             entry.meant_at = ticks;
         }
@@ -305,7 +305,7 @@ impl Observer for Tracker {
 
 impl State {
     fn sent(&mut self, transaction: &Transaction) {
-        let digest = transaction.decision_id().digest().0;
+        let digest = place(transaction.decision_id());
         let amount = u32::try_from(transaction.amount.minor()).unwrap_or(u32::MAX);
         let next = u32::try_from(self.users.len()).unwrap_or(u32::MAX);
         let user = match self.users.get(transaction.user_id.as_str()) {
@@ -327,7 +327,7 @@ impl State {
     }
 
     fn decided(&mut self, decision: &decision_v1::DecisionV1, blocked: bool, bytes: u64, ticks: u32, now_ms: i64) {
-        let entry = self.entries.entry(decision.decision_id.digest().0).or_default();
+        let entry = self.entries.entry(place(decision.decision_id)).or_default();
         if entry.is(DECIDED) {
             // What remains of a decision after its evidence is gone says so, and is no second decision.
             let reduced = decision.evidence.is_none() && blocked == entry.is(BLOCKED);
@@ -379,7 +379,7 @@ impl State {
         if !self.unreadable.remove(&at)
             && let Some(Ok(transaction)) = value.map(transaction_v1::parse)
         {
-            self.entries.entry(transaction.decision_id().digest().0).or_default().flags |= PARKED;
+            self.entries.entry(place(transaction.decision_id())).or_default().flags |= PARKED;
         }
     }
 
@@ -442,6 +442,12 @@ fn given_up(value: &[u8]) -> Vec<Record> {
     let Ok(message) = serde_json::from_slice::<Destination<'_>>(value) else { return Vec::new() };
     let Ok(batch) = KafkaBatch::parse(message.payload.get().as_bytes()) else { return Vec::new() };
     batch.partitions.into_iter().flat_map(|partition| partition.records).filter_map(Result::ok).collect()
+}
+
+/// Where the account keeps a decision: among all of a run's the 48 bits of a user's ledger would not do.
+fn place(id: DecisionId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn hash(bytes: &[u8]) -> u64 {

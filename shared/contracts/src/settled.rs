@@ -100,7 +100,7 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
         if let Some(owner) = owner {
             room -= owner.user.as_str().len() + OWNER_OVERHEAD_BYTES;
             output.text(owner.user.as_str());
-            output.bytes(&owner.digest.0.to_be_bytes());
+            output.bytes(&owner.digest.0);
         }
         if let Some(ContentDigest(content)) = content {
             output.bytes(&content.to_be_bytes());
@@ -144,7 +144,11 @@ fn hold(input: &mut Input<'_>, previous: &mut Mark, format: u8) -> Result<Hold, 
         };
     }
     let user = UserId::new(input.text("user of a hold")?).map_err(|_| StoredProblem::Invalid("user of a hold"))?;
-    let digest = TransactionDigest(u64::from_be_bytes(input.array()?));
+    let digest = TransactionDigest(input.array()?);
+    if format != FORMAT {
+        // It was 64 bits.
+        input.bytes(2)?;
+    }
     let content = if flags & CONTENT != 0 { Some(ContentDigest(u16::from_be_bytes(input.array()?))) } else { None };
     Ok(Hold { at, owner: Some(Owner { user, digest, content }), unreadable })
 }

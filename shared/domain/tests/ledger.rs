@@ -49,15 +49,20 @@ fn decision(number: u64) -> Decision {
     }
 }
 
+fn digest(number: u64) -> TransactionDigest {
+    let [.., a, b, c, d, e, f] = number.to_be_bytes();
+    TransactionDigest([a, b, c, d, e, f])
+}
+
 /// Where nothing is known to be settled yet.
 fn remember(ledger: &mut Ledger, digest: TransactionDigest, at: Coordinates, decision: Decision) {
-    ledger.record(digest, ContentDigest(digest.0 as u16), at, decision, &Settled::default());
+    ledger.record(digest, ContentDigest(7), at, decision, &Settled::default());
 }
 
 fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
     let mut ledger = Ledger::default();
     for offset in offsets {
-        remember(&mut ledger, TransactionDigest(offset), at(0, offset), decision(offset));
+        remember(&mut ledger, digest(offset), at(0, offset), decision(offset));
     }
     ledger
 }
@@ -77,7 +82,7 @@ fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
     ledger.compact(&settled_up_to(0, 30), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 10, "offsets 30 to 39 may be unpublished");
     assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest, "24 settled ones left");
-    assert!(ledger.find(TransactionDigest(24)).is_some_and(|entry| entry.decision.is_none()));
+    assert!(ledger.find(digest(24)).is_some_and(|entry| entry.decision.is_none()));
     assert_eq!(ledger.floors[&0].offset, 23);
 }
 
@@ -90,7 +95,7 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
     };
     let mut ledger = ledger_of(13..14);
     (0..30)
-        .for_each(|offset| remember(&mut ledger, TransactionDigest(100 + offset), new(offset), decision(100 + offset)));
+        .for_each(|offset| remember(&mut ledger, digest(100 + offset), new(offset), decision(100 + offset)));
     let mut settled = Settled::default();
     for offset in 1..30 {
         // The old topic's offset 13 is proved settled only when the new topic has passed it.
@@ -99,7 +104,7 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
     }
     assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest);
     for offset in 0..14 {
-        assert!(ledger.find(TransactionDigest(100 + offset)).is_none());
+        assert!(ledger.find(digest(100 + offset)).is_none());
         assert!(ledger.is_below_floor(new(offset)), "offset {offset} left the ring, so its floor must reach it");
     }
     assert!(!ledger.is_below_floor(new(14)));
@@ -113,9 +118,9 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
     let mut ledger = ledger_of(0..0);
     for offset in 900_000..900_004 {
         let old = Coordinates { partition: 0, offset, timestamp: Millis(T) };
-        remember(&mut ledger, TransactionDigest(offset), old, decision(offset));
+        remember(&mut ledger, digest(offset), old, decision(offset));
     }
-    (0..16).for_each(|number| remember(&mut ledger, TransactionDigest(number), at(1, number), decision(number)));
+    (0..16).for_each(|number| remember(&mut ledger, digest(number), at(1, number), decision(number)));
     ledger.floors.insert(0, Mark { offset: 5, timestamp: later });
     let mut known_to_an_environment = Settled::default();
     known_to_an_environment.raise(0, Mark { offset: 900_100, timestamp: Millis(T) });
@@ -125,13 +130,13 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
     assert!(!ledger.is_below_floor(undecided));
     assert_eq!(ledger.floors[&0], Mark { offset: 5, timestamp: later });
 
-    remember(&mut ledger, TransactionDigest(1), undecided, decision(1));
+    remember(&mut ledger, digest(1), undecided, decision(1));
     ledger.repeat(
-        TransactionDigest(1),
+        digest(1),
         Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) },
         &Settled::default(),
     );
-    let entry = ledger.find(TransactionDigest(1)).unwrap();
+    let entry = ledger.find(digest(1)).unwrap();
     assert_eq!(entry.coordinates, [undecided], "nor do the positions of a duplicate");
 }
 
@@ -139,10 +144,10 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
 fn a_record_decided_below_its_mark_waits_for_a_later_one() {
     let mut ledger = Ledger::default();
     let settled = settled_up_to(0, 50);
-    ledger.record(TransactionDigest(4), ContentDigest(4), at(0, 4), decision(4), &settled);
+    ledger.record(digest(4), ContentDigest(4), at(0, 4), decision(4), &settled);
     assert!(!ledger.compact(&settled, Millis(T), RingSize::DEFAULT), "what was proved before says nothing of it");
     assert_eq!(ledger.unproved(), 1);
-    assert!(ledger.find(TransactionDigest(4)).is_some_and(|entry| entry.knows(at(0, 4))));
+    assert!(ledger.find(digest(4)).is_some_and(|entry| entry.knows(at(0, 4))));
     assert!(ledger.compact(&settled_up_to(0, 51), Millis(T), RingSize::DEFAULT));
     assert_eq!(ledger.unproved(), 0);
 }
@@ -152,9 +157,9 @@ fn a_hot_user_is_remembered_in_each_partition_for_a_minute() {
     let mut ledger = Ledger::default();
     let mut settled = Settled::default();
     let quiet = |offset| Coordinates { partition: 7, offset, timestamp: Millis(T) };
-    (0..10).for_each(|offset| remember(&mut ledger, TransactionDigest(1000 + offset), quiet(offset), decision(offset)));
+    (0..10).for_each(|offset| remember(&mut ledger, digest(1000 + offset), quiet(offset), decision(offset)));
     let busy = |offset| Coordinates { partition: 0, offset, timestamp: Millis(T + 59_000 + offset as i64) };
-    (0..200).for_each(|offset| remember(&mut ledger, TransactionDigest(offset), busy(offset), decision(offset)));
+    (0..200).for_each(|offset| remember(&mut ledger, digest(offset), busy(offset), decision(offset)));
     settled.raise(7, mark(10, 0));
     settled.raise(0, mark(200, 60_000));
     ledger.compact(&settled, Millis(T + 60_000), RingSize::DEFAULT);
@@ -172,7 +177,7 @@ fn an_ordinary_user_pays_nothing_for_the_window_of_hot_ones() {
     for number in 0..60_u64 {
         let at =
             Coordinates { partition: number as u32 % 10, offset: number, timestamp: Millis(T + number as i64 * 1_000) };
-        remember(&mut ledger, TransactionDigest(number), at, decision(number));
+        remember(&mut ledger, digest(number), at, decision(number));
         settled.raise(at.partition, mark(100, 60_000));
     }
     ledger.compact(&settled, Millis(T + 59_000), RingSize::DEFAULT);
@@ -185,7 +190,7 @@ fn however_many_partitions_the_window_never_fills_a_ring() {
     let mut settled = Settled::default();
     for number in 0..3_000_u64 {
         let at = Coordinates { partition: (number % 1_000) as u32, offset: number / 1_000, timestamp: Millis(T) };
-        remember(&mut ledger, TransactionDigest(number), at, decision(number));
+        remember(&mut ledger, digest(number), at, decision(number));
         settled.raise(at.partition, Mark { offset: 100, timestamp: Millis(T) });
     }
     ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
@@ -226,16 +231,16 @@ fn a_duplicate_keeps_its_decision_until_the_duplicate_is_settled_too() {
     let settled = settled_up_to(0, 10);
     ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 0);
-    assert!(ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "the duplicate is noted");
-    assert!(!ledger.repeat(TransactionDigest(0), at(0, 50), &settled), "its redelivery is not");
-    assert!(!ledger.repeat(TransactionDigest(0), at(0, 0), &settled), "nor the first record's");
+    assert!(ledger.repeat(digest(0), at(0, 50), &settled), "the duplicate is noted");
+    assert!(!ledger.repeat(digest(0), at(0, 50), &settled), "its redelivery is not");
+    assert!(!ledger.repeat(digest(0), at(0, 0), &settled), "nor the first record's");
     for offset in 51..91 {
-        remember(&mut ledger, TransactionDigest(offset), at(0, offset), decision(offset));
+        remember(&mut ledger, digest(offset), at(0, offset), decision(offset));
     }
     ledger.compact(&settled_up_to(0, 50), Millis(T), RingSize::DEFAULT);
-    assert!(ledger.find(TransactionDigest(0)).is_some(), "the duplicate at 50 is not settled yet");
+    assert!(ledger.find(digest(0)).is_some(), "the duplicate at 50 is not settled yet");
     ledger.compact(&settled_up_to(0, 91), Millis(T), RingSize::DEFAULT);
-    assert!(ledger.find(TransactionDigest(0)).is_none());
+    assert!(ledger.find(digest(0)).is_none());
     assert!(ledger.is_below_floor(at(0, 50)));
 }
 
@@ -298,8 +303,8 @@ proptest! {
         for (number, (partition, compact)) in records.into_iter().enumerate() {
             let coordinates = at(partition, next[partition as usize]);
             next[partition as usize] += 1;
-            remember(&mut ledger, TransactionDigest(number as u64), coordinates, decision(number as u64));
-            all.push((TransactionDigest(number as u64), coordinates));
+            remember(&mut ledger, digest(number as u64), coordinates, decision(number as u64));
+            all.push((digest(number as u64), coordinates));
             if compact {
                 if let Some((partition, offset)) = settle.next() {
                     settled.raise(partition, mark(offset, offset as i64));

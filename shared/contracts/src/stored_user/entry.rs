@@ -88,7 +88,7 @@ pub(super) fn put(output: &mut Output, entry: &Entry, context: &mut Context<'_>)
     match &entry.decision {
         Some(decision) => put_decision(output, entry, decision, context),
         None => {
-            output.bytes(&entry.digest.0.to_le_bytes());
+            output.bytes(&entry.digest.0);
             if short_score {
                 output.bytes(&score_steps(entry.score).to_le_bytes());
             }
@@ -138,7 +138,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         output.bytes(&decision_id.0);
     }
     if flags & DIGEST_OF_ID == 0 {
-        output.bytes(&entry.digest.0.to_le_bytes());
+        output.bytes(&entry.digest.0);
     }
     output.unsigned(amount.minor());
     if flags & USUAL_CURRENCY == 0 {
@@ -191,7 +191,7 @@ pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<E
         let score = long_score.unwrap_or(decision.score);
         return Ok(Entry { digest, content, coordinates, outcome, score, decision: Some(Box::new(decision)) });
     }
-    let digest = TransactionDigest(u64::from_le_bytes(input.array()?));
+    let digest = take_digest(input, context.legacy)?;
     let score = match long_score {
         Some(score) => score,
         None => f32::from(u16::from_le_bytes(input.array()?)) / f32::from(u16::MAX),
@@ -225,7 +225,7 @@ fn take_decision(
     };
     let digest = match has(DIGEST_OF_ID) {
         true => decision_id.digest(),
-        false => TransactionDigest(u64::from_le_bytes(input.array()?)),
+        false => take_digest(input, context.legacy)?,
     };
     let amount = AmountMinor::new(input.unsigned()?).map_err(|_| StoredProblem::Invalid("amount"))?;
     let currency = if has(USUAL_CURRENCY) { Currency::DEFAULT } else { take_currency(input)? };
@@ -256,6 +256,15 @@ fn take_decision(
         missing: MissingInputs { device: has(NO_DEVICE) },
     };
     Ok((digest, decision))
+}
+
+/// Legacy entries have 64 bits, the last byte first.
+fn take_digest(input: &mut Input<'_>, legacy: bool) -> Result<TransactionDigest, StoredProblem> {
+    if !legacy {
+        return Ok(TransactionDigest(input.array()?));
+    }
+    let [_, _, f, e, d, c, b, a] = input.array()?;
+    Ok(TransactionDigest([a, b, c, d, e, f]))
 }
 
 fn outcome(number: u8) -> Result<Outcome, StoredProblem> {

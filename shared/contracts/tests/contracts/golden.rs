@@ -139,7 +139,7 @@ fn stored_items_of_every_format_stay_readable() {
                 at: mark(50_000_009, 2),
                 owner: Some(Owner {
                     user: samples::user_id(),
-                    digest: TransactionDigest(0x0123_4567_89ab_cdef),
+                    digest: TransactionDigest([0x01, 0x23, 0x45, 0x67, 0x89, 0xab]),
                     content: None,
                 }),
                 unreadable: 0,
