@@ -63,21 +63,9 @@ pub fn all(quick: bool) -> Vec<Case> {
         load("e2e-200-latency", "200 a second, calls as slow as on AWS", "200", &latency, Embedded),
         load("e2e-1667-latency", "100,000 a minute, calls as slow as on AWS", "1667", &latency, Embedded),
         load("uniform-1667", "users drawn uniformly", "1667", &["--shape", "uniform"], Embedded),
-        load(
-            "zipf-1667",
-            "users drawn by Zipf's law, exponent 1.2, keyed by user",
-            "1667",
-            &["--shape", "zipf", "--key", "user_id"],
-            Embedded,
-        ),
+        load("zipf-1667", "users drawn by Zipf's law, exponent 1.2", "1667", &["--shape", "zipf"], Embedded),
         load("hot-1667", "a tenth of all from one user", "1667", &["--shape", "hot"], Embedded),
-        load(
-            "hot-all-1667",
-            "everything from one user, keyed by user",
-            "1667",
-            &["--shape", "hot=1", "--key", "user_id"],
-            Embedded,
-        ),
+        load("hot-all-1667", "everything from one user", "1667", &["--shape", "hot=1"], Embedded),
         load("real-200", "200 a second on real servers", "200", &[], Real),
         load("real-1667", "100,000 a minute on real servers", "1667", &[], Real),
     ];

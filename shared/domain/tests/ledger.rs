@@ -94,8 +94,7 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
         timestamp: Millis(T + 2 * RECREATED_AFTER_MS + offset as i64),
     };
     let mut ledger = ledger_of(13..14);
-    (0..30)
-        .for_each(|offset| remember(&mut ledger, digest(100 + offset), new(offset), decision(100 + offset)));
+    (0..30).for_each(|offset| remember(&mut ledger, digest(100 + offset), new(offset), decision(100 + offset)));
     let mut settled = Settled::default();
     for offset in 1..30 {
         // The old topic's offset 13 is proved settled only when the new topic has passed it.
@@ -131,11 +130,7 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
     assert_eq!(ledger.floors[&0], Mark { offset: 5, timestamp: later });
 
     remember(&mut ledger, digest(1), undecided, decision(1));
-    ledger.repeat(
-        digest(1),
-        Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) },
-        &Settled::default(),
-    );
+    ledger.repeat(digest(1), Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) }, &Settled::default());
     let entry = ledger.find(digest(1)).unwrap();
     assert_eq!(entry.coordinates, [undecided], "nor do the positions of a duplicate");
 }
