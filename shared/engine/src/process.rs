@@ -363,8 +363,6 @@ where
         for job in jobs {
             batch.give_back(job.works);
         }
-        // A batch without a user to write proves as much as any other.
-        batch.report.settled_notes_dropped += self.note_marks(notes.unwrap_or_default(), batch.deadline.work).await;
         Ok(held)
     }
 

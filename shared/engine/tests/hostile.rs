@@ -100,24 +100,6 @@ fn a_hold_of_a_record_that_the_mapping_gave_up_is_retired_and_rings_shrink_again
 }
 
 #[test]
-fn a_batch_of_bad_records_alone_proves_and_retires_once() {
-    let bench = Bench::new();
-    bench.faults(Faults { write_refused: 1.0, ..Faults::default() });
-    bench.deliver([transaction(0, 0, "ana", "t0")]);
-    bench.faults(Faults::default());
-    bench.pass(RingSize::DEFAULT.delivered_within_ms);
-    let told: Vec<usize> = (1..3)
-        .map(|offset| {
-            let mut bad = record(0, offset, b"nonsense".to_vec());
-            bad.coordinates.timestamp = bench.fakes.shared().now;
-            bench.deliver([bad]).holds_retired
-        })
-        .collect();
-    assert_eq!(told, [1, 0]);
-    assert_eq!((bench.holds(0), bench.mark(0).map(|mark| mark.offset)), (0, Some(2)));
-}
-
-#[test]
 fn holds_that_nobody_can_answer_do_not_hide_those_that_can_be_answered() {
     let bench = Bench::new();
     let zombie = bench.fakes.engine();
