@@ -363,7 +363,12 @@ impl Fakes {
         let entries = current.into_iter().flat_map(|user| user.ledger.entries);
         let known: HashSet<TransactionDigest> = entries.map(|entry| entry.digest).collect();
         let partitions = |entry: &Entry| entry.coordinates.iter().map(|at| at.partition).collect();
-        let new = write.item.ledger.entries.iter().filter(|entry| !known.contains(&entry.digest));
+        // One that left the ring and is decided again in the same write is new, too.
+        let version = write.expected.unwrap_or(0) + 1;
+        let is_decided_here =
+            |entry: &&Entry| entry.decision.as_ref().is_some_and(|decision| decision.state_version == version);
+        let is_new = |entry: &&Entry| !known.contains(&entry.digest) || is_decided_here(entry);
+        let new = write.item.ledger.entries.iter().filter(is_new);
         let new: Vec<_> = new.map(|entry| (entry.digest, partitions(entry))).collect();
         shared.entered.entry(write.key.clone()).or_default().extend(new);
         let bytes = stored_user::encode(&write.item);
