@@ -66,6 +66,17 @@ pub enum UserCall {
 /// A stored user, with its encoded bytes.
 type History = Vec<(u64, Vec<u8>)>;
 
+/// A transaction that entered a user's item.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// Which.
+    pub digest: TransactionDigest,
+    /// The partitions of its records, as far as they were known.
+    pub partitions: Vec<u32>,
+    /// When.
+    pub at: Millis,
+}
+
 /// Everything the fakes share.
 #[derive(Debug)]
 pub struct Shared {
@@ -87,8 +98,8 @@ pub struct Shared {
     pub on_stream: Vec<Outgoing>,
     /// What was parked, in order.
     pub parked: Vec<Parked>,
-    /// Transactions in the order in which they entered a user's item, with their partitions; decided again included.
-    pub entered: BTreeMap<UserId, Vec<(TransactionDigest, Vec<u32>)>>,
+    /// Transactions in the order in which they entered a user's item; decided again included.
+    pub entered: BTreeMap<UserId, Vec<Entered>>,
     /// Writes of users that were applied.
     pub user_writes: usize,
     /// Writes of any kind that were asked for.
@@ -362,14 +373,19 @@ impl Fakes {
         shared.idle_writes += usize::from(current.as_ref() == Some(&write.item));
         let entries = current.into_iter().flat_map(|user| user.ledger.entries);
         let known: HashSet<TransactionDigest> = entries.map(|entry| entry.digest).collect();
-        let partitions = |entry: &Entry| entry.coordinates.iter().map(|at| at.partition).collect();
+        let at = shared.now;
+        let entered = |entry: &Entry| Entered {
+            digest: entry.digest,
+            partitions: entry.coordinates.iter().map(|at| at.partition).collect(),
+            at,
+        };
         // One that left the ring and is decided again in the same write is new, too.
         let version = write.expected.unwrap_or(0) + 1;
         let is_decided_here =
             |entry: &&Entry| entry.decision.as_ref().is_some_and(|decision| decision.state_version == version);
         let is_new = |entry: &&Entry| !known.contains(&entry.digest) || is_decided_here(entry);
         let new = write.item.ledger.entries.iter().filter(is_new);
-        let new: Vec<_> = new.map(|entry| (entry.digest, partitions(entry))).collect();
+        let new: Vec<_> = new.map(entered).collect();
         shared.entered.entry(write.key.clone()).or_default().extend(new);
         let bytes = stored_user::encode(&write.item);
         assert_eq!(decoded(&bytes, &write.key), write.item, "a stored item is read back as it was written");
@@ -391,7 +407,7 @@ impl Fakes {
                 continue;
             }
             let digest = decision.decision_id.digest();
-            if !shared.entered.values().any(|entered| entered.iter().any(|(known, _)| *known == digest)) {
+            if !shared.entered.values().any(|entered| entered.iter().any(|entered| entered.digest == digest)) {
                 shared.uncommitted.push(decision.decision_id);
             }
             if to_topics {

@@ -8,7 +8,7 @@ use centinela_domain::transaction::AHEAD_TOLERANCE_MS;
 use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, TransactionId, UserId};
 
 use super::{Made, RING, World};
-use crate::fakes::Shared;
+use crate::fakes::{Entered, Shared};
 
 /// What a run found. All lists are empty when the protocol holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl World {
             if made.values.len() > 1 && unanswered > 1 {
                 account.mistaken.push(pair());
             }
-            if entered.iter().any(|(digest, _)| *digest == id.digest()) {
+            if entered.iter().any(|entered| entered.digest == id.digest()) {
                 let (count, sum) = expected.entry(user).or_insert((0, Some(0)));
                 *count += 1;
                 // Of one that was published from what remains only, it is not known which of two amounts it was for.
@@ -179,14 +179,16 @@ impl Made {
 }
 
 /// Whether a repetition was seen only after so many newer decisions, of the user and of the user in its partition, that the promised
-/// window had passed.
-fn outside_the_window(entered: &[(TransactionDigest, Vec<u32>)], digest: TransactionDigest) -> bool {
-    let places: Vec<usize> =
-        entered.iter().enumerate().filter(|(_, (known, _))| *known == digest).map(|(place, _)| place).collect();
+/// window had passed, or, for the latter, after so long.
+fn outside_the_window(entered: &[Entered], digest: TransactionDigest) -> bool {
+    let mine = entered.iter().enumerate().filter(|(_, entered)| entered.digest == digest);
+    let places: Vec<usize> = mine.map(|(place, _)| place).collect();
     places.windows(2).any(|pair| {
+        let (first, again) = (&entered[pair[0]], &entered[pair[1]]);
         let between = &entered[pair[0] + 1..pair[1]];
-        let first = &entered[pair[0]].1;
-        let beside = between.iter().filter(|(_, partitions)| partitions.iter().any(|one| first.contains(one))).count();
-        between.len() >= RING.newest && beside >= RING.newest_in_partition
+        let is_beside = |entered: &&Entered| entered.partitions.iter().any(|one| first.partitions.contains(one));
+        let beside = between.iter().filter(is_beside).count();
+        let is_recent = again.at.since(first.at) <= RING.recent_ms;
+        between.len() >= RING.newest && (beside >= RING.newest_in_partition || !is_recent)
     })
 }
