@@ -1,8 +1,8 @@
 """Sends one transaction with confluent-kafka and prints its decision.
 
-    python decide_one.py endpoints.json [USER_ID]
+    python decide_one.py endpoints.json [USER_ID [COMPRESSION]]
 
-endpoints.json is what `centinela up --endpoints endpoints.json` writes.
+COMPRESSION is none, gzip, snappy, lz4 or zstd. endpoints.json is what `centinela up --endpoints endpoints.json` writes.
 """
 
 import json
@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 endpoints = json.load(open(sys.argv[1]))
 user_id = sys.argv[2] if len(sys.argv) > 2 else "user-of-python"
+compression = sys.argv[3] if len(sys.argv) > 3 else "none"
 transaction = {
     "version": 1,
     "transaction_id": str(uuid.uuid4()),
@@ -42,7 +43,12 @@ def refused(error, message):
         sys.exit(f"the transaction was not sent: {error}")
 
 
-producer = Producer({"bootstrap.servers": endpoints["kafka"], "enable.idempotence": True, "linger.ms": 0})
+producer = Producer({
+    "bootstrap.servers": endpoints["kafka"],
+    "enable.idempotence": True,
+    "linger.ms": 0,
+    "compression.type": compression,
+})
 sent_at = time.monotonic()
 producer.produce("transactions", key=transaction["transaction_id"], value=json.dumps(transaction), on_delivery=refused)
 producer.flush(10)

@@ -92,6 +92,24 @@ fn confluent_kafka_gets_its_decision_and_boto3_finds_it_everywhere() {
     assert!(running.end().success(), "the account is clean");
 }
 
+/// A batch that nobody can read stops its partition, so every codec that a producer may choose is read.
+#[test]
+fn a_producer_may_compress_as_it_likes() {
+    let bin = match environment("clients", &script("requirements.txt")) {
+        Ok(bin) => bin,
+        Err(skipped) => return println!("{skipped}"),
+    };
+    let running = Running::start();
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let mut command = Command::new(bin.join("python"));
+        command.arg(script("decide_one.py")).arg(running.endpoints_file()).args(["jane", codec]);
+        let decision = json_of(&said(&mut command));
+        println!("{codec}: {decision}");
+        assert_eq!(decision["user_id"], "jane");
+    }
+    assert!(running.end().success(), "the account is clean");
+}
+
 #[test]
 fn kcat_gets_its_decision() {
     if !has_kcat() {

@@ -87,6 +87,8 @@ pub const CASES: &[Case<Kafka>] = &[
     Case::same("a fetch may start inside a batch", records::middle_of_a_batch, ALL_OF_INSIDE),
     Case::same("a fetch may start inside an lz4 batch", records::middle_of_an_lz4_batch, ALL_OF_INSIDE),
     Case::same("a fetch may start inside a snappy batch", records::middle_of_a_snappy_batch, ALL_OF_INSIDE),
+    Case::same("a fetch may start inside a gzip batch", records::middle_of_a_gzip_batch, ALL_OF_INSIDE),
+    Case::same("a fetch may start inside a zstd batch", records::middle_of_a_zstd_batch, ALL_OF_INSIDE),
     Case::same("offsets are found by time", records::offsets_for_times, "Offset(0), Offset(1), Offset(2), End"),
     Case::same("the first and the next offset are known", records::watermarks, "(0, 0), then (0, 7)"),
     Case::differs(

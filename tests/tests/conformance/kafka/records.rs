@@ -136,6 +136,14 @@ pub fn middle_of_a_snappy_batch(kafka: &Kafka) -> String {
     inside_a_batch(kafka, "inside-snappy", "snappy")
 }
 
+pub fn middle_of_a_gzip_batch(kafka: &Kafka) -> String {
+    inside_a_batch(kafka, "inside-gzip", "gzip")
+}
+
+pub fn middle_of_a_zstd_batch(kafka: &Kafka) -> String {
+    inside_a_batch(kafka, "inside-zstd", "zstd")
+}
+
 pub fn offsets_for_times(kafka: &Kafka) -> String {
     const NAME: &str = "times";
     kafka.topic(NAME, 1, &[]);
