@@ -16,8 +16,8 @@ use centinela_contracts::{
     decision_v1, event_v1, parked_v1, settled, stored_device, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::{
-    AmountMinor, ContentDigest, Coordinates, Currency, DeviceId, DeviceState, DeviceType, Mark, MerchantId, Millis,
-    Outcome, RecordedFeatures, Transaction, TransactionDigest, TransactionId,
+    AmountMinor, ContentDigest, Coordinates, Currency, DecisionId, DeviceId, DeviceState, DeviceType, Mark, MerchantId,
+    Millis, Outcome, RecordedFeatures, Transaction, TransactionDigest, TransactionId,
 };
 
 use crate::samples::{self, NOW};
@@ -121,6 +121,11 @@ fn stored_items_of_every_format_stay_readable() {
     golden("stored_user_3.bin", &stored_user::encode(&user));
     assert_eq!((user.state.transactions, user.state.late, user.ledger.floors.len()), (120, 3, 10));
     assert_eq!((user.ledger.entries.len(), user.ledger.unproved()), (16, 2));
+    // Written in 64 bits and the other way round, and still known by what is computed now: else an upgrade forgets every decision.
+    for (number, entry) in (104..).zip(&user.ledger.entries) {
+        let id = DecisionId::derive(&samples::user_id(), &samples::transaction_id(number));
+        assert_eq!(entry.digest, id.digest(), "transaction {number}");
+    }
     let last = user.ledger.entries.last().unwrap();
     let decision = last.decision.as_ref().unwrap();
     assert_eq!(decision.transaction_id, samples::transaction_id(119));
