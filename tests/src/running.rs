@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::built;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The file in its directory with the account.
+const ACCOUNT: &str = "account.json";
 
 /// `centinela up --rate 0`; it never outlives the test.
 #[derive(Debug)]
@@ -29,12 +31,24 @@ impl Running {
     /// When it is not ready in time.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Self {
         let binaries = built(&["centinela", "score-transactions"]);
         let directory = TempDir::new().expect("a directory");
         let file = directory.path().join("endpoints.json");
         let mut child = Command::new(binaries.join("centinela"))
             .args(["up", "--quiet", "--rate", "0", "--endpoints"])
             .arg(&file)
+            .arg("--summary")
+            .arg(directory.path().join(ACCOUNT))
+            .args(arguments)
             .stdin(Stdio::null())
             .spawn()
             .expect("the command can be started");
@@ -74,10 +88,20 @@ impl Running {
     ///
     /// # Panics
     /// When the process cannot be signalled or waited for.
-    pub fn end(mut self) -> ExitStatus {
+    pub fn end(self) -> ExitStatus {
+        self.end_with_account().0
+    }
+
+    /// The same, and the account that it wrote; null when it wrote none.
+    ///
+    /// # Panics
+    /// When the process cannot be signalled or waited for.
+    pub fn end_with_account(mut self) -> (ExitStatus, Value) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(pid), Signal::SIGINT).expect("the command runs");
-        self.child.wait().expect("a child")
+        let status = self.child.wait().expect("a child");
+        let account = std::fs::read(self.directory.path().join(ACCOUNT)).unwrap_or_default();
+        (status, serde_json::from_slice(&account).unwrap_or_default())
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::backlog::Backlog;
 use super::chaos;
 use super::function_logs::Metrics;
-use super::score::{self, ScoreMetrics};
+use super::score::ScoreMetrics;
 use super::tracker::{Seen, Totals, Verdict};
 
 /// The account, as it is written to a file.
@@ -45,6 +45,8 @@ pub struct Account {
     pub backlog: Option<Backlog>,
     /// The mapping of the transactions.
     pub mapping: Mapping,
+    /// Where the account ends.
+    pub cut: CutShown,
     /// The producer, when this command was it.
     pub producer: Option<Producer>,
     /// The faults that were asked for.
@@ -88,6 +90,8 @@ pub struct Records {
     pub degraded: u64,
     /// Neither decided nor parked.
     pub lost: u64,
+    /// Deleted by the broker's retention before they were delivered; not in `lost`. At most: a marker of a transaction has an offset too.
+    pub lost_by_retention: u64,
     /// Transactions with two different decisions, or counted twice in their user's state.
     pub doubled: u64,
     /// Transactions with two different decisions that their producer sent more than once: the second time after more of their
@@ -201,6 +205,16 @@ pub struct Mapping {
     pub stray_batches: u64,
     pub dropped: u64,
     pub to_failure_destination: u64,
+    pub restarted_readers: u64,
+}
+
+/// Where the account ends on the topic of the transactions: what comes after it does not count.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CutShown {
+    /// By partition, the first offset that does not count.
+    pub ends: Vec<i64>,
+    /// Offsets that came after it, until the account was drawn up.
+    pub later: u64,
 }
 
 /// What this command sent itself.
@@ -254,6 +268,8 @@ pub struct Evidence<'a> {
     pub last_decision: Option<Instant>,
     /// What was sent from here.
     pub producer: Option<Producer>,
+    /// Where the account ends.
+    pub cut: CutShown,
     /// What this process spent.
     pub cpu: Option<CpuTimes>,
     /// How a backlog was worked off.
@@ -268,6 +284,7 @@ impl Account {
         let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
+        let mapping = stats.mappings.get(evidence.topic);
         let records = Records {
             sent: seen.records,
             unique: seen.unique,
@@ -281,7 +298,8 @@ impl Account {
             stale: scoring.stale,
             late: seen.late,
             degraded: seen.degraded,
-            lost: verdict.lost + acknowledged.saturating_sub(seen.records),
+            lost: verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed),
+            lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
             doubled: verdict.doubled + state.counted_twice,
             doubled_duplicates: verdict.doubled_duplicates,
             invented: verdict.invented + seen.unreadable_decisions,
@@ -305,10 +323,11 @@ impl Account {
                 rss_mb_max: threads::rss_mb_max(),
             }),
             backlog: evidence.backlog,
-            mapping: stats.mappings.get(evidence.topic).map(mapping).unwrap_or_default(),
+            mapping: mapping.map(mapping_shown).unwrap_or_default(),
+            cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
-            score: score::measure(verdict.labelled),
+            score: verdict.scores.measure(),
             rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
             seconds: rounded(seconds),
         };
@@ -318,9 +337,10 @@ impl Account {
 
     /// Why the account is not clean.
     pub fn fault(&self) -> Option<String> {
-        let Records { lost, doubled, invented, users_differing, .. } = self.records;
+        let Records { lost, lost_by_retention, doubled, invented, users_differing, .. } = self.records;
         let faults = [
             (lost, "lost"),
+            (lost_by_retention, "lost by retention: deleted before they were delivered"),
             (doubled, "doubled"),
             (invented, "invented"),
             (users_differing, "users whose totals differ from their transactions"),
@@ -417,7 +437,7 @@ fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided: u64) -> F
     }
 }
 
-fn mapping(stats: &MappingStats) -> Mapping {
+fn mapping_shown(stats: &MappingStats) -> Mapping {
     Mapping {
         batches: stats.batches,
         retried_batches: stats.retried_batches,
@@ -426,6 +446,7 @@ fn mapping(stats: &MappingStats) -> Mapping {
         stray_batches: stats.stray_batches,
         dropped: stats.dropped,
         to_failure_destination: stats.to_failure_destination,
+        restarted_readers: stats.restarted_readers,
     }
 }
 

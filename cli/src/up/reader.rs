@@ -1,14 +1,14 @@
 //! Reads topics back, each from where it stood when the run began, and hands every record to the tracker.
 //!
-//! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends,
-//! so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
+//! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends, or up to
+//! the run's cut, so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use centinela_local::platform::Cut;
 use centinela_local::services::kafka::{self, KafkaAccess, Parting};
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -20,6 +20,9 @@ use tokio::sync::oneshot;
 
 use super::tracker::Tracker;
 
+/// The first offset that is still to be read, by topic and partition.
+type Next = [Vec<i64>];
+
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the end of the topics may take to read once it is asked for.
@@ -27,6 +30,8 @@ const FINISH_LIMIT: Duration = Duration::from_secs(60);
 /// How long a broker holds back what is not worth an answer yet.
 const WAIT: Duration = Duration::from_millis(200);
 const METADATA_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks of a reader that rests.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What a topic holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,17 @@ pub enum ReadError {
     /// The client or the broker.
     #[error("the topics cannot be read back")]
     Kafka(#[from] KafkaError),
+    /// What became of transactions cannot be told any more.
+    #[error(
+        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention, or the account \
+         cannot be drawn up"
+    )]
+    Deleted {
+        /// The topic.
+        topic: String,
+        /// How many offsets.
+        offsets: i64,
+    },
     /// The end was not reached.
     #[error("{records} records of the topics could not be read back within {} s", FINISH_LIMIT.as_secs())]
     TooSlow {
@@ -85,6 +101,8 @@ enum Change {
     Restart { topic: String, partitions: usize },
     /// The topic has further partitions.
     Grow { topic: String, partitions: usize },
+    /// Nothing more is to be read until it is to finish.
+    Rest { done: oneshot::Sender<()> },
 }
 
 /// Tells a reader how its topics change. The reader heeds changes in their order.
@@ -112,6 +130,16 @@ impl ReadControl {
         self.tell(Change::Grow { topic: topic.to_owned(), partitions });
     }
 
+    /// Waits until nothing more is read before [`Reader::finish`].
+    ///
+    /// # Errors
+    /// When the reader has ended.
+    pub async fn rest(&self) -> Result<(), oneshot::error::RecvError> {
+        let (done, wait) = oneshot::channel();
+        self.tell(Change::Rest { done });
+        wait.await
+    }
+
     fn tell(&self, change: Change) {
         if self.0.send(change).is_err() {
             tracing::debug!("the reader has ended before a change of its topics");
@@ -122,7 +150,8 @@ impl ReadControl {
 /// A reader at work, in a thread of its own.
 pub struct Reader {
     control: ReadControl,
-    finish: Arc<AtomicBool>,
+    contents: Vec<Content>,
+    finish: Arc<OnceLock<Vec<Cut>>>,
     thread: JoinHandle<Result<(), ReadError>>,
 }
 
@@ -143,7 +172,7 @@ impl Reader {
             .set("client.id", "centinela-account")
             .set("group.id", "centinela-account")
             .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
+            .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", WAIT.as_millis().to_string())
             .set("fetch.min.bytes", worth.to_string())
             .create_with_context(Tokens)?;
@@ -155,14 +184,17 @@ impl Reader {
             }
         }
         consumer.assign(&assignment)?;
-        let finish = Arc::new(AtomicBool::new(false));
+        let finish = Arc::new(OnceLock::new());
         let asked = Arc::clone(&finish);
         let (control, changes) = channel();
+        let contents = topics.iter().map(|topic| topic.content).collect();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
-            .spawn(move || Reading { consumer: consumer.into(), topics, tracker, changes }.run(&asked))
+            .spawn(move || {
+                Reading { consumer: consumer.into(), topics, tracker, changes, cuts: Vec::new() }.run(&asked)
+            })
             .map_err(|_| ReadError::Ended)?;
-        Ok(Self { control: ReadControl(control), finish, thread })
+        Ok(Self { control: ReadControl(control), contents, finish, thread })
     }
 
     /// To tell it how its topics change.
@@ -170,17 +202,22 @@ impl Reader {
         self.control.clone()
     }
 
+    /// Whether it reads topics with this content.
+    pub fn reads(&self, content: Content) -> bool {
+        self.contents.contains(&content)
+    }
+
     /// Whether it ended before it was asked to.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Reads to where the topics end now. Blocks.
+    /// Reads to the cut of a topic, or, where it has none, to where it ends now. Blocks.
     ///
     /// # Errors
     /// When the end was not reached.
-    pub fn finish(self) -> Result<(), ReadError> {
-        self.finish.store(true, Ordering::SeqCst);
+    pub fn finish(self, cuts: &[Cut]) -> Result<(), ReadError> {
+        self.finish.get_or_init(|| cuts.to_vec());
         self.thread.join().unwrap_or(Err(ReadError::Ended))
     }
 }
@@ -203,26 +240,48 @@ struct Reading {
     topics: Vec<Topic>,
     tracker: Arc<Tracker>,
     changes: Receiver<Change>,
+    /// Nothing is taken from here on.
+    cuts: Vec<Cut>,
 }
 
 impl Reading {
-    fn run(&mut self, finish: &AtomicBool) -> Result<(), ReadError> {
+    fn run(&mut self, finish: &OnceLock<Vec<Cut>>) -> Result<(), ReadError> {
         let mut next: Vec<Vec<i64>> = self
             .topics
             .iter()
             .map(|topic| (0..topic.partitions).map(|partition| topic.start(partition)).collect())
             .collect();
-        while !finish.load(Ordering::SeqCst) {
-            self.poll(&mut next)?;
-            while let Ok(change) = self.changes.try_recv() {
-                self.heed(change, &mut next)?;
+        let mut rests = false;
+        let cuts = loop {
+            if let Some(cuts) = finish.get() {
+                break cuts;
             }
-        }
+            let change = if rests {
+                match self.changes.recv_timeout(LOOK) {
+                    Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(change) => rests &= self.heed(change, &mut next)?,
+                }
+                continue;
+            } else {
+                self.poll(&mut next)?;
+                self.changes.try_recv()
+            };
+            if let Ok(change) = change {
+                rests = self.heed(change, &mut next)?;
+            }
+        };
+        self.cuts.clone_from(cuts);
         self.read_to_the_ends(&mut next)
     }
 
-    fn heed(&mut self, change: Change, next: &mut [Vec<i64>]) -> Result<(), ReadError> {
+    /// Says whether to rest from now on.
+    fn heed(&mut self, change: Change, next: &mut Next) -> Result<bool, ReadError> {
         let (topic, partitions, forget, done) = match change {
+            Change::Rest { done } => {
+                done.send(()).unwrap_or_default();
+                return Ok(true);
+            }
             Change::Leave { topic, done } => {
                 self.read_to_the_ends(next)?;
                 (topic, 0, true, Some(done))
@@ -230,29 +289,33 @@ impl Reading {
             Change::Restart { topic, partitions } => (topic, partitions, true, None),
             Change::Grow { topic, partitions } => (topic, partitions, false, None),
         };
-        let Some(index) = self.topics.iter().position(|known| known.name == topic) else { return Ok(()) };
+        let Some(index) = self.topics.iter().position(|known| known.name == topic) else { return Ok(false) };
         self.topics[index].partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
         if forget {
             next[index].clear();
         }
         next[index].resize(partitions, 0);
+        self.begin_anew(next)?;
+        if let Some(done) = done {
+            // Nobody waits any more: then nobody needs to know.
+            done.send(()).unwrap_or_default();
+        }
+        Ok(false)
+    }
+
+    fn begin_anew(&self, next: &Next) -> Result<(), KafkaError> {
         let mut assignment = TopicPartitionList::new();
-        for (topic, next) in self.topics.iter().zip(next.iter()) {
+        for (topic, next) in self.topics.iter().zip(next) {
             for (partition, offset) in (0..).zip(next) {
                 assignment.add_partition_offset(&topic.name, partition, Offset::Offset(*offset))?;
             }
         }
         // Otherwise the client goes on where it was.
         self.consumer.unassign()?;
-        self.consumer.assign(&assignment)?;
-        if let Some(done) = done {
-            // Nobody waits any more: then nobody needs to know.
-            done.send(()).unwrap_or_default();
-        }
-        Ok(())
+        self.consumer.assign(&assignment)
     }
 
-    fn read_to_the_ends(&self, next: &mut [Vec<i64>]) -> Result<(), ReadError> {
+    fn read_to_the_ends(&self, next: &mut Next) -> Result<(), ReadError> {
         let ends = self.ends()?;
         let until = Instant::now() + FINISH_LIMIT;
         loop {
@@ -264,24 +327,74 @@ impl Reading {
             if until <= Instant::now() {
                 return Err(ReadError::TooSlow { records: left });
             }
-            self.poll(next)?;
+            if !self.poll(next)? {
+                self.look_behind_the_last_records(next)?;
+            }
         }
     }
 
+    fn cut(&self, topic: &Topic, partition: u32) -> Option<i64> {
+        let cut = self.cuts.iter().find(|cut| cut.topic == topic.name)?;
+        cut.ends.get(partition as usize).copied()
+    }
+
     fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
-        let end = |topic: &Topic, partition: u32| {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            self.consumer.fetch_watermarks(&topic.name, partition, METADATA_LIMIT).map(|(_, end)| end)
+        let end = |topic: &Topic, partition: u32| match self.cut(topic, partition) {
+            Some(end) => Ok(end),
+            None => self.range(topic, partition).map(|(_, end)| end),
         };
         self.topics.iter().map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect()
     }
 
-    fn poll(&self, next: &mut [Vec<i64>]) -> Result<(), KafkaError> {
+    fn range(&self, topic: &Topic, partition: u32) -> Result<(i64, i64), KafkaError> {
+        self.consumer.fetch_watermarks(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX), METADATA_LIMIT)
+    }
+
+    /// Takes in that the client has gone further than the last record: markers of transactions and aborted records have offsets too.
+    fn look_behind_the_last_records(&self, next: &mut Next) -> Result<(), KafkaError> {
+        for position in self.consumer.position()?.elements() {
+            let topic = self.topics.iter().position(|topic| topic.name == position.topic());
+            let partition = usize::try_from(position.partition()).unwrap_or(usize::MAX);
+            let next = topic.and_then(|topic| next[topic].get_mut(partition));
+            if let (Some(next), Offset::Offset(offset)) = (next, position.offset()) {
+                *next = offset.max(*next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on behind what the brokers have deleted.
+    fn skip_what_is_gone(&self, next: &mut Next) -> Result<(), ReadError> {
+        let mut skipped = false;
+        for (topic, next) in self.topics.iter().zip(next.iter_mut()) {
+            for (partition, next) in (0..).zip(next) {
+                let (first, _) = self.range(topic, partition)?;
+                let offsets = first - *next;
+                if offsets <= 0 {
+                    continue;
+                }
+                skipped = true;
+                *next = first;
+                if topic.content != Content::Transactions {
+                    return Err(ReadError::Deleted { topic: topic.name.clone(), offsets });
+                }
+                self.tracker.missed(u64::try_from(offsets).unwrap_or(0));
+            }
+        }
+        if skipped { Ok(self.begin_anew(next)?) } else { Ok(()) }
+    }
+
+    /// Takes the next record; says whether there was anything.
+    fn poll(&self, next: &mut Next) -> Result<bool, ReadError> {
         match self.consumer.poll(POLL) {
-            None => Ok(()),
+            None => Ok(false),
             Some(Ok(message)) => {
                 self.take(&message, next);
-                Ok(())
+                Ok(true)
+            }
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                // It comes behind everything that the client had of its partition.
+                self.skip_what_is_gone(next).map(|()| true)
             }
             // The client reconnects by itself; whether it could not is seen at the end.
             Some(Err(KafkaError::MessageConsumption(
@@ -291,23 +404,27 @@ impl Reading {
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 // Its group exists by name only; nothing is kept under it.
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ))) => Ok(()),
-            Some(Err(error)) => Err(error),
+            ))) => Ok(true),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>, next: &mut [Vec<i64>]) {
+    fn take(&self, message: &BorrowedMessage<'_>, next: &mut Next) {
         let Some(index) = self.topics.iter().position(|topic| topic.name == message.topic()) else { return };
         let (partition, offset) = (message.partition(), message.offset());
         let (Ok(partition), Ok(at)) = (u32::try_from(partition), u64::try_from(offset)) else { return };
         let Some(next) = next[index].get_mut(partition as usize) else { return };
         // A record that was on its way when the assignment changed comes again.
-        if offset < *next {
+        let comes_again = offset < *next;
+        if comes_again || self.cut(&self.topics[index], partition).is_some_and(|cut| cut <= offset) {
             return;
         }
         *next = offset + 1;
         match self.topics[index].content {
-            Content::Transactions => self.tracker.saw_transaction(partition, at, message.payload()),
+            Content::Transactions => {
+                let ingested_ms = message.timestamp().to_millis().unwrap_or_default();
+                self.tracker.saw_transaction(partition, at, message.payload(), ingested_ms);
+            }
             Content::Approved => self.saw_decision(false, message.payload()),
             Content::Blocked => self.saw_decision(true, message.payload()),
             Content::Parked => self.tracker.saw_parked(message.payload().unwrap_or_default()),

@@ -32,6 +32,9 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
         records.stale
     )?;
     writeln!(out, "  flagged     {} late, {} degraded", records.late, records.degraded)?;
+    if account.cut.later > 0 {
+        writeln!(out, "  cut         {} records came after the end of the run and do not count", account.cut.later)?;
+    }
     writeln!(out, "  latency     {}", milliseconds(&account.latency_ms))?;
     for (stage, times) in &account.stages_ms {
         writeln!(out, "    {stage:<12}{}", milliseconds(times))?;

@@ -6,19 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_local::mapping::MappingError;
-use centinela_local::platform::{Platform, PlatformError, topic_spec};
+use centinela_local::platform::{Cut, Platform, PlatformError, topic_spec};
 use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Evidence, Producer, as_f64};
+use super::account::{Account, CutShown, Evidence, Producer, as_f64};
 use super::backlog::{self, Backlog};
 use super::chaos::{Chaos, Driver, Surroundings};
 use super::function_logs::{FunctionLogs, SharedFile};
 use super::kills::{Course, Kills};
 use super::live::{Live, Look};
 use super::reader::{Content, Reader, Topic};
-use super::tracker::Tracker;
+use super::tracker::{Gone, Tracker};
 use super::{endpoints, terminal};
 use crate::args::Up;
 use crate::failure::Failure;
@@ -150,9 +150,10 @@ impl<'a> Run<'a> {
         if arguments.backlog.is_some() {
             run.work_off(interrupt).await?;
         }
-        run.drain().await?;
-        run.read_to_the_end().await?;
-        let mut account = run.account(is_producer).await?;
+        let cuts = run.cut().await?;
+        run.drain(&cuts).await?;
+        run.read_to_the_end(&cuts).await?;
+        let mut account = run.account(is_producer, &cuts).await?;
         account.chaos = chaos.map(|chaos| chaos.table());
         let unwritten = match &run.log_file {
             None => None,
@@ -349,11 +350,29 @@ impl<'a> Run<'a> {
         backlog::Look { at, decided, function_cpu, process_cpu: self.cpu.times() }
     }
 
-    /// Waits until everything on the topics was handled, as long as it moves.
-    async fn drain(&mut self) -> Result<(), Failure> {
+    /// Ends the account's part of the topic of the transactions: whatever producers send from now on does not count.
+    async fn cut(&mut self) -> Result<Vec<Cut>, Failure> {
+        for reader in self.readers.iter().filter(|reader| reader.reads(Content::Transactions)) {
+            // What the account has read already must lie before the cut. A reader that has ended says why when it is asked to finish.
+            reader.control().rest().await.unwrap_or_default();
+        }
+        let until = Instant::now() + STUCK_AFTER;
+        loop {
+            match Box::pin(self.platform.cut()).await {
+                Ok(cuts) => return Ok(cuts),
+                Err(error) if until <= Instant::now() => return Err(Failure::failed(&error)),
+                Err(error) => tracing::debug!(%error, "kafka does not say where the topics end"),
+            }
+            tokio::time::sleep(TICK).await;
+            self.tick();
+        }
+    }
+
+    /// Waits until everything before the cuts was handled, as long as it moves.
+    async fn drain(&mut self, cuts: &[Cut]) -> Result<(), Failure> {
         let (mut least, mut moved_at) = (u64::MAX, Instant::now());
         loop {
-            match Box::pin(self.platform.drain(DRAIN_SLICE)).await {
+            match Box::pin(self.platform.drain(cuts, DRAIN_SLICE)).await {
                 Ok(()) => return Ok(()),
                 Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
                     if records < least {
@@ -370,24 +389,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn read_to_the_end(&mut self) -> Result<(), Failure> {
+    async fn read_to_the_end(&mut self, cuts: &[Cut]) -> Result<(), Failure> {
         self.cpu.look();
         for reader in self.readers.drain(..) {
-            let finished = tokio::task::spawn_blocking(move || reader.finish()).await;
+            let cuts = cuts.to_vec();
+            let finished = tokio::task::spawn_blocking(move || reader.finish(&cuts)).await;
             finished.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
         }
         Ok(())
     }
 
-    async fn account(&self, is_producer: bool) -> Result<Account, Failure> {
+    async fn account(&self, is_producer: bool, cuts: &[Cut]) -> Result<Account, Failure> {
         let stats = self.platform.stats();
+        let (cut, gone) = self.bounds(cuts).await;
         self.await_metrics(&stats.functions).await;
         let items = self.platform.read_back(&self.names.user_table).await;
         let items = items.map_err(|error| Failure::failed(&error))?;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Ok(Account::new(Evidence {
             seen: self.tracker.seen(),
-            verdict: self.tracker.verdict(),
+            verdict: self.tracker.verdict(&gone),
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
@@ -399,9 +420,28 @@ impl<'a> Run<'a> {
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
             producer: is_producer.then(|| self.producer()),
+            cut,
             cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
             backlog: self.backlog.clone(),
         }))
+    }
+
+    /// Where the account ends on the topic of the transactions, and what was deleted there before it was delivered.
+    async fn bounds(&self, cuts: &[Cut]) -> (CutShown, Gone) {
+        let topic = &self.names.transactions;
+        let (Some(cut), Some(mapping)) = (cuts.iter().find(|cut| cut.topic == *topic), self.platform.mapping(topic))
+        else {
+            return Default::default();
+        };
+        // A Kafka that has gone away by now takes nothing any more.
+        let ends = mapping.ends().await.unwrap_or_else(|_| cut.ends.clone());
+        let later = ends.iter().zip(&cut.ends).map(|(end, cut)| u64::try_from(end - cut).unwrap_or(0)).sum();
+        let unread = mapping.skipped().into_iter().filter_map(|skipped| {
+            let offset = |offset| u64::try_from(offset).ok();
+            let offsets = offset(skipped.offsets.start)?..offset(skipped.offsets.end)?;
+            Some((u32::try_from(skipped.partition).ok()?, offsets))
+        });
+        (CutShown { ends: cut.ends.clone(), later }, Gone { unread: unread.collect() })
     }
 
     /// The line of an invocation comes through a pipe and may be a moment behind its answer.

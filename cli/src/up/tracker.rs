@@ -1,10 +1,15 @@
 //! What is known about every record of a run: when it was meant to be sent, whether it stands on its topic, and what came of it.
 //!
-//! It believes only what was read from topics. Per transaction it keeps about 40 bytes (50 to 95 with the free places of the
-//! table), per user its name and two sums, so a run of an hour at 1,667 transactions a second takes some 400 MB.
+//! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were settled after it; then it is
+//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 60 MB when everything is
+//! full. What was not settled is never forgotten.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+mod recent;
+mod settled;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher, RandomState};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +21,9 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::recent::Recent;
+use self::settled::{Seal, Settled, ShortId, Sums, short};
+use super::score::Scores;
 use crate::traffic::Message;
 use crate::traffic::producer::Observer;
 
@@ -23,16 +31,25 @@ use crate::traffic::producer::Observer;
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Unit of the stored times.
 const TICK_US: u64 = 100;
+/// Settled transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again
+/// mostly come sooner, and are told more of than of what is folded.
+const WHOLE: usize = 300_000;
+/// Folded decisions that are remembered at least: some 20 minutes at 1,667 a second.
+const REMEMBERED: usize = 1_800_000;
+/// Parked records that are remembered at least, to tell repetitions.
+const PARKED_REMEMBERED: usize = 100_000;
 
 /// Bits of [`Entry::flags`].
-const SENT: u8 = 1;
-const DECIDED: u8 = 2;
-const PARKED: u8 = 4;
-const BLOCKED: u8 = 8;
-const DOUBLED: u8 = 16;
-const FRAUD: u8 = 32;
-const LABELLED: u8 = 64;
-const SENT_AGAIN: u8 = 128;
+const SENT: u16 = 1;
+const DECIDED: u16 = 2;
+const PARKED: u16 = 4;
+const BLOCKED: u16 = 8;
+const DOUBLED: u16 = 16;
+const FRAUD: u16 = 32;
+const LABELLED: u16 = 64;
+const SENT_AGAIN: u16 = 128;
+/// The decision is older than its record: it was made and counted for an earlier one, which is forgotten.
+const OF_OLD: u16 = 256;
 
 /// A decision id is the start of a SHA-256 already.
 #[derive(Default)]
@@ -40,7 +57,8 @@ pub(super) struct Digest(u64);
 
 impl Hasher for Digest {
     fn finish(&self) -> u64 {
-        self.0
+        // A table takes some bits from above and some from below; short ids have none above.
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -52,6 +70,7 @@ impl Hasher for Digest {
     }
 }
 
+/// Incarnation of the topic, partition, offset.
 type Place = (u32, u32, u64);
 type ByDigest<T> = HashMap<u64, T, BuildHasherDefault<Digest>>;
 
@@ -60,20 +79,42 @@ type ByDigest<T> = HashMap<u64, T, BuildHasherDefault<Digest>>;
 struct Entry {
     /// Hash of the decision's bytes as they came first.
     bytes: u64,
+    /// Where it stands on its topic.
+    place: Place,
+    /// The broker's time of its record, or of its decision's while that is all that is known.
+    ingested_ms: i64,
+    id: ShortId,
     /// When it was meant to be sent, in ticks since the start of the run; 0 when somebody else sent it.
     meant_at: u32,
     user: u32,
     amount_sent: u32,
     amount_decided: u32,
     score: f32,
-    flags: u8,
+    flags: u16,
     /// Messages that repeated the decision.
     repeats: u8,
 }
 
 impl Entry {
-    fn is(&self, flag: u8) -> bool {
+    fn is(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+
+    fn is_settled(&self) -> bool {
+        self.is(DECIDED | PARKED)
+    }
+}
+
+/// What the account could not see because the brokers' retention took it.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Partition and offsets that were deleted before the mapping had read them.
+    pub unread: Vec<(u32, Range<u64>)>,
+}
+
+impl Gone {
+    fn has(&self, (_, partition, offset): Place) -> bool {
+        self.unread.iter().any(|(of, offsets)| *of == partition && offsets.contains(&offset))
     }
 }
 
@@ -100,6 +141,8 @@ pub struct Seen {
     pub degraded: u64,
     /// Messages on a decision topic that are no decision.
     pub unreadable_decisions: u64,
+    /// Offsets of topic `transactions` that were deleted before this account had read them.
+    pub missed: u64,
 }
 
 /// What one user should have in the state.
@@ -127,7 +170,7 @@ pub struct Verdict {
     /// What each user should have.
     pub users: BTreeMap<Box<str>, Totals>,
     /// Score and truth of the labelled transactions.
-    pub labelled: Vec<(f32, bool, bool)>,
+    pub scores: Scores,
 }
 
 /// The tracker, shared by the producer, the readers and the view.
@@ -141,12 +184,23 @@ struct State {
     users: HashMap<Box<str>, u32>,
     /// Amounts of a transaction id that was sent with several.
     conflicting: ByDigest<Vec<u32>>,
+    /// Settled transactions that are kept whole.
+    whole: usize,
+    /// What is settled, in the order of settling.
+    settling: VecDeque<u64>,
+    /// What every settled transaction came to that is not kept whole any more.
+    sums: Sums,
+    settled: Settled,
+    /// Undecided transactions by where they stand.
+    open: HashMap<Place, u64>,
+    /// Records of transactions that had been folded already.
+    sent_late: u64,
     /// How often the topic of the transactions was made again: its offsets began anew.
     incarnation: u32,
     /// Records that are no transaction and not parked yet, by incarnation, partition and offset.
     unreadable: HashSet<Place>,
     /// Parked records, by the same.
-    parked: HashSet<Place>,
+    parked: Recent<Place, (), RandomState>,
     seen: Seen,
     latency_us: Histogram<u64>,
     recent_us: Histogram<u64>,
@@ -158,15 +212,26 @@ struct State {
 impl Tracker {
     /// Starts to watch; `expected` transactions get their place beforehand.
     pub fn new(started: Instant, expected: usize) -> Self {
+        Self::with_room(started, expected, WHOLE, REMEMBERED)
+    }
+
+    /// The same, with room for so many settled transactions, and for so many that are folded.
+    fn with_room(started: Instant, expected: usize, whole: usize, remembered: usize) -> Self {
         Self {
             started,
             state: Mutex::new(State {
-                entries: HashMap::with_capacity_and_hasher(expected, BuildHasherDefault::default()),
+                entries: HashMap::with_capacity_and_hasher(expected.min(whole), BuildHasherDefault::default()),
                 users: HashMap::new(),
                 conflicting: HashMap::default(),
+                whole,
+                settling: VecDeque::new(),
+                sums: Sums::default(),
+                settled: Settled::new(remembered),
+                open: HashMap::new(),
+                sent_late: 0,
                 incarnation: 0,
                 unreadable: HashSet::new(),
-                parked: HashSet::new(),
+                parked: Recent::new(PARKED_REMEMBERED),
                 seen: Seen::default(),
                 latency_us: histogram(),
                 recent_us: histogram(),
@@ -186,21 +251,26 @@ impl Tracker {
         u32::try_from(ticks).unwrap_or(u32::MAX - 1).saturating_add(1)
     }
 
-    /// A record of topic `transactions`.
-    pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>) {
+    /// A record of topic `transactions`, with the broker's time.
+    pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) {
         let transaction = value.map(transaction_v1::parse);
         let mut state = self.lock();
         state.seen.records += 1;
+        let place = (state.incarnation, partition, offset);
         match transaction {
-            Some(Ok(transaction)) => state.sent(&transaction),
+            Some(Ok(transaction)) => state.sent(&transaction, place, ingested_ms),
             Some(Err(_)) | None => {
                 state.seen.unique += 1;
-                let place = (state.incarnation, partition, offset);
-                if !state.parked.contains(&place) {
+                if state.parked.get(&place).is_none() {
                     state.unreadable.insert(place);
                 }
             }
         }
+    }
+
+    /// Offsets of topic `transactions` were deleted before this account had read them.
+    pub fn missed(&self, offsets: u64) {
+        self.lock().seen.missed += offsets;
     }
 
     /// A message of topic `approved` or `blocked` that arrived at `at`; `now_ms` is the same moment since 1970.
@@ -275,8 +345,8 @@ impl Tracker {
     }
 
     /// The verdict. Everything must have been read.
-    pub fn verdict(&self) -> Verdict {
-        self.lock().verdict()
+    pub fn verdict(&self, gone: &Gone) -> Verdict {
+        self.lock().verdict(gone)
     }
 }
 
@@ -285,6 +355,9 @@ impl Observer for Tracker {
         let Some(id) = message.decision_id else { return };
         let ticks = self.ticks(at);
         let mut state = self.lock();
+        if state.settled.get(short(id)).is_some() {
+            return;
+        }
         let entry = state.entries.entry(place(id)).or_default();
         if entry.meant_at == 0 {
             entry.meant_at = ticks;
@@ -298,21 +371,25 @@ impl Observer for Tracker {
 
     fn undecided(&self) -> u64 {
         let state = self.lock();
-        let open = state.entries.len() as u64;
-        open.saturating_sub(state.seen.decided)
+        (state.entries.len() as u64).saturating_sub(state.settling.len() as u64)
     }
 }
 
 impl State {
-    fn sent(&mut self, transaction: &Transaction) {
-        let digest = place(transaction.decision_id());
+    fn sent(&mut self, transaction: &Transaction, at: Place, ingested_ms: i64) {
+        let id = transaction.decision_id();
+        let digest = place(id);
+        let known = self.entries.get(&digest).is_some_and(|entry| entry.is(SENT));
+        if !known && self.settled.get(short(id)).is_some() {
+            self.sent_late += 1;
+            return;
+        }
         let amount = u32::try_from(transaction.amount.minor()).unwrap_or(u32::MAX);
-        let next = u32::try_from(self.users.len()).unwrap_or(u32::MAX);
-        let user = match self.users.get(transaction.user_id.as_str()) {
-            Some(user) => *user,
-            None => *self.users.entry(transaction.user_id.as_str().into()).or_insert(next),
-        };
+        let user = self.user(transaction.user_id.as_str());
         let entry = self.entries.entry(digest).or_default();
+        if !entry.is(DECIDED | SENT) {
+            self.open.insert(at, digest);
+        }
         if entry.is(SENT) {
             entry.flags |= SENT_AGAIN;
             if entry.amount_sent != amount {
@@ -323,11 +400,37 @@ impl State {
         entry.flags |= SENT;
         entry.amount_sent = amount;
         entry.user = user;
+        entry.place = at;
+        entry.id = short(id);
         self.seen.unique += 1;
+        if entry.is(DECIDED) {
+            let is_of_old = entry.ingested_ms < ingested_ms && self.settled.may_have_forgotten(entry.ingested_ms);
+            entry.flags |= if is_of_old { OF_OLD } else { 0 };
+        }
+        entry.ingested_ms = ingested_ms;
+        if self.parked.get(&at).is_some() {
+            self.park(digest);
+        }
+    }
+
+    fn user(&mut self, name: &str) -> u32 {
+        let next = u32::try_from(self.users.len()).unwrap_or(u32::MAX);
+        match self.users.get(name) {
+            Some(user) => *user,
+            None => *self.users.entry(name.into()).or_insert(next),
+        }
     }
 
     fn decided(&mut self, decision: &decision_v1::DecisionV1, blocked: bool, bytes: u64, ticks: u32, now_ms: i64) {
-        let entry = self.entries.entry(place(decision.decision_id)).or_default();
+        let digest = place(decision.decision_id);
+        if !self.entries.contains_key(&digest)
+            && let Some(seal) = self.settled.get(short(decision.decision_id))
+        {
+            self.decided_again(decision, seal, Seal::new(bytes, blocked));
+            return;
+        }
+        let user = self.user(decision.user_id.as_str());
+        let entry = self.entries.entry(digest).or_default();
         if entry.is(DECIDED) {
             // What remains of a decision after its evidence is gone says so, and is no second decision.
             let reduced = decision.evidence.is_none() && blocked == entry.is(BLOCKED);
@@ -338,6 +441,9 @@ impl State {
                 entry.flags |= DOUBLED;
             }
             return;
+        }
+        if !entry.is(PARKED) {
+            self.settling.push_back(digest);
         }
         entry.flags |= DECIDED | if blocked { BLOCKED } else { 0 };
         if blocked != (decision.outcome == Outcome::Blocked) {
@@ -360,6 +466,19 @@ impl State {
             let wait_ms = u64::try_from(evidence.decided_at.since(evidence.ingested_at)).unwrap_or(0);
             self.wait_us.saturating_record((wait_ms * 1_000).clamp(1, LATENCY_US_MAX));
         }
+        if entry.is(SENT) {
+            self.open.remove(&entry.place);
+            let is_of_old = match decision.evidence {
+                Some(_) => ingested_ms < entry.ingested_ms && self.settled.may_have_forgotten(ingested_ms),
+                // Only what was published long ago is published in part.
+                None => self.settled.has_forgotten(),
+            };
+            entry.flags |= if is_of_old { OF_OLD } else { 0 };
+        } else {
+            entry.user = user;
+            entry.id = short(decision.decision_id);
+            entry.ingested_ms = ingested_ms;
+        }
         let latency_us = match entry.meant_at {
             0 => u64::try_from(now_ms.saturating_sub(ingested_ms)).unwrap_or(0) * 1_000,
             meant_at => u64::from(ticks.saturating_sub(meant_at)) * TICK_US,
@@ -367,64 +486,135 @@ impl State {
         let latency_us = latency_us.clamp(1, LATENCY_US_MAX);
         self.latency_us.saturating_record(latency_us);
         self.recent_us.saturating_record(latency_us);
+        self.fold_the_oldest();
+    }
+
+    /// A decision about a transaction that is folded already.
+    fn decided_again(&mut self, decision: &decision_v1::DecisionV1, first: Seal, now: Seal) {
+        let reduced = decision.evidence.is_none() && first.blocked() == now.blocked();
+        if first != now && !reduced {
+            self.sums.doubled += 1;
+            return;
+        }
+        self.seen.republished += 1;
+        if self.sent_late > 0 {
+            self.sent_late -= 1;
+            self.sums.republished_duplicates += 1;
+        }
     }
 
     fn parked(&mut self, (partition, offset): (u32, u64), value: Option<&[u8]>) {
         let at = (self.incarnation, partition, offset);
-        if !self.parked.insert(at) {
+        if self.parked.get(&at).is_some() {
             self.seen.republished += 1;
             return;
         }
+        self.parked.insert(at, ());
         self.seen.parked += 1;
-        if !self.unreadable.remove(&at)
-            && let Some(Ok(transaction)) = value.map(transaction_v1::parse)
+        if self.unreadable.remove(&at) {
+            return;
+        }
+        if let Some(digest) = self.open.get(&at).copied() {
+            self.park(digest);
+        } else if let Some(Ok(transaction)) = value.map(transaction_v1::parse) {
+            let id = transaction.decision_id();
+            if self.settled.get(short(id)).is_none() {
+                self.park(place(id));
+            }
+        }
+        self.fold_the_oldest();
+    }
+
+    /// Notes that a transaction was parked.
+    fn park(&mut self, digest: u64) {
+        let entry = self.entries.entry(digest).or_default();
+        if !entry.is_settled() {
+            self.settling.push_back(digest);
+        }
+        entry.flags |= PARKED;
+        self.open.remove(&entry.place);
+    }
+
+    /// Folds what has been settled for long enough.
+    fn fold_the_oldest(&mut self) {
+        while self.settling.len() > self.whole
+            && let Some(digest) = self.settling.pop_front()
         {
-            self.entries.entry(place(transaction.decision_id())).or_default().flags |= PARKED;
+            match self.entries.get(&digest) {
+                // Its record is still to be read.
+                Some(entry) if !entry.is(SENT) => {
+                    self.settling.push_back(digest);
+                    return;
+                }
+                Some(_) => self.fold(digest),
+                None => {}
+            }
         }
     }
 
-    fn verdict(&self) -> Verdict {
-        let mut verdict = Verdict { lost: self.unreadable.len() as u64, ..Verdict::default() };
-        let mut totals = vec![Totals::default(); self.users.len()];
+    fn fold(&mut self, digest: u64) {
+        let Some(entry) = self.entries.remove(&digest) else { return };
+        self.open.remove(&entry.place);
+        count(&mut self.sums, &entry, counted_amount(&entry, self.conflicting.get(&digest)));
+        self.conflicting.remove(&digest);
+        if entry.is(DECIDED) {
+            self.settled.insert(entry.id, Seal::new(entry.bytes, entry.is(BLOCKED)), entry.ingested_ms);
+        }
+    }
+
+    fn verdict(&self, gone: &Gone) -> Verdict {
+        let mut sums = self.sums.clone();
+        let mut verdict = Verdict::default();
+        verdict.lost = self.unreadable.iter().filter(|place| !gone.has(**place)).count() as u64;
+        // Decisions on records that were deleted before they could be read here look like decisions on nothing.
+        let mut missed = self.seen.missed;
         for (digest, entry) in &self.entries {
-            verdict.doubled += u64::from(entry.is(DOUBLED));
-            if entry.is(SENT_AGAIN) {
-                verdict.doubled_duplicates += u64::from(entry.is(DOUBLED));
-                verdict.republished_duplicates += u64::from(entry.repeats);
-            }
-            if !entry.is(SENT) {
+            if entry.is(SENT) {
+                count(&mut sums, entry, counted_amount(entry, self.conflicting.get(digest)));
+                if !entry.is_settled() && !gone.has(entry.place) {
+                    verdict.lost += 1;
+                    sums.count(entry.user, u64::from(entry.amount_sent));
+                }
+            } else if entry.is(DECIDED) && missed > 0 {
+                missed -= 1;
+                sums.count(entry.user, u64::from(entry.amount_decided));
+            } else {
                 verdict.invented += u64::from(entry.is(DECIDED));
-                continue;
-            }
-            if entry.is(LABELLED) && entry.is(DECIDED) {
-                verdict.labelled.push((entry.score, entry.is(FRAUD), entry.is(BLOCKED)));
-            }
-            if !entry.is(DECIDED) && entry.is(PARKED) {
-                continue;
-            }
-            verdict.lost += u64::from(!entry.is(DECIDED));
-            if let Some(user) = totals.get_mut(entry.user as usize) {
-                user.transactions += 1;
-                user.amount_minor += u64::from(self.counted_amount(*digest, entry));
             }
         }
-        verdict.users = self
-            .users
-            .iter()
-            .filter_map(|(name, index)| Some((name.clone(), *totals.get(*index as usize)?)))
-            .filter(|(_, totals)| totals.transactions > 0)
-            .collect();
+        verdict.doubled = sums.doubled;
+        verdict.doubled_duplicates = sums.doubled_duplicates;
+        verdict.republished_duplicates = sums.republished_duplicates;
+        verdict.users = sums.by_name(self.users.iter().map(|(name, user)| (&**name, *user)));
+        verdict.scores = sums.scores;
         verdict
     }
+}
 
-    /// The amount that counts: of several that were sent under one id, the one that was decided.
-    fn counted_amount(&self, digest: u64, entry: &Entry) -> u32 {
-        let others = self.conflicting.get(&digest);
-        if others.is_some_and(|amounts| amounts.contains(&entry.amount_decided)) {
-            entry.amount_decided
-        } else {
-            entry.amount_sent
-        }
+/// Counts what came of a transaction that was sent.
+fn count(sums: &mut Sums, entry: &Entry, amount_minor: u32) {
+    sums.doubled += u64::from(entry.is(DOUBLED));
+    if entry.is(SENT_AGAIN) {
+        sums.doubled_duplicates += u64::from(entry.is(DOUBLED));
+        sums.republished_duplicates += u64::from(entry.repeats);
+    }
+    if !entry.is(DECIDED) {
+        return;
+    }
+    if entry.is(LABELLED) {
+        sums.scores.add(entry.score, entry.is(FRAUD), entry.is(BLOCKED));
+    }
+    if !entry.is(OF_OLD) {
+        sums.count(entry.user, u64::from(amount_minor));
+    }
+}
+
+/// The amount that counts: of several that were sent under one id, the one that was decided.
+fn counted_amount(entry: &Entry, others: Option<&Vec<u32>>) -> u32 {
+    if others.is_some_and(|amounts| amounts.contains(&entry.amount_decided)) {
+        entry.amount_decided
+    } else {
+        entry.amount_sent
     }
 }
 
@@ -478,5 +668,138 @@ mod tests {
         let latencies = tracker.latencies();
         assert_eq!(latencies.len(), 1);
         assert!((2_990_000..=3_010_000).contains(&latencies.max()), "{} µs", latencies.max());
+    }
+
+    /// A transaction of 12.34 euro as it is sent.
+    fn transaction(number: u64) -> Vec<u8> {
+        let text = format!(
+            r#"{{"version":1,"transaction_id":"tx-{number}","user_id":"user-{}","timestamp":1700000000000,"amount":"12.34","currency":"EUR","device_type":"mobile","device_id":"d","ip":"203.0.113.7","user_agent":"a shop"}}"#,
+            number % 3
+        );
+        text.into_bytes()
+    }
+
+    /// The decision about it, made at `ingested_ms`.
+    fn decision(number: u64, ingested_ms: i64) -> Vec<u8> {
+        let id = transaction_v1::parse(&transaction(number)).unwrap().decision_id();
+        let golden: serde_json::Value = serde_json::from_slice(DECISION).unwrap();
+        let mut text = String::from_utf8(DECISION.to_vec()).unwrap();
+        for (field, value) in [
+            ("decision_id", serde_json::Value::from(id.to_string())),
+            ("transaction_id", format!("tx-{number}").into()),
+            ("user_id", format!("user-{}", number % 3).into()),
+            ("ingested_at", ingested_ms.into()),
+        ] {
+            let with = |value: &serde_json::Value| format!("\"{field}\":{value}");
+            assert!(text.contains(&with(&golden[field])), "{field}");
+            text = text.replace(&with(&golden[field]), &with(&value));
+        }
+        text.into_bytes()
+    }
+
+    fn send(tracker: &Tracker, number: u64, offset: u64, ingested_ms: i64) {
+        tracker.saw_transaction(0, offset, Some(&transaction(number)), ingested_ms);
+    }
+
+    fn decide(tracker: &Tracker, number: u64, ingested_ms: i64) {
+        tracker.saw_decision(true, &decision(number, ingested_ms), Instant::now(), ingested_ms + 10);
+    }
+
+    /// A tracker that has seen `count` transactions decided, with room for 10 whole and 20 to 40 folded ones.
+    fn seen(count: u64) -> Tracker {
+        let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
+        for number in 0..count {
+            send(&tracker, number, number, number as i64);
+            decide(&tracker, number, number as i64);
+        }
+        tracker
+    }
+
+    fn transactions(verdict: &Verdict) -> u64 {
+        verdict.users.values().map(|totals| totals.transactions).sum()
+    }
+
+    #[test]
+    fn what_is_folded_is_counted_and_what_comes_of_it_later_is_told_apart() {
+        let tracker = seen(40);
+        assert_eq!(tracker.lock().entries.len(), 10, "the others are folded");
+        assert_eq!(tracker.undecided(), 0);
+        // A producer's duplicate of a folded transaction and the repetition of its decision; a repetition; another decision.
+        send(&tracker, 25, 100, 100);
+        decide(&tracker, 25, 25);
+        decide(&tracker, 26, 26);
+        assert_eq!(tracker.seen().republished, 2);
+        let verdict = tracker.verdict(&Gone::default());
+        assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
+        assert_eq!(verdict.republished_duplicates, 1);
+        assert_eq!(transactions(&verdict), 40);
+        assert_eq!(verdict.users["user-0"], Totals { transactions: 14, amount_minor: 14 * 1_234 });
+        decide(&tracker, 27, 9_999);
+        assert_eq!(tracker.verdict(&Gone::default()).doubled, 1);
+    }
+
+    #[test]
+    fn a_duplicate_of_what_is_forgotten_counts_once() {
+        let tracker = seen(200);
+        // Number 3 is forgotten, its user's ring is not.
+        send(&tracker, 3, 500, 500);
+        decide(&tracker, 3, 3);
+        // The decision may be read before the record.
+        decide(&tracker, 4, 4);
+        send(&tracker, 4, 501, 501);
+        let verdict = tracker.verdict(&Gone::default());
+        assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
+        assert_eq!(transactions(&verdict), 200);
+    }
+
+    #[test]
+    fn what_is_not_settled_is_never_forgotten() {
+        let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
+        send(&tracker, 1_000, 0, 0);
+        for number in 0..100 {
+            send(&tracker, number, number + 1, 1);
+            decide(&tracker, number, 1);
+        }
+        assert_eq!(tracker.verdict(&Gone::default()).lost, 1);
+        assert_eq!(tracker.undecided(), 1);
+        decide(&tracker, 1_000, 0);
+        assert_eq!(tracker.verdict(&Gone::default()).lost, 0);
+    }
+
+    #[test]
+    fn what_retention_took_is_neither_lost_nor_invented() {
+        let tracker = seen(30);
+        // This one was read here and deleted before it was delivered.
+        send(&tracker, 40, 40, 40);
+        // These were delivered and deleted before they were read here.
+        tracker.missed(2);
+        decide(&tracker, 41, 41);
+        decide(&tracker, 42, 42);
+        let gone = Gone { unread: vec![(0, 40..41)] };
+        let verdict = tracker.verdict(&gone);
+        assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
+        assert_eq!(transactions(&verdict), 32, "what was delivered counts");
+        assert_eq!(tracker.verdict(&Gone::default()).lost, 1, "of another offset it would be lost");
+        decide(&tracker, 43, 43);
+        assert_eq!(tracker.verdict(&gone).invented, 1, "more decisions than were missed");
+    }
+
+    #[test]
+    fn a_record_is_parked_by_its_place_whatever_comes_first() {
+        let parked = include_bytes!("../../../shared/contracts/tests/golden/parked_v1.json");
+        let StoredParked { parked: Parked { partition, offset, .. }, .. } = parked_v1::parse(parked).unwrap();
+        for parked_first in [false, true] {
+            let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
+            if parked_first {
+                tracker.saw_parked(parked);
+            }
+            tracker.saw_transaction(partition, offset.unwrap(), Some(&transaction(1)), 1);
+            if !parked_first {
+                tracker.saw_parked(parked);
+            }
+            let verdict = tracker.verdict(&Gone::default());
+            assert_eq!((verdict.lost, transactions(&verdict)), (0, 0), "parked first: {parked_first}");
+            assert_eq!(tracker.undecided(), 0);
+        }
     }
 }

@@ -34,7 +34,8 @@ use crate::lambda::FunctionHost;
 pub use faults::MappingFaultSource;
 pub use filter::UnsupportedFilter;
 pub use response::PartialReading;
-pub use stats::MappingStats;
+pub use source::Position;
+pub use stats::{MappingStats, Skipped};
 
 use poller::{Command, Poller};
 use source::Source;
@@ -195,7 +196,7 @@ pub enum MappingError {
     /// Not everything was handled in time.
     #[error("{records} records were not handled within {} ms", deadline.as_millis())]
     NotDrained {
-        /// Records of the call's time that are still open.
+        /// Offsets of the call's time that are still open: as many records at most.
         records: u64,
         /// The deadline.
         deadline: Duration,
@@ -205,7 +206,7 @@ pub enum MappingError {
     Stopped,
 }
 
-/// Where a mapping would begin in each partition, and one past the newest record there. Nothing is read or committed.
+/// Where a mapping would begin in each partition. Nothing is read or committed.
 ///
 /// # Errors
 /// When the topic is missing, or the broker cannot be reached or does not let us use the group.
@@ -213,7 +214,7 @@ pub async fn positions(
     spec: &KafkaMappingSpec,
     bootstrap: &str,
     extra_rdkafka_config: &BTreeMap<String, String>,
-) -> Result<Vec<(i64, i64)>, MappingError> {
+) -> Result<Vec<Position>, MappingError> {
     Source::positions(spec, bootstrap, extra_rdkafka_config).await
 }
 
@@ -289,6 +290,32 @@ impl KafkaMapping {
         wait.await.unwrap_or(Err(MappingError::Stopped))
     }
 
+    /// What the broker deleted before it was read.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.shared.skipped()
+    }
+
+    /// Takes nothing any more that comes from now on. Returns, by partition, the first offset that is left alone; it is at least
+    /// where the partition ended when this was called, and above everything that was delivered already.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked or the mapping has stopped.
+    pub async fn cut(&self) -> Result<Vec<i64>, MappingError> {
+        let ends = self.source.ends().await?;
+        let (done, wait) = oneshot::channel();
+        self.send(Command::Cut(ends, done)).await?;
+        wait.await.map_err(|_| MappingError::Stopped)
+    }
+
+    /// Where the partitions end now, as the broker says.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn ends(&self) -> Result<Vec<i64>, MappingError> {
+        self.source.ends().await
+    }
+
     /// Waits until everything that the topic holds now has been handled, then commits.
     ///
     /// # Errors
@@ -296,8 +323,18 @@ impl KafkaMapping {
     pub async fn drain(&self, deadline: Duration) -> Result<(), MappingError> {
         let until = Instant::now() + deadline;
         let ends = self.source.ends().await?;
+        self.drain_to(&ends, until.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Waits until everything below these offsets, by partition, has been handled, then commits.
+    ///
+    /// # Errors
+    /// [`MappingError::NotDrained`] at the deadline; the mapping goes on.
+    pub async fn drain_to(&self, ends: &[i64], deadline: Duration) -> Result<(), MappingError> {
+        let until = Instant::now() + deadline;
+        self.send(Command::Look).await?;
         loop {
-            let open = self.shared.open_below(&ends);
+            let open = self.shared.open_below(ends);
             if open == 0 && ends.len() <= self.shared.gauges().len() {
                 break;
             }

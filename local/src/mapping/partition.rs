@@ -1,7 +1,7 @@
 //! Records that were read and wait for their batch, per partition.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::{Envelope, Record};
 
@@ -16,6 +16,10 @@ pub(super) struct Partition {
     buffer: VecDeque<Record>,
     buffered_bytes: usize,
     read_next: i64,
+    /// Nothing at or above this offset is taken.
+    cut: Option<i64>,
+    /// Where reading stands, and since when, while records wait behind it.
+    still: Option<(i64, Instant)>,
     /// Lowest unsettled offset of the lane that holds this partition.
     held_from: Option<i64>,
 }
@@ -38,13 +42,68 @@ impl Partition {
             buffer: VecDeque::new(),
             buffered_bytes: 0,
             read_next: start,
+            cut: None,
+            still: None,
             held_from: None,
         }
     }
 
-    /// Whether this offset is new here. A reader that is resumed may see records again.
+    /// Whether this offset is wanted: a reader that is resumed may see records again, and none is taken behind the cut.
     pub(super) fn expects(&self, offset: i64) -> bool {
-        self.read_next <= offset
+        self.read_next <= offset && self.cut.is_none_or(|cut| offset < cut)
+    }
+
+    /// Whether there is something to read below `end`.
+    pub(super) fn expects_up_to(&self, end: i64) -> bool {
+        !self.paused && self.read_next < self.cut.map_or(end, |cut| end.min(cut))
+    }
+
+    /// Where reading goes on.
+    pub(super) fn read_next(&self) -> i64 {
+        self.read_next
+    }
+
+    /// Nothing below `offset` is left to read. It goes further than the last record where markers of transactions, aborted
+    /// records or what compaction took follow it.
+    pub(super) fn read_up_to(&mut self, offset: i64) {
+        let offset = self.cut.map_or(offset, |cut| offset.min(cut));
+        self.read_next = self.read_next.max(offset);
+    }
+
+    /// The topic was made again or cut short: reading begins anew, here.
+    pub(super) fn begin_anew(&mut self, offset: i64) {
+        self.buffer.clear();
+        self.buffered_bytes = 0;
+        self.read_next = offset;
+    }
+
+    /// Takes nothing at or above `end`, or, where deliveries are further already, above those. Returns the first offset that is not
+    /// taken.
+    pub(super) fn cut(&mut self, end: i64) -> i64 {
+        let taken = self.buffer.front().map_or(self.read_next, |record| record.offset);
+        let cut = end.max(taken);
+        while let Some(record) = self.buffer.pop_back_if(|record| cut <= record.offset) {
+            self.buffered_bytes -= record.json_bytes();
+        }
+        self.read_next = self.read_next.min(cut);
+        self.cut = Some(cut);
+        cut
+    }
+
+    /// How long reading has stood still at `now` although the partition goes on to `end`.
+    pub(super) fn still_for(&mut self, end: i64, now: Instant) -> Duration {
+        let waits = self.expects_up_to(end);
+        self.still = match self.still {
+            _ if !waits => None,
+            Some((at, since)) if at == self.read_next => Some((at, since)),
+            _ => Some((self.read_next, now)),
+        };
+        self.still.map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(since))
+    }
+
+    /// Its reader was started anew: patience begins again.
+    pub(super) fn restarted(&mut self) {
+        self.still = None;
     }
 
     /// Notes a record that was read; none when a filter keeps it from the function.

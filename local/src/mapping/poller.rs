@@ -24,7 +24,7 @@ use super::filter::Filters;
 use super::lane::{Batch, Condition, GivenUp, Lane, Rules};
 use super::partition::{Gathered, Partition, gather, is_full, oldest};
 use super::response::{self, Verdict};
-use super::source::{Source, blocking};
+use super::source::Source;
 use super::stats::{Gauges, Shared};
 use super::{KafkaMappingSpec, MappingError};
 
@@ -37,8 +37,13 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Sleep when nothing is planned.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Between two looks whether the topic has further partitions. The lag of a new partition is unknown until then.
-const PARTITIONS_LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at the topic: where it ends, and whether it has further partitions.
+const TOPIC_LOOK: Duration = Duration::from_secs(2);
+/// Between two questions to the client how far it is, while there is more on the topic than it has handed out.
+const CLIENT_LOOK: Duration = Duration::from_millis(100);
+/// A reader that stands still for this long although records wait is started anew. Every question to the broker has been answered or
+/// given up by then.
+const STILL_MAX: Duration = Duration::from_secs(15);
 /// Between two looks at partitions that a fault keeps from being delivered.
 const HELD_BACK_LOOK: Duration = Duration::from_millis(50);
 
@@ -47,6 +52,10 @@ type Answered = oneshot::Sender<Result<(), MappingError>>;
 /// A request of the mapping's owner.
 pub(super) enum Command {
     Commit(oneshot::Sender<()>),
+    /// Take nothing from these offsets on; the answer is where that is.
+    Cut(Vec<i64>, oneshot::Sender<Vec<i64>>),
+    /// There may be something to do.
+    Look,
     Disable(Answered),
     Enable(Answered),
     Stop(Answered),
@@ -54,10 +63,57 @@ pub(super) enum Command {
 
 /// What comes back from beside the task.
 enum Finished {
-    Invoked { lane: u64, batch: Batch, verdict: Option<Verdict> },
-    Parked { lane: u64, parked: Option<Parked> },
-    Strayed { fault: DeliveryFault, outcome: Stray },
-    Grown { starts: Result<Vec<i64>, MappingError> },
+    Invoked {
+        lane: u64,
+        batch: Batch,
+        verdict: Option<Verdict>,
+    },
+    Parked {
+        lane: u64,
+        parked: Option<Parked>,
+    },
+    Strayed {
+        fault: DeliveryFault,
+        outcome: Stray,
+    },
+    /// Where the partitions end, and where those begin that are new.
+    Looked(Result<(Vec<i64>, Vec<i64>), MappingError>),
+    /// How far the client is.
+    ReadUpTo(Result<Vec<Option<i64>>, MappingError>),
+    /// What the partitions hold, and where reading stood when that was asked.
+    Ranges {
+        read_next: Vec<i64>,
+        ranges: Result<Vec<(i64, i64)>, MappingError>,
+    },
+    ReadAnew(Result<(), MappingError>),
+}
+
+/// A question that is asked again and again, never twice at a time.
+struct Look {
+    not_before: Instant,
+    asked: bool,
+}
+
+impl Look {
+    fn due_at(not_before: Instant) -> Look {
+        Look { not_before, asked: false }
+    }
+
+    /// Whether it is to be asked now; then it counts as asked.
+    fn begin(&mut self, now: Instant) -> bool {
+        let begins = !self.asked && self.not_before <= now;
+        self.asked |= begins;
+        begins
+    }
+
+    fn end(&mut self, pause: Duration) {
+        *self = Look::due_at(Instant::now() + pause);
+    }
+
+    /// When it is due; none while an answer is awaited.
+    fn due(&self) -> Option<Instant> {
+        (!self.asked).then_some(self.not_before)
+    }
 }
 
 /// How a disabled mapping goes on.
@@ -81,8 +137,13 @@ pub(super) struct Poller {
     partitions: Vec<Partition>,
     partition_bytes_max: usize,
     pollers: usize,
-    partitions_look_not_before: Instant,
-    looking: bool,
+    topic_look: Look,
+    client_look: Look,
+    /// The broker does not have an offset that was asked for.
+    out_of_range: bool,
+    ranges_look: Look,
+    /// Nothing is taken from here on.
+    cut: Option<Vec<i64>>,
     memory: Memory,
     gauges: Gauges,
     lanes: BTreeMap<u64, Lane>,
@@ -121,8 +182,11 @@ impl Poller {
             envelope: Arc::new(Envelope::new(&spec.topic, bootstrap)),
             partition_bytes_max: BUFFER_BYTES_MAX,
             pollers: (spec.pollers_max as usize).saturating_mul(spec.parallel_invocations_per_poller as usize),
-            partitions_look_not_before: Instant::now() + PARTITIONS_LOOK,
-            looking: false,
+            topic_look: Look::due_at(Instant::now() + TOPIC_LOOK),
+            client_look: Look::due_at(Instant::now()),
+            out_of_range: false,
+            ranges_look: Look::due_at(Instant::now()),
+            cut: None,
             memory: Memory::default(),
             gauges: source.shared().gauges(),
             slots: 0,
@@ -145,6 +209,9 @@ impl Poller {
     fn take_partitions(&mut self, starts: &[i64]) {
         let first = i32::try_from(self.partitions.len()).unwrap_or(i32::MAX);
         self.partitions.extend((first..).zip(starts).map(|(id, start)| Partition::new(id, *start)));
+        if let Some(ends) = &self.cut {
+            cut(&mut self.partitions, ends);
+        }
         self.gauges = self.shared.gauges();
         // Unlike any position: where the group starts is committed too, so that a restart before the first batch keeps it.
         self.committed.resize(self.partitions.len(), -1);
@@ -178,6 +245,13 @@ impl Poller {
                         // Nobody waits any more: then nobody needs the answer.
                         done.send(()).unwrap_or_default();
                     }
+                    Some(Command::Cut(ends, done)) => {
+                        let cuts = cut(&mut self.partitions, &ends);
+                        self.cut = Some(ends);
+                        done.send(cuts).unwrap_or_default();
+                    }
+                    // The loop does.
+                    Some(Command::Look) => {}
                 },
                 Some(finished) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.finish(finished);
@@ -195,7 +269,9 @@ impl Poller {
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            self.look_for_partitions();
+            self.look_at_the_topic();
+            self.look_behind_the_last_records();
+            self.look_for_what_is_gone();
             self.dispatch();
             self.publish();
             self.commit_when_due();
@@ -219,7 +295,10 @@ impl Poller {
         self.partitions.clear();
         self.committed.clear();
         self.memory = Memory::default();
-        self.looking = false;
+        self.topic_look = Look::due_at(Instant::now() + TOPIC_LOOK);
+        self.client_look = Look::due_at(Instant::now());
+        self.ranges_look = Look::due_at(Instant::now());
+        self.out_of_range = false;
         outcome
     }
 
@@ -230,6 +309,11 @@ impl Poller {
                 None => return Resumed::Stopped(None),
                 Some(Command::Stop(done)) => return Resumed::Stopped(Some(done)),
                 Some(Command::Commit(done)) => done.send(()).unwrap_or_default(),
+                Some(Command::Cut(ends, done)) => {
+                    self.cut = Some(ends.clone());
+                    done.send(ends).unwrap_or_default();
+                }
+                Some(Command::Look) => {}
                 Some(Command::Disable(done)) => done.send(Ok(())).unwrap_or_default(),
                 Some(Command::Enable(done)) => match self.source.begin().await {
                     Ok(starts) => {
@@ -256,6 +340,10 @@ impl Poller {
     fn read(&mut self, message: Result<BorrowedMessage<'_>, KafkaError>) {
         let message = match message {
             Ok(message) => message,
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                self.out_of_range = true;
+                return;
+            }
             Err(error) => {
                 self.shared.counters().totals.poll_errors += 1;
                 // What concerns the client as a whole was said by its error callback already.
@@ -409,36 +497,139 @@ impl Poller {
         });
     }
 
-    /// Asks the broker now and then whether the topic has further partitions.
-    fn look_for_partitions(&mut self) {
-        let now = Instant::now();
-        if self.looking || now < self.partitions_look_not_before {
+    /// Asks the broker now and then where the topic ends, and whether it has further partitions. The client alone would not do: it
+    /// learns an end from the answer to a fetch, and none comes while it is held back or stands still.
+    fn look_at_the_topic(&mut self) {
+        if !self.topic_look.begin(Instant::now()) {
             return;
         }
-        self.looking = true;
         let (source, known) = (Arc::clone(&self.source), self.partitions.len());
+        let look = async move {
+            let ends = source.ends().await?;
+            let starts = if ends.len() > known { source.join(known..ends.len()).await? } else { Vec::new() };
+            Ok((ends, starts))
+        };
+        self.tasks.spawn(look.map(Finished::Looked));
+    }
+
+    fn looked(&mut self, look: Result<(Vec<i64>, Vec<i64>), MappingError>) {
+        self.topic_look.end(TOPIC_LOOK);
+        let (ends, starts) = match look {
+            Ok(look) => look,
+            // The next look asks again.
+            Err(error) => {
+                tracing::debug!(topic = self.envelope.topic(), %error, "the topic's ends were not told");
+                return;
+            }
+        };
+        self.wake_readers(&ends);
+        if !starts.is_empty() {
+            tracing::info!(topic = self.envelope.topic(), added = starts.len(), "the topic has further partitions");
+            self.take_partitions(&starts);
+        }
+    }
+
+    /// Starts the readers anew that stand still although the broker answers and has records for them.
+    fn wake_readers(&mut self, ends: &[i64]) {
+        let now = Instant::now();
+        for (partition, end) in self.partitions.iter_mut().zip(ends) {
+            let still = partition.still_for(*end, now);
+            if still < STILL_MAX {
+                continue;
+            }
+            let (id, read_next) = (partition.id, partition.read_next());
+            tracing::warn!(
+                topic = self.envelope.topic(),
+                partition = id,
+                read_next,
+                end,
+                still_s = still.as_secs(),
+                "nothing comes from a partition although records wait; its reader is started anew"
+            );
+            self.shared.counters().totals.restarted_readers += 1;
+            partition.restarted();
+            read_anew(&mut self.tasks, &self.source, id, read_next);
+        }
+    }
+
+    /// Asks the client how far it is, where the topic goes on behind the last record that it handed out.
+    fn look_behind_the_last_records(&mut self) {
+        if !self.is_behind() || !self.client_look.begin(Instant::now()) {
+            return;
+        }
+        let (source, partitions) = (Arc::clone(&self.source), self.partitions.len());
+        self.tasks.spawn(async move { Finished::ReadUpTo(source.read_up_to(partitions).await) });
+    }
+
+    fn is_behind(&self) -> bool {
+        let ends = self.gauges.iter().map(|gauge| gauge.end.load(Ordering::Relaxed));
+        self.partitions.iter().zip(ends).any(|(partition, end)| partition.expects_up_to(end))
+    }
+
+    fn read_up_to(&mut self, positions: Result<Vec<Option<i64>>, MappingError>) {
+        self.client_look.end(CLIENT_LOOK);
+        match positions {
+            // What the client has handed out by then was read before this answer: both come to this task.
+            Ok(positions) => self.partitions.iter_mut().zip(positions).for_each(|(partition, position)| {
+                if let Some(position) = position {
+                    partition.read_up_to(position);
+                }
+            }),
+            Err(error) => {
+                tracing::debug!(topic = self.envelope.topic(), %error, "the client did not say how far it is")
+            }
+        }
+    }
+
+    /// Asks what the partitions hold when the broker did not have what was asked for.
+    fn look_for_what_is_gone(&mut self) {
+        if !self.out_of_range || !self.ranges_look.begin(Instant::now()) {
+            return;
+        }
+        self.out_of_range = false;
+        let source = Arc::clone(&self.source);
+        let read_next: Vec<i64> = self.partitions.iter().map(Partition::read_next).collect();
         self.tasks.spawn(async move {
-            let asked = Arc::clone(&source);
-            let starts = match blocking(move || asked.partition_count()).await {
-                Ok(count) if count > known => source.join(known..count).await,
-                Ok(_) => Ok(Vec::new()),
-                Err(error) => Err(error),
-            };
-            Finished::Grown { starts }
+            let ranges = source.ranges(read_next.len()).await;
+            Finished::Ranges { read_next, ranges }
         });
     }
 
-    fn grown(&mut self, starts: Result<Vec<i64>, MappingError>) {
-        self.looking = false;
-        self.partitions_look_not_before = Instant::now() + PARTITIONS_LOOK;
-        match starts {
-            Ok(starts) if starts.is_empty() => {}
-            Ok(starts) => {
-                tracing::info!(topic = self.envelope.topic(), added = starts.len(), "the topic has further partitions");
-                self.take_partitions(&starts);
+    fn skip_what_is_gone(&mut self, asked_at: &[i64], ranges: Result<Vec<(i64, i64)>, MappingError>) {
+        self.ranges_look.end(CLIENT_LOOK);
+        let ranges = match ranges {
+            Ok(ranges) => ranges,
+            Err(error) => {
+                tracing::debug!(topic = self.envelope.topic(), %error, "what the partitions hold was not told");
+                self.out_of_range = true;
+                return;
             }
-            // The next look asks again.
-            Err(error) => tracing::debug!(topic = self.envelope.topic(), %error, "the partitions were not told"),
+        };
+        let asked = asked_at.iter().zip(&ranges);
+        for (partition, (asked_at, (first, end))) in self.partitions.iter_mut().zip(asked) {
+            let (id, read_next) = (partition.id, partition.read_next());
+            if (*first..=*end).contains(&read_next) {
+                continue;
+            }
+            // What the client had already came meanwhile, and there may be more of it.
+            if read_next != *asked_at {
+                self.out_of_range = true;
+                continue;
+            }
+            if read_next < *first {
+                self.source.skip(id, read_next..*first);
+                partition.read_up_to(*first);
+            } else {
+                tracing::warn!(
+                    topic = self.envelope.topic(),
+                    partition = id,
+                    read_next,
+                    end,
+                    "the partition ends before what was read of it: it was made again or cut; starting at its first record"
+                );
+                partition.begin_anew(*first);
+            }
+            read_anew(&mut self.tasks, &self.source, id, *first);
         }
     }
 
@@ -454,7 +645,14 @@ impl Poller {
         match finished {
             Finished::Invoked { lane, batch, verdict } => self.settle(lane, batch, verdict),
             Finished::Strayed { fault, outcome } => self.shared.faults().stray(fault, outcome),
-            Finished::Grown { starts } => self.grown(starts),
+            Finished::Looked(look) => self.looked(look),
+            Finished::ReadUpTo(positions) => self.read_up_to(positions),
+            Finished::Ranges { read_next, ranges } => self.skip_what_is_gone(&read_next, ranges),
+            Finished::ReadAnew(Ok(())) => {}
+            // The reader stands still, which will be seen.
+            Finished::ReadAnew(Err(error)) => {
+                tracing::warn!(topic = self.envelope.topic(), %error, "a partition's reader was not started anew");
+            }
             Finished::Parked { lane, parked } => {
                 // Stopped before the destination had everything: nothing of the lane moves on.
                 let Some(parked) = parked else { return };
@@ -539,9 +737,11 @@ impl Poller {
         let retries = self.lanes.values().filter(|lane| free && !lane.in_flight).map(|lane| lane.not_before);
         let window = oldest(&self.partitions).filter(|_| free).map(|oldest| oldest + self.window);
         let commit = self.is_dirty().then_some(self.commit_not_before);
-        let look = (!self.looking).then_some(self.partitions_look_not_before);
+        let client = if self.is_behind() { self.client_look.due() } else { None };
+        let ranges = if self.out_of_range { self.ranges_look.due() } else { None };
+        let looks = [self.topic_look.due(), client, ranges].into_iter().flatten();
         let held_back = self.partitions.iter().any(|partition| partition.held_back).then(|| now + HELD_BACK_LOOK);
-        retries.chain(window).chain(commit).chain(look).chain(held_back).min().unwrap_or(now + IDLE)
+        retries.chain(window).chain(commit).chain(looks).chain(held_back).min().unwrap_or(now + IDLE)
     }
 
     fn is_dirty(&self) -> bool {
@@ -574,6 +774,21 @@ impl Poller {
             self.shared.commit_failed();
         }
     }
+}
+
+/// Takes nothing from these offsets on; returns where that is, by partition.
+fn cut(partitions: &mut [Partition], ends: &[i64]) -> Vec<i64> {
+    let end = |index: usize| ends.get(index).copied().unwrap_or_default();
+    let mut cuts: Vec<i64> =
+        partitions.iter_mut().enumerate().map(|(index, partition)| partition.cut(end(index))).collect();
+    // Those that have not joined yet.
+    cuts.extend(ends.iter().skip(partitions.len()));
+    cuts
+}
+
+fn read_anew(tasks: &mut JoinSet<Finished>, source: &Arc<Source>, partition: i32, offset: i64) {
+    let source = Arc::clone(source);
+    tasks.spawn(async move { Finished::ReadAnew(source.read_anew(partition, offset).await) });
 }
 
 /// None when the function was stopped before it had the batch.

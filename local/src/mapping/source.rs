@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 
-use super::stats::Shared;
+use super::stats::{Shared, Skipped};
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
 use crate::services::kafka::{Parting, iam_token};
 
@@ -23,11 +23,13 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two questions to a cluster that is still starting.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
-/// Client settings that a caller may override. The group never joins, so no poll interval applies.
-const CONSUMER_SETTINGS: [(&str, &str); 11] = [
+/// Client settings that a caller may override. The group never joins, so no poll interval applies. An offset that the broker does not
+/// have is an error, because what retention took unread must be told. A broker that is silent for ten seconds is asked again.
+const CONSUMER_SETTINGS: [(&str, &str); 12] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
-    ("auto.offset.reset", "earliest"),
+    ("auto.offset.reset", "error"),
+    ("socket.timeout.ms", "10000"),
     ("allow.auto.create.topics", "false"),
     ("session.timeout.ms", "6000"),
     ("max.poll.interval.ms", "86400000"),
@@ -58,12 +60,12 @@ impl Source {
         blocking(move || Source::find_blocking(&config, &spec, &bootstrap).map(Arc::new)).await
     }
 
-    /// Where it would begin in each partition, and one past the newest record there; reads nothing.
+    /// Where it would begin in each partition; reads nothing.
     pub(super) async fn positions(
         spec: &KafkaMappingSpec,
         bootstrap: &str,
         extra: &BTreeMap<String, String>,
-    ) -> Result<Vec<(i64, i64)>, MappingError> {
+    ) -> Result<Vec<Position>, MappingError> {
         let config = consumer_config(spec, bootstrap, extra);
         let (spec, bootstrap) = (spec.clone(), bootstrap.to_owned());
         blocking(move || Source::find_blocking(&config, &spec, &bootstrap)?.positions_now()).await
@@ -91,14 +93,18 @@ impl Source {
 
     fn begin_blocking(&self) -> Result<Vec<i64>, MappingError> {
         let positions = self.positions_now()?;
-        self.shared.set_gauges(&positions);
-        let starts: Vec<i64> = positions.into_iter().map(|(start, _)| start).collect();
+        self.shared.set_gauges(&positions.iter().map(|at| (at.start, at.end)).collect::<Vec<_>>());
+        for (partition, at) in (0..).zip(&positions) {
+            if let Some(offsets) = at.skipped.clone() {
+                self.skip(partition, offsets);
+            }
+        }
+        let starts: Vec<i64> = positions.into_iter().map(|at| at.start).collect();
         self.consumer.assign(&self.offsets(&starts)?).map_err(kafka("assigning the partitions"))?;
         Ok(starts)
     }
 
-    /// Where to begin in each partition, and one past its newest record.
-    fn positions_now(&self) -> Result<Vec<(i64, i64)>, MappingError> {
+    fn positions_now(&self) -> Result<Vec<Position>, MappingError> {
         let (consumer, topic) = (&self.consumer, &self.spec.topic);
         let partitions = self.partition_count()?;
         let ranges = ranges(consumer, topic, 0..partitions)?;
@@ -106,7 +112,20 @@ impl Source {
         let fallback = starting_offsets(consumer, &self.spec, &ranges)?;
         let begin =
             |partition: usize| start(topic, partition, committed[partition], fallback[partition], ranges[partition]);
-        Ok((0..partitions).map(|partition| (begin(partition), ranges[partition].1)).collect())
+        Ok((0..partitions).map(begin).collect())
+    }
+
+    /// Says and notes what the broker deleted before it was read.
+    pub(super) fn skip(&self, partition: i32, offsets: Range<i64>) {
+        let topic = &self.spec.topic;
+        tracing::error!(
+            topic,
+            partition,
+            from = offsets.start,
+            to = offsets.end,
+            "retention took records before they were read; they are lost. Raise the topic's retention, or keep the lag below it"
+        );
+        self.shared.skip(Skipped { partition, offsets });
     }
 
     /// The partitions that the topic has now.
@@ -145,18 +164,46 @@ impl Source {
         self.consumer.stream()
     }
 
-    /// One past the newest record of each partition, asked from the broker now; partitions included that are not read yet.
+    /// One past what can be read of each partition, asked from the broker now; partitions included that are not read yet.
     pub(super) async fn ends(self: &Arc<Self>) -> Result<Vec<i64>, MappingError> {
         let source = Arc::clone(self);
-        let ranges = blocking(move || {
+        let ends = blocking(move || {
             let partitions = source.partition_count()?;
-            ranges(&source.consumer, &source.spec.topic, 0..partitions)
+            bounds(&source.consumer, &source.spec.topic, 0..partitions, Offset::End)
         })
         .await?;
-        for ((_, end), gauge) in ranges.iter().zip(self.shared.gauges().iter()) {
-            gauge.saw_end(*end);
-        }
-        Ok(ranges.into_iter().map(|(_, end)| end).collect())
+        self.shared.saw_ends(&ends);
+        Ok(ends)
+    }
+
+    /// First offset and one past the last of the partitions `0..partitions`, asked from the broker now.
+    pub(super) async fn ranges(self: &Arc<Self>, partitions: usize) -> Result<Vec<(i64, i64)>, MappingError> {
+        let source = Arc::clone(self);
+        blocking(move || ranges(&source.consumer, &source.spec.topic, 0..partitions)).await
+    }
+
+    /// Up to where the client has handed out everything, by partition; none where it has handed out nothing. Beyond the last record
+    /// where something follows that is no record for us: the marker of a transaction, an aborted record.
+    pub(super) async fn read_up_to(self: &Arc<Self>, partitions: usize) -> Result<Vec<Option<i64>>, MappingError> {
+        let source = Arc::clone(self);
+        blocking(move || {
+            let positions = source.consumer.position().map_err(kafka("asking the client for its positions"))?;
+            Ok(by_partition(&positions, partitions))
+        })
+        .await
+    }
+
+    /// Reads a partition anew, from `offset` on.
+    pub(super) async fn read_anew(self: &Arc<Self>, partition: i32, offset: i64) -> Result<(), MappingError> {
+        let source = Arc::clone(self);
+        blocking(move || {
+            let mut list = TopicPartitionList::with_capacity(1);
+            let added = list.add_partition_offset(&source.spec.topic, partition, Offset::Offset(offset));
+            added.map_err(kafka("listing offsets"))?;
+            source.consumer.incremental_unassign(&list).map_err(kafka("giving a partition back"))?;
+            source.consumer.incremental_assign(&list).map_err(kafka("taking a partition again"))
+        })
+        .await
     }
 
     /// Sends these offsets without waiting; a failure shows in the stats and through [`Shared::take_commit_failed`].
@@ -213,13 +260,41 @@ fn ranges(
     topic: &str,
     partitions: Range<usize>,
 ) -> Result<Vec<(i64, i64)>, MappingError> {
-    partitions
-        .map(|partition| {
-            let number = i32::try_from(partition).unwrap_or(i32::MAX);
-            once_ready(|| consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT))
-                .map_err(kafka("asking for the partitions' ranges"))
-        })
-        .collect()
+    // In this order: a partition may be shortened in between, and its end never lies before its beginning.
+    let firsts = bounds(consumer, topic, partitions.clone(), Offset::Beginning)?;
+    let ends = bounds(consumer, topic, partitions, Offset::End)?;
+    Ok(firsts.into_iter().zip(ends).collect())
+}
+
+/// The first offset of each partition, or one past what can be read of it. One question to each broker, however many partitions.
+fn bounds(
+    consumer: &StreamConsumer<Context>,
+    topic: &str,
+    partitions: Range<usize>,
+    bound: Offset,
+) -> Result<Vec<i64>, MappingError> {
+    const DOING: &str = "asking for the partitions' ranges";
+    let first = partitions.start;
+    let ask = || {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions.clone() {
+            asked.add_partition_offset(topic, i32::try_from(partition).unwrap_or(i32::MAX), bound)?;
+        }
+        let answer = consumer.offsets_for_times(asked, BROKER_TIMEOUT)?;
+        answer.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)?;
+        Ok(answer)
+    };
+    let answer = once_ready(ask).map_err(kafka(DOING))?;
+    let mut bounds = vec![None; partitions.len()];
+    for element in answer.elements() {
+        let index = usize::try_from(element.partition()).ok().and_then(|partition| partition.checked_sub(first));
+        if let (Some(bound), Offset::Offset(offset)) = (index.and_then(|index| bounds.get_mut(index)), element.offset())
+        {
+            *bound = Some(offset);
+        }
+    }
+    let told: Option<Vec<i64>> = bounds.into_iter().collect();
+    told.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition)).map_err(kafka(DOING))
 }
 
 fn committed(
@@ -276,11 +351,25 @@ fn starting_offsets(
     Ok(found.into_iter().zip(ranges).map(|(offset, (_, end))| offset.unwrap_or(*end)).collect())
 }
 
+/// Where a mapping begins in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The first offset that it delivers.
+    pub start: i64,
+    /// One past what can be read now.
+    pub end: i64,
+    /// What the group had not settled when the broker deleted it.
+    pub skipped: Option<Range<i64>>,
+}
+
 /// The committed offset wins unless the topic does not have it any more (retention) or never had it (recreated).
-fn start(topic: &str, partition: usize, committed: Option<i64>, fallback: i64, (first, end): (i64, i64)) -> i64 {
-    match committed {
+fn start(topic: &str, partition: usize, committed: Option<i64>, fallback: i64, (first, end): (i64, i64)) -> Position {
+    let skipped = committed.filter(|offset| *offset < first).map(|offset| offset..first);
+    let start = match committed {
         None => fallback,
         Some(offset) if (first..=end).contains(&offset) => offset,
+        // Said where it is noted.
+        Some(offset) if offset < first => first,
         Some(offset) => {
             tracing::warn!(
                 topic,
@@ -288,11 +377,12 @@ fn start(topic: &str, partition: usize, committed: Option<i64>, fallback: i64, (
                 offset,
                 first,
                 end,
-                "the committed offset is outside the topic; starting at its first record"
+                "the committed offset is behind the topic's end: it was made again or cut; starting at its first record"
             );
             first
         }
-    }
+    };
+    Position { start, end, skipped }
 }
 
 fn list(topic: &str, offsets: impl Iterator<Item = Offset>) -> Result<TopicPartitionList, MappingError> {
@@ -331,7 +421,7 @@ pub(super) struct Context {
     shared: Arc<Shared>,
 }
 
-/// The only part of librdkafka's statistics that is used: where each partition ends.
+/// The only part of librdkafka's statistics that is used: where what can be read of each partition ends.
 #[derive(Deserialize)]
 struct Statistics {
     #[serde(default)]
@@ -345,7 +435,7 @@ struct TopicStatistics {
 
 #[derive(Deserialize)]
 struct PartitionStatistics {
-    hi_offset: i64,
+    ls_offset: i64,
 }
 
 impl ClientContext for Context {
@@ -368,7 +458,7 @@ impl ClientContext for Context {
         };
         for (partition, gauge) in (0..).zip(self.shared.gauges().iter()) {
             if let Some(statistics) = topic.partitions.get(&partition) {
-                gauge.saw_end(statistics.hi_offset);
+                gauge.saw_end(statistics.ls_offset);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What a mapping has done and how far behind it is.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -8,7 +9,7 @@ use super::faults::{MappingFaultSource, NoMappingFaults};
 /// Counters since the start and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingStats {
-    /// Records in the topic that are not settled, over all partitions.
+    /// Offsets in the topic that are not settled, over all partitions.
     pub lag: u64,
     /// Records that the function has handled.
     pub records: u64,
@@ -34,6 +35,10 @@ pub struct MappingStats {
     pub dropped: u64,
     /// Records that were given up and stand in the failure topic.
     pub to_failure_destination: u64,
+    /// Offsets that the broker's retention took before they were read: as many records at most.
+    pub lost_by_retention: u64,
+    /// Times at which the reader of a partition was started anew because it had stood still while records waited.
+    pub restarted_readers: u64,
     /// Invocations that are running.
     pub in_flight: usize,
     /// Bytes of records that were read and wait.
@@ -76,6 +81,15 @@ impl Counters {
     }
 }
 
+/// Offsets of a partition that the broker deleted before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The partition.
+    pub partition: i32,
+    /// The offsets. Not every one need have been a record.
+    pub offsets: Range<i64>,
+}
+
 /// Offsets of one partition.
 #[derive(Default)]
 pub(super) struct Gauge {
@@ -100,6 +114,7 @@ pub(super) struct Shared {
     gauges: RwLock<Gauges>,
     faults: RwLock<Arc<dyn MappingFaultSource>>,
     commit_failed: AtomicBool,
+    skipped: Mutex<Vec<Skipped>>,
 }
 
 impl Default for Shared {
@@ -109,6 +124,7 @@ impl Default for Shared {
             gauges: RwLock::new(Arc::from([])),
             faults: RwLock::new(Arc::new(NoMappingFaults)),
             commit_failed: AtomicBool::new(false),
+            skipped: Mutex::default(),
         }
     }
 }
@@ -153,7 +169,23 @@ impl Shared {
         self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
-    /// Records below `ends` that are not settled.
+    /// Notes what the broker deleted before it was read.
+    pub(super) fn skip(&self, skipped: Skipped) {
+        let offsets = skipped.offsets.end.saturating_sub(skipped.offsets.start);
+        self.counters().totals.lost_by_retention += u64::try_from(offsets).unwrap_or(0);
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(skipped);
+    }
+
+    pub(super) fn skipped(&self) -> Vec<Skipped> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes where the partitions end.
+    pub(super) fn saw_ends(&self, ends: &[i64]) {
+        self.gauges().iter().zip(ends).for_each(|(gauge, end)| gauge.saw_end(*end));
+    }
+
+    /// Offsets below `ends` that are not settled: as many records at most.
     pub(super) fn open_below(&self, ends: &[i64]) -> u64 {
         let open = |(gauge, end): (&Arc<Gauge>, &i64)| end.saturating_sub(gauge.position.load(Ordering::Relaxed));
         self.gauges().iter().zip(ends).map(open).map(|open| u64::try_from(open).unwrap_or(0)).sum()

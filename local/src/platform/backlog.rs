@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::servers::declared_topics;
 use super::{Platform, PlatformConfig, PlatformError, mapping_spec};
-use crate::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError};
+use crate::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError, Position};
 use crate::services::ServiceError;
 use crate::services::foreign_topics::topic_ends;
 use crate::services::kafka::may_use_group;
@@ -31,20 +31,21 @@ impl Platform {
                 let waiting = waiting(&positions);
                 if waiting > 0 {
                     (config.say)(&format!(
-                        "{waiting} records on topic {} are not settled for group {}; they are decided first and do not count \
+                        "up to {waiting} records on topic {} are not settled for group {}; they are decided first and do not count \
                          in the account",
                         spec.topic, spec.consumer_group
                     ));
                     self.settle(&spec, &settings).await?;
                     positions = mapping::positions(&spec, bootstrap, &settings).await?;
                 }
-                starts.insert(spec.topic.clone(), positions.into_iter().map(|(start, _)| start).collect());
+                starts.insert(spec.topic.clone(), positions.into_iter().map(|at| at.start).collect());
             }
             let mut ends = topic_ends(self.services.kafka(), &declared_topics(&self.infrastructure)).await?;
             ends.append(&mut starts);
             self.starts = ends;
         }
-        if config.servers.dynamodb.is_some() {
+        // What was settled just now is in the tables too, whosever they are.
+        if config.servers.dynamodb.is_some() || config.servers.kafka.is_some() {
             for table in &config.remembered_tables {
                 let items = self.services.read_back(table).await?;
                 self.remembered.insert(table.clone(), items);
@@ -85,6 +86,7 @@ impl Platform {
     }
 }
 
-fn waiting(positions: &[(i64, i64)]) -> i64 {
-    positions.iter().map(|(start, end)| (end - start).max(0)).sum()
+/// As many records at most: markers of transactions have offsets as well.
+fn waiting(positions: &[Position]) -> i64 {
+    positions.iter().map(|at| (at.end - at.start).max(0)).sum()
 }

@@ -179,6 +179,15 @@ pub struct Platform {
     mapping_faults: Arc<dyn MappingFaultSource>,
 }
 
+/// Where a mapping stops taking records of its topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The topic.
+    pub topic: String,
+    /// By partition, the first offset that is left alone.
+    pub ends: Vec<i64>,
+}
+
 /// A look at a running platform.
 #[derive(Clone, Debug)]
 pub struct PlatformStats {
@@ -346,13 +355,27 @@ impl Platform {
         self.functions.iter().map(|hosted| hosted.host.kill_all()).sum()
     }
 
-    /// Waits until the mappings have handled everything that their topics hold now.
+    /// Lets the mappings take nothing that comes from now on, and says where that is.
+    ///
+    /// # Errors
+    /// When Kafka does not answer.
+    pub async fn cut(&self) -> Result<Vec<Cut>, PlatformError> {
+        let mut cuts = Vec::new();
+        for mapped in self.mappings() {
+            cuts.push(Cut { topic: mapped.topic.clone(), ends: mapped.mapping.cut().await? });
+        }
+        Ok(cuts)
+    }
+
+    /// Waits until the mappings have handled everything before these cuts.
     ///
     /// # Errors
     /// [`MappingError::NotDrained`] after `limit`.
-    pub async fn drain(&self, limit: Duration) -> Result<(), PlatformError> {
-        for mapped in self.mappings() {
-            mapped.mapping.drain(limit).await?;
+    pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
+        for cut in cuts {
+            if let Some(mapping) = self.mapping(&cut.topic) {
+                mapping.drain_to(&cut.ends, limit).await?;
+            }
         }
         Ok(())
     }
