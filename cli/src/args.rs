@@ -136,6 +136,10 @@ pub struct Up {
     /// Port of Kafka [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub kafka_port: Option<u16>,
+    /// MB of disk that each topic of the embedded Kafka may take; the oldest records go first, but none of the source topic that the
+    /// function has not settled: new ones are refused until it has [default: 1024].
+    #[arg(long, value_name = "MB", conflicts_with = "kafka", value_parser = clap::value_parser!(u32).range(64..))]
+    pub kafka_disk: Option<u32>,
     /// Port of DynamoDB, or of the front before it [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,

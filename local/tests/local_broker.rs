@@ -7,8 +7,10 @@ use centinela_local::services::KafkaAccess;
 use centinela_local::services::broker::{Broker, BrokerConfig};
 use centinela_local::services::topic_admin::TopicAdmin;
 use centinela_local::services::topics::{TopicSpec, create_topics};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Message, Timestamp};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -214,5 +216,120 @@ async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
     let offsets: Vec<i64> =
         read(&consumer_at(&broker, "again", Offset::Beginning), 10).into_iter().map(|(offset, _)| offset).collect();
     assert_eq!(offsets, (0..10).collect::<Vec<_>>(), "the old producer's sequence is taken as it is");
+    broker.shutdown().await.expect("stopped");
+}
+
+/// An admin client's request to delete what lies below an offset; returns where the partition begins then.
+async fn delete_below(broker: &Broker, topic: &str, offset: Offset) -> Offset {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().expect("an admin client");
+    let mut below = TopicPartitionList::new();
+    below.add_partition_offset(topic, 0, offset).expect("an offset");
+    let deleted = admin.delete_records(&below, &AdminOptions::new()).await.expect("answered");
+    deleted.elements()[0].error().expect("deleted");
+    deleted.elements()[0].offset()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_below_the_first_record_is_reset_or_told() {
+    let broker = broker_with("trimmed", &[]).await;
+    produce(&producer(&broker, "50"), "trimmed", 20).await;
+    assert_eq!(delete_below(&broker, "trimmed", Offset::Offset(7)).await, Offset::Offset(7));
+    let reset = consumer_with(&broker, "trimmed", Offset::Offset(2), &[("auto.offset.reset", "earliest")]);
+    let offsets: Vec<i64> = read(&reset, 13).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, (7..20).collect::<Vec<_>>());
+    let told = consumer_with(&broker, "trimmed", Offset::Offset(2), &[("auto.offset.reset", "error")]);
+    let heard = told.poll(LIMIT).expect("something is heard").map(|message| message.offset());
+    assert_eq!(heard.map_err(|error| error.rdkafka_error_code()), Err(Some(RDKafkaErrorCode::AutoOffsetReset)));
+    assert_eq!(told.fetch_watermarks("trimmed", 0, LIMIT).expect("watermarks"), (7, 20));
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_waits_is_answered_when_its_place_is_deleted() {
+    let broker = broker_with("taken-away", &[]).await;
+    let settings = [
+        ("fetch.wait.max.ms", "200000"),
+        ("socket.timeout.ms", "300000"),
+        ("fetch.min.bytes", "100000"),
+        ("auto.offset.reset", "error"),
+    ];
+    produce(&producer(&broker, "50"), "taken-away", 3).await;
+    let consumer = consumer_with(&broker, "taken-away", Offset::Offset(1), &settings);
+    assert!(consumer.poll(Duration::from_millis(300)).is_none(), "it waits for more");
+    delete_below(&broker, "taken-away", Offset::End).await;
+    let heard = consumer.poll(LIMIT).expect("something is heard").map(|message| message.offset());
+    assert_eq!(heard.map_err(|error| error.rdkafka_error_code()), Err(Some(RDKafkaErrorCode::AutoOffsetReset)));
+    broker.shutdown().await.expect("stopped");
+}
+
+/// Sends records of 100 KB that do not compress into fewer, each acknowledged before the next.
+async fn produce_large(producer: &FutureProducer, topic: &str, records: usize) {
+    let payload = vec![7; 100_000];
+    for _ in 0..records {
+        let sent = producer.send(FutureRecord::<(), [u8]>::to(topic).payload(&payload), LIMIT).await;
+        sent.expect("acknowledged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_keeps_what_its_settings_and_the_disk_allow() {
+    let disk = BrokerConfig { disk_bytes_per_topic: 4_000_000, ..BrokerConfig::default() };
+    let broker = Broker::start(disk).await.expect("a broker");
+    let topic = |name: &str, config: &[(&str, &str)]| TopicSpec {
+        name: name.to_owned(),
+        partitions: 1,
+        config: config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    };
+    let topics = [
+        topic("by-bytes", &[("retention.bytes", "1000000"), ("segment.bytes", "500000")]),
+        topic("by-disk", &[]),
+        topic("by-age", &[("retention.ms", "0"), ("segment.bytes", "500000")]),
+    ];
+    create_topics(&broker.bootstrap(), &topics).await.expect("topics");
+    let producer = producer(&broker, "0");
+    for topic in &topics {
+        produce_large(&producer, &topic.name, 60).await;
+    }
+    let of = |topic: &str| broker.extents(topic)[0];
+    // What is too old or too much goes at the next look; nothing else changes the extents, so this ends or fails.
+    let deadline = std::time::Instant::now() + LIMIT;
+    while of("by-bytes").bytes > 1_600_000 || of("by-age").bytes > 0 {
+        assert!(std::time::Instant::now() < deadline, "{:?} {:?}", of("by-bytes"), of("by-age"));
+        tokio::task::yield_now().await;
+    }
+    let (bytes, disk, age) = (of("by-bytes"), of("by-disk"), of("by-age"));
+    assert!(bytes.bytes >= 1_000_000 && (40..60).contains(&bytes.first), "{bytes:?}");
+    assert!((2_900_000..=4_000_000).contains(&disk.bytes) && (20..31).contains(&disk.first), "{disk:?}");
+    assert_eq!((age.first, age.next), (60, 60));
+    let consumer = consumer_with(&broker, "by-disk", Offset::Beginning, &[("auto.offset.reset", "earliest")]);
+    let kept: Vec<i64> = read(&consumer, (60 - disk.first) as usize).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(kept, (disk.first..60).collect::<Vec<_>>());
+    assert!(broker.extents("no-such-topic").is_empty());
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_group_has_not_settled_is_not_given_up_for_room() {
+    let kept_for = BTreeMap::from([("waiting".to_owned(), "reader".to_owned())]);
+    let disk = BrokerConfig { disk_bytes_per_topic: 1_000_000, kept_for, ..BrokerConfig::default() };
+    let broker = Broker::start(disk).await.expect("a broker");
+    let topic = TopicSpec { name: "waiting".to_owned(), partitions: 1, config: BTreeMap::new() };
+    create_topics(&broker.bootstrap(), &[topic]).await.expect("a topic");
+    let producer = producer(&broker, "0");
+    produce_large(&producer, "waiting", 9).await;
+    let payload = vec![7; 100_000];
+    let tenth = producer.send_result(FutureRecord::<(), [u8]>::to("waiting").payload(&payload)).expect("enqueued");
+    let consumer = consumer_at(&broker, "waiting", Offset::Beginning);
+    assert_eq!(read(&consumer, 9).len(), 9);
+    assert!(consumer.poll(Duration::from_secs(1)).is_none(), "there is no room for the tenth");
+    assert_eq!((broker.extents("waiting")[0].first, broker.extents("waiting")[0].next), (0, 9));
+    let mut settled = TopicPartitionList::new();
+    settled.add_partition_offset("waiting", 0, Offset::Offset(4)).expect("an offset");
+    consumer.commit(&settled, CommitMode::Sync).expect("committed");
+    tenth.await.expect("the producer lives").expect("taken by a later attempt");
+    assert_eq!(read(&consumer, 1).len(), 1);
+    let first = broker.extents("waiting")[0].first;
+    assert!((1..=4).contains(&first), "{first}");
     broker.shutdown().await.expect("stopped");
 }

@@ -155,6 +155,7 @@ async fn start(
         s3: fixed(arguments.s3_port),
         kinesis: fixed(arguments.kinesis_port),
     };
+    config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);
     config.environments = arguments.environments.map(usize::from);
     config.mappings_later = arguments.backlog.is_some();
     config.servers = servers;

@@ -56,6 +56,8 @@ pub struct PlatformConfig {
     pub binaries: PathBuf,
     /// Fixed ports.
     pub ports: Ports,
+    /// What a topic of the embedded Kafka may take of the disk instead of the default.
+    pub kafka_disk_bytes: Option<u64>,
     /// Environments per function instead of what is useful here.
     pub environments: Option<usize>,
     /// Faults of the mappings.
@@ -82,6 +84,7 @@ impl PlatformConfig {
             infrastructure,
             binaries: binaries.to_owned(),
             ports: Ports::default(),
+            kafka_disk_bytes: None,
             environments: None,
             mapping_faults: Arc::new(NoMappingFaults),
             faults: Arc::new(NoFaults),

@@ -211,7 +211,11 @@ async fn kafka(
 ) -> Result<(Option<(Broker, ServiceThreads)>, KafkaAccess), ServiceError> {
     let Some(access) = &config.servers.kafka else {
         let threads = threads(BROKER_THREADS)?;
-        let broker = threads.run(Broker::start(BrokerConfig { port: config.ports.kafka })).await?;
+        let mapped = infrastructure.mappings.iter();
+        let kept_for = mapped.map(|mapping| (mapping.topic.clone(), mapping.consumer_group.clone())).collect();
+        let broker = BrokerConfig { port: config.ports.kafka, kept_for, ..BrokerConfig::default() };
+        let disk_bytes_per_topic = config.kafka_disk_bytes.unwrap_or(broker.disk_bytes_per_topic);
+        let broker = threads.run(Broker::start(BrokerConfig { disk_bytes_per_topic, ..broker })).await?;
         let topics: Vec<TopicSpec> = infrastructure.topics.iter().map(topic_spec).collect();
         create_topics(&broker.bootstrap(), &topics).await?;
         let access = KafkaAccess::plaintext(&broker.bootstrap());

@@ -30,7 +30,7 @@ use dynoxide::DynoxideError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use aws::AwsAccess;
-pub use broker::{Broker, BrokerConfig};
+pub use broker::{Broker, BrokerConfig, Extent};
 pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoStats, TableSpec, TableUnits};
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
 pub use front::{Front, FrontConfig, Fronted};
@@ -303,6 +303,15 @@ pub enum ServiceError {
     /// The directory that holds the objects cannot be used.
     #[error("s3 cannot use the directory {}", directory.display())]
     Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory that holds the broker's records cannot be used.
+    #[error("the embedded kafka cannot keep records in {}; name another directory in TMPDIR", directory.display())]
+    KafkaDirectory {
         /// The directory.
         directory: PathBuf,
         /// What the operating system said.

@@ -1,25 +1,39 @@
-//! A partition's records, in memory: a batch is there or it is not, and a fetch may start anywhere.
+//! A partition's records, in segments on disk: a batch is there or it is not, a fetch may start anywhere, and what is old goes.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use tansu_sans_io::ErrorCode;
-use tansu_sans_io::record::{deflated, inflated};
+use tansu_sans_io::record::deflated;
 use tansu_storage::Error;
+
+use super::batch;
+use super::retention::Retention;
+use super::segment::Segment;
 
 /// Batches whose sequence a broker remembers per producer, as Apache Kafka does.
 const REMEMBERED_BATCHES: usize = 5;
-/// The attribute bit of a batch whose time is the broker's (Kafka protocol, record batch attributes).
-const LOG_APPEND_TIME: i16 = 0x08;
-/// Those that say how a batch is compressed.
-const COMPRESSION: i16 = 0x07;
+/// How long a silent producer is remembered: Apache Kafka's `producer.id.expiration.ms`.
+const PRODUCER_EXPIRATION_MS: i64 = 24 * 3_600 * 1_000;
 
-/// A log; offsets start at 0 and nothing is trimmed.
-#[derive(Debug, Default)]
+/// A log, from the oldest record that is kept to the newest.
+#[derive(Debug)]
 pub(super) struct Log {
-    batches: Vec<deflated::Batch>,
+    directory: Arc<Path>,
+    retention: Retention,
+    /// Oldest first; batches are added to the last one.
+    segments: VecDeque<Segment>,
+    bytes: u64,
+    start: i64,
     next: i64,
     producers: HashMap<i64, Producer>,
+    /// The last write failed, which was said.
+    is_failing: bool,
 }
 
 /// What is known of an idempotent producer.
@@ -29,16 +43,38 @@ struct Producer {
     next_sequence: i32,
     /// First sequence and offset of the last batches.
     recent: VecDeque<(i32, i64)>,
+    seen_ms: i64,
 }
 
 impl Log {
+    /// An empty log with its files in `directory`.
+    pub(super) fn new(directory: Arc<Path>, retention: Retention) -> Self {
+        let (segments, producers) = (VecDeque::new(), HashMap::new());
+        Self { directory, retention, segments, bytes: 0, start: 0, next: 0, producers, is_failing: false }
+    }
+
+    /// The oldest offset that can be read.
+    pub(super) fn start(&self) -> i64 {
+        self.start
+    }
+
     /// The offset that the next record gets.
     pub(super) fn high_watermark(&self) -> i64 {
         self.next
     }
 
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Other bounds from now on.
+    pub(super) fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
     /// Appends a batch and returns its first offset; a batch that an idempotent producer repeats returns the first one's.
-    pub(super) fn append(&mut self, mut batch: deflated::Batch, append_time: bool) -> Result<i64, Error> {
+    pub(super) fn append(&mut self, mut batch: deflated::Batch, append_time: bool, now_ms: i64) -> Result<i64, Error> {
         let records = batch.last_offset_delta.saturating_add(1);
         if batch.is_idempotent()
             && let Some(offset) = self.check_sequence(&batch)?
@@ -49,21 +85,39 @@ impl Log {
         batch.base_offset = offset;
         batch.partition_leader_epoch = 0;
         if append_time {
-            batch.attributes |= LOG_APPEND_TIME;
-            batch.max_timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-            batch.crc = checksum(&batch);
+            batch.attributes |= batch::LOG_APPEND_TIME;
+            batch.max_timestamp = now_ms;
+            batch.crc = batch::checksum(&batch);
         }
+        let written = self.write(&batch, now_ms);
+        let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
+        written.map_err(|error| on_disk(&error, !was_failing))?;
         if batch.is_idempotent() {
             let producer = self.producers.entry(batch.producer_id).or_default();
             producer.next_sequence = sequence_after(batch.base_sequence, records);
+            producer.seen_ms = now_ms;
             producer.recent.push_back((batch.base_sequence, offset));
             if producer.recent.len() > REMEMBERED_BATCHES {
                 producer.recent.pop_front();
             }
         }
-        self.batches.push(batch);
         self.next += i64::from(records);
         Ok(offset)
+    }
+
+    fn write(&mut self, batch: &deflated::Batch, now_ms: i64) -> io::Result<()> {
+        let (size, limits) = (batch::size(batch), self.retention);
+        let is_full = |last: &Segment| {
+            let is_old = now_ms - last.created_ms() >= limits.segment_ms;
+            last.bytes() > 0 && (is_old || last.bytes() + size > limits.segment_bytes)
+        };
+        if self.segments.back().is_none_or(is_full) {
+            self.segments.push_back(Segment::create(&self.directory, self.next, now_ms)?);
+        }
+        let Some(last) = self.segments.back_mut() else { unreachable!("there is one now") };
+        last.append(batch)?;
+        self.bytes += size;
+        Ok(())
     }
 
     /// The offset of a batch that is here already; none when the batch is the one expected.
@@ -89,63 +143,115 @@ impl Log {
         Err(Error::Api(ErrorCode::OutOfOrderSequenceNumber))
     }
 
-    /// Batches from `offset` on, at least one when there is one, then as many as fit into `max_bytes`.
+    /// Whether a fetch may start at an offset.
+    pub(super) fn has(&self, offset: i64) -> bool {
+        (self.start..=self.next).contains(&offset)
+    }
+
+    /// Batches from `offset` on, at least one when there is one, then as many as fit into `max_bytes`. Nothing when a fetch may not
+    /// start there.
     pub(super) fn read(&self, offset: i64, max_bytes: u32) -> Result<Vec<deflated::Batch>, Error> {
-        let first = self.batches.partition_point(|batch| last_offset(batch) < offset);
         let mut left = u64::from(max_bytes);
         let mut found = Vec::new();
-        for batch in &self.batches[first..] {
+        if !self.has(offset) {
+            return Ok(found);
+        }
+        for batch in self.segments_from(offset).flat_map(|segment| segment.from_offset(offset)) {
+            let batch = batch.map_err(|error| on_disk(&error, true))?;
             let size = batch.batch_length.unsigned_abs().into();
             if !found.is_empty() && size > left {
                 break;
             }
             left = left.saturating_sub(size);
-            if batch.base_offset < offset {
-                found.push(tail(batch, offset)?);
-            } else {
-                found.push(batch.clone());
-            }
+            found.push(if batch.base_offset < offset { batch::tail(&batch, offset)? } else { batch });
         }
         Ok(found)
     }
 
-    /// Bytes of the batches from `offset` on; counts no further than `enough`.
+    /// Bytes of the batches from `offset` on, or more than `enough` of them.
     pub(super) fn bytes_from(&self, offset: i64, enough: u64) -> u64 {
-        let first = self.batches.partition_point(|batch| last_offset(batch) < offset);
-        let mut bytes = 0;
-        for batch in &self.batches[first..] {
-            if bytes >= enough {
-                break;
-            }
-            bytes += u64::from(batch.batch_length.unsigned_abs());
+        if offset >= self.next {
+            return 0;
         }
-        bytes
+        if enough <= 1 {
+            return 1;
+        }
+        let mut segments = self.segments_from(offset);
+        let first = segments.next().map_or(Ok(0), |segment| segment.bytes_from(offset));
+        // A read tells what is wrong.
+        first.map_or(enough, |first| first + segments.map(Segment::bytes).sum::<u64>())
     }
 
-    /// The first record that is not older than `time`, with its own time.
-    pub(super) fn at_or_after(&self, time: SystemTime) -> Result<Option<(i64, SystemTime)>, Error> {
-        let wanted = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        for batch in self.batches.iter().filter(|batch| batch.max_timestamp >= wanted) {
-            let inflated = inflated::Batch::try_from(batch)?;
-            let of = |delta: i64| {
-                if inflated.attributes & LOG_APPEND_TIME == 0 {
-                    inflated.base_timestamp + delta
-                } else {
-                    inflated.max_timestamp
-                }
-            };
-            let record = inflated.records.iter().find(|record| of(record.timestamp_delta) >= wanted);
-            if let Some(record) = record {
-                let at = UNIX_EPOCH + Duration::from_millis(of(record.timestamp_delta).unsigned_abs());
-                return Ok(Some((batch.base_offset + i64::from(record.offset_delta), at)));
+    /// The segment with `offset` and those behind it.
+    fn segments_from(&self, offset: i64) -> impl Iterator<Item = &Segment> {
+        let behind = self.segments.partition_point(|segment| segment.first() <= offset);
+        self.segments.range(behind.saturating_sub(1)..)
+    }
+
+    /// The first record that is not older than `wanted_ms`: its offset and time.
+    pub(super) fn at_or_after(&self, wanted_ms: i64) -> Result<Option<(i64, i64)>, Error> {
+        let newer = self.segments.iter().filter(|segment| segment.newest_ms() >= wanted_ms);
+        for batch in newer.flat_map(|segment| segment.from_time(wanted_ms)) {
+            let batch = batch.map_err(|error| on_disk(&error, true))?;
+            if batch.max_timestamp >= wanted_ms
+                && batch::last_offset(&batch) >= self.start
+                && let Some(found) = batch::record_at_or_after(&batch, self.start, wanted_ms)?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
-}
 
-fn last_offset(batch: &deflated::Batch) -> i64 {
-    batch.base_offset + i64::from(batch.last_offset_delta)
+    /// Gives up, as Apache Kafka does, whole segments that are older than `retention.ms` or beyond `retention.bytes`, and producers that
+    /// have not been heard of for a day.
+    pub(super) fn retain(&mut self, now_ms: i64) {
+        let Retention { age_ms, bytes, .. } = self.retention;
+        while let Some(oldest) = self.segments.front() {
+            let is_old = age_ms.is_some_and(|age_ms| now_ms.saturating_sub(oldest.newest_ms()) > age_ms);
+            let is_beyond = bytes.is_some_and(|bytes| self.bytes - oldest.bytes() >= bytes);
+            if !is_old && !is_beyond {
+                break;
+            }
+            self.forget_oldest();
+        }
+        self.producers.retain(|_, producer| now_ms - producer.seen_ms < PRODUCER_EXPIRATION_MS);
+    }
+
+    /// Whether the machine has no room for `size` bytes more. An empty log takes whatever comes.
+    pub(super) fn is_full_for(&self, size: u64) -> bool {
+        self.bytes > 0 && self.bytes + size > self.retention.disk_bytes
+    }
+
+    /// Gives up the oldest segments until there is room for `size` bytes more, and none with a record from `settled` on.
+    pub(super) fn make_room(&mut self, size: u64, settled: i64) {
+        while self.is_full_for(size) && self.end_of_oldest() <= settled {
+            self.forget_oldest();
+        }
+    }
+
+    /// Lets the log begin at `offset`, or where it ends for -1, and returns where it begins then.
+    pub(super) fn delete_before(&mut self, offset: i64) -> Result<i64, Error> {
+        let offset = if offset == -1 { self.next } else { offset };
+        if !(0..=self.next).contains(&offset) {
+            return Err(Error::Api(ErrorCode::OffsetOutOfRange));
+        }
+        self.start = self.start.max(offset);
+        while !self.segments.is_empty() && self.end_of_oldest() <= self.start {
+            self.forget_oldest();
+        }
+        Ok(self.start)
+    }
+
+    /// The offset behind the oldest segment.
+    fn end_of_oldest(&self) -> i64 {
+        self.segments.get(1).map_or(self.next, Segment::first)
+    }
+
+    fn forget_oldest(&mut self) {
+        self.start = self.start.max(self.end_of_oldest());
+        self.bytes -= self.segments.pop_front().map_or(0, |oldest| oldest.bytes());
+    }
 }
 
 /// The sequence after `records` records; wraps to 0 behind the largest integer.
@@ -153,44 +259,10 @@ fn sequence_after(first: i32, records: i32) -> i32 {
     ((i64::from(first) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
 }
 
-/// What of a batch starts at `offset`. The broker counts a fetch's progress by the records it is given, so a batch that starts
-/// earlier must not be given whole.
-fn tail(batch: &deflated::Batch, offset: i64) -> Result<deflated::Batch, Error> {
-    let mut inflated = inflated::Batch::try_from(batch)?;
-    let skipped = i32::try_from(offset - batch.base_offset).unwrap_or(i32::MAX);
-    inflated.records.retain(|record| record.offset_delta >= skipped);
-    for record in &mut inflated.records {
-        let offset_delta = record.offset_delta - skipped;
-        // A record begins with its length, and a small delta takes fewer bytes.
-        record.length -= varint_bytes(record.offset_delta) - varint_bytes(offset_delta);
-        record.offset_delta = offset_delta;
+/// The disk's refusal, as clients know it; they try again.
+fn on_disk(error: &io::Error, is_new: bool) -> Error {
+    if is_new {
+        tracing::warn!(%error, "the embedded kafka cannot use its files");
     }
-    inflated.base_offset = offset;
-    inflated.last_offset_delta -= skipped;
-    // The codec reads every compression and writes fewer.
-    inflated.attributes &= !COMPRESSION;
-    let mut tail = deflated::Batch::try_from(inflated)?;
-    tail.crc = checksum(&tail);
-    Ok(tail)
-}
-
-/// Bytes of a number as records keep it: zigzag, seven bits a byte (<https://kafka.apache.org/documentation/#record>).
-fn varint_bytes(value: i32) -> i32 {
-    let zigzag = (value << 1) ^ (value >> 31);
-    (32 - (zigzag.cast_unsigned() | 1).leading_zeros()).div_ceil(7).cast_signed()
-}
-
-/// CRC-32C from the attributes to the end, as the record batch format says.
-fn checksum(batch: &deflated::Batch) -> u32 {
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(&batch.attributes.to_be_bytes());
-    digest.update(&batch.last_offset_delta.to_be_bytes());
-    digest.update(&batch.base_timestamp.to_be_bytes());
-    digest.update(&batch.max_timestamp.to_be_bytes());
-    digest.update(&batch.producer_id.to_be_bytes());
-    digest.update(&batch.producer_epoch.to_be_bytes());
-    digest.update(&batch.base_sequence.to_be_bytes());
-    digest.update(&batch.record_count.to_be_bytes());
-    digest.update(&batch.record_data);
-    digest.finalize() as u32
+    Error::Api(ErrorCode::KafkaStorageError)
 }

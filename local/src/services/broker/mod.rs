@@ -1,13 +1,21 @@
 //! The embedded Kafka broker: the `tansu` broker's protocol and groups over our own record logs.
 //!
-//! It keeps everything in memory and trims nothing, so it is for runs of bounded length; a long soak wants a real Kafka.
+//! Records are in files that have no names and end with the process ([`segment`]); topics keep them as their own settings say and
+//! within a share of the disk. Nothing is synced: a power cut ends the broker and its records together. Groups, committed offsets
+//! and the topics themselves are in memory.
+//!
 //! The broker's own `main` would listen for SIGINT and print to the terminal; this module accepts the connections itself, so the
 //! process decides when the broker ends, and the port that was reserved is the port that is served.
 
+mod batch;
 mod log;
+mod retention;
+mod segment;
 mod storage;
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -17,6 +25,7 @@ use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::auth::services as login_services;
 use tansu_broker::service::coordinator::services as group_services;
 use tansu_broker::service::storage::services as storage_services;
+use tansu_sans_io::fetch_request::FetchTopic;
 use tansu_sans_io::fetch_response::FetchableTopicResponse;
 use tansu_sans_io::{Body, ErrorCode, Frame};
 use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
@@ -24,6 +33,7 @@ use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 use url::Url;
 use uuid::Uuid;
 
@@ -34,11 +44,41 @@ const SERVICE: &str = "kafka";
 const CLUSTER_ID: &str = "centinela";
 const NODE_ID: i32 = 1;
 
+/// What a topic may take of the disk unless it is said.
+const DISK_BYTES_PER_TOPIC: u64 = 1024 * 1024 * 1024;
+/// How often is looked for what is too old; Apache Kafka does every five minutes.
+const RETENTION_CHECK: Duration = Duration::from_secs(1);
+/// For what is large and may outlive a memory file system, which /tmp often is (file-hierarchy(7)).
+const LARGE_FILES: &str = "/var/tmp";
+
 /// How to start the broker.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// The port to listen on; `None` takes a free one.
     pub port: Option<u16>,
+    /// What a topic may take of the disk, in equal shares for its partitions; the oldest records go first. This comes on top of
+    /// `retention.ms` and `retention.bytes`.
+    pub disk_bytes_per_topic: u64,
+    /// Groups by the topic that is kept for them: to stay within the disk nothing is given up that the group has not settled; records
+    /// are refused instead, with `KAFKA_STORAGE_ERROR`, and producers try again. The topic's own retention heeds nobody, as in Apache Kafka.
+    pub kept_for: BTreeMap<String, String>,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self { port: None, disk_bytes_per_topic: DISK_BYTES_PER_TOPIC, kept_for: BTreeMap::new() }
+    }
+}
+
+/// How far a partition reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The oldest offset that is kept: everything below was given up.
+    pub first: i64,
+    /// The offset that the next record gets.
+    pub next: i64,
+    /// Bytes on disk.
+    pub bytes: u64,
 }
 
 /// A running broker. Dropping it stops it without waiting.
@@ -69,7 +109,7 @@ impl Broker {
             .map_err(|source| ServiceError::Listen { service: SERVICE, port: config.port.unwrap_or(0), source })?
             .port();
         let failed = |source| ServiceError::Broker { port, source: Some(Box::new(source)) };
-        let storage = storage(port).await.map_err(|source| failed(source.into()))?;
+        let storage = storage(port, directory()?, &config).await.map_err(|source| failed(source.into()))?;
         let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
         let accepting = Mutex::new(Some(tokio::spawn(accept(listener, groups.clone(), storage.clone()))));
         Ok(Self { port, groups, records: storage, accepting, runtime: Handle::current() })
@@ -125,6 +165,12 @@ impl Broker {
         self.records.grow(topic, partitions)
     }
 
+    /// How far the partitions of a topic reach, in order; empty when there is no such topic.
+    #[must_use]
+    pub fn extents(&self, topic: &str) -> Vec<Extent> {
+        self.records.extents(topic)
+    }
+
     /// Closes every connection and forgets every record. Producers must have flushed before.
     ///
     /// # Errors
@@ -150,6 +196,8 @@ impl Drop for Broker {
 /// Serves connections until it is dropped, which ends them too.
 async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Records) {
     let mut connections = JoinSet::new();
+    let mut checks = tokio::time::interval(RETENTION_CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -159,6 +207,7 @@ async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Rec
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the broker could not accept a connection"),
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = checks.tick() => storage.retain(),
         }
     }
 }
@@ -196,7 +245,7 @@ where
     async fn serve(&self, context: Context<()>, mut request: Frame) -> Result<Frame, S::Error> {
         let mut fetched = Vec::new();
         if let Body::FetchRequest(fetch) = &mut request.body {
-            fetched = fetch.topics.iter().flatten().map(|topic| topic.topic_id).collect();
+            fetched = fetch.topics.iter().flatten().map(|topic| (topic.topic_id, offsets(topic))).collect();
             // The broker itself sleeps through a fetch's time whatever it has; so the waiting is done here, and it only reads.
             self.records.wait_for(fetch).await;
             fetch.max_wait_ms = 0;
@@ -211,8 +260,9 @@ where
                 .zk_migration_ready(None)
                 .into(),
             Body::FetchResponse(mut answer) => {
-                for (topic, asked) in answer.responses.iter_mut().flatten().zip(fetched) {
-                    name_unknown(topic, asked);
+                for (topic, (id, offsets)) in answer.responses.iter_mut().flatten().zip(fetched) {
+                    name_unknown(topic, id);
+                    refuse_out_of_range(topic, &offsets);
                 }
                 answer.into()
             }
@@ -236,7 +286,36 @@ fn name_unknown(topic: &mut FetchableTopicResponse, asked: Option<[u8; 16]>) {
     }
 }
 
-async fn storage(port: u16) -> Result<Records, tansu_storage::Error> {
+fn offsets(topic: &FetchTopic) -> Vec<i64> {
+    topic.partitions.iter().flatten().map(|partition| partition.fetch_offset).collect()
+}
+
+/// The broker answers a fetch below the first record or above the end as if it waited there.
+fn refuse_out_of_range(topic: &mut FetchableTopicResponse, offsets: &[i64]) {
+    for (partition, offset) in topic.partitions.iter_mut().flatten().zip(offsets) {
+        let is_in_range = (partition.log_start_offset.unwrap_or(0)..=partition.high_watermark).contains(offset);
+        if partition.error_code == i16::from(ErrorCode::None) && partition.records.is_none() && !is_in_range {
+            partition.error_code = ErrorCode::OffsetOutOfRange.into();
+        }
+    }
+}
+
+/// The first directory that takes large files.
+fn directory() -> Result<Arc<Path>, ServiceError> {
+    let is_named = std::env::var_os("TMPDIR").is_some_and(|named| !named.is_empty());
+    let large = (!is_named).then(|| PathBuf::from(LARGE_FILES));
+    let usual = std::env::temp_dir();
+    let takes_files = |directory: &PathBuf| tempfile::tempfile_in(directory).is_ok();
+    if let Some(large) = large.filter(takes_files) {
+        return Ok(large.into());
+    }
+    match tempfile::tempfile_in(&usual) {
+        Ok(_) => Ok(usual.into()),
+        Err(source) => Err(ServiceError::KafkaDirectory { directory: usual, source }),
+    }
+}
+
+async fn storage(port: u16, directory: Arc<Path>, config: &BrokerConfig) -> Result<Records, tansu_storage::Error> {
     let rest = StorageContainer::builder()
         .cluster_id(CLUSTER_ID)
         .node_id(NODE_ID)
@@ -245,7 +324,7 @@ async fn storage(port: u16) -> Result<Records, tansu_storage::Error> {
         .silent(true)
         .build()
         .await?;
-    let records = Records::over(rest);
+    let records = Records::over(rest, directory, config);
     records
         .register_broker(BrokerRegistrationRequest {
             broker_id: NODE_ID,

@@ -1,15 +1,16 @@
 //! The broker's storage: records in our own logs, everything else in the broker's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tansu_sans_io::create_topics_request::CreatableTopic;
 use tansu_sans_io::delete_groups_response::DeletableGroupResult;
 use tansu_sans_io::delete_records_request::DeleteRecordsTopic;
-use tansu_sans_io::delete_records_response::DeleteRecordsTopicResult;
+use tansu_sans_io::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use tansu_sans_io::describe_cluster_response::DescribeClusterBroker;
 use tansu_sans_io::describe_configs_response::DescribeConfigsResult;
 use tansu_sans_io::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
@@ -30,26 +31,47 @@ use url::Url;
 use uuid::Uuid;
 
 use super::log::Log;
+use super::retention::Retention;
+use super::{BrokerConfig, Extent, batch};
 
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 
 #[derive(Clone, Debug)]
 struct Topic {
     id: Uuid,
+    settings: HashMap<String, String>,
     append_time: bool,
     /// Every batch is refused, as by a partition with too few replicas in sync.
     refusing: bool,
+    /// It was said that the disk is full of what must not go.
+    is_full_said: Arc<AtomicBool>,
     partitions: Vec<Arc<Mutex<Log>>>,
+}
+
+/// Where logs are kept, and how much of them.
+#[derive(Debug)]
+struct Disk {
+    directory: Arc<Path>,
+    bytes_per_topic: u64,
+    kept_for: BTreeMap<String, String>,
+}
+
+impl Disk {
+    fn retention(&self, settings: &HashMap<String, String>, partitions: usize) -> Retention {
+        let share = self.bytes_per_topic / partitions.max(1) as u64;
+        Retention::new(|name| settings.get(name).map(String::as_str), share)
+    }
 }
 
 /// Records in our logs; topics, groups, committed offsets and producer ids in the broker's own memory storage.
 ///
 /// That storage is not used for records because it raises a partition's high watermark before the batch is there (a fetch in
-/// between skips records for good), drops the rest of a batch when a fetch starts inside it, ignores `LogAppendTime`, and lists
-/// every batch of a partition on each fetch.
+/// between skips records for good), drops the rest of a batch when a fetch starts inside it, ignores `LogAppendTime`, lists
+/// every batch of a partition on each fetch, and keeps everything in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
     rest: StorageContainer,
+    disk: Arc<Disk>,
     topics: Arc<Mutex<HashMap<String, Topic>>>,
     /// Some topic has more partitions than the broker's own storage knows.
     grown: Arc<AtomicBool>,
@@ -58,8 +80,10 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn over(rest: StorageContainer) -> Self {
-        Self { rest, topics: Arc::default(), grown: Arc::default(), changed: Arc::default() }
+    pub(super) fn over(rest: StorageContainer, directory: Arc<Path>, config: &BrokerConfig) -> Self {
+        let (bytes_per_topic, kept_for) = (config.disk_bytes_per_topic, config.kept_for.clone());
+        let disk = Arc::new(Disk { directory, bytes_per_topic, kept_for });
+        Self { rest, disk, topics: Arc::default(), grown: Arc::default(), changed: Arc::default() }
     }
 
     /// Waits until a fetch has something to answer: `min_bytes` of records, an error, or that its time is over.
@@ -76,7 +100,7 @@ impl Records {
         }
     }
 
-    /// How much there is to read for a fetch, `enough` or more when it is as much; none when it names something unknown.
+    /// How much there is to read for a fetch, `enough` or more when it is as much; none when it gets an error.
     fn bytes_for(&self, fetch: &FetchRequest, enough: u64) -> Option<u64> {
         let mut wanted = Vec::new();
         {
@@ -94,8 +118,12 @@ impl Records {
         }
         let mut bytes = 0;
         for (log, offset) in wanted {
+            let log = locked(&log);
+            if !log.has(offset) {
+                return None;
+            }
             if bytes < enough {
-                bytes += log.lock().unwrap_or_else(PoisonError::into_inner).bytes_from(offset, enough);
+                bytes += log.bytes_from(offset, enough - bytes);
             }
         }
         Some(bytes)
@@ -114,10 +142,72 @@ impl Records {
     pub(super) fn grow(&self, topic: &str, partitions: usize) -> bool {
         let mut topics = self.topics();
         let Some(topic) = topics.get_mut(topic) else { return false };
-        let further = partitions.saturating_sub(topic.partitions.len());
-        topic.partitions.extend((0..further).map(|_| Arc::default()));
+        topic.partitions.extend(self.logs(partitions.saturating_sub(topic.partitions.len())));
+        self.bound(topic);
         self.grown.store(true, Ordering::Relaxed);
         true
+    }
+
+    fn logs(&self, count: usize) -> impl Iterator<Item = Arc<Mutex<Log>>> {
+        let unbounded = self.disk.retention(&HashMap::new(), 1);
+        (0..count).map(move |_| Arc::new(Mutex::new(Log::new(Arc::clone(&self.disk.directory), unbounded))))
+    }
+
+    /// Tells a topic's logs what its settings say.
+    fn bound(&self, topic: &mut Topic) {
+        topic.append_time = topic.settings.get(TIMESTAMP_TYPE).is_some_and(|kind| kind == "LogAppendTime");
+        let retention = self.disk.retention(&topic.settings, topic.partitions.len());
+        topic.partitions.iter().for_each(|log| locked(log).set_retention(retention));
+    }
+
+    /// Gives up everywhere what is older than the topics' settings say.
+    pub(super) fn retain(&self) {
+        let logs: Vec<_> = self.topics().values().flat_map(|topic| topic.partitions.clone()).collect();
+        let now_ms = now_ms();
+        logs.iter().for_each(|log| locked(log).retain(now_ms));
+    }
+
+    /// How far a topic's partitions reach.
+    pub(super) fn extents(&self, topic: &str) -> Vec<Extent> {
+        let logs = self.topics().get(topic).map(|topic| topic.partitions.clone()).unwrap_or_default();
+        let extent = |log: &Arc<Mutex<Log>>| {
+            let log = locked(log);
+            Extent { first: log.start(), next: log.high_watermark(), bytes: log.bytes() }
+        };
+        logs.iter().map(extent).collect()
+    }
+
+    /// Makes room on disk for a batch, from what its group has settled where the topic is kept for one; says once for each topic when
+    /// there is none.
+    async fn make_room(&self, topition: &Topition, log: &Mutex<Log>, size: u64) -> Result<()> {
+        let group = self.disk.kept_for.get(topition.topic());
+        let settled = match group {
+            None => i64::MAX,
+            Some(group) => {
+                let committed = self.rest.offset_fetch(Some(group), std::slice::from_ref(topition), None).await?;
+                committed.get(topition).copied().unwrap_or(-1)
+            }
+        };
+        let bytes = {
+            let mut log = locked(log);
+            log.make_room(size, settled);
+            if !log.is_full_for(size) {
+                return Ok(());
+            }
+            log.bytes()
+        };
+        let said = self.topics().get(topition.topic()).map(|topic| Arc::clone(&topic.is_full_said));
+        if said.is_some_and(|said| !said.swap(true, Ordering::Relaxed)) {
+            let (topic, partition, group) = (topition.topic(), topition.partition(), group.map_or("", String::as_str));
+            tracing::warn!(
+                topic,
+                partition,
+                bytes,
+                group,
+                "the embedded kafka refuses records: the partition's share of the disk is full of what the group has not settled"
+            );
+        }
+        Err(Error::Api(ErrorCode::KafkaStorageError))
     }
 
     fn log(&self, topition: &Topition) -> Result<(Arc<Mutex<Log>>, bool, bool)> {
@@ -130,20 +220,35 @@ impl Records {
 
     fn with_log<R>(&self, topition: &Topition, work: impl FnOnce(&mut Log) -> Result<R>) -> Result<R> {
         let (log, _, _) = self.log(topition)?;
-        work(&mut log.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut locked(&log))
     }
+}
+
+fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ms() -> i64 {
+    milliseconds(SystemTime::now())
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
 impl Storage for Records {
     async fn create_topic(&self, topic: CreatableTopic, validate_only: bool) -> Result<Uuid> {
-        let configured = topic.configs.iter().flatten().find(|config| config.name == TIMESTAMP_TYPE);
-        let append_time = configured.and_then(|config| config.value.as_deref()) == Some("LogAppendTime");
-        let (name, count) = (topic.name.clone(), topic.num_partitions.max(1));
+        let settings = topic.configs.iter().flatten();
+        let settings = settings.filter_map(|config| Some((config.name.clone(), config.value.clone()?))).collect();
+        let (name, count) = (topic.name.clone(), usize::try_from(topic.num_partitions).unwrap_or(0).max(1));
         let id = self.rest.create_topic(topic, validate_only).await?;
         if !validate_only {
-            let partitions = (0..count).map(|_| Arc::default()).collect();
-            self.topics().insert(name, Topic { id, append_time, refusing: false, partitions });
+            let partitions = self.logs(count).collect();
+            let is_full_said = Arc::default();
+            let mut topic = Topic { id, settings, append_time: false, refusing: false, is_full_said, partitions };
+            self.bound(&mut topic);
+            self.topics().insert(name, topic);
         }
         Ok(id)
     }
@@ -156,8 +261,27 @@ impl Storage for Records {
         self.rest.delete_topic(topic).await
     }
 
-    async fn delete_records(&self, _topics: &[DeleteRecordsTopic]) -> Result<Vec<DeleteRecordsTopicResult>> {
-        Err(Error::Api(ErrorCode::UnsupportedVersion))
+    async fn delete_records(&self, topics: &[DeleteRecordsTopic]) -> Result<Vec<DeleteRecordsTopicResult>> {
+        let of_topic = |topic: &DeleteRecordsTopic| {
+            let partitions = topic.partitions.iter().flatten().map(|asked| {
+                let topition = Topition::new(topic.name.clone(), asked.partition_index);
+                let deleted = self.with_log(&topition, |log| log.delete_before(asked.offset));
+                let (low_watermark, error) = match deleted {
+                    Ok(start) => (start, ErrorCode::None),
+                    Err(Error::Api(error)) => (-1, error),
+                    Err(_) => (-1, ErrorCode::UnknownServerError),
+                };
+                DeleteRecordsPartitionResult::default()
+                    .partition_index(asked.partition_index)
+                    .low_watermark(low_watermark)
+                    .error_code(error.into())
+            });
+            DeleteRecordsTopicResult::default().name(topic.name.clone()).partitions(Some(partitions.collect()))
+        };
+        let deleted = topics.iter().map(of_topic).collect();
+        // A fetch may wait below what is left now.
+        self.changed.notify_waiters();
+        Ok(deleted)
     }
 
     async fn produce(&self, _transaction_id: Option<&str>, topition: &Topition, batch: deflated::Batch) -> Result<i64> {
@@ -165,7 +289,12 @@ impl Storage for Records {
         if refusing {
             return Err(Error::Api(ErrorCode::NotEnoughReplicas));
         }
-        let offset = log.lock().unwrap_or_else(PoisonError::into_inner).append(batch, append_time)?;
+        let size = batch::size(&batch);
+        let is_full = locked(&log).is_full_for(size);
+        if is_full {
+            self.make_room(topition, &log, size).await?;
+        }
+        let offset = locked(&log).append(batch, append_time, now_ms())?;
         self.changed.notify_waiters();
         Ok(offset)
     }
@@ -182,10 +311,9 @@ impl Storage for Records {
     }
 
     async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
-        let high_watermark = self.with_log(topition, |log| Ok(log.high_watermark()))?;
+        let (log_start, end) = self.with_log(topition, |log| Ok((log.start(), log.high_watermark())))?;
         // The type has no constructor, only a serialised form.
-        let stage =
-            serde_json::json!({ "last_stable": high_watermark, "high_watermark": high_watermark, "log_start": 0 });
+        let stage = serde_json::json!({ "last_stable": end, "high_watermark": end, "log_start": log_start });
         serde_json::from_value(stage).map_err(Error::from)
     }
 
@@ -199,10 +327,12 @@ impl Storage for Records {
             .map(|(topition, wanted)| {
                 let (offset, timestamp) = self.with_log(topition, |log| {
                     Ok(match wanted {
-                        ListOffset::Earliest => (Some(0), None),
+                        ListOffset::Earliest => (Some(log.start()), None),
                         ListOffset::Latest => (Some(log.high_watermark()), None),
-                        ListOffset::Timestamp(time) => match log.at_or_after(*time)? {
-                            Some((offset, time)) => (Some(offset), Some(time)),
+                        ListOffset::Timestamp(time) => match log.at_or_after(milliseconds(*time))? {
+                            Some((offset, time_ms)) => {
+                                (Some(offset), Some(UNIX_EPOCH + Duration::from_millis(time_ms.unsigned_abs())))
+                            }
                             // Clients take this for the end.
                             None => (Some(-1), None),
                         },
@@ -218,7 +348,15 @@ impl Storage for Records {
     }
 
     async fn incremental_alter_resource(&self, resource: AlterConfigsResource) -> Result<AlterConfigsResourceResponse> {
-        self.rest.incremental_alter_resource(resource).await
+        let name = resource.resource_name.clone();
+        let altered = self.rest.incremental_alter_resource(resource).await?;
+        let described = self.rest.describe_config(&name, ConfigResource::Topic, None).await?;
+        if let Some(topic) = self.topics().get_mut(&name) {
+            let settings = described.configs.into_iter().flatten();
+            topic.settings = settings.filter_map(|setting| Some((setting.name, setting.value?))).collect();
+            self.bound(topic);
+        }
+        Ok(altered)
     }
 
     async fn brokers(&self) -> Result<Vec<DescribeClusterBroker>> {

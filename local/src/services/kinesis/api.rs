@@ -223,7 +223,7 @@ impl State {
         self.stats.records += 1;
         self.stats.bytes += bytes;
         self.stats.put_payload_units += bytes.div_ceil(PAYLOAD_UNIT_BYTES).max(1);
-        let (number, shard) = stream.append(record, self.retained_bytes_per_shard);
+        let (number, shard) = stream.append(record, self.held_bytes_per_shard, log::now_ms());
         Ok(PutResult {
             sequence_number: Some(number),
             shard_id: Some(shard.to_owned()),

@@ -11,6 +11,8 @@ const ACCOUNT: &str = "000000000000";
 /// Sequence numbers are long decimal numbers; equal length makes their text order their order.
 const SEQUENCE_PREFIX: &str = "49";
 const SEQUENCE_DIGITS: usize = 54;
+/// A stream's default: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>.
+const RETENTION_MS: u64 = 24 * 3_600 * 1_000;
 
 /// A record as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +62,8 @@ pub(super) struct Shard {
     pub(super) first_hash: u128,
     pub(super) last_hash: u128,
     records: VecDeque<Record>,
-    bytes: usize,
+    /// What they take in memory.
+    held_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl Stream {
                 first_hash: u128::from(index) * width,
                 last_hash: if index + 1 == shards { u128::MAX } else { u128::from(index + 1) * width - 1 },
                 records: VecDeque::new(),
-                bytes: 0,
+                held_bytes: 0,
             })
             .collect();
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}");
@@ -108,22 +111,27 @@ impl Stream {
         self.last_sequence
     }
 
-    /// Appends a record and returns its sequence number and the id of its shard.
-    pub(super) fn append(&mut self, record: NewRecord, retained_bytes: usize) -> (String, &str) {
+    /// Appends a record and returns its sequence number and the id of its shard, which forgets what is older than a day and as much as
+    /// it needs to stay within `held_bytes_max`.
+    pub(super) fn append(&mut self, record: NewRecord, held_bytes_max: usize, now_ms: u64) -> (String, &str) {
         self.last_sequence += 1;
         let sequence = self.last_sequence;
         let shard = self.shards.partition_point(|shard| shard.last_hash < record.hash_key);
         let shard = &mut self.shards[shard];
-        shard.bytes += record.bytes;
-        shard.records.push_back(Record {
+        let record = Record {
             sequence,
-            arrived_ms: now_ms(),
+            arrived_ms: now_ms,
             bytes: record.bytes,
             partition_key: record.partition_key,
             data_base64: record.data_base64,
-        });
-        while shard.bytes > retained_bytes && shard.records.len() > 1 {
-            shard.bytes -= shard.records.pop_front().map_or(0, |oldest| oldest.bytes);
+        };
+        shard.held_bytes += record.held_bytes();
+        shard.records.push_back(record);
+        let is_old = |oldest: &Record| oldest.arrived_ms + RETENTION_MS < now_ms;
+        while shard.records.len() > 1
+            && (shard.held_bytes > held_bytes_max || shard.records.front().is_some_and(is_old))
+        {
+            shard.held_bytes -= shard.records.pop_front().map_or(0, |oldest| oldest.held_bytes());
         }
         (sequence_number(sequence), &shard.id)
     }
@@ -165,6 +173,10 @@ impl Stream {
 }
 
 impl Record {
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.partition_key.capacity() + self.data_base64.capacity()
+    }
+
     fn to_shard_record(&self) -> ShardRecord {
         ShardRecord {
             sequence_number: sequence_number(self.sequence),
@@ -211,21 +223,35 @@ mod tests {
     fn every_hash_key_has_a_shard() {
         let mut stream = Stream::new("s", 3);
         for hash_key in [0, u128::MAX / 3, u128::MAX / 3 * 2, u128::MAX] {
-            let (_, shard) = stream.append(NewRecord { hash_key, ..record("a", 1) }, usize::MAX);
+            let (_, shard) = stream.append(NewRecord { hash_key, ..record("a", 1) }, usize::MAX, 0);
             let shard = shard.to_owned();
             let shard = stream.shard(&shard).expect("it was just named");
             assert!((shard.first_hash..=shard.last_hash).contains(&hash_key));
         }
     }
 
+    /// What a reader finds who begins at the oldest record.
+    fn kept(stream: &Stream) -> Vec<Option<u64>> {
+        let page = stream.read("shardId-000000000000", 0, 1_000, usize::MAX).expect("the shard is there");
+        page.records.iter().map(|record| parse_sequence(&record.sequence_number)).collect()
+    }
+
     #[test]
     fn a_full_shard_forgets_its_oldest_records() {
         let mut stream = Stream::new("s", 1);
+        let two = 2 * (size_of::<Record>() + 1);
         for _ in 0..5 {
-            stream.append(record("a", 10), 25);
+            stream.append(record("a", 10), two, 0);
         }
-        let page = stream.read("shardId-000000000000", 0, 10, usize::MAX).expect("the shard is there");
-        let numbers: Vec<_> = page.records.iter().map(|record| parse_sequence(&record.sequence_number)).collect();
-        assert_eq!(numbers, [Some(4), Some(5)]);
+        assert_eq!(kept(&stream), [Some(4), Some(5)]);
+    }
+
+    #[test]
+    fn a_record_is_kept_for_a_day() {
+        let mut stream = Stream::new("s", 1);
+        for arrived_ms in [0, 1, RETENTION_MS, RETENTION_MS + 1] {
+            stream.append(record("a", 10), usize::MAX, arrived_ms);
+        }
+        assert_eq!(kept(&stream), [Some(2), Some(3), Some(4)]);
     }
 }

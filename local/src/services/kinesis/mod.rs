@@ -2,8 +2,7 @@
 //!
 //! It enforces the limits of a request, refuses as AWS refuses, and can fail single records of a `PutRecords`. It does not
 //! limit the throughput of a shard, does not split or merge shards, does not push to enhanced fan-out consumers and does
-//! not encrypt. A shard keeps its newest [`KinesisConfig::retained_bytes_per_shard`] and forgets the rest, as a stream
-//! does at the end of its retention period.
+//! not encrypt. A shard keeps the records of a day, as AWS does, within [`KinesisConfig::held_bytes_per_shard`]: the oldest go first.
 
 mod api;
 mod front;
@@ -25,7 +24,8 @@ use front::Front;
 use log::Stream;
 
 const SERVICE: &str = "kinesis";
-const RETAINED_BYTES_PER_SHARD: usize = 64 * 1024 * 1024;
+/// Some seven thousand decisions.
+const HELD_BYTES_PER_SHARD: usize = 8 * 1024 * 1024;
 
 /// A stream that must exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub struct KinesisConfig {
     pub port: Option<u16>,
     /// The streams that exist from the start.
     pub streams: Vec<StreamSpec>,
-    /// How many bytes of data a shard keeps before it forgets its oldest records.
-    pub retained_bytes_per_shard: usize,
+    /// How much memory a shard's records take before it forgets the oldest.
+    pub held_bytes_per_shard: usize,
     /// Decides which requests and records go wrong.
     pub faults: Arc<dyn FaultSource>,
     /// How long a call takes; `None` leaves it as long as it takes.
@@ -56,7 +56,7 @@ impl Default for KinesisConfig {
         Self {
             port: None,
             streams: Vec::new(),
-            retained_bytes_per_shard: RETAINED_BYTES_PER_SHARD,
+            held_bytes_per_shard: HELD_BYTES_PER_SHARD,
             faults: Arc::new(NoFaults),
             latency: None,
         }
@@ -103,7 +103,7 @@ pub enum ReadFrom<'a> {
 struct State {
     streams: BTreeMap<String, Stream>,
     stats: KinesisStats,
-    retained_bytes_per_shard: usize,
+    held_bytes_per_shard: usize,
 }
 
 /// What the HTTP side and the owner share.
@@ -150,11 +150,8 @@ impl Kinesis {
             let stream = Stream::new(&spec.name, spec.shards);
             streams.insert(spec.name, stream);
         }
-        let state = State {
-            streams,
-            stats: KinesisStats::default(),
-            retained_bytes_per_shard: config.retained_bytes_per_shard,
-        };
+        let state =
+            State { streams, stats: KinesisStats::default(), held_bytes_per_shard: config.held_bytes_per_shard };
         let (written, _) = watch::channel(0);
         let (faults, latency) = (config.faults, config.latency);
         let shared = Arc::new(Shared { state: Mutex::new(state), written, faults, latency });

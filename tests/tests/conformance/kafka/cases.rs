@@ -1,6 +1,6 @@
 //! What is asked of Kafka, and the answers.
 
-use super::{Kafka, groups, records, topics, upheaval};
+use super::{Kafka, groups, records, retention, topics, upheaval};
 use crate::case::Case;
 
 const ALL_OF_INSIDE: &str = "0: all, 4: all, 9: all, 10: all";
@@ -54,11 +54,37 @@ pub const CASES: &[Case<Kafka>] = &[
         topics::partitions_added,
         "read 1 before and 1 after; the new partition has [0, 1]",
     ),
-    Case::differs(
+    Case::same(
         "records are deleted by a client's request",
-        topics::records_deleted,
-        ["done: from 3 to 5", "BrokerTransportFailure: from 0 to 5"],
-        "nothing is ever trimmed; the request ends the connection",
+        retention::deleted,
+        "Offset(3): Ok(Offset(3)) (3, 5), Offset(1): Ok(Offset(3)) (3, 5), Offset(6): Err(OffsetOutOfRange) (3, 5), \
+         End: Ok(Offset(5)) (5, 5); the next record is 5",
+    ),
+    Case::same("what was deleted is not found by time", retention::found_by_time, "Offset(3)"),
+    Case::same(
+        "a consumer below the first record is told or reset",
+        retention::below_the_start,
+        "earliest: reads 3; error: AutoOffsetReset",
+    ),
+    Case::same(
+        "a consumer beyond the end is told or reset",
+        retention::beyond_the_end,
+        "earliest: reads 3; error: AutoOffsetReset",
+    ),
+    Case::same(
+        "a consumer at the first record or at the end is not",
+        retention::at_the_start_and_the_end,
+        "error: reads 3; error: silence",
+    ),
+    Case::same(
+        "retention.bytes gives up whole segments and never leaves less",
+        retention::by_bytes,
+        "from 10 to 30; a read from the beginning starts at [10]",
+    ),
+    Case::same(
+        "retention.ms gives up what is old, the newest segment too",
+        retention::by_age,
+        "from 3 to 3; the next record is [3]",
     ),
     Case::same("with LogAppendTime a record has the broker's time", records::log_append_time, "the broker's time"),
     Case::same("without it a record keeps the producer's time", records::create_time, "CreateTime(1700000000000)"),
@@ -121,12 +147,6 @@ pub const CASES: &[Case<Kafka>] = &[
         groups::commit_to_an_unknown_partition,
         ["UnknownTopicOrPartition", "taken"],
         "the commit is kept and nobody asks for it",
-    ),
-    Case::differs(
-        "a consumer beyond the end is told or reset",
-        groups::beyond_the_end,
-        ["earliest: reads 0; error: AutoOffsetReset", "earliest: silence; error: silence"],
-        "it waits until the partition is as long as that",
     ),
     Case::same(
         "two members share a topic, and one takes over",

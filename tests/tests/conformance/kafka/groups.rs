@@ -1,15 +1,10 @@
 //! Consumer groups: committed offsets under a name, and members that share a topic.
 
-use std::time::Duration;
-
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::{Message, Offset};
 
 use super::{Kafka, code, committed, offset_text, offsets, one, poll, poll_until};
-
-/// A consumer that has heard nothing for so long will not.
-const QUIET: Duration = Duration::from_secs(10);
 
 fn commit(consumer: &BaseConsumer, topic: &str, offset: i64) -> Result<(), RDKafkaErrorCode> {
     consumer.commit(&one(topic, 0, Offset::Offset(offset)), CommitMode::Sync).map_err(|error| code(&error))
@@ -52,27 +47,6 @@ pub fn commit_to_an_unknown_partition(kafka: &Kafka) -> String {
     let consumer = kafka.consumer("strange", &[]);
     let done = consumer.commit(&one("one-partition", 9, Offset::Offset(1)), CommitMode::Sync);
     done.map_or_else(|error| format!("{:?}", code(&error)), |()| "taken".to_owned())
-}
-
-/// What a consumer that starts above the end hears.
-fn out_of_range(kafka: &Kafka, topic: &str, reset: &str) -> String {
-    kafka.topic(topic, 1, &[]);
-    kafka.send_numbers(&kafka.producer(&[]), topic, 0, 3);
-    let consumer = kafka.consumer("beyond", &[("auto.offset.reset", reset)]);
-    consumer.assign(&one(topic, 0, Offset::Offset(1_000))).unwrap();
-    match consumer.poll(QUIET) {
-        Some(Ok(message)) => format!("reads {}", message.offset()),
-        Some(Err(error)) => format!("{:?}", code(&error)),
-        None => "silence".to_owned(),
-    }
-}
-
-pub fn beyond_the_end(kafka: &Kafka) -> String {
-    format!(
-        "earliest: {}; error: {}",
-        out_of_range(kafka, "beyond-earliest", "earliest"),
-        out_of_range(kafka, "beyond-error", "error")
-    )
 }
 
 pub fn two_members(kafka: &Kafka) -> String {

@@ -4,6 +4,7 @@ mod cases;
 mod groups;
 mod proxy;
 mod records;
+mod retention;
 mod topics;
 mod upheaval;
 

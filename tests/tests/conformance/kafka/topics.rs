@@ -121,22 +121,6 @@ pub fn partitions_added(kafka: &Kafka) -> String {
     format!("read {before} before and {after} after; the new partition has {new:?}")
 }
 
-pub fn records_deleted(kafka: &Kafka) -> String {
-    const NAME: &str = "trimmed";
-    kafka.topic(NAME, 1, &[]);
-    kafka.send_numbers(&kafka.producer(&[]), NAME, 0, 5);
-    let deleted = kafka.wait(kafka.admin().delete_records(&one(NAME, 0, Offset::Offset(3)), &admin_options()));
-    let answer = match deleted {
-        Ok(list) => match list.elements()[0].error() {
-            Ok(()) => "done".to_owned(),
-            Err(error) => format!("{:?}", code(&error)),
-        },
-        Err(error) => format!("{:?}", code(&error)),
-    };
-    let (low, high) = kafka.consumer("asks", &[]).fetch_watermarks(NAME, 0, PATIENCE).unwrap();
-    format!("{answer}: from {low} to {high}")
-}
-
 fn partitions(consumer: &BaseConsumer, topic: &str) -> usize {
     let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
     metadata.topics()[0].partitions().len()

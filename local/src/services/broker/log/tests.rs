@@ -1,0 +1,262 @@
+//! A log against what it promises, and against a list of records in memory.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tansu_sans_io::record::{Record, inflated};
+
+use super::*;
+
+const UNBOUNDED: Retention =
+    Retention { age_ms: None, bytes: None, segment_bytes: u64::MAX, segment_ms: i64::MAX, disk_bytes: u64::MAX };
+const ALL: u32 = u32::MAX;
+const RECORD_BYTES: usize = 100;
+
+fn log(retention: Retention) -> Log {
+    Log::new(std::env::temp_dir().into(), retention)
+}
+
+/// A batch of records whose times are one behind the other from `first_ms` on.
+fn batch(records: i32, first_ms: i64) -> deflated::Batch {
+    let mut batch = inflated::Batch::builder()
+        .magic(2)
+        .producer_id(-1)
+        .base_sequence(-1)
+        .base_timestamp(first_ms)
+        .max_timestamp(first_ms + i64::from(records) - 1)
+        .last_offset_delta(records - 1);
+    for delta in 0..records {
+        let value = Bytes::from(vec![7; RECORD_BYTES]);
+        batch = batch.record(Record::builder().offset_delta(delta).timestamp_delta(delta.into()).value(Some(value)));
+    }
+    batch.build().expect("a batch").try_into().expect("uncompressed")
+}
+
+fn append(log: &mut Log, records: i32, at_ms: i64) {
+    log.append(batch(records, at_ms), false, at_ms).expect("appended");
+}
+
+/// Offset and time of every record of some batches.
+fn records(batches: &[deflated::Batch]) -> Vec<(i64, i64)> {
+    let inflated = batches.iter().map(|batch| inflated::Batch::try_from(batch).expect("readable"));
+    inflated
+        .flat_map(|batch| {
+            let (offset, time) = (batch.base_offset, batch.base_timestamp);
+            let of = move |record: Record| (offset + i64::from(record.offset_delta), time + record.timestamp_delta);
+            batch.records.into_iter().map(of)
+        })
+        .collect()
+}
+
+fn offsets(log: &Log, from: i64) -> Vec<i64> {
+    records(&log.read(from, ALL).expect("read")).into_iter().map(|(offset, _)| offset).collect()
+}
+
+/// A log of ten batches of three records, each batch in a segment of its own.
+fn of_ten_segments(retention: Retention) -> Log {
+    let mut log = log(Retention { segment_bytes: 1, ..retention });
+    for at_ms in 0..10 {
+        append(&mut log, 3, at_ms * 1_000);
+    }
+    assert_eq!(log.segments.len(), 10);
+    log
+}
+
+#[test]
+fn a_read_goes_on_from_segment_to_segment() {
+    let log = of_ten_segments(UNBOUNDED);
+    for from in 0..=30 {
+        assert_eq!(offsets(&log, from), (from..30).collect::<Vec<_>>(), "from offset {from}");
+    }
+}
+
+#[test]
+fn a_read_stops_where_it_has_enough_and_takes_one_batch_at_least() {
+    let log = of_ten_segments(UNBOUNDED);
+    let one = u32::try_from(batch(3, 0).batch_length).expect("small");
+    assert_eq!(log.read(0, 0).expect("read").len(), 1);
+    assert_eq!(log.read(0, 3 * one).expect("read").len(), 3);
+    assert_eq!(log.read(0, 3 * one - 1).expect("read").len(), 2);
+}
+
+#[test]
+fn a_segment_is_full_of_bytes_or_of_time() {
+    let three = 3 * batch::size(&batch(1, 0));
+    let mut log = log(Retention { segment_bytes: three, segment_ms: 60_000, ..UNBOUNDED });
+    (0..7).for_each(|_| append(&mut log, 1, 0));
+    assert_eq!(log.segments.iter().map(Segment::first).collect::<Vec<_>>(), [0, 3, 6]);
+    append(&mut log, 1, 59_999);
+    append(&mut log, 1, 60_000);
+    assert_eq!(log.segments.iter().map(Segment::first).collect::<Vec<_>>(), [0, 3, 6, 8]);
+}
+
+#[test]
+fn what_is_older_than_its_retention_goes_a_segment_at_a_time() {
+    let mut log = of_ten_segments(Retention { age_ms: Some(5_000), ..UNBOUNDED });
+    // The newest record of the segment at 2,000 ms has the time 2,002.
+    log.retain(7_002);
+    assert_eq!((log.start(), log.high_watermark()), (6, 30));
+    log.retain(7_003);
+    assert_eq!(log.start(), 9);
+    assert_eq!(offsets(&log, 9), (9..30).collect::<Vec<_>>());
+    log.retain(1_000_000);
+    assert_eq!((log.start(), log.high_watermark(), log.bytes()), (30, 30, 0), "the last segment is no exception");
+    append(&mut log, 1, 1_000_000);
+    assert_eq!(offsets(&log, 30), [30]);
+}
+
+#[test]
+fn what_is_beyond_its_bytes_goes_and_never_less_than_them_stays() {
+    let size = batch::size(&batch(3, 0));
+    let mut log = of_ten_segments(Retention { bytes: Some(4 * size), ..UNBOUNDED });
+    log.retain(0);
+    assert_eq!((log.start(), log.bytes()), (18, 4 * size));
+    log.set_retention(Retention { bytes: Some(4 * size - 1), ..log.retention });
+    log.retain(0);
+    assert_eq!(log.start(), 18, "three segments would be less than was asked for");
+}
+
+#[test]
+fn room_on_the_disk_is_made_of_what_is_settled_only() {
+    let size = batch::size(&batch(3, 0));
+    let mut log = of_ten_segments(Retention { disk_bytes: 10 * size, ..UNBOUNDED });
+    assert!(log.is_full_for(size));
+    log.make_room(size, 2);
+    assert!(log.is_full_for(size) && log.start() == 0, "the first segment holds offset 2, which is not settled");
+    log.make_room(size, 30);
+    assert_eq!((log.is_full_for(size), log.start()), (false, 3), "no more than is needed");
+}
+
+#[test]
+fn an_empty_log_takes_what_is_larger_than_its_share() {
+    let mut log = log(Retention { disk_bytes: 10, segment_bytes: 1, ..UNBOUNDED });
+    assert!(!log.is_full_for(1_000));
+    append(&mut log, 5, 0);
+    assert_eq!(offsets(&log, 0).len(), 5);
+}
+
+#[test]
+fn a_log_begins_where_a_request_to_delete_says() {
+    let mut log = of_ten_segments(UNBOUNDED);
+    assert_eq!(log.delete_before(7).expect("inside a batch"), 7);
+    assert_eq!((log.segments.len(), log.has(6), offsets(&log, 6)), (8, false, vec![]));
+    assert_eq!(offsets(&log, 7), (7..30).collect::<Vec<_>>());
+    assert_eq!(log.delete_before(3).expect("nothing comes back"), 7);
+    assert!(matches!(log.delete_before(31), Err(Error::Api(ErrorCode::OffsetOutOfRange))));
+    assert_eq!(log.delete_before(-1).expect("to the end"), 30);
+    assert_eq!((log.bytes(), log.high_watermark()), (0, 30));
+}
+
+#[test]
+fn a_time_is_found_among_what_is_left() {
+    let mut log = of_ten_segments(UNBOUNDED);
+    assert_eq!(log.at_or_after(1_001).expect("read"), Some((4, 1_001)));
+    assert_eq!(log.at_or_after(1_003).expect("read"), Some((6, 2_000)));
+    assert_eq!(log.at_or_after(9_003).expect("read"), None);
+    log.delete_before(7).expect("deleted");
+    assert_eq!(log.at_or_after(0).expect("read"), Some((7, 2_001)));
+}
+
+#[test]
+fn a_producer_goes_on_after_its_records_went() {
+    let mut log = log(Retention { age_ms: Some(1_000), ..UNBOUNDED });
+    let of_producer = |sequence: i32| {
+        let mut batch = batch(1, 0);
+        (batch.producer_id, batch.producer_epoch, batch.base_sequence) = (5, 0, sequence);
+        batch
+    };
+    assert_eq!(log.append(of_producer(0), false, 0).expect("new"), 0);
+    log.retain(10_000);
+    assert_eq!((log.start(), log.bytes()), (1, 0));
+    assert_eq!(log.append(of_producer(0), false, 10_000).expect("known"), 0, "a repetition is not written again");
+    assert_eq!(log.append(of_producer(1), false, 10_000).expect("next"), 1);
+    assert!(log.append(of_producer(3), false, 10_000).is_err(), "one is missing");
+    log.retain(10_000 + PRODUCER_EXPIRATION_MS);
+    assert_eq!(log.append(of_producer(3), false, 0).expect("forgotten after a day, so it may begin anywhere"), 2);
+}
+
+/// What may happen to a log.
+#[derive(Clone, Debug)]
+enum Step {
+    Append { records: i32, later_ms: i64 },
+    Delete { share: f64 },
+    Retain,
+    MakeRoom { settled: f64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let append = (1..40, -50..500_i64).prop_map(|(records, later_ms)| Step::Append { records, later_ms });
+    let delete = (0.0..1.0).prop_map(|share| Step::Delete { share });
+    let make_room = (0.0..1.0).prop_map(|settled| Step::MakeRoom { settled });
+    vec(prop_oneof![20 => append, 1 => delete, 2 => Just(Step::Retain), 2 => make_room], 1..60)
+}
+
+fn bounds() -> impl Strategy<Value = Retention> {
+    let age_ms = proptest::option::of(1_000..8_000_i64);
+    let bytes = proptest::option::of(10_000..60_000_u64);
+    (age_ms, bytes, 1..30_000_u64, 500..5_000_i64, 20_000..90_000_u64).prop_map(
+        |(age_ms, bytes, segment_bytes, segment_ms, disk_bytes)| Retention {
+            age_ms,
+            bytes,
+            segment_bytes,
+            segment_ms,
+            disk_bytes,
+        },
+    )
+}
+
+fn at(log: &Log, share: f64) -> i64 {
+    log.start() + ((log.high_watermark() - log.start()) as f64 * share) as i64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Everything that was appended and is not below the start is there, wherever a read begins, by offset and by time.
+    #[test]
+    fn a_log_holds_what_a_list_holds(steps in steps(), bounds in bounds(), probes in vec(0.0..1.0, 4)) {
+        let mut log = log(bounds);
+        let mut all: Vec<(i64, i64)> = Vec::new();
+        let mut now_ms = 10_000;
+        for step in steps {
+            let before = log.start();
+            match step {
+                Step::Append { records, later_ms } => {
+                    // Producers' times are in no order.
+                    now_ms += later_ms;
+                    append(&mut log, records, now_ms);
+                    let next = all.len() as i64;
+                    all.extend((0..i64::from(records)).map(|delta| (next + delta, now_ms + delta)));
+                }
+                Step::Delete { share } => {
+                    let offset = at(&log, share);
+                    prop_assert_eq!(log.delete_before(offset).expect("in range"), offset);
+                }
+                Step::Retain => {
+                    log.retain(now_ms);
+                    prop_assert!(bounds.bytes.is_none_or(|bytes| log.segments.len() < 2 || log.bytes() < bytes + bounds.segment_bytes.max(6_000)));
+                }
+                Step::MakeRoom { settled } => {
+                    let settled = at(&log, settled);
+                    log.make_room(1_000, settled);
+                    prop_assert!(log.start() <= settled.max(before));
+                }
+            }
+            prop_assert!(log.start() >= before);
+            prop_assert_eq!(log.high_watermark(), all.len() as i64);
+            prop_assert_eq!(log.bytes(), log.segments.iter().map(Segment::bytes).sum::<u64>());
+            for probe in &probes {
+                let from = at(&log, *probe);
+                prop_assert_eq!(records(&log.read(from, ALL).expect("read")), &all[from as usize..]);
+                let wanted_ms = 9_900 + ((now_ms - 9_800) as f64 * probe) as i64;
+                let kept = &all[log.start() as usize..];
+                let first = kept.iter().find(|(_, time)| *time >= wanted_ms).copied();
+                prop_assert_eq!(log.at_or_after(wanted_ms).expect("read"), first);
+                let bytes: u64 = log.read(from, ALL).expect("read").iter().map(batch::size).sum();
+                let counted = log.bytes_from(from, u64::MAX);
+                prop_assert!(counted >= bytes && counted < bytes + 6_000, "{counted} for {bytes}");
+            }
+            prop_assert!(log.read(log.start() - 1, ALL).expect("read").is_empty());
+        }
+    }
+}
