@@ -4,12 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -163,4 +169,53 @@ fn a_file_that_breaks_in_the_middle_of_a_run_is_no_clean_run() {
     assert_eq!(account["clean"], false, "{account}");
     let [sent, decided] = counts(&account, ["sent", "decided"]);
     assert!(0 < sent && sent < 2_000 && decided == sent, "{account}");
+}
+
+/// A Parquet file of two row groups, in the second of which a value says that it is longer than its page.
+fn broken_parquet(path: &Path) {
+    let names = ["transaction_id", "timestamp", "user_id", "amount", "device_type", "device_id", "ip", "user_agent"];
+    let columns: String = names.iter().map(|name| format!("required binary {name} (UTF8);")).collect();
+    let schema = Arc::new(parse_message_type(&format!("message rows {{ {columns} }}")).unwrap());
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::builder().build())).unwrap();
+    for rows in [0..300, 300..600] {
+        let mut group = writer.next_row_group().unwrap();
+        for name in names {
+            let values = rows.clone().map(|row| match name {
+                "transaction_id" => format!("t{row}"),
+                "timestamp" => "2026-11-22T14:32:00Z".to_owned(),
+                "amount" => "12.34".to_owned(),
+                "device_type" => "pos".to_owned(),
+                "ip" => "203.0.113.9".to_owned(),
+                name => name.to_owned(),
+            });
+            let values: Vec<ByteArray> = values.map(|value| ByteArray::from(value.into_bytes())).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    let value = bytes.windows(4).position(|window| window == b"t450").unwrap();
+    bytes[value - 4..value].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_broken_parquet_file_is_refused_or_leaves_an_incomplete_account() {
+    let files = Files::new();
+    let path = files.with("broken.parquet", "");
+    broken_parquet(&path);
+    let (output, account) = files.up(&path, &["--quiet"]);
+    assert_eq!((output.status.code(), account.is_some()), (Some(2), false), "{}", said(&output));
+    assert!(said(&output).contains("broken.parquet is no readable Parquet file"), "{}", said(&output));
+    let (output, account) = files.up(&path, &["--unchecked"]);
+    let (shown, account) = (String::from_utf8_lossy(&output.stdout).into_owned(), account.unwrap());
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("INCOMPLETE") && !shown.contains("CLEAN  "), "{shown}");
+    assert!(shown.contains("broken.parquet is no readable Parquet file"), "{shown}");
+    assert_eq!(account["clean"], false, "{account}");
+    assert_eq!(counts(&account, ["sent", "decided", "lost"]), [300, 300, 0]);
 }
