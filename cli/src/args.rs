@@ -191,9 +191,14 @@ pub struct Traffic {
     /// How long to send, such as 500ms, 60s, 5m or 2h [default: until Ctrl-C, or the end of the file].
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// Send this file: JSON lines, or Parquet. A line that is no transaction is sent as it stands; a blank one is skipped.
+    /// Send this file: JSON lines or CSV with a header, plain or compressed with gzip or zstd, or Parquet. It is read once before
+    /// anything is sent, and refused at the first row that is no transaction. A line of JSON is sent as it stands. In a table the
+    /// time is a timestamp (UTC where it has no zone), RFC 3339, or a number of the unit that makes it a date of this century.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// Send the file without checking it first, for the function to judge; a blank line is skipped.
+    #[arg(long, requires = "input")]
+    pub unchecked: bool,
     /// Send only the first rows of the file.
     #[arg(long, value_name = "N", requires = "input")]
     pub limit: Option<u64>,

@@ -10,14 +10,14 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use centinela_contracts::transaction_v1;
-use centinela_domain::{DeviceId, InvalidTransaction, Millis, Transaction, UserId};
+use centinela_domain::{Currency, DeviceId, InvalidTransaction, Millis, Transaction, UserId};
 use centinela_traffic::{Event, FeatureFold, Generator, MatrixWriter, TrafficConfig, Truth};
 use clap::ValueEnum;
 
 use crate::args::Key;
 use crate::failure::Failure;
 use crate::terminal;
-use crate::traffic::input::{Input, InputError};
+use crate::traffic::input::{Input, InputError, Rule};
 
 const DAY_MS: i64 = 86_400_000;
 /// When the label of a file's transaction is taken to be known.
@@ -45,7 +45,7 @@ pub struct Args {
     /// Whether labels change the state when they arrive (those of a file seven days after their transaction).
     #[arg(long, value_enum, default_value_t = Labels::Off)]
     pub labels: Labels,
-    /// Take the transactions of this file, in its order, instead of simulating: JSON lines, or Parquet.
+    /// Take the transactions of this file, in its order, instead of simulating: JSON lines or CSV, plain or compressed, or Parquet.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "users", "seed"])]
     pub input: Option<PathBuf>,
     /// Where the rows go; replaced when it exists.
@@ -181,7 +181,8 @@ fn simulated(
 }
 
 fn from_file(path: &Path, labels: bool, table: &mut Table, unwritable: &Unwritable<'_>) -> Result<(), FeaturesError> {
-    let mut input = Input::open(path, Key::TransactionId, None)?;
+    let input = Input { key: Key::TransactionId, limit: None, default_currency: Currency::DEFAULT };
+    let mut input = input.open(path, Rule::Anything)?;
     if labels && !input.is_labelled() {
         return Err(FeaturesError::NoLabels { path: path.to_owned() });
     }

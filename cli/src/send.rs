@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use centinela_domain::Currency;
+
 use crate::args;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
 use crate::traffic::Source;
-use crate::traffic::producer::{NoObserver, Pace, Progress, SendError, Sender, Until};
+use crate::traffic::producer::{NoObserver, Pace, Progress, Sender, Until};
 
 const LOOK: Duration = Duration::from_millis(100);
 const SHOW_EVERY: Duration = Duration::from_secs(2);
@@ -29,7 +31,7 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
         None => Pace::Rate(args::RATE_DEFAULT),
     };
     let access = arguments.kafka_security.access(&arguments.kafka)?;
-    let mut source = Source::open(traffic).map_err(|error| Failure::usage(&error))?;
+    let mut source = Source::open_unless(traffic, Currency::DEFAULT, &interrupt).await?;
     let until = Until { elapsed: traffic.duration, count: arguments.count };
     let progress = Arc::new(Progress::default());
     let (topic, shared) = (arguments.topic.clone(), Arc::clone(&progress));
@@ -52,11 +54,9 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
             terminal::print(&format!("{}\n", line(&progress, started)));
         }
     };
-    outcome.map_err(|error| match error {
-        SendError::Input(_) => Failure::usage(&error),
-        error => Failure::failed(&error),
-    })?;
+    // A file that breaks in the middle has sent its beginning.
     terminal::print(&format!("{}\n", line(&progress, started)));
+    outcome.map_err(|error| Failure::failed(&error))?;
     let unacknowledged =
         progress.sent.load(Ordering::SeqCst).saturating_sub(progress.acknowledged.load(Ordering::SeqCst));
     if progress.is_refused() {

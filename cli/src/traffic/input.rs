@@ -1,21 +1,29 @@
-//! Transactions from a file: JSON lines, or Parquet with our own or the outside data set's columns.
+//! Transactions from a file: JSON lines or CSV, as they are or compressed, or Parquet.
 //!
-//! A line goes out byte for byte, whatever it holds: what is no transaction is the function's to park. Only a line that Kafka
-//! would not take is refused here, by its number.
+//! A line of JSON goes out byte for byte. Unless somebody asks for an unchecked file, what is no transaction is refused with its
+//! line or row, before anything is sent.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::fmt;
+use std::io::{BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
+use centinela_contracts::payload::PayloadProblem;
+use centinela_contracts::transaction_v1;
+use centinela_domain::Currency;
 use parquet::errors::ParquetError;
+use serde_json::Value;
 
 use super::Message;
+use super::columns::{PayloadRow, shown};
+use super::container::{self, Contents};
+use super::csv_rows::{self, CsvRows};
 use super::parquet_rows::ParquetRows;
 use crate::args::Key;
 
 /// Longest line that is sent: what the topic `transactions` takes, less the room that Kafka needs around a record.
 pub const LINE_BYTES_MAX: usize = 1_000_000;
-const PARQUET_MAGIC: [u8; 4] = *b"PAR1";
+/// Fields whose value is shown to a person: they name nobody.
+const SHOWN: [&str; 4] = ["timestamp", "amount", "currency", "device_type"];
 
 /// Why a file cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +33,7 @@ pub enum InputError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system or the decompression said.
         #[source]
         source: std::io::Error,
     },
@@ -35,13 +43,19 @@ pub enum InputError {
         /// What was named.
         path: PathBuf,
     },
-    /// A line that Kafka would not take.
-    #[error("line {line} of {} has more than {LINE_BYTES_MAX} bytes, which no record of the topic can hold; shorten or remove it", path.display())]
-    LineTooLong {
+    /// Nothing is in it.
+    #[error("{} holds no transaction: it is empty", path.display())]
+    Empty {
         /// The file.
         path: PathBuf,
-        /// Its number, from 1.
-        line: u64,
+    },
+    /// Known, and not read.
+    #[error("{} is {found}; JSON lines and CSV, plain or compressed with gzip or zstd, and Parquet are read", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
     },
     /// The Parquet file is broken.
     #[error("{} is no readable Parquet file", path.display())]
@@ -52,7 +66,7 @@ pub enum InputError {
         #[source]
         source: ParquetError,
     },
-    /// The Parquet file holds something else.
+    /// The table holds something else.
     #[error(
         "{} has no column `{column}`: it needs transaction_id, timestamp, user_id, amount, device_type, device_id, ip and user_agent, \
          or transaction_id, timestamp, customer_id, terminal_id and amount_cents",
@@ -64,29 +78,86 @@ pub enum InputError {
         /// The first one that is missing.
         column: &'static str,
     },
-    /// A value of the Parquet file that cannot become part of a transaction.
-    #[error("row {row} of {}: column `{column}` holds {found}", path.display())]
-    Value {
+    /// Somebody cut it meanwhile.
+    #[error("{} has changed since it was checked: it ends after {found} of {checked} rows", path.display())]
+    Changed {
         /// The file.
         path: PathBuf,
-        /// Its number, from 1.
-        row: u64,
-        /// The column.
-        column: &'static str,
-        /// What stands there.
-        found: String,
+        /// Rows that were there.
+        found: u64,
+        /// Rows that should be.
+        checked: u64,
+    },
+    /// Something that is no transaction.
+    #[error("{place} of {}: {problem}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        problem: String,
     },
 }
 
-/// An open file.
-pub struct Input {
-    rows: Rows,
-    key: Key,
-    left: u64,
+impl InputError {
+    /// A row and what is wrong with it.
+    pub fn row(path: &Path, place: Place, problem: String) -> Self {
+        Self::Row { path: path.to_owned(), place, problem }
+    }
 }
 
-enum Rows {
-    Lines { path: PathBuf, reader: BufReader<File>, line: u64 },
+/// Where something stands in a file, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Of a text.
+    Line(u64),
+    /// Of a table.
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Row(number) => write!(f, "row {number}"),
+        }
+    }
+}
+
+/// What may be in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Transactions and nothing else.
+    Transactions,
+    /// Whatever Kafka takes; what is no transaction is somebody else's to judge.
+    Anything,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
+    /// The field that becomes a record's key.
+    pub key: Key,
+    /// Only the first rows.
+    pub limit: Option<u64>,
+    /// What a transaction without a currency is in.
+    pub default_currency: Currency,
+}
+
+/// An open file.
+pub struct Rows {
+    path: PathBuf,
+    table: Table,
+    rule: Rule,
+    input: Input,
+    left: u64,
+    expected: Option<u64>,
+}
+
+enum Table {
+    Lines(Lines),
+    Csv(CsvRows),
     Parquet(ParquetRows),
 }
 
@@ -95,24 +166,36 @@ impl Input {
     ///
     /// # Errors
     /// See [`InputError`].
-    pub fn open(path: &Path, key: Key, limit: Option<u64>) -> Result<Self, InputError> {
-        let failed = |source| InputError::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(InputError::NoFile { path: path.to_owned() });
-        }
-        let mut magic = Vec::new();
-        file.by_ref().take(PARQUET_MAGIC.len() as u64).read_to_end(&mut magic).map_err(failed)?;
-        file.rewind().map_err(failed)?;
-        let is_parquet = magic == PARQUET_MAGIC || path.extension().is_some_and(|extension| extension == "parquet");
-        let rows = if is_parquet {
-            Rows::Parquet(ParquetRows::open(path, file)?)
-        } else {
-            Rows::Lines { path: path.to_owned(), reader: BufReader::with_capacity(1 << 18, file), line: 0 }
+    pub fn open(self, path: &Path, rule: Rule) -> Result<Rows, InputError> {
+        let table = match container::open(path)? {
+            Contents::Parquet(file) => Table::Parquet(ParquetRows::open(path, file)?),
+            Contents::Text(text, start) => match csv_rows::delimiter(&start) {
+                Some(delimiter) => Table::Csv(CsvRows::open(path, text, delimiter)?),
+                None => Table::Lines(Lines { path: path.to_owned(), text, number: 0 }),
+            },
         };
-        Ok(Self { rows, key, left: limit.unwrap_or(u64::MAX) })
+        let left = self.limit.unwrap_or(u64::MAX);
+        Ok(Rows { path: path.to_owned(), table, rule, input: self, left, expected: None })
     }
 
+    /// The same, after every row that will be sent was read once: the first that is no transaction is the error.
+    ///
+    /// # Errors
+    /// See [`InputError`].
+    pub fn open_checked(self, path: &Path) -> Result<Rows, InputError> {
+        let mut rows = self.open(path, Rule::Transactions)?;
+        let mut count = 0;
+        while rows.next()?.is_some() {
+            count += 1;
+        }
+        if count == 0 {
+            return Err(InputError::Empty { path: path.to_owned() });
+        }
+        Ok(Rows { expected: Some(count), left: count, ..self.open(path, Rule::Transactions)? })
+    }
+}
+
+impl Rows {
     /// The next record; none at the end.
     ///
     /// # Errors
@@ -121,80 +204,100 @@ impl Input {
         if self.left == 0 {
             return Ok(None);
         }
-        let found = match &mut self.rows {
-            Rows::Lines { path, reader, line } => {
-                next_line(path, reader, line)?.map(|value| Message::from_value(value, self.key, None))
-            }
-            Rows::Parquet(rows) => rows.next()?.map(|row| Message::from_value(row.value, self.key, row.fraud)),
+        let row = match &mut self.table {
+            Table::Lines(lines) => lines.next()?.map(|value| PayloadRow { value, fraud: None }),
+            Table::Csv(rows) => rows.next()?,
+            Table::Parquet(rows) => rows.next()?,
         };
-        self.left = if found.is_some() { self.left - 1 } else { 0 };
-        Ok(found)
+        let Some(PayloadRow { value, fraud }) = row else {
+            return match self.expected {
+                Some(checked) => {
+                    Err(InputError::Changed { path: self.path.clone(), found: checked - self.left, checked })
+                }
+                None => Ok(None),
+            };
+        };
+        self.left -= 1;
+        match transaction_v1::parse_in(&value, self.input.default_currency) {
+            Ok(transaction) => Ok(Some(Message::from_transaction(&transaction, value, self.input.key, fraud))),
+            Err(_) if self.rule == Rule::Anything => Ok(Some(Message { key: None, value, decision_id: None, fraud })),
+            Err(problem) => Err(InputError::row(&self.path, self.place(), described(&problem, &value))),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match &self.table {
+            Table::Lines(lines) => Place::Line(lines.number),
+            Table::Csv(rows) => rows.place(),
+            Table::Parquet(rows) => rows.place(),
+        }
     }
 
     /// Records that will come, where that is known.
     pub fn expected(&self) -> Option<u64> {
-        match &self.rows {
-            Rows::Lines { .. } => None,
-            Rows::Parquet(rows) => Some(rows.count().min(self.left)),
-        }
+        self.expected
     }
 
     /// Whether the file says which transactions are fraud.
     pub fn is_labelled(&self) -> bool {
-        match &self.rows {
-            Rows::Lines { .. } => false,
-            Rows::Parquet(rows) => rows.is_labelled(),
+        match &self.table {
+            Table::Lines(_) => false,
+            Table::Csv(rows) => rows.is_labelled(),
+            Table::Parquet(rows) => rows.is_labelled(),
         }
     }
 }
 
-/// The next line that is not blank, without its end.
-fn next_line(path: &Path, reader: &mut impl BufRead, number: &mut u64) -> Result<Option<Vec<u8>>, InputError> {
-    loop {
-        let mut line = Vec::new();
-        let read = reader.by_ref().take(LINE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line);
-        let read = read.map_err(|source| InputError::Read { path: path.to_owned(), source })?;
-        if read == 0 {
-            return Ok(None);
-        }
-        *number += 1;
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        if line.len() > LINE_BYTES_MAX {
-            return Err(InputError::LineTooLong { path: path.to_owned(), line: *number });
-        }
-        if !line.is_empty() {
-            return Ok(Some(line));
+/// A problem with the value that has it, unless that may name a person or is told already.
+fn described(problem: &PayloadProblem, payload: &[u8]) -> String {
+    let text = problem.to_string();
+    let value = problem.field().filter(|field| SHOWN.contains(field)).and_then(|field| {
+        let payload: Value = serde_json::from_slice(payload).ok()?;
+        payload.get(field).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    });
+    match value.as_deref().map(shown) {
+        Some(value) if !text.contains(&value) => format!("{text}; it holds {value}"),
+        _ => text,
+    }
+}
+
+/// The lines of a text.
+struct Lines {
+    path: PathBuf,
+    text: Box<dyn BufRead + Send>,
+    number: u64,
+}
+
+impl Lines {
+    /// The next line that is not blank, without its end.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, InputError> {
+        loop {
+            let mut line = Vec::new();
+            let read = self.text.by_ref().take(LINE_BYTES_MAX as u64 + 2).read_until(b'\n', &mut line);
+            let read = read.map_err(|source| InputError::Read { path: self.path.clone(), source })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            if line.len() > LINE_BYTES_MAX {
+                let problem = format!(
+                    "it has more than {LINE_BYTES_MAX} bytes, which no record of the topic can hold; shorten or remove it"
+                );
+                return Err(InputError::row(&self.path, Place::Line(self.number), problem));
+            }
+            if !line.is_empty() {
+                return Ok(Some(line));
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &[u8]) -> Vec<Vec<u8>> {
-        let (mut reader, mut number) = (text, 0);
-        std::iter::from_fn(|| next_line(Path::new("f"), &mut reader, &mut number).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_line_is_sent_as_it_stands_and_a_blank_one_is_not() {
-        let found = lines(b"{\"a\":1}\n\n\xff\xfe broken\r\n  \nlast");
-        assert_eq!(found, [&b"{\"a\":1}"[..], b"\xff\xfe broken", b"  ", b"last"]);
-    }
-
-    #[test]
-    fn a_line_that_kafka_would_refuse_is_named_by_its_number() {
-        let mut text = b"ok\n".to_vec();
-        text.extend(std::iter::repeat_n(b'x', LINE_BYTES_MAX + 1));
-        let (mut reader, mut number) = (&text[..], 0);
-        assert!(next_line(Path::new("f"), &mut reader, &mut number).unwrap().is_some());
-        let error = next_line(Path::new("f"), &mut reader, &mut number).unwrap_err();
-        assert!(matches!(error, InputError::LineTooLong { line: 2, .. }), "{error}");
-    }
-}
+#[path = "input_tests.rs"]
+mod tests;

@@ -1,15 +1,27 @@
 //! What is sent: generated transactions or a file's, and the producer that sends them at their time.
 
+mod columns;
+mod container;
+mod csv_rows;
 pub mod input;
 mod parquet_rows;
 pub mod producer;
 
+use std::path::Path;
+use std::time::Duration;
+
 use centinela_contracts::transaction_v1;
-use centinela_domain::{DecisionId, Transaction};
+use centinela_domain::{Currency, DecisionId, Transaction};
 use centinela_traffic::{Event, Generator, TrafficConfig};
 
 use crate::args::{Key, Traffic};
-use input::{Input, InputError};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::terminal;
+use input::{Input, InputError, Rows, Rule};
+
+/// A check that takes longer is announced.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// A record on its way to Kafka.
 #[derive(Debug)]
@@ -54,23 +66,53 @@ pub enum Source {
         suffix: String,
     },
     /// A file.
-    File(Box<Input>),
+    File(Box<Rows>),
 }
 
 impl Source {
-    /// Opens what was asked for. A file that cannot be read is named here, before anything is started.
+    /// Opens what was asked for. A file that cannot be read, or that holds something else than transactions, is refused here,
+    /// before anything is started. Reads the whole file.
     ///
     /// # Errors
-    /// When the file is missing, no file, or a Parquet file without the columns of a transaction.
-    pub fn open(traffic: &Traffic) -> Result<Self, InputError> {
+    /// See [`InputError`].
+    pub fn open(traffic: &Traffic, default_currency: Currency) -> Result<Self, InputError> {
         if let Some(path) = &traffic.input {
-            return Ok(Self::File(Box::new(Input::open(path, traffic.key, traffic.limit)?)));
+            let input = Input { key: traffic.key, limit: traffic.limit, default_currency };
+            let rows = if traffic.unchecked { input.open(path, Rule::Anything)? } else { input.open_checked(path)? };
+            return Ok(Self::File(Box::new(rows)));
         }
         let config = TrafficConfig {
             users: traffic.users as usize,
             ..TrafficConfig::live(traffic.seed).shaped(traffic.shape.0)
         };
         Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key, suffix: String::new() })
+    }
+
+    /// The same, until somebody interrupts it: a large file takes a while.
+    ///
+    /// # Errors
+    /// When the file is refused, or on an interrupt.
+    pub async fn open_unless(
+        traffic: &Traffic,
+        default_currency: Currency,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        let (traffic, checked) = (traffic.clone(), traffic.input.clone());
+        let mut opening = tokio::task::spawn_blocking(move || Self::open(&traffic, default_currency));
+        let mut silent = true;
+        loop {
+            tokio::select! {
+                opened = &mut opening => {
+                    return opened.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::usage(&error));
+                }
+                () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
+                () = tokio::time::sleep(SILENCE), if silent => {
+                    silent = false;
+                    let path = checked.as_deref().unwrap_or(Path::new("")).display();
+                    terminal::note(&format!("checking every row of {path} before anything is sent"));
+                }
+            }
+        }
     }
 
     /// Adds a suffix to the ids of generated transactions: the same seed gives the same ones, and a server that is not started
@@ -87,7 +129,7 @@ impl Source {
     /// When the file cannot be read on.
     pub fn next(&mut self) -> Result<Option<Message>, InputError> {
         match self {
-            Self::File(input) => input.next(),
+            Self::File(rows) => rows.next(),
             Self::Generated { generator, key, suffix } => {
                 let transaction = generator.by_ref().find_map(|event| match event {
                     Event::Transaction(transaction) => Some(transaction),
@@ -108,7 +150,7 @@ impl Source {
     pub fn expected(&self) -> Option<u64> {
         match self {
             Self::Generated { .. } => None,
-            Self::File(input) => input.expected(),
+            Self::File(rows) => rows.expected(),
         }
     }
 }

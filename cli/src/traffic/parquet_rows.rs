@@ -1,146 +1,99 @@
-//! Rows of a Parquet file as payloads of topic `transactions`.
-//!
-//! Two sets of columns are understood: our own, named like the payload's fields, and that of an outside data set of card
-//! payments (`transaction_id, timestamp, customer_id, terminal_id, amount_cents, fraud`), whose terminals become devices and
-//! whose customers get one made-up address and agent each. Rows go out in the file's order.
+//! Rows of a Parquet file, in the file's order. Only the columns that are used are read.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parquet::basic::{LogicalType, TimeUnit};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
-use parquet::record::{Field, Row, RowAccessor as _};
-use serde_json::{Map, Value, json};
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
 
-use super::input::InputError;
-
-const OWN: [&str; 8] =
-    ["transaction_id", "timestamp", "user_id", "amount", "device_type", "device_id", "ip", "user_agent"];
-const OWN_OPTIONAL: [&str; 2] = ["currency", "merchant_id"];
-const OUTSIDE: [&str; 5] = ["transaction_id", "timestamp", "customer_id", "terminal_id", "amount_cents"];
-const LABEL: &str = "fraud";
-
-/// A row, ready to be sent.
-pub struct PayloadRow {
-    /// The payload.
-    pub value: Vec<u8>,
-    /// The truth, where the file has it.
-    pub fraud: Option<bool>,
-}
+use super::columns::{BadCell, Cell, Columns, PayloadRow};
+use super::input::{InputError, Place};
 
 /// An open Parquet file.
 pub struct ParquetRows {
     path: PathBuf,
     rows: RowIter<'static>,
-    count: u64,
     row: u64,
-    outside: bool,
-    /// Position of every column that is used.
-    columns: Vec<(&'static str, usize)>,
+    columns: Columns,
+    /// The logical type of every column that is read.
+    types: Vec<Option<LogicalType>>,
 }
 
 impl ParquetRows {
+    /// Reads the file's description of itself.
+    ///
+    /// # Errors
+    /// When it cannot be read or a column is missing.
     pub fn open(path: &Path, file: File) -> Result<Self, InputError> {
         let broken = |source| InputError::Parquet { path: path.to_owned(), source };
         let reader = SerializedFileReader::new(file).map_err(broken)?;
         let schema = reader.metadata().file_metadata().schema();
-        let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
-        let place = |column: &str| names.iter().position(|name| name == column);
-        let outside = place("terminal_id").is_some() && place("device_id").is_none();
-        let mut columns = Vec::new();
-        for column in if outside { &OUTSIDE[..] } else { &OWN[..] } {
-            let index = place(column).ok_or(InputError::NoColumn { path: path.to_owned(), column })?;
-            columns.push((*column, index));
-        }
-        let optional = OWN_OPTIONAL.iter().filter(|_| !outside).chain([&LABEL]);
-        columns.extend(optional.filter_map(|column| Some((*column, place(column)?))));
-        let count = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let rows = RowIter::from_file_into(Box::new(reader));
-        Ok(Self { path: path.to_owned(), rows, count, row: 0, outside, columns })
+        let all = Columns::find(path, schema.get_fields().iter().map(|field| field.name()))?;
+        let used: Vec<Arc<Type>> = schema.get_fields().iter().filter(|field| all.uses(field.name())).cloned().collect();
+        let columns = Columns::find(path, used.iter().map(|field| field.name()))?;
+        let types = used.iter().map(|field| field.get_basic_info().logical_type_ref().cloned()).collect();
+        let projection = Type::group_type_builder(schema.name()).with_fields(used).build().map_err(broken)?;
+        let rows = RowIter::from_file_into(Box::new(reader)).project(Some(projection)).map_err(broken)?;
+        Ok(Self { path: path.to_owned(), rows, row: 0, columns, types })
     }
 
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
+    /// Whether the file says which transactions are fraud.
     pub fn is_labelled(&self) -> bool {
-        self.columns.iter().any(|(column, _)| *column == LABEL)
+        self.columns.is_labelled()
     }
 
+    /// The number of the last row.
+    pub fn place(&self) -> Place {
+        Place::Row(self.row)
+    }
+
+    /// The next row; none at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read on or a value cannot become part of a payload.
     pub fn next(&mut self) -> Result<Option<PayloadRow>, InputError> {
         let Some(row) = self.rows.next() else { return Ok(None) };
         self.row += 1;
         let row = row.map_err(|source: ParquetError| InputError::Parquet { path: self.path.clone(), source })?;
-        let value = if self.outside { self.outside_payload(&row)? } else { self.own_payload(&row)? };
-        let fraud = match self.find(LABEL) {
-            Some(index) => Some(row.get_bool(index).map_err(|_| self.bad(LABEL, &row))?),
-            None => None,
-        };
-        Ok(Some(PayloadRow { value: value.to_string().into_bytes(), fraud }))
+        let payload = self.columns.payload(|place| cell(&row, place, self.types.get(place).and_then(Option::as_ref)));
+        payload.map(Some).map_err(|bad: BadCell| InputError::row(&self.path, self.place(), bad.to_string()))
     }
+}
 
-    fn find(&self, column: &str) -> Option<usize> {
-        self.columns.iter().find(|(name, _)| *name == column).map(|(_, index)| *index)
+fn cell(row: &Row, place: usize, logical: Option<&LogicalType>) -> Cell {
+    let Some((_, field)) = row.get_column_iter().nth(place) else { return Cell::Missing };
+    match field {
+        Field::Null => Cell::Missing,
+        Field::Bool(truth) => Cell::Truth(*truth),
+        Field::Byte(number) => Cell::Whole((*number).into()),
+        Field::Short(number) => Cell::Whole((*number).into()),
+        Field::Int(number) => Cell::Whole((*number).into()),
+        Field::Long(number) if is_nanoseconds(logical) => Cell::Instant(number.div_euclid(1_000_000)),
+        Field::Long(number) => Cell::Whole((*number).into()),
+        Field::UByte(number) => Cell::Whole((*number).into()),
+        Field::UShort(number) => Cell::Whole((*number).into()),
+        Field::UInt(number) => Cell::Whole((*number).into()),
+        Field::ULong(number) => Cell::Whole((*number).into()),
+        // The shortest text that means this number: 12.34 in single precision is no 12.340000152587890625.
+        Field::Float(number) => Cell::Decimal(number.to_string()),
+        Field::Double(number) => Cell::Decimal(number.to_string()),
+        Field::Decimal(_) => Cell::Decimal(field.to_string()),
+        Field::Str(text) => Cell::Text(text.clone()),
+        Field::Bytes(bytes) => match bytes.as_utf8() {
+            Ok(text) => Cell::Text(text.to_owned()),
+            Err(_) => Cell::Other(format!("{} bytes that are no text", bytes.len())),
+        },
+        Field::TimestampMillis(milliseconds) => Cell::Instant(*milliseconds),
+        Field::TimestampMicros(microseconds) => Cell::Instant(microseconds.div_euclid(1_000)),
+        other => Cell::Other(other.to_string()),
     }
+}
 
-    fn bad(&self, column: &'static str, row: &Row) -> InputError {
-        let field =
-            self.find(column).and_then(|index| row.get_column_iter().nth(index)).map(|(_, field)| field.to_string());
-        let found: String = field.unwrap_or_default().chars().take(80).collect();
-        InputError::Value { path: self.path.clone(), row: self.row, column, found }
-    }
-
-    fn whole(&self, row: &Row, column: &'static str) -> Result<u64, InputError> {
-        let field = self.find(column).and_then(|index| row.get_column_iter().nth(index)).map(|(_, field)| field);
-        let whole = match field {
-            Some(Field::UByte(number)) => Some(u64::from(*number)),
-            Some(Field::UShort(number)) => Some(u64::from(*number)),
-            Some(Field::UInt(number)) => Some(u64::from(*number)),
-            Some(Field::ULong(number)) => Some(*number),
-            Some(Field::Byte(number)) => u64::try_from(*number).ok(),
-            Some(Field::Short(number)) => u64::try_from(*number).ok(),
-            Some(Field::Int(number)) => u64::try_from(*number).ok(),
-            Some(Field::Long(number) | Field::TimestampMillis(number)) => u64::try_from(*number).ok(),
-            _ => None,
-        };
-        whole.ok_or_else(|| self.bad(column, row))
-    }
-
-    fn outside_payload(&self, row: &Row) -> Result<Value, InputError> {
-        let customer = self.whole(row, "customer_id")?;
-        let cents = self.whole(row, "amount_cents")?;
-        let [_, b, c, d] = u32::try_from(customer % (1 << 24)).unwrap_or(0).to_be_bytes();
-        Ok(json!({
-            "version": 1,
-            "transaction_id": format!("t{}", self.whole(row, "transaction_id")?),
-            "timestamp": self.whole(row, "timestamp")?.saturating_mul(1_000),
-            "user_id": format!("customer-{customer}"),
-            "amount": format!("{}.{:02}", cents / 100, cents % 100),
-            "currency": "EUR",
-            "device_type": "pos",
-            "device_id": format!("terminal-{}", self.whole(row, "terminal_id")?),
-            "ip": format!("10.{b}.{c}.{d}"),
-            "user_agent": format!("terminal/{}", customer % 8),
-        }))
-    }
-
-    /// A payload with what the row holds; a null is left out, for the function to judge.
-    fn own_payload(&self, row: &Row) -> Result<Value, InputError> {
-        let mut payload = Map::new();
-        payload.insert("version".to_owned(), json!(1));
-        for (column, index) in self.columns.iter().filter(|(column, _)| *column != LABEL) {
-            let field = row.get_column_iter().nth(*index).map(|(_, field)| field);
-            let value = match field {
-                None | Some(Field::Null) => continue,
-                Some(Field::Str(text)) => json!(text),
-                Some(Field::Double(number)) => json!(number),
-                Some(Field::Float(number)) => json!(number),
-                Some(Field::Decimal(_)) => json!(field.map(ToString::to_string)),
-                Some(_) => json!(self.whole(row, column)?),
-            };
-            payload.insert((*column).to_owned(), value);
-        }
-        Ok(Value::Object(payload))
-    }
+fn is_nanoseconds(logical: Option<&LogicalType>) -> bool {
+    matches!(logical, Some(LogicalType::Timestamp(timestamp)) if timestamp.unit == TimeUnit::NANOS)
 }

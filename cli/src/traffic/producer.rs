@@ -356,6 +356,8 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use centinela_domain::Currency;
+
     use super::*;
     use crate::args::{Command, up_by_default};
 
@@ -384,7 +386,7 @@ mod tests {
     #[test]
     fn a_producer_that_was_held_up_still_counts_from_the_times_that_were_meant() {
         let Command::Up(arguments) = up_by_default() else { panic!("the default is `up`") };
-        let mut source = Source::open(&arguments.traffic).unwrap();
+        let mut source = Source::open(&arguments.traffic, Currency::DEFAULT).unwrap();
         let progress = Arc::new(Progress::default());
         let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::new(AtomicBool::new(false)) };
         // Nobody listens there; the records wait in the client, which is all that this needs.

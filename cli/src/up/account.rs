@@ -26,8 +26,11 @@ use super::tracker::{Seen, Totals, Verdict};
 pub struct Account {
     /// Of this form.
     pub version: u32,
-    /// Whether nothing was lost or counted twice.
+    /// Whether nothing was lost or counted twice, and everything was sent.
     pub clean: bool,
+    /// Why sending ended early, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
     /// What became of the records.
     pub records: Records,
     /// From the time at which a transaction was meant to be sent to the arrival of its decision at a consumer.
@@ -327,12 +330,19 @@ impl Account {
             cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
+            incomplete: None,
             score: verdict.scores.measure(),
             rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
             seconds: rounded(seconds),
         };
         account.clean = account.fault().is_none();
         account
+    }
+
+    /// Says that not everything was sent that should have been, and why: then the rest may be in order, the run is not.
+    pub fn leave_incomplete(&mut self, why: String) {
+        self.clean = false;
+        self.incomplete = Some(why);
     }
 
     /// Why the account is not clean.

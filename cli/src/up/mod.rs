@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use centinela_domain::Currency;
 use centinela_local::infra::Infrastructure;
 use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports, Servers};
@@ -48,10 +49,12 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// When the request makes no sense, something does not start, or the account is not clean.
 pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
+    let infrastructure = infrastructure(arguments.infra.as_deref())?;
     let source = match pace {
         None => None,
         Some(_) => {
-            let mut source = Source::open(&arguments.traffic).map_err(|error| Failure::usage(&error))?;
+            let mut source =
+                Source::open_unless(&arguments.traffic, default_currency(&infrastructure), &interrupt).await?;
             if [&arguments.kafka, &arguments.dynamodb, &arguments.aws_endpoint].into_iter().any(Option::is_some) {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 source.mark(&format!("{:x}", since.as_millis()));
@@ -59,7 +62,6 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
             Some(source)
         }
     };
-    let infrastructure = infrastructure(arguments.infra.as_deref())?;
     let length = arguments.traffic.duration;
     let chaos = arguments.chaos.clone().map(|kinds| Chaos::new(kinds, arguments.traffic.seed, length));
     let platform = tokio::select! {
@@ -197,6 +199,12 @@ fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
 /// The tables with the users' totals.
 fn user_tables(infrastructure: &Infrastructure) -> Vec<String> {
     infrastructure.functions.iter().filter_map(|function| function.environment.get("USER_TABLE").cloned()).collect()
+}
+
+/// What the function takes a transaction without a currency to be in.
+fn default_currency(infrastructure: &Infrastructure) -> Currency {
+    let named = infrastructure.functions.iter().filter_map(|function| function.environment.get("DEFAULT_CURRENCY"));
+    named.filter_map(|code| Currency::new(code).ok()).next().unwrap_or(Currency::DEFAULT)
 }
 
 /// A platform's whole life: announced, watched, accounted for, stopped.

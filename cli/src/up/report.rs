@@ -91,7 +91,11 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
             writeln!(out, "    {:<17} {:>6}  {}", line.fault, line.times, line.led_to)?;
         }
     }
+    if let Some(why) = &account.incomplete {
+        writeln!(out, "  INCOMPLETE  sending ended early: {why}")?;
+    }
     match account.fault() {
+        None if account.incomplete.is_some() => writeln!(out, "              of what was sent, 0 lost and 0 doubled"),
         None => writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions"),
         Some(fault) => writeln!(out, "  NOT CLEAN   {fault}"),
     }

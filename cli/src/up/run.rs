@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use centinela_domain::Currency;
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Cut, Platform, PlatformError, topic_spec};
 use centinela_local::threads::{CpuLedger, CpuTimes};
@@ -19,9 +20,9 @@ use super::kills::{Course, Kills};
 use super::live::{Live, Look};
 use super::reader::{Content, Reader, Topic};
 use super::tracker::{Gone, Tracker};
-use super::{endpoints, terminal};
+use super::{default_currency, endpoints, terminal};
 use crate::args::Up;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
 use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
@@ -54,6 +55,7 @@ pub struct Finished {
 struct Names {
     scoring: String,
     user_table: String,
+    default_currency: Currency,
     transactions: String,
     topics: Vec<Topic>,
 }
@@ -86,6 +88,7 @@ impl Names {
         Ok(Self {
             scoring: scoring.name.clone(),
             user_table: variable("USER_TABLE")?,
+            default_currency: default_currency(platform.infrastructure()),
             transactions: topics[0].name.clone(),
             topics,
         })
@@ -155,6 +158,9 @@ impl<'a> Run<'a> {
         run.read_to_the_end(&cuts).await?;
         let mut account = run.account(is_producer, &cuts).await?;
         account.chaos = chaos.map(|chaos| chaos.table());
+        if let Some(error) = &sent {
+            account.leave_incomplete(one_line(error));
+        }
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
@@ -192,7 +198,8 @@ impl<'a> Run<'a> {
         let mut cpu = CpuLedger::default();
         cpu.look();
         let started = Instant::now();
-        let tracker = Arc::new(Tracker::new(started, places(arguments, traffic)));
+        let tracker = Tracker::new(started, places(arguments, traffic)).with_default_currency(names.default_currency);
+        let tracker = Arc::new(tracker);
         let mut readers = Vec::new();
         let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
             names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
@@ -477,10 +484,8 @@ impl<'a> Run<'a> {
 
     /// What went wrong with the traffic: an account may be clean although not everything could be sent.
     fn failure(&self, sent: Option<SendError>) -> Option<Failure> {
-        match sent {
-            Some(error @ SendError::Input(_)) => return Some(Failure::usage(&error)),
-            Some(error) => return Some(Failure::failed(&error)),
-            None => {}
+        if let Some(error) = sent {
+            return Some(Failure::failed(&error));
         }
         let failed = self.progress.failed.load(Ordering::SeqCst);
         let why = self.progress.first_error().unwrap_or_default();

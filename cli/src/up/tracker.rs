@@ -16,7 +16,7 @@ use std::time::Instant;
 use centinela_contracts::kafka_event::{KafkaBatch, Record};
 use centinela_contracts::parked_v1::{self, Parked, StoredParked};
 use centinela_contracts::{decision_v1, transaction_v1};
-use centinela_domain::{DecisionId, Outcome, Transaction};
+use centinela_domain::{Currency, DecisionId, Outcome, Transaction};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -87,8 +87,8 @@ struct Entry {
     /// When it was meant to be sent, in ticks since the start of the run; 0 when somebody else sent it.
     meant_at: u32,
     user: u32,
-    amount_sent: u32,
-    amount_decided: u32,
+    amount_sent: u64,
+    amount_decided: u64,
     score: f32,
     flags: u16,
     /// Messages that repeated the decision.
@@ -176,6 +176,8 @@ pub struct Verdict {
 /// The tracker, shared by the producer, the readers and the view.
 pub struct Tracker {
     started: Instant,
+    /// What a transaction without a currency is in.
+    default_currency: Currency,
     state: Mutex<State>,
 }
 
@@ -183,7 +185,7 @@ struct State {
     entries: ByDigest<Entry>,
     users: HashMap<Box<str>, u32>,
     /// Amounts of a transaction id that was sent with several.
-    conflicting: ByDigest<Vec<u32>>,
+    conflicting: ByDigest<Vec<u64>>,
     /// Settled transactions that are kept whole.
     whole: usize,
     /// What is settled, in the order of settling.
@@ -219,6 +221,7 @@ impl Tracker {
     fn with_room(started: Instant, expected: usize, whole: usize, remembered: usize) -> Self {
         Self {
             started,
+            default_currency: Currency::DEFAULT,
             state: Mutex::new(State {
                 entries: HashMap::with_capacity_and_hasher(expected.min(whole), BuildHasherDefault::default()),
                 users: HashMap::new(),
@@ -242,6 +245,11 @@ impl Tracker {
         }
     }
 
+    /// The same for a function that takes transactions without a currency to be in this one.
+    pub fn with_default_currency(self, default_currency: Currency) -> Self {
+        Self { default_currency, ..self }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +261,7 @@ impl Tracker {
 
     /// A record of topic `transactions`, with the broker's time.
     pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) {
-        let transaction = value.map(transaction_v1::parse);
+        let transaction = value.map(|value| transaction_v1::parse_in(value, self.default_currency));
         let mut state = self.lock();
         state.seen.records += 1;
         let place = (state.incarnation, partition, offset);
@@ -384,7 +392,7 @@ impl State {
             self.sent_late += 1;
             return;
         }
-        let amount = u32::try_from(transaction.amount.minor()).unwrap_or(u32::MAX);
+        let amount = transaction.amount.minor();
         let user = self.user(transaction.user_id.as_str());
         let entry = self.entries.entry(digest).or_default();
         if !entry.is(DECIDED | SENT) {
@@ -459,7 +467,7 @@ impl State {
         }
         let mut ingested_ms = now_ms;
         if let Some(evidence) = &decision.evidence {
-            entry.amount_decided = u32::try_from(evidence.amount.minor()).unwrap_or(u32::MAX);
+            entry.amount_decided = evidence.amount.minor();
             self.seen.late += u64::from(evidence.late);
             self.seen.degraded += u64::from(evidence.missing.any());
             ingested_ms = evidence.ingested_at.0;
@@ -573,11 +581,11 @@ impl State {
                 count(&mut sums, entry, counted_amount(entry, self.conflicting.get(digest)));
                 if !entry.is_settled() && !gone.has(entry.place) {
                     verdict.lost += 1;
-                    sums.count(entry.user, u64::from(entry.amount_sent));
+                    sums.count(entry.user, entry.amount_sent);
                 }
             } else if entry.is(DECIDED) && missed > 0 {
                 missed -= 1;
-                sums.count(entry.user, u64::from(entry.amount_decided));
+                sums.count(entry.user, entry.amount_decided);
             } else {
                 verdict.invented += u64::from(entry.is(DECIDED));
             }
@@ -592,7 +600,7 @@ impl State {
 }
 
 /// Counts what came of a transaction that was sent.
-fn count(sums: &mut Sums, entry: &Entry, amount_minor: u32) {
+fn count(sums: &mut Sums, entry: &Entry, amount_minor: u64) {
     sums.doubled += u64::from(entry.is(DOUBLED));
     if entry.is(SENT_AGAIN) {
         sums.doubled_duplicates += u64::from(entry.is(DOUBLED));
@@ -605,12 +613,12 @@ fn count(sums: &mut Sums, entry: &Entry, amount_minor: u32) {
         sums.scores.add(entry.score, entry.is(FRAUD), entry.is(BLOCKED));
     }
     if !entry.is(OF_OLD) {
-        sums.count(entry.user, u64::from(amount_minor));
+        sums.count(entry.user, amount_minor);
     }
 }
 
 /// The amount that counts: of several that were sent under one id, the one that was decided.
-fn counted_amount(entry: &Entry, others: Option<&Vec<u32>>) -> u32 {
+fn counted_amount(entry: &Entry, others: Option<&Vec<u64>>) -> u64 {
     if others.is_some_and(|amounts| amounts.contains(&entry.amount_decided)) {
         entry.amount_decided
     } else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use centinela_adapters::{KafkaAuth, ScramLogin};
 use centinela_contracts::keyed::DeploymentKey;
+use centinela_domain::Currency;
 use centinela_telemetry::PseudonymKey;
 
 /// Kafka's names; the first is MSK's, and what is meant when nothing is said.
@@ -26,6 +27,8 @@ pub struct Config {
     pub kafka_auth: KafkaAuth,
     /// PEM file of the brokers' certificate authority, where it is not one that the system knows.
     pub kafka_ca: Option<String>,
+    /// What a transaction without a currency is in.
+    pub default_currency: Currency,
     /// The age at which the mapping gives a record up.
     pub maximum_record_age: Duration,
     pub keys: Keys,
@@ -65,6 +68,7 @@ impl Config {
             kafka_bootstrap: reader.text("KAFKA_BOOTSTRAP"),
             kafka_auth: reader.kafka_auth(),
             kafka_ca: reader.optional("KAFKA_CA"),
+            default_currency: reader.currency("DEFAULT_CURRENCY"),
             maximum_record_age: reader.seconds("MAXIMUM_RECORD_AGE_SECONDS"),
             keys: match reader.keys() {
                 Some(keys) => keys,
@@ -130,6 +134,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
+    /// US dollars when nothing is said: so it was before this could be said.
+    fn currency(&mut self, name: &str) -> Currency {
+        let Some(code) = self.optional(name) else { return Currency::DEFAULT };
+        Currency::new(&code).unwrap_or_else(|_| {
+            self.problems.push(format!(
+                "{name} must be a code of ISO 4217 that payments are made in, such as EUR, not `{code}`"
+            ));
+            Currency::DEFAULT
+        })
+    }
+
     fn seconds(&mut self, name: &str) -> Duration {
         let text = self.text(name);
         let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
@@ -162,6 +177,7 @@ mod tests {
             "KAFKA_AUTH" => "plaintext".to_owned(),
             "PSEUDONYM_KEY" => "0123456789abcdef".to_owned(),
             "MAXIMUM_RECORD_AGE_SECONDS" => "21600".to_owned(),
+            "DEFAULT_CURRENCY" => "EUR".to_owned(),
             name => name.to_lowercase(),
         })
     }
@@ -200,6 +216,23 @@ mod tests {
         let problem = "invalid configuration: MAXIMUM_RECORD_AGE_SECONDS must be a number of seconds above 0, not `-1`";
         assert_eq!(error.unwrap_err().to_string(), problem);
         assert_eq!(Config::from_lookup(complete).unwrap().maximum_record_age, Duration::from_secs(21_600));
+    }
+
+    #[test]
+    fn the_currency_of_those_without_one_is_what_is_said_and_shown_at_the_start() {
+        let config = Config::from_lookup(complete).unwrap();
+        assert!(format!("{config:?}").contains("default_currency: EUR"), "{config:?}");
+        let said = |code: Option<&'static str>| {
+            Config::from_lookup(move |name| match name {
+                "DEFAULT_CURRENCY" => code.map(str::to_owned),
+                name => complete(name),
+            })
+        };
+        assert_eq!(said(None).unwrap().default_currency, Currency::DEFAULT);
+        for wrong in ["eur", "XXX", "XYZ", "978"] {
+            let problem = said(Some(wrong)).unwrap_err().to_string();
+            assert!(problem.contains("DEFAULT_CURRENCY must be a code") && problem.contains(wrong), "{problem}");
+        }
     }
 
     #[test]

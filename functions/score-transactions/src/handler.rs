@@ -89,7 +89,7 @@ impl Handler {
             ..RingSize::DEFAULT
         };
         let limits = Limits { ring, ..Limits::default() };
-        let settings = Settings { key: config.keys.deployment, limits };
+        let settings = Settings { key: config.keys.deployment, default_currency: config.default_currency, limits };
         let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, settings);
         let transactions_topic = config.transactions_topic;
         Ok(Self { engine, transactions_topic, init_us: micros_since(started), warm: AtomicBool::new(false) })

@@ -131,6 +131,7 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("KAFKA_AUTH", "plaintext"),
         ("PSEUDONYM_KEY", SECRET_STAND_IN),
         ("MAXIMUM_RECORD_AGE_SECONDS", "21600"),
+        ("DEFAULT_CURRENCY", "USD"),
         ("RUST_LOG", "info"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -217,7 +217,7 @@ impl<'a> Draft<'a> {
             "score" => self.score = Some(fields.float(field)?),
             "reduced" => self.reduced = fields.bool(field)?,
             "amount" => self.amount = Some(fields.text(field)?),
-            "currency" => self.currency = Some(Currency::new(&fields.text(field)?)?),
+            "currency" => self.currency = Some(Currency::recorded(&fields.text(field)?)?),
             "reasons" => {
                 self.reasons = Some(list(fields, field)?.into_iter().map(reason_of).collect::<Result<_, _>>()?)
             }

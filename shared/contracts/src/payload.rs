@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use centinela_domain::money::AMOUNT_DOLLARS_MAX;
 use centinela_domain::transaction::{InvalidTransaction, TIME_MAX_MS, TIME_MIN_MS, event_time};
 use centinela_domain::{Currency, Millis};
 
@@ -98,10 +99,14 @@ pub enum PayloadProblem {
         decimals: u32,
     },
     /// The amount does not fit.
-    #[error("amount {found} is too large, the limit is {limit} minor units", limit = centinela_domain::transaction::AMOUNT_MINOR_MAX)]
+    #[error("amount {found} is too large, the limit is {limit} {currency:?} (about {AMOUNT_DOLLARS_MAX} dollars)")]
     AmountTooLarge {
         /// What it is.
         found: Excerpt,
+        /// The currency.
+        currency: Currency,
+        /// The limit in whole units of it.
+        limit: u64,
     },
     /// The time is in another unit.
     #[error("timestamp {found} looks like {unit}; milliseconds since 1970 are expected")]
@@ -117,6 +122,24 @@ pub enum PayloadProblem {
 }
 
 impl PayloadProblem {
+    /// The field that has it, where it is one field's.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Version { .. } => Some("version"),
+            Self::Missing { field }
+            | Self::Duplicate { field }
+            | Self::WrongType { field, .. }
+            | Self::Text { field, .. }
+            | Self::Unexpected { field, .. } => Some(*field),
+            Self::AmountNegative { .. } | Self::AmountTooFine { .. } | Self::AmountTooLarge { .. } => Some("amount"),
+            Self::TimeUnit { .. } => Some("timestamp"),
+            Self::Invalid(invalid) => Some(invalid.field()),
+            Self::Empty | Self::TooLarge { .. } | Self::OtherFormat { .. } | Self::Syntax(_) | Self::NotAnObject => {
+                None
+            }
+        }
+    }
+
     /// The code under which a record with this problem is parked.
     pub fn park_reason(&self) -> ParkReason {
         match self {

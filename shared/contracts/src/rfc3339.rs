@@ -1,4 +1,5 @@
-//! Instants as RFC 3339 writes them (<https://www.rfc-editor.org/rfc/rfc3339#section-5.6>), to the millisecond.
+//! Instants as RFC 3339 writes them (<https://www.rfc-editor.org/rfc/rfc3339#section-5.6>), to the millisecond. Offsets without a colon
+//! or without minutes, as ISO 8601 allows and databases print them (`+0100`, `+01`), are read too.
 
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
@@ -38,13 +39,18 @@ fn fraction(rest: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 fn offset_minutes(zone: &[u8]) -> Option<i64> {
-    let sign = match zone {
+    let (sign, offset) = match zone {
         b"Z" | b"z" => return Some(0),
-        [b'+', _, _, b':', _, _] => 1,
-        [b'-', _, _, b':', _, _] => -1,
+        [b'+', offset @ ..] => (1, offset),
+        [b'-', offset @ ..] => (-1, offset),
         _ => return None,
     };
-    let (hours, minutes) = (number(zone, 1, 2)?, number(zone, 4, 2)?);
+    let (hours, minutes) = match offset {
+        [_, _] => (number(offset, 0, 2)?, 0),
+        [_, _, _, _] => (number(offset, 0, 2)?, number(offset, 2, 2)?),
+        [_, _, b':', _, _] => (number(offset, 0, 2)?, number(offset, 3, 2)?),
+        _ => return None,
+    };
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
 }
 
@@ -82,6 +88,9 @@ mod tests {
             ("2026-11-22T14:32:00.5+00:00", 1_795_357_920_500),
             ("2026-11-22 15:32:00.5+01:00", 1_795_357_920_500),
             ("2026-11-22T09:02:00.500-05:30", 1_795_357_920_500),
+            ("2026-11-22 14:32:00.500000+00", 1_795_357_920_500),
+            ("2026-11-22T15:32:00.500000001+0100", 1_795_357_920_500),
+            ("2026-11-22T09:02:00.5-0530", 1_795_357_920_500),
             ("2016-12-31T23:59:60Z", 1_483_228_800_000),
             ("0000-03-01T00:00:00Z", -62_162_035_200_000),
         ] {
@@ -104,6 +113,10 @@ mod tests {
             "2026-11-22T14:32:60Z",
             "2026-11-22T14:32:00.Z",
             "2026-11-22T14:32:00+1",
+            "2026-11-22T14:32:00+100",
+            "2026-11-22T14:32:00+01:0",
+            "2026-11-22T14:32:00+01:00:00",
+            "2026-11-22T14:32:00+0160",
             "2026-11-22T14:32:00+24:00",
             "2026-11-22T14:32:00Zz",
             "2026/11/22T14:32:00Z",

@@ -39,13 +39,19 @@ const NAMES: &[&str] = &[
 /// Reads a transaction. What is no JSON as a whole is told as that, whatever stands wrong before the place where it breaks: a number
 /// that was cut off must not be called a wrong number.
 pub fn parse(value: &[u8]) -> Result<Transaction, TransactionProblem> {
-    read(value).map_err(|problem| if value.len() > VALUE_BYTES_MAX { problem } else { syntax_first(value, problem) })
+    parse_in(value, Currency::DEFAULT)
 }
 
-fn read(value: &[u8]) -> Result<Transaction, TransactionProblem> {
+/// The same, where a missing currency is `default`.
+pub fn parse_in(value: &[u8], default: Currency) -> Result<Transaction, TransactionProblem> {
+    read(value, default)
+        .map_err(|problem| if value.len() > VALUE_BYTES_MAX { problem } else { syntax_first(value, problem) })
+}
+
+fn read(value: &[u8], default: Currency) -> Result<Transaction, TransactionProblem> {
     let mut fields = Fields::begin(value, VALUE_BYTES_MAX, NAMES)?;
     let (mut id, mut occurred_at, mut user_id, mut amount) = (None, None, None, None);
-    let mut currency = Currency::DEFAULT;
+    let mut currency = default;
     let (mut device_type, mut device_id, mut network, mut agent, mut merchant_id) = (None, None, None, None, None);
     while let Some(index) = fields.next()? {
         let field = NAMES[index];
@@ -103,13 +109,14 @@ fn amount_text<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, [u8]>, PayloadProb
 
 pub(crate) fn amount_in(text: &[u8], currency: Currency) -> Result<AmountMinor, PayloadProblem> {
     let found = || Excerpt::of_figure(text);
+    let too_large = || PayloadProblem::AmountTooLarge { found: found(), currency, limit: currency.amount_max() };
     let decimal = Decimal::of(text);
     let decimals = currency.decimals();
     match decimal.magnitude(decimals) {
         _ if decimal.negative => Err(PayloadProblem::AmountNegative { found: found() }),
-        Ok(minor) => AmountMinor::new(minor).map_err(|_| PayloadProblem::AmountTooLarge { found: found() }),
+        Ok(minor) => currency.amount(minor).map_err(|_| too_large()),
         Err(Misfit::TooFine) => Err(PayloadProblem::AmountTooFine { found: found(), currency, decimals }),
-        Err(Misfit::TooLarge) => Err(PayloadProblem::AmountTooLarge { found: found() }),
+        Err(Misfit::TooLarge) => Err(too_large()),
     }
 }
 

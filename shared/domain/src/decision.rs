@@ -2,7 +2,8 @@
 
 use crate::features::{FeatureVector, RecordedFeatures};
 use crate::identity::{DecisionId, TransactionId, UserId};
-use crate::transaction::{AmountMinor, Currency, Millis};
+use crate::money::{AmountMinor, Currency};
+use crate::transaction::Millis;
 
 /// The answer. Ordered by severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

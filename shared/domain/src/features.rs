@@ -156,7 +156,7 @@ fn days(milliseconds: i64) -> f32 {
 impl Columns {
     fn event(&mut self, transaction: &Transaction, at: Millis) {
         let hour = at.0.rem_euclid(DAY_MS) / HOUR_MS;
-        self.amount = transaction.amount_major();
+        self.amount = transaction.amount_dollars();
         self.hour = hour as f32;
         // 1970-01-01 was a Thursday; Monday is 0.
         self.weekday = (at.0.div_euclid(DAY_MS) + 3).rem_euclid(7) as f32;
@@ -165,7 +165,7 @@ impl Columns {
     }
 
     fn user(&mut self, transaction: &Transaction, at: Millis, user: &UserState) {
-        let amount = transaction.amount_major();
+        let amount = transaction.amount_dollars();
         let faded = |values: [f32; 4]| {
             let mut values = values.into_iter().zip(VELOCITY_HALF_LIVES_MS);
             std::array::from_fn(|_| {

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use crate::identity::{DecisionId, DeviceId, ID_BYTES_MAX, MerchantId, TransactionId, UserId, hash32};
+use crate::money::{AMOUNT_DOLLARS_MAX, AmountMinor, Currency};
 
-/// Largest accepted amount: 10 million units of a currency with two decimals.
-pub const AMOUNT_MINOR_MAX: u64 = 1_000_000_000;
 /// Earliest accepted event time, 2000-01-01T00:00:00Z; a time in seconds falls before it.
 pub const TIME_MIN_MS: i64 = 946_684_800_000;
 /// Latest accepted event time, 2100-01-01T00:00:00Z; a time in microseconds falls after it.
@@ -51,7 +50,7 @@ pub enum InvalidTransaction {
         field: &'static str,
     },
     /// The amount is above the limit.
-    #[error("amount must be between 0 and {AMOUNT_MINOR_MAX} minor units, got {0}")]
+    #[error("amount must be worth no more than about {AMOUNT_DOLLARS_MAX} dollars, got {0} minor units")]
     AmountOutOfRange(u64),
     /// The time is outside what a transaction can have.
     #[error("timestamp must be milliseconds between {TIME_MIN_MS} (2000) and {TIME_MAX_MS} (2100), got {0}")]
@@ -62,63 +61,25 @@ pub enum InvalidTransaction {
     /// Not three capital letters.
     #[error("currency must be three capital letters of ISO 4217, such as EUR")]
     UnknownCurrency,
+    /// Three capital letters that no payment is made in.
+    #[error("currency {0:?} is none that payments are made in by ISO 4217; send one that is, such as EUR")]
+    NotPaidIn(Currency),
     /// Not one of the device types.
     #[error("device_type must be one of mobile, desktop, tablet, pos, other")]
     UnknownDeviceType,
 }
 
-/// Amount in the minor unit of its currency (cents, pence); never a float.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AmountMinor(u64);
-
-impl AmountMinor {
-    /// Accepts 0 (a card is often verified with an authorisation of nothing) to [`AMOUNT_MINOR_MAX`].
-    pub fn new(minor: u64) -> Result<Self, InvalidTransaction> {
-        if minor <= AMOUNT_MINOR_MAX { Ok(Self(minor)) } else { Err(InvalidTransaction::AmountOutOfRange(minor)) }
-    }
-
-    /// The integer.
-    pub fn minor(self) -> u64 {
-        self.0
-    }
-}
-
-/// An ISO 4217 code. Any three capital letters are accepted; the decimals follow the standard's exceptions to two.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Currency([u8; 3]);
-
-impl Currency {
-    /// What a transaction without a currency is in.
-    pub const DEFAULT: Currency = Currency(*b"USD");
-
-    /// Accepts three capital ASCII letters.
-    pub fn new(code: &str) -> Result<Self, InvalidTransaction> {
-        match code.as_bytes() {
-            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Self([a, b, c])),
-            _ => Err(InvalidTransaction::UnknownCurrency),
+impl InvalidTransaction {
+    /// The field that it is about.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::EmptyId { field } | Self::IdTooLong { field, .. } | Self::ControlCharacter { field } => *field,
+            Self::AmountOutOfRange(_) => "amount",
+            Self::TimeOutOfRange(_) => "timestamp",
+            Self::UserAgentTooLong(_) => "user_agent",
+            Self::UnknownCurrency | Self::NotPaidIn(_) => "currency",
+            Self::UnknownDeviceType => "device_type",
         }
-    }
-
-    /// The three letters.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("???")
-    }
-
-    /// Digits after the decimal point (ISO 4217, table A.1).
-    pub fn decimals(self) -> u32 {
-        match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
-            | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
-            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
-            b"CLF" | b"UYW" => 4,
-            _ => 2,
-        }
-    }
-}
-
-impl std::fmt::Debug for Currency {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -204,9 +165,9 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// The amount in the currency's major unit.
-    pub fn amount_major(&self) -> f32 {
-        (self.amount.minor() as f64 / 10f64.powi(self.currency.decimals() as i32)) as f32
+    /// The amount in what is worth about a dollar, so that amounts of any two currencies can be compared.
+    pub fn amount_dollars(&self) -> f32 {
+        self.currency.in_dollars(self.amount)
     }
 
     /// The time to go by, bounded by the broker's time of the record and never by a clock: a file from 2018 is decided as of 2018.

@@ -13,7 +13,7 @@ pub const RECENT_AMOUNTS: usize = 16;
 pub const SPIKE_RATIO: f32 = 2.5;
 /// Amounts needed before anything is called a spike.
 pub const SPIKE_HISTORY_MIN: usize = 3;
-/// Amounts up to this (major units) count as card-testing size.
+/// Amounts up to this (dollars, about) count as card-testing size.
 pub const SMALL_AMOUNT: f32 = 2.0;
 /// Half-life of the count of small amounts.
 pub(crate) const SMALL_HALF_LIFE_MS: i64 = HOUR_MS;
@@ -44,7 +44,7 @@ pub struct UserState {
     pub newest_at: Millis,
     /// Decayed counts, one per [`VELOCITY_HALF_LIVES_MS`].
     pub counts: [f32; 4],
-    /// Decayed sums of amounts (major units).
+    /// Decayed sums of amounts (dollars, about; so are all amounts below).
     pub sums: [f32; 4],
     /// Mean amount (Welford).
     pub mean: f64,
@@ -124,7 +124,7 @@ impl UserState {
         } else if self.begins_anew(at) {
             self.since = at;
         }
-        let amount = transaction.amount_major();
+        let amount = transaction.amount_dollars();
         self.apply_velocity(amount, at);
         self.apply_amount(amount);
         decay::remember(&mut self.devices, transaction.device_id.hash32(), KNOWN_DEVICES_MAX);

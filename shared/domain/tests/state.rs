@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use centinela_domain::features::DeviceInput;
-use centinela_domain::transaction::{AHEAD_TOLERANCE_MS, AMOUNT_MINOR_MAX, TIME_MAX_MS, TIME_MIN_MS};
+use centinela_domain::transaction::{AHEAD_TOLERANCE_MS, TIME_MAX_MS, TIME_MIN_MS};
 use centinela_domain::user::{AGE_GAP_MAX_MS, KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
 use centinela_domain::{
     AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Transaction,
@@ -12,6 +12,9 @@ use centinela_domain::{
 use proptest::prelude::*;
 
 const T: i64 = 1_790_000_000_000;
+
+/// The largest amount in dollars.
+const AMOUNT_MINOR_MAX: u64 = 1_000_000_000;
 
 fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
     Transaction {

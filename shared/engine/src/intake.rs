@@ -7,7 +7,7 @@ use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_contracts::transaction_v1;
 use centinela_domain::{
-    ContentDigest, Coordinates, DecisionId, EventTime, Mark, Millis, Transaction, TransactionDigest,
+    ContentDigest, Coordinates, Currency, DecisionId, EventTime, Mark, Millis, Transaction, TransactionDigest,
 };
 
 /// A record of this batch, by the partition's place in the batch and its offset.
@@ -73,7 +73,7 @@ pub(crate) struct Intake {
 }
 
 /// Sorts the batch's records into work and records to park.
-pub(crate) fn take_in(batch: KafkaBatch, deployment: &DeploymentKey, now: Millis) -> Intake {
+pub(crate) fn take_in(batch: KafkaBatch, deployment: &DeploymentKey, default: Currency, now: Millis) -> Intake {
     let mut intake = Intake::default();
     for (index, partition) in batch.partitions.into_iter().enumerate() {
         let PartitionBatch { key, topic, partition, records } = partition;
@@ -95,7 +95,7 @@ pub(crate) fn take_in(batch: KafkaBatch, deployment: &DeploymentKey, now: Millis
             let position = mark.map(|mark| (index, mark.offset));
             match record
                 .map_err(|bad| park_bad(bad, &topic, partition, now))
-                .and_then(|record| read(record, index, &topic, deployment, now))
+                .and_then(|record| read(record, index, &topic, deployment, default, now))
             {
                 Ok(work) => intake.works.push(work),
                 Err(parked) => intake.to_park.push(ToPark { parked: *parked, position }),
@@ -118,6 +118,7 @@ fn read(
     partition_index: usize,
     topic: &str,
     key: &DeploymentKey,
+    default: Currency,
     now: Millis,
 ) -> Result<Work, Box<Parked>> {
     let delivered = record.coordinates;
@@ -137,7 +138,7 @@ fn read(
             return Err(park(record, topic, ParkReason::BadFirstCoordinates, problem.to_string(), now));
         }
     };
-    match transaction_v1::parse(value) {
+    match transaction_v1::parse_in(value, default) {
         Ok(transaction) => {
             let decision_id = transaction.decision_id();
             Ok(Work {

@@ -13,7 +13,7 @@ use centinela_contracts::parked_v1::{ParkReason, Parked};
 use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::ledger::{RingSize, Settled};
-use centinela_domain::{DeviceId, DeviceState, Mark, Millis, Outcome, UserId};
+use centinela_domain::{Currency, DeviceId, DeviceState, Mark, Millis, Outcome, UserId};
 use futures::future::join;
 use tracing::warn;
 
@@ -81,6 +81,8 @@ impl Default for Limits {
 pub struct Settings {
     /// Signs and digests.
     pub key: DeploymentKey,
+    /// What a transaction without a currency is in.
+    pub default_currency: Currency,
     /// Bounds.
     pub limits: Limits,
 }
@@ -128,6 +130,7 @@ pub struct Engine<S, T, K, P, M, C> {
     scorer: M,
     clock: C,
     key: DeploymentKey,
+    default_currency: Currency,
     limits: Limits,
     knowledge: Mutex<Knowledge>,
 }
@@ -179,8 +182,19 @@ where
 {
     /// Puts the protocol together: `topics` and `stream` both get every decision.
     pub fn new(store: S, topics: T, stream: K, parking: P, scorer: M, clock: C, settings: Settings) -> Self {
-        let Settings { key, limits } = settings;
-        Self { store, topics, stream, parking, scorer, clock, key, limits, knowledge: Mutex::default() }
+        let Settings { key, default_currency, limits } = settings;
+        Self {
+            store,
+            topics,
+            stream,
+            parking,
+            scorer,
+            clock,
+            key,
+            default_currency,
+            limits,
+            knowledge: Mutex::default(),
+        }
     }
 
     /// Handles a batch: every record ends as a decision, as a parked record, or in the response to be delivered again.
@@ -201,7 +215,8 @@ where
 
     /// The report, and whether something refused to do its part.
     async fn answer(&self, batch: KafkaBatch, deadline: Deadline) -> Result<(BatchReport, bool), Crash> {
-        let Intake { slices, works, to_park, records } = take_in(batch, &self.key, self.clock.now());
+        let Intake { slices, works, to_park, records } =
+            take_in(batch, &self.key, self.default_currency, self.clock.now());
         let mut batch = Batch {
             slices,
             works,

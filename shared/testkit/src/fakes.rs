@@ -11,8 +11,8 @@ use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, Entry, FEATURES, FeatureVector, Millis, ModelStamp, Policy, TransactionDigest,
-    UserId,
+    Currency, DecisionId, DeviceId, DeviceState, Entry, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
+    TransactionDigest, UserId,
 };
 use centinela_engine::ports::{
     Clock, Commit, DecisionPublisher, Outgoing, ParkingLot, PublishError, ReadAnswer, ReadRequest, ScoreError, Scored,
@@ -207,7 +207,7 @@ impl Fakes {
             self.clone(),
             RandomScorer::new(self.clone()),
             self.clone(),
-            Settings { key: builders::key(), limits },
+            Settings { key: builders::key(), default_currency: Currency::DEFAULT, limits },
         )
     }
 }

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use centinela_domain::transaction::{AMOUNT_MINOR_MAX, TIME_MAX_MS};
-use centinela_domain::{AmountMinor, Currency, Millis};
+use centinela_domain::transaction::TIME_MAX_MS;
+use centinela_domain::{Currency, Millis};
 
 use crate::chance::Chance;
 use crate::fraud::{self, Account, Strike};
@@ -338,12 +338,12 @@ impl Generator {
 
     fn produce(&mut self, purchase: Purchase, origin: Origin, at: f64) {
         self.produced += 1;
-        let minor = (purchase.amount * 100.0).round().clamp(AMOUNT_MIN, AMOUNT_MINOR_MAX as f64);
+        let minor = (purchase.amount * 100.0).round().clamp(AMOUNT_MIN, purchase.currency.amount_minor_max() as f64);
         let fields = TransactionFields {
             transaction_id: format!("t-{:x}-{:09}", self.config.seed, self.produced).into(),
             timestamp: Millis(at as i64),
             user_id: purchase.user_id,
-            amount: AmountMinor::new(minor as u64).expect("clamped to what an amount can be"),
+            amount: purchase.currency.amount(minor as u64).expect("clamped to what an amount can be"),
             currency: purchase.currency,
             device_type: origin.device_type,
             device_id: origin.device_id,

@@ -273,7 +273,7 @@ fn outcome(number: u8) -> Result<Outcome, StoredProblem> {
 
 fn take_currency(input: &mut Input<'_>) -> Result<Currency, StoredProblem> {
     let code = std::str::from_utf8(input.bytes(3)?).ok();
-    code.and_then(|code| Currency::new(code).ok()).ok_or(StoredProblem::Invalid("currency"))
+    code.and_then(|code| Currency::recorded(code).ok()).ok_or(StoredProblem::Invalid("currency"))
 }
 
 fn take_reason(input: &mut Input<'_>) -> Result<Reason, StoredProblem> {

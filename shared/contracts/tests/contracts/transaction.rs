@@ -66,7 +66,7 @@ fn a_wrong_value_is_told_in_words() {
         ("12.34", "-12.34", "amount must not be negative, got `-12.34`"),
         ("12.34", "12.345", "amount `12.345` has more decimals than the 2 of EUR"),
         ("12.34", "1e-400", "more decimals"),
-        ("12.34", "1e308", "amount `1e308` is too large, the limit is 1000000000 minor units"),
+        ("12.34", "1e308", "amount `1e308` is too large, the limit is 10000000 EUR (about 10000000 dollars)"),
         ("12.34", "10000000.01", "is too large"),
         ("12.34", "9007199254740993", "is too large"),
         (
@@ -85,6 +85,9 @@ fn a_wrong_value_is_told_in_words() {
         ("12.34", "[12.34]", "amount must be a number, or a string"),
         ("12.34", "null", "amount is missing or null"),
         ("\"EUR\"", "\"eur\"", "currency must be three capital letters"),
+        ("\"EUR\"", "\"XYZ\"", "currency XYZ is none that payments are made in"),
+        ("\"EUR\"", "\"XXX\"", "currency XXX is none that payments are made in"),
+        ("12.34,\"currency\":\"EUR\"", "160000000001,\"currency\":\"IDR\"", "the limit is 160000000000 IDR"),
         ("\"EUR\"", "\"JPY\"", "amount `12.34` has more decimals than the 0 of JPY"),
         ("\"EUR\"", "978", "currency must be a string"),
         ("1795357920123", "1795357920", "timestamp `1795357920` looks like seconds"),
