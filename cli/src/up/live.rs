@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use centinela_local::platform::PlatformStats;
 use hdrhistogram::Histogram;
 
+use super::blocked::{self, Blocked};
 use super::tracker::Seen;
 use crate::terminal;
 
@@ -20,6 +21,8 @@ pub struct Look {
     pub seen: Seen,
     /// Latencies since the last look, in microseconds.
     pub recent: Histogram<u64>,
+    /// The last blocked transactions, the newest first.
+    pub blocked: Vec<Blocked>,
     /// Counters of the platform.
     pub stats: PlatformStats,
     /// How late the producer is.
@@ -33,6 +36,7 @@ pub struct Live {
     started: Instant,
     last_at: Instant,
     last_decided: u64,
+    last_blocked: u64,
     rows: usize,
 }
 
@@ -40,7 +44,15 @@ impl Live {
     /// Shows nothing when `quiet`.
     pub fn new(quiet: bool) -> Self {
         let now = Instant::now();
-        Self { shown: !quiet, in_place: terminal::is_watched(), started: now, last_at: now, last_decided: 0, rows: 0 }
+        Self {
+            shown: !quiet,
+            in_place: terminal::is_watched(),
+            started: now,
+            last_at: now,
+            last_decided: 0,
+            last_blocked: 0,
+            rows: 0,
+        }
     }
 
     /// Whether it is time for another look.
@@ -59,7 +71,9 @@ impl Live {
         let rate = look.seen.decided.saturating_sub(self.last_decided) as f64 / elapsed;
         self.last_at = Instant::now();
         self.last_decided = look.seen.decided;
-        let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate) };
+        let blocks = look.seen.blocked.saturating_sub(self.last_blocked);
+        self.last_blocked = look.seen.blocked;
+        let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate, blocks) };
         if self.rows > 0 {
             terminal::print(&format!("\x1b[{}A\x1b[J", self.rows));
         }
@@ -67,7 +81,8 @@ impl Live {
         terminal::print(&text);
     }
 
-    fn line(&self, look: &Look, rate: f64) -> String {
+    /// A line of counts, and one of the newest block if any came since the last.
+    fn line(&self, look: &Look, rate: f64, blocks: u64) -> String {
         let seen = &look.seen;
         let mut line = format!(
             "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  parked {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
@@ -87,6 +102,9 @@ impl Live {
             let _infallible = write!(line, "  PRODUCER {} ms BEHIND", look.behind_ms);
         }
         line.push('\n');
+        if let Some(newest) = look.blocked.first().filter(|_| blocks > 0) {
+            let _infallible = writeln!(line, "  blocked {newest}");
+        }
         line
     }
 
@@ -113,6 +131,12 @@ impl Live {
         );
         if BEHIND_MS_MAX < look.behind_ms {
             let _infallible = writeln!(table, "  the producer is {} ms behind its own times", look.behind_ms);
+        }
+        if !look.blocked.is_empty() {
+            let _infallible = writeln!(table, "{}", blocked::HEADING);
+        }
+        for blocked in &look.blocked {
+            let _infallible = writeln!(table, "{blocked}");
         }
         table
     }

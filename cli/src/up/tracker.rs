@@ -3,7 +3,7 @@
 //! It believes only what was read from topics. Per transaction it keeps about 40 bytes (50 to 95 with the free places of the
 //! table), per user its name and two sums, so a run of an hour at 1,667 transactions a second takes some 400 MB.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::blocked::{self, Blocked};
 use crate::traffic::Message;
 use crate::traffic::producer::Observer;
 
@@ -148,6 +149,8 @@ struct State {
     /// Parked records, by the same.
     parked: HashSet<Place>,
     seen: Seen,
+    /// The newest first.
+    last_blocked: VecDeque<Blocked>,
     latency_us: Histogram<u64>,
     recent_us: Histogram<u64>,
     wait_us: Histogram<u64>,
@@ -168,6 +171,7 @@ impl Tracker {
                 unreadable: HashSet::new(),
                 parked: HashSet::new(),
                 seen: Seen::default(),
+                last_blocked: VecDeque::new(),
                 latency_us: histogram(),
                 recent_us: histogram(),
                 wait_us: histogram(),
@@ -244,6 +248,11 @@ impl Tracker {
     /// What has been seen so far.
     pub fn seen(&self) -> Seen {
         self.lock().seen
+    }
+
+    /// The last blocked transactions, the newest first.
+    pub fn last_blocked(&self) -> Vec<Blocked> {
+        self.lock().last_blocked.iter().cloned().collect()
     }
 
     /// Latencies of the whole run, in microseconds.
@@ -348,6 +357,10 @@ impl State {
         self.seen.decided += 1;
         if blocked {
             self.seen.blocked += 1;
+            if let Some(blocked) = Blocked::of(decision) {
+                self.last_blocked.push_front(blocked);
+            }
+            self.last_blocked.truncate(blocked::SHOWN);
         } else {
             self.seen.approved += 1;
         }

@@ -44,11 +44,9 @@ impl Platform {
             ends.append(&mut starts);
             self.starts = ends;
         }
-        if config.servers.dynamodb.is_some() {
-            for table in &config.remembered_tables {
-                let items = self.services.read_back(table).await?;
-                self.remembered.insert(table.clone(), items);
-            }
+        for table in &config.remembered_tables {
+            let items = self.services.read_back(table).await?;
+            self.remembered.insert(table.clone(), items);
         }
         Ok(())
     }
