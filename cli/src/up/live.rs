@@ -166,3 +166,28 @@ fn milliseconds(micros: &Histogram<u64>, quantile: f64) -> String {
         format!("{:.1} ms", micros.value_at_quantile(quantile) as f64 / 1_000.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_named_once_and_only_when_it_is_new() {
+        let reasons = "ACCOUNT_AGE";
+        let decision = format!(
+            r#"{{"version":1,"decision_id":"{id}","transaction_id":"t","user_id":"u-1","outcome":"BLOCKED","score":0.9,"amount":"1.00","currency":"EUR","reasons":[{{"code":"{reasons}","contribution":1}}],"model":{{"version":"1","digest":"0000000000000000"}},"features_version":1,"features":[],"state_version":1,"occurred_at":1767571200000,"ingested_at":1767571200000,"decided_at":1767571200000,"late":false,"degraded":false,"missing":[]}}"#,
+            id = "0".repeat(32),
+        );
+        let decision = centinela_contracts::decision_v1::parse(decision.as_bytes()).unwrap();
+        let blocked = vec![Blocked::of(&decision).unwrap()];
+        let stats =
+            PlatformStats { dynamodb: Default::default(), functions: Default::default(), mappings: Default::default() };
+        let recent = Histogram::new(3).unwrap();
+        let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0 };
+        let live = Live::new(true);
+        let named = |blocks| live.line(&look, 0.0, blocks).contains("young account");
+        assert!(named(1) && !named(0));
+        assert!(live.table(&look, 0.0).ends_with("young account\n"));
+        assert!(!live.table(&look, 0.0).contains("u-1"), "a user's id is shown");
+    }
+}

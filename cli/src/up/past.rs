@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::terminal;
 use crate::traffic::Source;
 
-const DAY_MS: i64 = 24 * 3_600_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// Key and state of the first items, by table.
 pub type Seeds = BTreeMap<String, Vec<(String, Vec<u8>)>>;
@@ -84,10 +84,14 @@ impl Tables {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "days for people")]
+#[expect(clippy::cast_precision_loss, reason = "a time for people")]
 fn line(past: &Past, took: Duration) -> String {
-    let days = past.lasted_ms as f64 / DAY_MS as f64;
-    let time = if days < 14.0 { format!("{days:.1} days") } else { format!("{:.0} weeks", days / 7.0) };
+    let hours = past.lasted_ms as f64 / HOUR_MS as f64;
+    let time = match hours / 24.0 {
+        days if days < 2.0 => format!("{hours:.1} hours"),
+        days if days < 14.0 => format!("{days:.1} days"),
+        days => format!("{:.0} weeks", days / 7.0),
+    };
     format!(
         "the past: {} transactions of {time} by {} users in {:.1} s (--cold begins without)\n",
         past.transactions,
