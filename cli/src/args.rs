@@ -71,6 +71,7 @@ Examples:
   centinela up --rate 1667 --for 120s --key user_id --summary account.json
   centinela up --input history.parquet --limit 200000
   centinela up --rate 1667 --for 60s --shape hot=0.2
+  centinela up --cold
   centinela up --backlog 200000
   centinela up --rate 0 --endpoints endpoints.json
   centinela up --kafka 127.0.0.1:9092 --dynamodb http://127.0.0.1:8000 --rate 500 --for 30s
@@ -99,6 +100,10 @@ pub struct Up {
     /// Environments of each function at most [default: what the stacks reserve, and without --latency at most one more than processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
+    /// Begin with empty tables. Otherwise generated traffic begins where its own first weeks have ended: what is known of their users
+    /// and devices is put into the embedded DynamoDB, so that what is unusual stands out from the first second.
+    #[arg(long)]
+    pub cold: bool,
     /// Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to.
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "all",
         conflicts_with_all = ["kill", "redeliver"], long_help = chaos_help())]

@@ -46,11 +46,11 @@ const AROUND_S: u64 = 5;
 /// Beside that: start and end of real servers.
 const REAL_AROUND_S: u64 = 30;
 
-/// All rows.
+/// All rows. They begin with empty tables, so that a figure does not depend on a simulated past.
 pub fn all(quick: bool) -> Vec<Case> {
     let seconds = if quick { 10 } else { 120 };
     let load = |name, says, rate: &str, more: &[&str], servers| {
-        let mut arguments = strings(&["--rate", rate, "--for", &format!("{seconds}s")]);
+        let mut arguments = strings(&["--cold", "--rate", rate, "--for", &format!("{seconds}s")]);
         arguments.extend(strings(more));
         let around = if servers == Servers::Real { REAL_AROUND_S } else { AROUND_S };
         Case { name, says, kind: Kind::Load, servers, arguments, seconds: seconds + around }
@@ -74,7 +74,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         ("backlog", "records that wait before the function starts", Embedded, around),
         ("real-backlog", "the same on real servers", Real, around + REAL_AROUND_S),
     ] {
-        let arguments = strings(&["--backlog", records]);
+        let arguments = strings(&["--cold", "--backlog", records]);
         cases.push(Case { name, says, kind: Kind::Backlog, servers, arguments, seconds: around });
     }
     // One environment, so that a process starts alone; little traffic, so that nothing else keeps the cores busy.
@@ -85,7 +85,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         says: "one process after the other, each killed after two seconds",
         kind: Kind::Starts,
         servers: Embedded,
-        arguments: strings(&["--rate", "20", "--environments", "1", "--kill", kills, "--for", &length_s]),
+        arguments: strings(&["--cold", "--rate", "20", "--environments", "1", "--kill", kills, "--for", &length_s]),
         seconds: length + AROUND_S,
     });
     cases
@@ -135,7 +135,7 @@ mod tests {
     fn a_longer_flag_is_not_taken_for_the_one_that_a_row_needs() {
         let cases = all(false);
         let real = cases.iter().find(|case| case.name == "real-200").unwrap();
-        let help = "  --rate <TX_PER_S>\n  --for <TIME>\n  --kafka-port <PORT>\n  --dynamodb-port <PORT>";
+        let help = "  --cold\n  --rate <TX_PER_S>\n  --for <TIME>\n  --kafka-port <PORT>\n  --dynamodb-port <PORT>";
         assert_eq!(missing_flag(real, help), Some("--kafka"));
         let help = help.replace("-port", "");
         assert_eq!(missing_flag(real, &help), None);

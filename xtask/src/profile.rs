@@ -47,7 +47,7 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     let endpoints = files.path().join("endpoints.json");
     let length = format!("{}s", WARM_UP.as_secs() + seconds + MARGIN_S);
     let mut command = built.centinela();
-    command.args(["up", "--quiet", "--rate", RATE, "--for", &length, "--endpoints"]).arg(&endpoints);
+    command.args(["up", "--quiet", "--cold", "--rate", RATE, "--for", &length, "--endpoints"]).arg(&endpoints);
     let child = command.spawn().map_err(|error| Failure::Failed(format!("centinela cannot be started: {error}")))?;
     let mut load = Load(child);
     load.await_ready(&endpoints)?;

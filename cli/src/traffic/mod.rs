@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use centinela_contracts::transaction_v1;
-use centinela_domain::{Currency, DecisionId, Transaction};
-use centinela_traffic::{Event, Generator, TrafficConfig};
+use centinela_domain::{Currency, DecisionId, InvalidTransaction, Transaction};
+use centinela_traffic::{Event, Generator, Past, PastLimits, TrafficConfig};
 
 use crate::args::{Key, Traffic};
 use crate::failure::Failure;
@@ -120,6 +120,17 @@ impl Source {
     pub fn mark(&mut self, mark: &str) {
         if let Self::Generated { suffix, .. } = self {
             *suffix = format!("-{mark}");
+        }
+    }
+
+    /// Lets the simulated world live through its past; a file has none.
+    ///
+    /// # Errors
+    /// When the world makes what is no transaction.
+    pub fn past(&mut self) -> Result<Option<Past>, InvalidTransaction> {
+        match self {
+            Self::Generated { generator, .. } => Past::live_through(generator, PastLimits::DEFAULT).map(Some),
+            Self::File(_) => Ok(None),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use centinela_local::platform::PlatformStats;
 use hdrhistogram::Histogram;
 
+use super::blocked::{self, Blocked};
 use super::tracker::Seen;
 use crate::terminal;
 
@@ -20,6 +21,8 @@ pub struct Look {
     pub seen: Seen,
     /// Latencies since the last look, in microseconds.
     pub recent: Histogram<u64>,
+    /// The last blocked transactions, the newest first.
+    pub blocked: Vec<Blocked>,
     /// Counters of the platform.
     pub stats: PlatformStats,
     /// How late the producer is.
@@ -33,6 +36,7 @@ pub struct Live {
     started: Instant,
     last_at: Instant,
     last_decided: u64,
+    last_blocked: u64,
     rows: usize,
 }
 
@@ -40,7 +44,15 @@ impl Live {
     /// Shows nothing when `quiet`.
     pub fn new(quiet: bool) -> Self {
         let now = Instant::now();
-        Self { shown: !quiet, in_place: terminal::is_watched(), started: now, last_at: now, last_decided: 0, rows: 0 }
+        Self {
+            shown: !quiet,
+            in_place: terminal::is_watched(),
+            started: now,
+            last_at: now,
+            last_decided: 0,
+            last_blocked: 0,
+            rows: 0,
+        }
     }
 
     /// Whether it is time for another look.
@@ -59,7 +71,9 @@ impl Live {
         let rate = look.seen.decided.saturating_sub(self.last_decided) as f64 / elapsed;
         self.last_at = Instant::now();
         self.last_decided = look.seen.decided;
-        let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate) };
+        let blocks = look.seen.blocked.saturating_sub(self.last_blocked);
+        self.last_blocked = look.seen.blocked;
+        let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate, blocks) };
         if self.rows > 0 {
             terminal::print(&format!("\x1b[{}A\x1b[J", self.rows));
         }
@@ -67,7 +81,8 @@ impl Live {
         terminal::print(&text);
     }
 
-    fn line(&self, look: &Look, rate: f64) -> String {
+    /// A line of counts, and one of the newest block if any came since the last.
+    fn line(&self, look: &Look, rate: f64, blocks: u64) -> String {
         let seen = &look.seen;
         let mut line = format!(
             "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  parked {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
@@ -87,6 +102,9 @@ impl Live {
             let _infallible = write!(line, "  PRODUCER {} ms BEHIND", look.behind_ms);
         }
         line.push('\n');
+        if let Some(newest) = look.blocked.first().filter(|_| blocks > 0) {
+            let _infallible = writeln!(line, "  blocked {newest}");
+        }
         line
     }
 
@@ -114,6 +132,12 @@ impl Live {
         if BEHIND_MS_MAX < look.behind_ms {
             let _infallible = writeln!(table, "  the producer is {} ms behind its own times", look.behind_ms);
         }
+        if !look.blocked.is_empty() {
+            let _infallible = writeln!(table, "{}", blocked::HEADING);
+        }
+        for blocked in &look.blocked {
+            let _infallible = writeln!(table, "{blocked}");
+        }
         table
     }
 }
@@ -140,5 +164,30 @@ fn milliseconds(micros: &Histogram<u64>, quantile: f64) -> String {
         "-".to_owned()
     } else {
         format!("{:.1} ms", micros.value_at_quantile(quantile) as f64 / 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_named_once_and_only_when_it_is_new() {
+        let reasons = "ACCOUNT_AGE";
+        let decision = format!(
+            r#"{{"version":1,"decision_id":"{id}","transaction_id":"t","user_id":"u-1","outcome":"BLOCKED","score":0.9,"amount":"1.00","currency":"EUR","reasons":[{{"code":"{reasons}","contribution":1}}],"model":{{"version":"1","digest":"0000000000000000"}},"features_version":1,"features":[],"state_version":1,"occurred_at":1767571200000,"ingested_at":1767571200000,"decided_at":1767571200000,"late":false,"degraded":false,"missing":[]}}"#,
+            id = "0".repeat(32),
+        );
+        let decision = centinela_contracts::decision_v1::parse(decision.as_bytes()).unwrap();
+        let blocked = vec![Blocked::of(&decision).unwrap()];
+        let stats =
+            PlatformStats { dynamodb: Default::default(), functions: Default::default(), mappings: Default::default() };
+        let recent = Histogram::new(3).unwrap();
+        let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0 };
+        let live = Live::new(true);
+        let named = |blocks| live.line(&look, 0.0, blocks).contains("young account");
+        assert!(named(1) && !named(0));
+        assert!(live.table(&look, 0.0).ends_with("young account\n"));
+        assert!(!live.table(&look, 0.0).contains("u-1"), "a user's id is shown");
     }
 }

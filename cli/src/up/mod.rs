@@ -2,11 +2,13 @@
 
 mod account;
 mod backlog;
+mod blocked;
 pub mod chaos;
 mod endpoints;
 mod function_logs;
 mod kills;
 mod live;
+mod past;
 mod reader;
 mod report;
 mod run;
@@ -34,6 +36,7 @@ use crate::interrupt::Interrupt;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
+use past::Seeds;
 use run::{Finished, Run};
 
 /// The environment whose parameters one machine runs with.
@@ -62,12 +65,16 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
             Some(source)
         }
     };
+    let (source, seeds) = tokio::select! {
+        lived = past::live_through(&arguments, source, &infrastructure) => lived?,
+        () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
+    };
     let length = arguments.traffic.duration;
     let chaos = arguments.chaos.clone().map(|kinds| Chaos::new(kinds, arguments.traffic.seed, length));
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
-        started = start(&arguments, infrastructure, chaos.as_ref(), &interrupt) => started?,
+        started = start(&arguments, infrastructure, seeds, chaos.as_ref(), &interrupt) => started?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     // From here on an interrupt finishes the run; a second one drops it, and with it every process.
@@ -143,6 +150,7 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
 async fn start(
     arguments: &Up,
     infrastructure: Infrastructure,
+    seeds: Seeds,
     chaos: Option<&Chaos>,
     interrupt: &Interrupt,
 ) -> Result<Platform, Failure> {
@@ -163,6 +171,7 @@ async fn start(
     config.servers = servers;
     config.latency = latency;
     config.remembered_tables = user_tables(&config.infrastructure);
+    config.seeds = seeds;
     config.say = Arc::new(terminal::note);
     if arguments.redeliver {
         config.mapping_faults = Arc::new(EveryBatchAgain);

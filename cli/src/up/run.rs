@@ -315,6 +315,7 @@ impl<'a> Run<'a> {
             self.live.show(&Look {
                 seen: self.tracker.seen(),
                 recent: self.tracker.recent_latencies(),
+                blocked: self.tracker.last_blocked(),
                 stats: self.platform.stats(),
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
             });

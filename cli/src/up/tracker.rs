@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use self::recent::Recent;
 use self::settled::{Seal, Settled, ShortId, Sums, short};
 use super::score::Scores;
+use super::blocked::{self, Blocked};
 use crate::traffic::Message;
 use crate::traffic::producer::Observer;
 
@@ -204,6 +205,8 @@ struct State {
     /// Parked records, by the same.
     parked: Recent<Place, (), RandomState>,
     seen: Seen,
+    /// The newest first.
+    last_blocked: VecDeque<Blocked>,
     latency_us: Histogram<u64>,
     recent_us: Histogram<u64>,
     wait_us: Histogram<u64>,
@@ -236,6 +239,7 @@ impl Tracker {
                 unreadable: HashSet::new(),
                 parked: Recent::new(PARKED_REMEMBERED),
                 seen: Seen::default(),
+                last_blocked: VecDeque::new(),
                 latency_us: histogram(),
                 recent_us: histogram(),
                 wait_us: histogram(),
@@ -322,6 +326,11 @@ impl Tracker {
     /// What has been seen so far.
     pub fn seen(&self) -> Seen {
         self.lock().seen
+    }
+
+    /// The last blocked transactions, the newest first.
+    pub fn last_blocked(&self) -> Vec<Blocked> {
+        self.lock().last_blocked.iter().cloned().collect()
     }
 
     /// Latencies of the whole run, in microseconds.
@@ -462,6 +471,10 @@ impl State {
         self.seen.decided += 1;
         if blocked {
             self.seen.blocked += 1;
+            if let Some(blocked) = Blocked::of(decision) {
+                self.last_blocked.push_front(blocked);
+            }
+            self.last_blocked.truncate(blocked::SHOWN);
         } else {
             self.seen.approved += 1;
         }

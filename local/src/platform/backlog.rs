@@ -29,12 +29,22 @@ impl Platform {
                 let bootstrap = &self.services.kafka().bootstrap;
                 let mut positions = mapping::positions(&spec, bootstrap, &settings).await?;
                 let waiting = waiting(&positions);
+                let gone: i64 = positions.iter().filter_map(|at| at.skipped.as_ref()).map(|gone| gone.end - gone.start).sum();
+                if gone > 0 {
+                    (config.say)(&format!(
+                        "up to {gone} records on topic {} were deleted by its retention before group {} had settled them; they are lost and \
+                         do not count in the account",
+                        spec.topic, spec.consumer_group
+                    ));
+                }
                 if waiting > 0 {
                     (config.say)(&format!(
                         "up to {waiting} records on topic {} are not settled for group {}; they are decided first and do not count \
                          in the account",
                         spec.topic, spec.consumer_group
                     ));
+                }
+                if waiting > 0 || gone > 0 {
                     self.settle(&spec, &settings).await?;
                     positions = mapping::positions(&spec, bootstrap, &settings).await?;
                 }
@@ -45,11 +55,9 @@ impl Platform {
             self.starts = ends;
         }
         // What was settled just now is in the tables too, whosever they are.
-        if config.servers.dynamodb.is_some() || config.servers.kafka.is_some() {
-            for table in &config.remembered_tables {
-                let items = self.services.read_back(table).await?;
-                self.remembered.insert(table.clone(), items);
-            }
+        for table in &config.remembered_tables {
+            let items = self.services.read_back(table).await?;
+            self.remembered.insert(table.clone(), items);
         }
         Ok(())
     }

@@ -70,8 +70,10 @@ pub struct PlatformConfig {
     pub latency: Option<Arc<Latency>>,
     /// Servers that are there already, instead of the embedded ones.
     pub servers: Servers,
-    /// Tables whose items are noted before anything is decided, where the database is not ours.
+    /// Tables whose items are noted before anything is decided.
     pub remembered_tables: Vec<String>,
+    /// Key `pk` and state `s` of the items that a table of the embedded database begins with. Nobody else's table is touched.
+    pub seeds: BTreeMap<String, Vec<(String, Vec<u8>)>>,
     /// Takes what a person should know, a line at a time.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -92,6 +94,7 @@ impl PlatformConfig {
             latency: None,
             servers: Servers::default(),
             remembered_tables: Vec::new(),
+            seeds: BTreeMap::new(),
             say: Arc::new(|line| tracing::info!(line, "platform")),
         }
     }

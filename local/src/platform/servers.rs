@@ -162,6 +162,7 @@ async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(
     let (port, faults, latency) = (config.ports.dynamodb, Arc::clone(&config.faults), config.latency.clone());
     let Some(url) = &config.servers.dynamodb else {
         let embedded = threads.run(DynamoDb::start(DynamoConfig { port, tables, faults, latency })).await?;
+        config.seeds.iter().try_for_each(|(table, states)| embedded.seed(table, states))?;
         let url = embedded.url();
         return Ok((Database::Embedded(embedded), url));
     };

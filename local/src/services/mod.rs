@@ -291,6 +291,15 @@ pub enum ServiceError {
         #[source]
         source: Box<DynoxideError>,
     },
+    /// A table of the embedded database could not be given its first items.
+    #[error("table {table} cannot be filled")]
+    Seed {
+        /// The table.
+        table: String,
+        /// What the database said.
+        #[source]
+        source: Box<DynoxideError>,
+    },
     /// The embedded database could not be opened.
     #[error("the embedded dynamodb cannot open its memory database")]
     Database(#[source] Box<DynoxideError>),

@@ -79,6 +79,23 @@ impl ReasonCode {
             Self::TimeOfDay => "TIME_OF_DAY",
         }
     }
+
+    /// A few words for people, at most 28 letters.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::AmountUnusual => "unusual amount",
+            Self::UserVelocity => "unusual pace",
+            Self::RecentSpikes => "recent large amounts",
+            Self::SmallAmounts => "several tiny amounts",
+            Self::NewDevice => "new device",
+            Self::NewNetwork => "new network or browser",
+            Self::DeviceShared => "shared or unknown device",
+            Self::DeviceHistory => "earlier fraud on the device",
+            Self::UserHistory => "earlier fraud by the user",
+            Self::AccountAge => "young account",
+            Self::TimeOfDay => "unusual hour",
+        }
+    }
 }
 
 /// One reason with its share of the score, in log-odds.
@@ -191,6 +208,17 @@ mod tests {
         }
         let found: Vec<_> = reasons(&contributions).iter().map(|reason| reason.code).collect();
         assert_eq!(found, [ReasonCode::NewDevice, ReasonCode::TimeOfDay]);
+    }
+
+    #[test]
+    fn every_reason_has_a_few_words_of_its_own() {
+        let words = ReasonCode::ALL.map(ReasonCode::describe);
+        for words in words {
+            let plain = words.chars().all(|letter| letter.is_ascii_lowercase() || letter == ' ');
+            assert!(plain && (1..=28).contains(&words.len()), "{words}");
+        }
+        let different: std::collections::BTreeSet<_> = words.into_iter().collect();
+        assert_eq!(different.len(), ReasonCode::ALL.len());
     }
 
     #[test]

@@ -29,20 +29,22 @@ impl FeatureFold {
     /// Computes the row from the states before the transaction, then lets it change them. Call once per unique transaction, in
     /// order of arrival.
     pub fn transaction(&mut self, transaction: &Transaction) -> Row {
-        let at = transaction.occurred_at;
         let user = self.users.get(&transaction.user_id);
         let device = self.devices.get(&transaction.device_id).map_or(DeviceInput::Unseen, DeviceInput::Known);
-        let features = FeatureVector::compute(transaction, at, user, device);
-        let late = user.is_some_and(|user| user.is_late(at, ALLOWED_LATENESS_MS));
+        let features = FeatureVector::compute(transaction, transaction.occurred_at, user, device);
+        let late = self.pass(transaction);
+        Row { features, late }
+    }
 
-        self.users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at)).apply(
-            transaction,
-            at,
-            late,
-        );
+    /// Lets the transaction change the states, without a row of it. Says whether it was late.
+    pub(crate) fn pass(&mut self, transaction: &Transaction) -> bool {
+        let at = transaction.occurred_at;
+        let user = self.users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at));
+        let late = user.is_late(at, ALLOWED_LATENESS_MS);
+        user.apply(transaction, at, late);
         let device = self.devices.entry(transaction.device_id.clone()).or_insert_with(|| DeviceState::first_seen(at));
         self.device_writes += u64::from(device.observe(transaction.user_id.hash32(), at));
-        Row { features, late }
+        late
     }
 
     /// Counts a label for the user and the device, from its arrival on.
@@ -53,6 +55,15 @@ impl FeatureFold {
         if let Some(state) = self.devices.get_mut(device) {
             state.label(fraud, arrived_at);
         }
+    }
+
+    /// Users and devices of whom something is known.
+    pub(crate) fn states(&self) -> usize {
+        self.users.len() + self.devices.len()
+    }
+
+    pub(crate) fn into_states(self) -> (HashMap<UserId, UserState>, HashMap<DeviceId, DeviceState>) {
+        (self.users, self.devices)
     }
 
     /// How often a device's item would have been written.

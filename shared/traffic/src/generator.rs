@@ -1,7 +1,7 @@
 //! The clock of the simulated world: purchases and frauds in order of event time, handed on in order of arrival.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use centinela_domain::transaction::TIME_MAX_MS;
@@ -101,6 +101,8 @@ pub struct Generator {
     queue: BinaryHeap<Due<Action>>,
     arriving: BinaryHeap<Due<Arrival>>,
     resends: Resends,
+    /// Transactions whose duplicates are not sent.
+    forgotten: HashSet<Arc<str>>,
     spaced: BinaryHeap<Due<Event>>,
     /// The first place in the output that a user's next transaction may take.
     free_from: HashMap<Arc<str>, u64>,
@@ -179,6 +181,7 @@ impl Generator {
             queue: BinaryHeap::new(),
             arriving: BinaryHeap::new(),
             resends: Resends::default(),
+            forgotten: HashSet::new(),
             spaced: BinaryHeap::new(),
             free_from: HashMap::new(),
             place: 0,
@@ -206,6 +209,22 @@ impl Generator {
             Event::Transaction(transaction) => Some(transaction),
             Event::Label(_) => None,
         })
+    }
+
+    /// When the world began, in simulated time.
+    pub(crate) fn start(&self) -> Millis {
+        self.config.start
+    }
+
+    /// Nothing that was sent so far is sent again. Everything else comes as it would have come.
+    pub(crate) fn forget_resends(&mut self) {
+        let spaced = self.spaced.iter().filter_map(|due| due.what.duplicate());
+        let outstanding = self.resends.outstanding().chain(spaced);
+        self.forgotten = outstanding.map(|transaction| transaction.fields.transaction_id.clone()).collect();
+    }
+
+    fn is_forgotten(&mut self, event: &Event) -> bool {
+        event.duplicate().is_some_and(|transaction| self.forgotten.remove(&transaction.fields.transaction_id))
     }
 
     fn push(&mut self, at: f64, what: Action) {
@@ -456,6 +475,11 @@ impl Iterator for Generator {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() }
+        loop {
+            let event = if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() }?;
+            if !self.is_forgotten(&event) {
+                return Some(event);
+            }
+        }
     }
 }

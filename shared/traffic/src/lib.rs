@@ -1,7 +1,7 @@
 //! A seeded world of customers, merchants and fraudsters, and the features that its history gives.
 //!
-//! For training ([`TrafficConfig::history`] through [`FeatureFold`]) and for live traffic ([`TrafficConfig::live`]). Pure: no
-//! clock, no files; the same seed gives the same bytes on every machine. It is a simulation: a model's figures on it say that the
+//! For training ([`TrafficConfig::history`] through [`FeatureFold`]) and for live traffic ([`TrafficConfig::live`], with a [`Past`]
+//! or without). Pure: no clock, no files; the same seed gives the same bytes on every machine. It is a simulation: a model's figures on it say that the
 //! machinery works, not how much real fraud would be found.
 
 mod chance;
@@ -9,6 +9,7 @@ mod fold;
 mod fraud;
 mod generator;
 mod matrix;
+mod past;
 mod resends;
 mod shape;
 mod transaction;
@@ -17,6 +18,7 @@ mod world;
 pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row};
 pub use generator::{DEFAULT_START, Generator, TrafficConfig};
 pub use matrix::{MatrixWriter, Truth};
+pub use past::{Past, PastLimits};
 pub use resends::RESENT_WITHIN;
 pub use shape::Shape;
 pub use transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};

@@ -68,6 +68,12 @@ impl Resends {
         }
     }
 
+    /// What of that which has arrived so far will come again.
+    pub(crate) fn outstanding(&self) -> impl Iterator<Item = &LabelledTransaction> {
+        let waiting = self.waiting.values().flatten().map(|(first, _)| first);
+        waiting.chain(self.ready.iter().filter_map(Event::duplicate))
+    }
+
     /// One more of this user goes out.
     fn make_room(&mut self, next: &LabelledTransaction) {
         let Some(waiting) = self.waiting.get_mut(&next.fields.user_id) else { return };

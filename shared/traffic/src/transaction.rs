@@ -153,4 +153,12 @@ impl Event {
             Self::Label(label) => label.arrived_at,
         }
     }
+
+    /// The transaction, if it was sent before.
+    pub(crate) fn duplicate(&self) -> Option<&LabelledTransaction> {
+        match self {
+            Self::Transaction(transaction) if transaction.duplicate => Some(transaction),
+            Self::Transaction(_) | Self::Label(_) => None,
+        }
+    }
 }

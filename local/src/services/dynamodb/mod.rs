@@ -18,7 +18,7 @@ use std::time::Duration;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest};
 use dynoxide::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
-use dynoxide::{Database, DynoxideError};
+use dynoxide::{AttributeValue, Database, DynoxideError, ImportOptions, Item};
 use tokio::task::JoinHandle;
 
 pub use units::{DynamoStats, TableUnits};
@@ -33,6 +33,8 @@ use units::Meter;
 const SERVICE: &str = "dynamodb";
 /// AWS deletes expired items within days; a demonstration wants to see it.
 const EXPIRY_SWEEP: Duration = Duration::from_secs(30);
+/// Items that are put into a table at once: each is in memory twice for that time.
+const SEED_ITEMS: usize = 1_000;
 
 /// The type of a key attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +162,26 @@ impl DynamoDb {
     pub fn create_table(&self, table: &TableSpec) -> Result<(), ServiceError> {
         create_table(&self.database, table)
             .map_err(|source| ServiceError::Table { table: table.name.clone(), source: Box::new(source) })
+    }
+
+    /// Puts items into a table, each as if it had been written once: key `pk`, version `v` 1 and state `s`. It is not counted.
+    ///
+    /// # Errors
+    /// When there is no such table with that key.
+    pub fn seed(&self, table: &str, states: &[(String, Vec<u8>)]) -> Result<(), ServiceError> {
+        let item = |(key, state): &(String, Vec<u8>)| {
+            Item::from([
+                ("pk".to_owned(), AttributeValue::S(key.clone())),
+                ("v".to_owned(), AttributeValue::N("1".to_owned())),
+                ("s".to_owned(), AttributeValue::B(state.clone())),
+            ])
+        };
+        for states in states.chunks(SEED_ITEMS) {
+            self.database
+                .import_items(table, states.iter().map(item).collect(), ImportOptions::default())
+                .map_err(|source| ServiceError::Seed { table: table.to_owned(), source: Box::new(source) })?;
+        }
+        Ok(())
     }
 
     /// Finishes open requests, stops and forgets every item.

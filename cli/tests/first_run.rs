@@ -1,0 +1,128 @@
+//! What a first run shows: a world that is known, and what is blocked in it, with reasons.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use centinela_domain::ReasonCode;
+use centinela_local::services::{AttrType, DynamoConfig, DynamoDb, TableSpec};
+use nix::pty::openpty;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What a run showed on standard output, and its account.
+struct Shown {
+    text: String,
+    account: Value,
+}
+
+impl Shown {
+    fn count(&self, field: &str) -> u64 {
+        self.account["records"][field].as_u64().unwrap()
+    }
+
+    /// Share of the decided transactions on a device that nobody had seen.
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    fn new_devices(&self) -> f64 {
+        let written = self.account["dynamodb"]["write_units"]["device_state"].as_f64().unwrap_or(0.0);
+        written / self.count("decided") as f64
+    }
+}
+
+/// Runs `up` to its end, which must be clean, on a terminal of 80 columns or on a pipe.
+fn up(arguments: &[&str], terminal: bool) -> Shown {
+    let directory = TempDir::new().unwrap();
+    let summary = directory.path().join("account.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
+    command.arg("up").args(arguments).arg("--summary").arg(&summary).stdin(Stdio::null());
+    let mut text = Vec::new();
+    let mut child = if terminal {
+        let pty = openpty(None, None).unwrap();
+        let child = command.stdout(pty.slave).spawn().unwrap();
+        // The command holds the last copy of the terminal's other side.
+        drop(command);
+        // Its end is an error on Linux, after everything was read.
+        let _end = File::from(pty.master).read_to_end(&mut text);
+        child
+    } else {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_to_end(&mut text).unwrap();
+        child
+    };
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let account = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    Shown { text: String::from_utf8(text).unwrap(), account }
+}
+
+#[test]
+fn a_default_run_on_a_terminal_shows_what_it_blocks_and_why_within_ten_seconds_and_ends_clean() {
+    let shown = up(&["--for", "10s"], true);
+    assert!(shown.text.contains("the past: "), "{}", shown.text);
+    let (view, _) = shown.text.split_once("The account of").expect("an account at the end");
+    let table = view.rsplit("\x1b[J").next().unwrap();
+    let (_, blocked) = table.split_once("because of").unwrap_or_else(|| panic!("nothing is blocked: {table}"));
+    let rows: Vec<&str> = blocked.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    assert_eq!(rows.len(), 5, "{table}");
+    for row in rows {
+        assert!(ReasonCode::ALL.iter().any(|reason| row.contains(reason.describe())), "no reason in {row}");
+        assert!(row.len() < 80, "{row}");
+    }
+    assert!(!table.contains("u-0"), "a user's id is shown: {table}");
+    assert!(shown.count("blocked") >= 10, "{}", shown.account);
+    assert!(shown.text.contains("CLEAN"), "{}", shown.text);
+    assert!(shown.new_devices() < 0.2, "the devices of the past are not known: {}", shown.account);
+}
+
+#[test]
+fn on_a_pipe_there_is_at_most_one_block_to_a_line_of_counts() {
+    let shown = up(&["--for", "7s"], false);
+    let lines: Vec<&str> = shown.text.lines().collect();
+    let blocked = lines.iter().filter(|line| line.starts_with("  blocked ")).count();
+    let counts = lines.iter().filter(|line| line.contains("write units/tx")).count();
+    assert!((1..=counts).contains(&blocked), "{}", shown.text);
+    assert!(!shown.text.contains('\x1b'), "{}", shown.text);
+}
+
+#[test]
+fn a_cold_run_says_nothing_of_a_past_and_knows_nobody() {
+    let shown = up(&["--cold", "--for", "2s"], false);
+    assert!(!shown.text.contains("the past"), "{}", shown.text);
+    assert!(shown.new_devices() > 0.5, "{}", shown.account);
+}
+
+#[test]
+fn a_file_has_no_past() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("input.jsonl");
+    let mut file = File::create(&path).unwrap();
+    for id in 0..50 {
+        let line = json!({
+            "version": 1, "transaction_id": format!("t{id}"), "timestamp": 1_767_571_200_000_u64 + id, "user_id": format!("u{id}"),
+            "amount": "12.50", "currency": "EUR", "device_type": "mobile", "device_id": format!("d{id}"), "ip": "203.0.113.9",
+            "user_agent": "test/1",
+        });
+        writeln!(file, "{line}").unwrap();
+    }
+    let shown = up(&["--input", path.to_str().unwrap()], false);
+    assert!(!shown.text.contains("the past"), "{}", shown.text);
+    assert_eq!(shown.count("decided"), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_ours_is_given_no_past() {
+    let key = |table: &str| TableSpec {
+        name: table.to_owned(),
+        partition_key: ("pk".to_owned(), AttrType::S),
+        sort_key: None,
+        ttl_attribute: None,
+    };
+    let tables = ["user_state", "device_state", "settled_offsets"].map(key).to_vec();
+    let database = DynamoDb::start(DynamoConfig { tables, ..DynamoConfig::default() }).await.unwrap();
+    let url = database.url();
+    let shown = tokio::task::block_in_place(|| up(&["--dynamodb", &url, "--for", "2s"], false));
+    assert!(!shown.text.contains("the past"), "{}", shown.text);
+    assert!(shown.new_devices() > 0.5, "{}", shown.account);
+    database.shutdown().await.unwrap();
+}

@@ -1,0 +1,66 @@
+//! A world's past: what is known of its users and devices when the first transaction goes out.
+//!
+//! In an empty world everybody is new, so a model that looks for what is unusual finds nothing. The past is the same generator's
+//! own earlier traffic, folded by the code that decides; it writes nothing and decides nothing.
+
+use std::collections::HashMap;
+
+use centinela_domain::{DeviceId, DeviceState, InvalidTransaction, Millis, UserId, UserState};
+
+use crate::fold::FeatureFold;
+use crate::generator::Generator;
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// How long a past is at most. Whichever comes first ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastLimits {
+    /// Simulated days.
+    pub days: u16,
+    /// Transactions, which take time.
+    pub transactions: u64,
+    /// Users and devices together, which take memory.
+    pub states: usize,
+}
+
+impl PastLimits {
+    /// Eight weeks, about as long as training lets a world warm up; a world of 4,000 makes half a million transactions of them. Larger
+    /// worlds have a shorter past.
+    pub const DEFAULT: Self = Self { days: 56, transactions: 600_000, states: 60_000 };
+}
+
+/// What a function would have stored of the transactions of a time, had it decided each of them once, in their order.
+#[derive(Debug)]
+pub struct Past {
+    /// How many there were.
+    pub transactions: u64,
+    /// Simulated time that they took.
+    pub lasted_ms: i64,
+    /// Everybody who bought.
+    pub users: HashMap<UserId, UserState>,
+    /// Every device that was used.
+    pub devices: HashMap<DeviceId, DeviceState>,
+}
+
+impl Past {
+    /// Lets the world live on up to the limits. What the generator makes afterwards goes on from there, but for duplicates of what
+    /// belongs to the past: nobody could tell that they come again.
+    ///
+    /// # Errors
+    /// When the generator makes what is no transaction.
+    pub fn live_through(generator: &mut Generator, limits: PastLimits) -> Result<Self, InvalidTransaction> {
+        let end = Millis(generator.start().0 + i64::from(limits.days) * DAY_MS);
+        let (mut fold, mut transactions, mut newest) = (FeatureFold::default(), 0, generator.start());
+        while transactions < limits.transactions && fold.states() < limits.states && newest < end {
+            let Some(sent) = generator.next_transaction() else { break };
+            newest = newest.max(sent.arrived_at);
+            if !sent.duplicate {
+                fold.pass(&sent.fields.to_transaction()?);
+                transactions += 1;
+            }
+        }
+        generator.forget_resends();
+        let (users, devices) = fold.into_states();
+        Ok(Self { transactions, lasted_ms: newest.since(generator.start()), users, devices })
+    }
+}
