@@ -9,6 +9,11 @@ pub fn is_watched() -> bool {
     stdout().is_terminal()
 }
 
+/// Whether notes and logs go to a terminal, and may be coloured.
+pub fn shows_notes() -> bool {
+    stderr().is_terminal()
+}
+
 /// A result.
 pub fn print(text: &str) {
     let mut out = stdout().lock();

@@ -19,15 +19,18 @@ use super::backlog::Backlog;
 use super::chaos;
 use super::function_logs::Metrics;
 use super::score::{self, ScoreMetrics};
-use super::tracker::{Seen, Totals, Verdict};
+use super::tracker::{LATENCY_US_MAX, Seen, Totals, Verdict};
 
 /// The account, as it is written to a file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     /// Of this form.
     pub version: u32,
-    /// Whether nothing was lost or counted twice.
+    /// Whether nothing was lost or counted twice, of all that was to be sent.
     pub clean: bool,
+    /// What could not be sent or read, so that the account covers less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
     /// What became of the records.
     pub records: Records,
     /// From the time at which a transaction was meant to be sent to the arrival of its decision at a consumer.
@@ -99,13 +102,22 @@ pub struct Records {
     pub users_differing: u64,
 }
 
-/// A distribution.
+/// A distribution, in milliseconds. An hour or more is not told apart: such a value is exactly an hour here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     pub p50: f64,
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+    /// How many values were that long, where any was. A record that was parked and sent again waits from its first delivery on, so
+    /// these are mostly the hours until somebody looked after it.
+    #[serde(skip_serializing_if = "is_none")]
+    pub over_an_hour: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the database was asked, per decided transaction.
@@ -220,6 +232,9 @@ pub struct Producer {
     pub acknowledged: u64,
     /// Records that Kafka did not take.
     pub failed: u64,
+    /// Why the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<String>,
     /// How late a record was handed over at most.
     pub behind_ms_max: u64,
     /// Times at which every function process was killed.
@@ -291,6 +306,7 @@ impl Account {
         let mut account = Self {
             version: 1,
             clean: false,
+            incomplete: None,
             records,
             latency_ms: Percentiles::of_micros(&evidence.latencies),
             stages_ms: stages(&scoring, &evidence.waits),
@@ -316,7 +332,13 @@ impl Account {
         account
     }
 
-    /// Why the account is not clean.
+    /// Notes that not everything was sent that was to be.
+    pub fn is_incomplete(&mut self, why: String) {
+        self.clean = false;
+        self.incomplete = Some(why);
+    }
+
+    /// What was lost or counted twice.
     pub fn fault(&self) -> Option<String> {
         let Records { lost, doubled, invented, users_differing, .. } = self.records;
         let faults = [
@@ -376,8 +398,10 @@ fn totals_of(user: &str, state: &[u8]) -> Option<Totals> {
 
 impl Percentiles {
     fn of_micros(micros: &Histogram<u64>) -> Self {
-        let at = |quantile: f64| rounded(as_f64(micros.value_at_quantile(quantile)) / 1_000.0);
-        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: rounded(as_f64(micros.max()) / 1_000.0) }
+        let ms = |micros: u64| rounded(as_f64(micros.min(LATENCY_US_MAX)) / 1_000.0);
+        let at = |quantile: f64| ms(micros.value_at_quantile(quantile));
+        let over_an_hour = micros.count_between(LATENCY_US_MAX, u64::MAX);
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: ms(micros.max()), over_an_hour }
     }
 }
 

@@ -4,6 +4,7 @@ mod account;
 mod backlog;
 pub mod chaos;
 mod endpoints;
+mod files;
 mod function_logs;
 mod kills;
 mod live;
@@ -30,6 +31,7 @@ use crate::aws_credentials;
 use crate::failure::Failure;
 use crate::function_build;
 use crate::interrupt::Interrupt;
+use crate::open_files;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
@@ -48,6 +50,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// When the request makes no sense, something does not start, or the account is not clean.
 pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
+    open_files::raise()?;
     let source = match pace {
         None => None,
         Some(_) => {
@@ -113,12 +116,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
             return Err(Failure::usage(&ServiceError::PortTaken { service, port }));
         }
     }
-    for path in [&arguments.summary, &arguments.endpoints, &arguments.logs].into_iter().flatten() {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !directory.is_dir() || path.is_dir() {
-            return Err(Failure::Usage(format!("{} cannot be written: its directory does not exist", path.display())));
-        }
-    }
+    files::check(arguments)?;
     if arguments.backlog.is_some() {
         return Ok(Some(Pace::Window(u64::MAX)));
     }
@@ -169,9 +167,9 @@ async fn start(
         config.faults = chaos.sources.clone();
     }
     Platform::start(config).await.map_err(|error| match error {
-        PlatformError::Service(ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. }) => {
-            Failure::usage(&error)
-        }
+        PlatformError::Service(
+            ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. } | ServiceError::GroupTaken { .. },
+        ) => Failure::usage(&error),
         error => Failure::failed(&error),
     })
 }

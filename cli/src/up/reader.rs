@@ -269,11 +269,14 @@ impl Reading {
     }
 
     fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
-        let end = |topic: &Topic, partition: u32| {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            self.consumer.fetch_watermarks(&topic.name, partition, METADATA_LIMIT).map(|(_, end)| end)
-        };
-        self.topics.iter().map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect()
+        let number = |partition| i32::try_from(partition).unwrap_or(i32::MAX);
+        let asked: Vec<(&str, i32)> = self
+            .topics
+            .iter()
+            .flat_map(|topic| (0..topic.partitions).map(move |partition| (topic.name.as_str(), number(partition))))
+            .collect();
+        let mut ends = kafka::edges(&*self.consumer, &asked, Offset::End, METADATA_LIMIT)?.into_iter();
+        Ok(self.topics.iter().map(|topic| ends.by_ref().take(topic.partitions as usize).collect()).collect())
     }
 
     fn poll(&self, next: &mut [Vec<i64>]) -> Result<(), KafkaError> {

@@ -30,6 +30,8 @@ use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Unti
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks at what the threads spent: a thread that ends loses at most this much of its account.
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Between two questions to Kafka where the topics end.
+const LAG_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A drain that does not move for this long is given up, and what is open counts as lost.
@@ -140,8 +142,19 @@ impl<'a> Run<'a> {
                 None => Ok(()),
             }
         };
+        let looking = async {
+            // A run that shows nothing needs no lag.
+            while !arguments.quiet {
+                tokio::time::sleep(LAG_LOOK_EVERY).await;
+                platform.look_at_ends().await;
+            }
+            std::future::pending().await
+        };
         let watched = async {
-            let sent = run.watch_traffic(sending, interrupt).await;
+            let sent = tokio::select! {
+                sent = run.watch_traffic(sending, interrupt) => sent,
+                never = looking => never,
+            };
             calm.cancel();
             sent
         };
@@ -159,7 +172,11 @@ impl<'a> Run<'a> {
             Some(file) => file.finish().await.map(Failure::Failed),
         };
         let faulted = faulted.err().map(|error| Failure::failed(&error));
-        Ok(Finished { account, failure: run.failure(sent).or(faulted).or(unwritten) })
+        let unsent = run.failure(sent);
+        if let Some(failure) = &unsent {
+            account.is_incomplete(failure.to_string());
+        }
+        Ok(Finished { account, failure: unsent.or(faulted).or(unwritten) })
     }
 
     async fn start(
@@ -309,6 +326,7 @@ impl<'a> Run<'a> {
                 recent: self.tracker.recent_latencies(),
                 stats: self.platform.stats(),
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
+                failed: self.progress.failed.load(Ordering::Relaxed),
             });
         }
     }
@@ -372,9 +390,10 @@ impl<'a> Run<'a> {
 
     async fn read_to_the_end(&mut self) -> Result<(), Failure> {
         self.cpu.look();
-        for reader in self.readers.drain(..) {
-            let finished = tokio::task::spawn_blocking(move || reader.finish()).await;
-            finished.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
+        let finishing: Vec<_> =
+            self.readers.drain(..).map(|reader| tokio::task::spawn_blocking(move || reader.finish())).collect();
+        for finished in finishing {
+            finished.await.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
         }
         Ok(())
     }
@@ -430,6 +449,7 @@ impl<'a> Run<'a> {
             sent: count(&self.progress.sent),
             acknowledged: count(&self.progress.acknowledged),
             failed: count(&self.progress.failed),
+            first_failure: self.progress.first_error(),
             behind_ms_max: count(&self.progress.behind_ms_max),
             kills: u64::from(self.kills.done()),
         }
@@ -442,15 +462,13 @@ impl<'a> Run<'a> {
             Some(error) => return Some(Failure::failed(&error)),
             None => {}
         }
-        let failed = self.progress.failed.load(Ordering::SeqCst);
-        let why = self.progress.first_error().unwrap_or_default();
         if self.progress.is_refused() {
             let topic = &self.names.transactions;
             return Some(Failure::Failed(format!(
                 "kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write, or send nothing (--rate 0)"
             )));
         }
-        (failed > 0).then(|| Failure::Failed(format!("kafka did not take {failed} records: {why}")))
+        self.progress.failure().map(Failure::Failed)
     }
 }
 

@@ -263,6 +263,15 @@ impl KafkaMapping {
         self.shared.stats()
     }
 
+    /// Asks the broker where the topic ends, so that the lag of [`KafkaMapping::stats`] is that of now. By itself a mapping learns it
+    /// from what it reads, and it reads nothing while it has enough: a topic may then grow unseen.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or the topic is away.
+    pub async fn look_at_ends(&self) -> Result<(), MappingError> {
+        self.source.ends().await.map(drop)
+    }
+
     /// Lets a source decide on faults from now on.
     pub fn set_faults(&self, faults: Arc<dyn MappingFaultSource>) {
         self.shared.set_faults(faults);

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::stats::Shared;
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
-use crate::services::kafka::{Parting, iam_token};
+use crate::services::kafka::{Parting, edges, iam_token};
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -213,13 +213,12 @@ fn ranges(
     topic: &str,
     partitions: Range<usize>,
 ) -> Result<Vec<(i64, i64)>, MappingError> {
-    partitions
-        .map(|partition| {
-            let number = i32::try_from(partition).unwrap_or(i32::MAX);
-            once_ready(|| consumer.fetch_watermarks(topic, number, BROKER_TIMEOUT))
-                .map_err(kafka("asking for the partitions' ranges"))
-        })
-        .collect()
+    let number = |partition| (topic, i32::try_from(partition).unwrap_or(i32::MAX));
+    let asked: Vec<(&str, i32)> = partitions.map(number).collect();
+    let ask = |edge| once_ready(|| edges(consumer, &asked, edge, BROKER_TIMEOUT));
+    let failed = kafka("asking for the partitions' ranges");
+    let firsts = ask(Offset::Beginning).map_err(&failed)?;
+    Ok(firsts.into_iter().zip(ask(Offset::End).map_err(&failed)?).collect())
 }
 
 fn committed(

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use self::storage::Records;
 use super::{ServiceError, http};
+use crate::accept;
 
 const SERVICE: &str = "kafka";
 const CLUSTER_ID: &str = "centinela";
@@ -152,12 +153,9 @@ async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Rec
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, groups.clone(), storage.clone()));
-                }
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the broker could not accept a connection"),
-            },
+            stream = accept::accept(&listener, SERVICE) => {
+                connections.spawn(serve(stream, groups.clone(), storage.clone()));
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }

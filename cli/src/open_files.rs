@@ -1,0 +1,29 @@
+//! The limit of open files: raised as far as it goes without asking anybody, and refused when it is too low to run.
+//!
+//! Connections, pipes and files all count, and whatever fails for want of one fails in the middle of something.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::failure::Failure;
+
+/// Needed to run. A default run on a machine with 16 processors has some 250 files open.
+const NEEDED: u64 = 400;
+/// Never more than this: programs that a command starts may close every number up to the limit one by one.
+const WANTED: u64 = 65_536;
+
+/// Raises the limit of this process, and of those that it starts, to the most that it may have.
+///
+/// # Errors
+/// [`Failure::Usage`] when that is too little.
+pub fn raise() -> Result<(), Failure> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| Failure::failed(&error))?;
+    let wanted = hard.min(WANTED).max(soft);
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+    let limit = if raised.is_ok() { wanted } else { soft };
+    if NEEDED <= limit {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "at most {limit} files may be open at a time and {NEEDED} are needed; allow more with `ulimit -n {NEEDED}`, as root if need be"
+    )))
+}
