@@ -74,7 +74,7 @@ pub struct Progress {
     pub sent: AtomicU64,
     /// Acknowledged by the brokers.
     pub acknowledged: AtomicU64,
-    /// Given up by the client, or not taken by it.
+    /// Given up by the client.
     pub failed: AtomicU64,
     /// How late the last record was handed over, in milliseconds.
     pub behind_ms: AtomicU64,
@@ -358,12 +358,6 @@ impl Sender {
                     }
                     record = back;
                     std::thread::sleep(FULL_REST);
-                }
-                // One record that no broker would take is no reason to keep the others back.
-                Err((error @ KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    self.progress.note_error(&error);
-                    self.progress.failed.fetch_add(1, Ordering::Relaxed);
-                    return Ok(true);
                 }
                 Err((error, _)) => return Err(error.into()),
             }

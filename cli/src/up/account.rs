@@ -487,6 +487,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_lasted_longer_than_is_told_apart_is_counted_and_not_given_a_number() {
+        let mut micros = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).unwrap();
+        micros.record_n(20_000, 7).unwrap();
+        // Days, as the tracker caps them.
+        micros.record_n(LATENCY_US_MAX, 3).unwrap();
+        let times = Percentiles::of_micros(&micros);
+        assert_eq!(times.over_an_hour, 3);
+        assert_eq!([times.p99, times.max].map(|ms| super::super::report::as_time(ms, " ms")), ["> 1 h", "> 1 h"]);
+        assert_eq!(super::super::report::as_time(times.p50, " ms"), "20.0 ms");
+    }
+
+    #[test]
     fn a_quantile_is_a_value_that_was_measured() {
         let values: Vec<f64> = (1..=30).rev().map(f64::from).collect();
         let found = [0.5, 0.9, 1.0].map(|share| quantile(&values, share));

@@ -16,6 +16,7 @@ mod tracker;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,7 +51,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// When the request makes no sense, something does not start, or the account is not clean.
 pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
-    open_files::raise()?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    open_files::raise(arguments.environments.map_or(processors as u64 + 1, u64::from))?;
     let source = match pace {
         None => None,
         Some(_) => {

@@ -4,6 +4,7 @@
 //! The broker's own `main` would listen for SIGINT and print to the terminal; this module accepts the connections itself, so the
 //! process decides when the broker ends, and the port that was reserved is the port that is served.
 
+mod groups;
 mod log;
 mod storage;
 
