@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(terminal::shows_notes())
+        .with_ansi(terminal::takes_colours())
         // It would be written with `eprintln!`, which panics where the terminal has gone away.
         .log_internal_errors(false)
         .init();
