@@ -63,8 +63,8 @@ generated transactions then end with the time, because the servers may remember 
 DynamoDB and the others are asked as user `centinela` in us-east-1, unless AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN and AWS_REGION are set.
 
-The exit code is 0 when the account is clean, 1 when a transaction was lost or counted twice, 2 when the request cannot be
-carried out.
+The exit code is 0 when the account is clean, 1 when a transaction was lost, counted twice or could not be sent, 2 when the
+request cannot be carried out.
 
 Examples:
   centinela up

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
+use centinela_local::warden;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Command;
@@ -109,6 +110,7 @@ async fn build(
         ))
     })?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let _ward = child.id().map(warden::guard_group);
     tokio::select! {
         status = child.wait() => match status {
             Ok(status) if status.success() => Ok(()),

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first asks to finish, the second to stop at once. SIGTERM counts as Ctrl-C.
+//! Ctrl-C: the first asks to finish, the second to stop at once. SIGTERM counts as Ctrl-C, and so does the end of the terminal
+//! (SIGHUP), which asks once however often it is said: the kernel and the shell may both say it, and nobody insists.
 
 use std::io;
 
@@ -24,22 +25,50 @@ impl Interrupt {
     pub fn listen() -> io::Result<Self> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
+        // Under `nohup` the end of the terminal is to be ignored, and a handler would undo that.
+        let mut hangups = if ignores_hangups() { None } else { Some(signal(SignalKind::hangup())?) };
         let asked = Self { finish: CancellationToken::new(), stop: CancellationToken::new() };
         let Self { finish, stop } = asked.clone();
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = interrupts.recv() => {}
-                    _ = terminations.recv() => {}
-                }
-                if finish.is_cancelled() {
-                    stop.cancel();
-                } else {
+                let insists = tokio::select! {
+                    _ = interrupts.recv() => true,
+                    _ = terminations.recv() => true,
+                    Some(_) = async { hangups.as_mut()?.recv().await } => false,
+                };
+                if !finish.is_cancelled() {
                     terminal::note("finishing; Ctrl-C again stops at once");
                     finish.cancel();
+                } else if insists {
+                    stop.cancel();
                 }
             }
         });
         Ok(asked)
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored. Known where there is a procfs.
+fn ignores_hangups() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_ignored(&status, SignalKind::hangup()))
+}
+
+/// Whether a signal is in the mask of the ignored ones. <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
+fn is_ignored(status: &str, signal: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal.as_raw_value() - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_its_bit_in_the_mask() {
+        let status = "Name:\tcentinela\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\n";
+        assert!(is_ignored(status, SignalKind::hangup()));
+        assert!(!is_ignored(status, SignalKind::interrupt()));
+        assert!(!is_ignored("Name:\tcentinela\n", SignalKind::hangup()));
     }
 }

@@ -7,6 +7,7 @@ mod features;
 mod function_build;
 mod interrupt;
 mod kafka_args;
+mod open_files;
 mod pending_failures;
 mod send;
 mod terminal;
@@ -38,7 +39,13 @@ fn main() -> ExitCode {
     };
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("error,rdkafka=off,librdkafka=off,centinela=warn,centinela_local=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal::takes_colours())
+        // It would be written with `eprintln!`, which panics where the terminal has gone away.
+        .log_internal_errors(false)
+        .init();
     match run(command.unwrap_or_else(args::up_by_default)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -65,12 +65,10 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
             format!("kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write");
         return Err(Failure::Failed(line));
     }
-    match progress.first_error() {
+    match progress.failure() {
+        Some(failure) => Err(Failure::Failed(failure)),
         None if unacknowledged == 0 => Ok(()),
-        error => {
-            let why = error.unwrap_or_else(|| "no answer in time".to_owned());
-            Err(Failure::Failed(format!("{unacknowledged} records were not acknowledged: {why}")))
-        }
+        None => Err(Failure::Failed(format!("{unacknowledged} records were not acknowledged: no answer in time"))),
     }
 }
 

@@ -9,6 +9,11 @@ pub fn is_watched() -> bool {
     stdout().is_terminal()
 }
 
+/// Whether logs may be coloured: somebody sees them, and has not asked for none (<https://no-color.org>).
+pub fn takes_colours() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|wish| wish.is_empty())
+}
+
 /// A result.
 pub fn print(text: &str) {
     let mut out = stdout().lock();

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::os::unix::fs::FileTypeExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use centinela_local::services::{
     AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, TableSpec, TopicSpec, create_topics,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -160,4 +162,71 @@ fn emulated_latency_shows_in_the_stages() {
     for stage in ["read", "commit"] {
         assert!(account["stages_ms"][stage]["p50"].as_f64().unwrap() > 15.0, "{stage} in {account}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_kafka_does_not_take_make_an_account_incomplete_with_their_number_and_reason() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
+    let (bootstrap, url) = (broker.bootstrap(), database.url());
+    tokio::task::block_in_place(|| account(&bootstrap, &url, &[]));
+    assert!(broker.set_refusing("transactions", true));
+    let directory = TempDir::new().unwrap();
+    let summary = directory.path().join("account.json");
+    let mut up = centinela(&["up", "--rate", "20", "--for", "1s", "--kafka", &bootstrap, "--dynamodb", &url]);
+    let mut send = centinela(&["send", "--quiet", "--count", "20", "--kafka", &bootstrap]);
+    let (run, sent) = tokio::task::block_in_place(|| {
+        let sending = std::thread::spawn(move || send.output().unwrap());
+        (up.arg("--summary").arg(&summary).output().unwrap(), sending.join().unwrap())
+    });
+    let why = "20 of 20 records could not be sent: ";
+    let results = String::from_utf8_lossy(&run.stdout);
+    assert!(results.contains(&format!("INCOMPLETE  {why}")) && !results.contains("  CLEAN"), "{results}");
+    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    assert_eq!(account["clean"], false, "{account}");
+    assert!(account["incomplete"].as_str().unwrap().starts_with(why), "{account}");
+    assert_eq!([&account["producer"]["failed"], &account["records"]["lost"]], [20, 0], "{account}");
+    for output in [run, sent] {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(matches!(&lines(&output)[..], [line] if line.contains(why)), "{output:?}");
+    }
+    broker.shutdown().await.unwrap();
+    database.shutdown().await.unwrap();
+}
+
+/// A command that is running; it never outlives the test.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ended_meanwhile = self.0.kill();
+            let _reaped = self.0.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_on_one_kafka_is_told_who_uses_the_group_until_that_one_has_ended() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
+    let (bootstrap, url) = (broker.bootstrap(), database.url());
+    let directory = TempDir::new().unwrap();
+    let endpoints = directory.path().join("endpoints.json");
+    let mut first = centinela(&["up", "--quiet", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
+    let mut first = Ending(first.arg("--endpoints").arg(&endpoints).spawn().unwrap());
+    while !endpoints.exists() {
+        assert!(first.0.try_wait().unwrap().is_none(), "the first run ended before it was ready");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let holder = format!("centinela-up-{}@", first.0.id());
+    tokio::task::block_in_place(|| {
+        assert_one_line(&["up", "--kafka", &bootstrap, "--for", "1s"], 2, &["score-transactions", &bootstrap, &holder]);
+        kill(Pid::from_raw(i32::try_from(first.0.id()).unwrap()), Signal::SIGINT).unwrap();
+        assert_eq!(first.0.wait().unwrap().code(), Some(0), "the first account is clean");
+        // It left the group when it ended, so nothing has to be waited for.
+        account(&bootstrap, &url, &[]);
+    });
+    broker.shutdown().await.unwrap();
+    database.shutdown().await.unwrap();
 }

@@ -684,3 +684,17 @@ fn filters_match_as_documented_and_refuse_what_they_cannot_do() {
         assert!(Filters::parse(&[json!({ "value": refused })]).is_err(), "{refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_grows_while_the_mapping_reads_nothing_has_its_true_lag() {
+    let world = World::start(1).await;
+    let mapping = world.map(KafkaMappingSpec::new("fixture", TOPIC, GROUP)).await;
+    world.send(0, "sleep-once:60000").await;
+    // More bytes than the mapping (64 MB) and its client (16 MB) take in together.
+    let large = "x".repeat(900_000);
+    for _ in 0..150 {
+        world.send(0, &large).await;
+    }
+    assert_eq!(mapping.ends().await.expect("the broker answers"), [151]);
+    assert_eq!(mapping.stats().lag, 151, "{:?}", mapping.stats());
+}

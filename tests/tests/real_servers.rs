@@ -174,6 +174,52 @@ fn a_run_on_real_servers_loses_and_doubles_nothing_when_the_broker_restarts() {
     assert_eq!(code, Some(0), "{}", said());
 }
 
+#[test]
+fn a_second_run_is_told_who_uses_the_group_and_one_that_was_killed_is_forgotten() {
+    let _alone = ALONE.blocking_lock();
+    let Some(servers) = RealServers::shared() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let endpoints = directory.path().join("endpoints.json");
+    let up = |rest: &[&str]| {
+        let mut command = Command::new(centinela());
+        command.args(["up", "--quiet", "--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()]).args(rest);
+        command.stdin(Stdio::null());
+        command
+    };
+    let mut first = Running(up(&["--rate", "50"]).arg("--endpoints").arg(&endpoints).spawn().unwrap());
+    let deadline = Instant::now() + BUILD_PATIENCE;
+    while !endpoints.exists() {
+        assert!(first.0.try_wait().unwrap().is_none(), "it ended before it was ready");
+        assert!(Instant::now() < deadline, "it is never ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let holder = format!("centinela-up-{}@", first.0.id());
+    let second = || up(&["--rate", "20", "--for", "2s"]).output().unwrap();
+    let assert_refused = |output: &Output| {
+        let said = only_line(output);
+        for word in [servers.kafka(), "score-transactions", &holder, "from 127.0.0.1"] {
+            assert!(said.contains(word), "no {word:?} in {said}");
+        }
+    };
+    let output = second();
+    assert_eq!(output.status.code(), Some(2));
+    assert_refused(&output);
+
+    // Killed, it cannot leave the group; Kafka takes it out when its session is over.
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = second();
+        match output.status.code() {
+            Some(0) => break,
+            Some(2) => assert_refused(&output),
+            code => panic!("{code:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        }
+        assert!(Instant::now() < deadline, "it is never forgotten");
+    }
+}
+
 /// A run on the listener that wants TLS and a login, which ends within the patience.
 fn log_in(servers: &RealServers, user: &str, password: &str, authority: Option<&Path>, more: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();

@@ -103,6 +103,14 @@ impl Progress {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// How many records could not be sent, and why the first one; none when all could.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.failed.load(Ordering::SeqCst);
+        let sent = self.sent.load(Ordering::SeqCst);
+        let why = || self.first_error().unwrap_or_else(|| "no answer in time".to_owned());
+        (failed > 0).then(|| format!("{failed} of {sent} records could not be sent: {}", why()))
+    }
+
     fn note_error(&self, error: &KafkaError) {
         let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| error.to_string());
@@ -271,7 +279,9 @@ impl Sender {
             let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
             let Some(message) = source.next()? else { break };
             observer.sending(&message, at);
-            self.send(&message)?;
+            if !self.send(&message)? {
+                break;
+            }
             sent += 1;
             self.progress.sent.store(sent, Ordering::Relaxed);
             let behind_ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -330,7 +340,8 @@ impl Sender {
         }
     }
 
-    fn send(&self, message: &Message) -> Result<(), SendError> {
+    /// False when it was told to stop before the client had room for the record.
+    fn send(&self, message: &Message) -> Result<bool, SendError> {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let mut record: BaseRecord<'_, [u8], [u8]> =
@@ -340,10 +351,10 @@ impl Sender {
         }
         loop {
             match self.producer.send(record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(true),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     if self.progress.stop.load(Ordering::Relaxed) {
-                        return Ok(());
+                        return Ok(false);
                     }
                     record = back;
                     std::thread::sleep(FULL_REST);

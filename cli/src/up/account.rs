@@ -19,16 +19,16 @@ use super::backlog::Backlog;
 use super::chaos;
 use super::function_logs::Metrics;
 use super::score::ScoreMetrics;
-use super::tracker::{Seen, Totals, Verdict};
+use super::tracker::{LATENCY_US_MAX, Seen, Totals, Verdict};
 
 /// The account, as it is written to a file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Account {
     /// Of this form.
     pub version: u32,
-    /// Whether nothing was lost or counted twice, and everything was sent.
+    /// Whether nothing was lost or counted twice, of all that was to be sent.
     pub clean: bool,
-    /// Why sending ended early, if it did.
+    /// What could not be sent or read, so that the account covers less than was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
     /// What became of the records.
@@ -106,13 +106,22 @@ pub struct Records {
     pub users_differing: u64,
 }
 
-/// A distribution.
+/// A distribution, in milliseconds. An hour or more is not told apart: such a value is exactly an hour here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     pub p50: f64,
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+    /// How many values were that long, where any was. A record that was parked and sent again waits from its first delivery on, so
+    /// these are mostly the hours until somebody looked after it.
+    #[serde(skip_serializing_if = "is_none")]
+    pub over_an_hour: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the database was asked, per decided transaction.
@@ -237,6 +246,9 @@ pub struct Producer {
     pub acknowledged: u64,
     /// Records that Kafka did not take.
     pub failed: u64,
+    /// Why the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<String>,
     /// How late a record was handed over at most.
     pub behind_ms_max: u64,
     /// Times at which every function process was killed.
@@ -312,6 +324,7 @@ impl Account {
         let mut account = Self {
             version: 1,
             clean: false,
+            incomplete: None,
             records,
             latency_ms: Percentiles::of_micros(&evidence.latencies),
             stages_ms: stages(&scoring, &evidence.waits),
@@ -339,13 +352,13 @@ impl Account {
         account
     }
 
-    /// Says that not everything was sent that should have been, and why: then the rest may be in order, the run is not.
-    pub fn leave_incomplete(&mut self, why: String) {
+    /// Notes that not everything was sent that was to be.
+    pub fn is_incomplete(&mut self, why: String) {
         self.clean = false;
         self.incomplete = Some(why);
     }
 
-    /// Why the account is not clean.
+    /// What was lost or counted twice.
     pub fn fault(&self) -> Option<String> {
         let Records { lost, lost_by_retention, doubled, invented, users_differing, .. } = self.records;
         let faults = [
@@ -406,8 +419,10 @@ fn totals_of(user: &str, state: &[u8]) -> Option<Totals> {
 
 impl Percentiles {
     fn of_micros(micros: &Histogram<u64>) -> Self {
-        let at = |quantile: f64| rounded(as_f64(micros.value_at_quantile(quantile)) / 1_000.0);
-        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: rounded(as_f64(micros.max()) / 1_000.0) }
+        let ms = |micros: u64| rounded(as_f64(micros.min(LATENCY_US_MAX)) / 1_000.0);
+        let at = |quantile: f64| ms(micros.value_at_quantile(quantile));
+        let over_an_hour = micros.count_between(LATENCY_US_MAX, u64::MAX);
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: ms(micros.max()), over_an_hour }
     }
 }
 
@@ -492,6 +507,18 @@ pub(super) fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lasted_longer_than_is_told_apart_is_counted_and_not_given_a_number() {
+        let mut micros = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).unwrap();
+        micros.record_n(20_000, 7).unwrap();
+        // Days, as the tracker caps them.
+        micros.record_n(LATENCY_US_MAX, 3).unwrap();
+        let times = Percentiles::of_micros(&micros);
+        assert_eq!(times.over_an_hour, 3);
+        assert_eq!([times.p99, times.max].map(|ms| super::super::report::as_time(ms, " ms")), ["> 1 h", "> 1 h"]);
+        assert_eq!(super::super::report::as_time(times.p50, " ms"), "20.0 ms");
+    }
 
     #[test]
     fn a_quantile_is_a_value_that_was_measured() {

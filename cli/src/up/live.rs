@@ -7,6 +7,7 @@ use centinela_local::platform::PlatformStats;
 use hdrhistogram::Histogram;
 
 use super::blocked::{self, Blocked};
+use super::report::as_time;
 use super::tracker::Seen;
 use crate::terminal;
 
@@ -27,6 +28,8 @@ pub struct Look {
     pub stats: PlatformStats,
     /// How late the producer is.
     pub behind_ms: u64,
+    /// Records that could not be sent.
+    pub failed: u64,
 }
 
 /// The view.
@@ -101,6 +104,9 @@ impl Live {
             // Writing to a string cannot fail.
             let _infallible = write!(line, "  PRODUCER {} ms BEHIND", look.behind_ms);
         }
+        if look.failed > 0 {
+            let _infallible = write!(line, "  {} SENDS FAILED", look.failed);
+        }
         line.push('\n');
         if let Some(newest) = look.blocked.first().filter(|_| blocks > 0) {
             let _infallible = writeln!(line, "  blocked {newest}");
@@ -132,6 +138,9 @@ impl Live {
         if BEHIND_MS_MAX < look.behind_ms {
             let _infallible = writeln!(table, "  the producer is {} ms behind its own times", look.behind_ms);
         }
+        if look.failed > 0 {
+            let _infallible = writeln!(table, "  {} records could not be sent", look.failed);
+        }
         if !look.blocked.is_empty() {
             let _infallible = writeln!(table, "{}", blocked::HEADING);
         }
@@ -160,11 +169,7 @@ fn environments(stats: &PlatformStats) -> String {
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds are far below 2^52")]
 fn milliseconds(micros: &Histogram<u64>, quantile: f64) -> String {
-    if micros.is_empty() {
-        "-".to_owned()
-    } else {
-        format!("{:.1} ms", micros.value_at_quantile(quantile) as f64 / 1_000.0)
-    }
+    if micros.is_empty() { "-".to_owned() } else { as_time(micros.value_at_quantile(quantile) as f64 / 1_000.0, " ms") }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod backlog;
 mod blocked;
 pub mod chaos;
 mod endpoints;
+mod files;
 mod function_logs;
 mod kills;
 mod live;
@@ -17,6 +18,7 @@ mod tracker;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,6 +35,7 @@ use crate::aws_credentials;
 use crate::failure::Failure;
 use crate::function_build;
 use crate::interrupt::Interrupt;
+use crate::open_files;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
@@ -52,6 +55,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// When the request makes no sense, something does not start, or the account is not clean.
 pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    open_files::raise(arguments.environments.map_or(processors as u64 + 1, u64::from))?;
     let infrastructure = infrastructure(arguments.infra.as_deref())?;
     let source = match pace {
         None => None,
@@ -122,12 +127,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
             return Err(Failure::usage(&ServiceError::PortTaken { service, port }));
         }
     }
-    for path in [&arguments.summary, &arguments.endpoints, &arguments.logs].into_iter().flatten() {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !directory.is_dir() || path.is_dir() {
-            return Err(Failure::Usage(format!("{} cannot be written: its directory does not exist", path.display())));
-        }
-    }
+    files::check(arguments)?;
     if arguments.backlog.is_some() {
         return Ok(Some(Pace::Window(u64::MAX)));
     }
@@ -181,9 +181,9 @@ async fn start(
         config.faults = chaos.sources.clone();
     }
     Platform::start(config).await.map_err(|error| match error {
-        PlatformError::Service(ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. }) => {
-            Failure::usage(&error)
-        }
+        PlatformError::Service(
+            ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. } | ServiceError::GroupTaken { .. },
+        ) => Failure::usage(&error),
         error => Failure::failed(&error),
     })
 }

@@ -339,11 +339,18 @@ impl Reading {
     }
 
     fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
-        let end = |topic: &Topic, partition: u32| match self.cut(topic, partition) {
-            Some(end) => Ok(end),
-            None => self.range(topic, partition).map(|(_, end)| end),
-        };
-        self.topics.iter().map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect()
+        let number = |partition| i32::try_from(partition).unwrap_or(i32::MAX);
+        let asked: Vec<(&str, i32)> = self
+            .topics
+            .iter()
+            .flat_map(|topic| (0..topic.partitions).map(move |partition| (topic, partition)))
+            .filter(|(topic, partition)| self.cut(topic, *partition).is_none())
+            .map(|(topic, partition)| (topic.name.as_str(), number(partition)))
+            .collect();
+        let mut ends = kafka::edges(&*self.consumer, &asked, Offset::End, METADATA_LIMIT)?.into_iter();
+        let mut end = |topic, partition| self.cut(topic, partition).or_else(|| ends.next()).unwrap_or(0);
+        let mut of = |topic: &Topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect();
+        Ok(self.topics.iter().map(|topic| of(topic)).collect())
     }
 
     fn range(&self, topic: &Topic, partition: u32) -> Result<(i64, i64), KafkaError> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::account::{Account, Percentiles, ProcessCpu};
 use super::backlog::Backlog;
+use super::tracker::LATENCY_US_MAX;
 
 /// The whole account.
 pub fn text(account: &Account) -> String {
@@ -92,12 +93,16 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
         }
     }
     if let Some(why) = &account.incomplete {
-        writeln!(out, "  INCOMPLETE  sending ended early: {why}")?;
+        writeln!(out, "  INCOMPLETE  {why}")?;
     }
-    match account.fault() {
-        None if account.incomplete.is_some() => writeln!(out, "              of what was sent, 0 lost and 0 doubled"),
-        None => writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions"),
-        Some(fault) => writeln!(out, "  NOT CLEAN   {fault}"),
+    match (account.fault(), &account.incomplete) {
+        (Some(fault), _) => writeln!(out, "  NOT CLEAN   {fault}"),
+        (None, Some(_)) => {
+            writeln!(out, "              of what was sent: 0 lost, 0 doubled, every user's totals as they should be")
+        }
+        (None, None) => {
+            writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions")
+        }
     }
 }
 
@@ -130,5 +135,13 @@ fn write_backlog(out: &mut String, backlog: &Backlog) -> std::fmt::Result {
 }
 
 fn milliseconds(times: &Percentiles) -> String {
-    format!("p50 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1} ms", times.p50, times.p99, times.p999, times.max)
+    let [p50, p99, p999, max] = [times.p50, times.p99, times.p999, times.max].map(|ms| as_time(ms, ""));
+    format!("p50 {p50}  p99 {p99}  p99.9 {p999}  max {max} ms")
+}
+
+/// Milliseconds with their unit, as far as they are told apart.
+pub fn as_time(ms: f64, unit: &str) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "an hour")]
+    const HOUR_MS: f64 = LATENCY_US_MAX as f64 / 1_000.0;
+    if HOUR_MS <= ms { "> 1 h".to_owned() } else { format!("{ms:.1}{unit}") }
 }

@@ -158,15 +158,16 @@ impl<'a> Run<'a> {
         run.read_to_the_end(&cuts).await?;
         let mut account = run.account(is_producer, &cuts).await?;
         account.chaos = chaos.map(|chaos| chaos.table());
-        if let Some(error) = &sent {
-            account.leave_incomplete(one_line(error));
-        }
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
         };
         let faulted = faulted.err().map(|error| Failure::failed(&error));
-        Ok(Finished { account, failure: run.failure(sent).or(faulted).or(unwritten) })
+        let unsent = run.failure(sent);
+        if let Some(failure) = &unsent {
+            account.is_incomplete(failure.to_string());
+        }
+        Ok(Finished { account, failure: unsent.or(faulted).or(unwritten) })
     }
 
     async fn start(
@@ -318,6 +319,7 @@ impl<'a> Run<'a> {
                 blocked: self.tracker.last_blocked(),
                 stats: self.platform.stats(),
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
+                failed: self.progress.failed.load(Ordering::Relaxed),
             });
         }
     }
@@ -399,10 +401,16 @@ impl<'a> Run<'a> {
 
     async fn read_to_the_end(&mut self, cuts: &[Cut]) -> Result<(), Failure> {
         self.cpu.look();
-        for reader in self.readers.drain(..) {
-            let cuts = cuts.to_vec();
-            let finished = tokio::task::spawn_blocking(move || reader.finish(&cuts)).await;
-            finished.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
+        let finishing: Vec<_> = self
+            .readers
+            .drain(..)
+            .map(|reader| {
+                let cuts = cuts.to_vec();
+                tokio::task::spawn_blocking(move || reader.finish(&cuts))
+            })
+            .collect();
+        for finished in finishing {
+            finished.await.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
         }
         Ok(())
     }
@@ -478,6 +486,7 @@ impl<'a> Run<'a> {
             sent: count(&self.progress.sent),
             acknowledged: count(&self.progress.acknowledged),
             failed: count(&self.progress.failed),
+            first_failure: self.progress.first_error(),
             behind_ms_max: count(&self.progress.behind_ms_max),
             kills: u64::from(self.kills.done()),
         }
@@ -488,15 +497,13 @@ impl<'a> Run<'a> {
         if let Some(error) = sent {
             return Some(Failure::failed(&error));
         }
-        let failed = self.progress.failed.load(Ordering::SeqCst);
-        let why = self.progress.first_error().unwrap_or_default();
         if self.progress.is_refused() {
             let topic = &self.names.transactions;
             return Some(Failure::Failed(format!(
                 "kafka does not allow writing to topic `{topic}`: authorization failed; grant the right Write, or send nothing (--rate 0)"
             )));
         }
-        (failed > 0).then(|| Failure::Failed(format!("kafka did not take {failed} records: {why}")))
+        self.progress.failure().map(Failure::Failed)
     }
 }
 

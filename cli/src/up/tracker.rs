@@ -29,7 +29,7 @@ use crate::traffic::Message;
 use crate::traffic::producer::Observer;
 
 /// Longest latency that is told apart, in microseconds; more counts as this.
-const LATENCY_US_MAX: u64 = 3_600_000_000;
+pub(super) const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Unit of the stored times.
 const TICK_US: u64 = 100;
 /// Settled transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again

@@ -17,6 +17,7 @@ use super::accounting::Accounts;
 use super::logs::{LastWords, LogHub, LogStream, forward};
 use super::runtime_api::{Delivery, Reply, Session, serve};
 use super::{FunctionSpec, InvokeError, process};
+use crate::warden::{self, Ward};
 
 /// How long a dead process's pipes are read for its last words.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
@@ -67,6 +68,7 @@ impl Environment {
         let mut child = command(id, spec, &api).spawn()?;
         surroundings.accounts.started();
         let pid = child.id().unwrap_or_default();
+        let ward = warden::guard_group(pid);
         let (exit_sender, exit) = watch::channel(None);
         let environment = Arc::new(Environment {
             id,
@@ -84,7 +86,7 @@ impl Environment {
         let supervised = Arc::clone(&environment);
         let surroundings = Arc::clone(surroundings);
         tokio::spawn(async move {
-            let exit = supervise(&supervised, &mut child, &surroundings).await;
+            let exit = supervise(&supervised, &mut child, ward, &surroundings).await;
             api_task.abort();
             on_exit();
             exit_sender.send_replace(exit);
@@ -183,7 +185,12 @@ fn crashed(exit: Option<Exit>) -> InvokeError {
 }
 
 /// Follows the process to its end: forwards what it prints, counts what it cost, reaps it.
-async fn supervise(environment: &Environment, child: &mut Child, surroundings: &Surroundings) -> Option<Exit> {
+async fn supervise(
+    environment: &Environment,
+    child: &mut Child,
+    ward: Ward,
+    surroundings: &Surroundings,
+) -> Option<Exit> {
     let pid = environment.pid;
     let last_words = Arc::new(LastWords::default());
     let (hub, words) = (&surroundings.logs, &last_words);
@@ -199,6 +206,7 @@ async fn supervise(environment: &Environment, child: &mut Child, surroundings: &
     // What the process may have started in its group ends with it, as a Lambda sandbox does.
     environment.kill();
     *environment.signalable.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    drop(ward);
     surroundings.accounts.died(process::cpu_time(pid).unwrap_or_default());
     let status = process::reap(child, pid).await;
     let drained = tokio::time::timeout(LAST_WORDS_WAIT, async {

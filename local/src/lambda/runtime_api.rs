@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::PAYLOAD_BYTES_MAX;
+use crate::accept::accept;
 
 const PREFIX: &str = "/2018-06-01/runtime/";
 
@@ -96,15 +97,8 @@ impl Session {
 pub(super) async fn serve(listener: TcpListener, session: Arc<Session>) {
     let mut connections = JoinSet::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(serve_connection(stream, Arc::clone(&session)));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection to the runtime api was not accepted");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
+        let stream = accept(&listener, "runtime api").await;
+        connections.spawn(serve_connection(stream, Arc::clone(&session)));
         while connections.try_join_next().is_some() {}
     }
 }

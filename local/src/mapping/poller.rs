@@ -38,7 +38,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Between two looks at the topic: where it ends, and whether it has further partitions.
-const TOPIC_LOOK: Duration = Duration::from_secs(2);
+const TOPIC_LOOK: Duration = Duration::from_secs(1);
 /// Between two questions to the client how far it is, while there is more on the topic than it has handed out.
 const CLIENT_LOOK: Duration = Duration::from_millis(100);
 /// A reader that stands still for this long although records wait is started anew. Every question to the broker has been answered or

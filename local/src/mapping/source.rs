@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::stats::{Shared, Skipped};
 use super::{KafkaMappingSpec, MappingError, StartingPosition};
-use crate::services::kafka::{Parting, iam_token};
+use crate::services::kafka::{Parting, edges, iam_token};
 
 /// Patience with the broker for metadata, offsets and the last commit.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -260,41 +260,21 @@ fn ranges(
     topic: &str,
     partitions: Range<usize>,
 ) -> Result<Vec<(i64, i64)>, MappingError> {
+    let first = bounds(consumer, topic, partitions.clone(), Offset::Beginning)?;
     // In this order: a partition may be shortened in between, and its end never lies before its beginning.
-    let firsts = bounds(consumer, topic, partitions.clone(), Offset::Beginning)?;
-    let ends = bounds(consumer, topic, partitions, Offset::End)?;
-    Ok(firsts.into_iter().zip(ends).collect())
+    Ok(first.into_iter().zip(bounds(consumer, topic, partitions, Offset::End)?).collect())
 }
 
-/// The first offset of each partition, or one past what can be read of it. One question to each broker, however many partitions.
+/// The first offset of each partition, or one past what can be read of it.
 fn bounds(
     consumer: &StreamConsumer<Context>,
     topic: &str,
     partitions: Range<usize>,
-    bound: Offset,
+    edge: Offset,
 ) -> Result<Vec<i64>, MappingError> {
-    const DOING: &str = "asking for the partitions' ranges";
-    let first = partitions.start;
-    let ask = || {
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions.clone() {
-            asked.add_partition_offset(topic, i32::try_from(partition).unwrap_or(i32::MAX), bound)?;
-        }
-        let answer = consumer.offsets_for_times(asked, BROKER_TIMEOUT)?;
-        answer.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)?;
-        Ok(answer)
-    };
-    let answer = once_ready(ask).map_err(kafka(DOING))?;
-    let mut bounds = vec![None; partitions.len()];
-    for element in answer.elements() {
-        let index = usize::try_from(element.partition()).ok().and_then(|partition| partition.checked_sub(first));
-        if let (Some(bound), Offset::Offset(offset)) = (index.and_then(|index| bounds.get_mut(index)), element.offset())
-        {
-            *bound = Some(offset);
-        }
-    }
-    let told: Option<Vec<i64>> = bounds.into_iter().collect();
-    told.ok_or(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition)).map_err(kafka(DOING))
+    let number = |partition| (topic, i32::try_from(partition).unwrap_or(i32::MAX));
+    let asked: Vec<(&str, i32)> = partitions.map(number).collect();
+    once_ready(|| edges(consumer, &asked, edge, BROKER_TIMEOUT)).map_err(kafka("asking for the partitions' ranges"))
 }
 
 fn committed(

@@ -5,6 +5,7 @@
 //! Kafka's address. It decides nothing about traffic and reads no result.
 
 mod backlog;
+mod claims;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::services::{
     AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY,
     ServiceError, StreamSpec, TableSpec, TopicSpec,
 };
+use claims::Claims;
 pub use servers::Servers;
 use servers::Services;
 
@@ -180,6 +182,7 @@ pub struct Platform {
     // Dropped in this order: mappings before functions before services.
     mappings: OnceLock<Vec<Mapped>>,
     functions: Vec<Hosted>,
+    claims: Claims,
     services: Services,
     environments: Option<usize>,
     mapping_faults: Arc<dyn MappingFaultSource>,
@@ -216,18 +219,27 @@ impl Platform {
     }
 
     async fn put_together(config: PlatformConfig) -> Result<Self, PlatformError> {
+        if let Some(access) = &config.servers.kafka {
+            Claims::check(access, &config.infrastructure).await?;
+        }
         let services = Box::pin(Services::start(&config)).await?;
+        let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             starts: BTreeMap::new(),
             remembered: BTreeMap::new(),
             mappings: OnceLock::new(),
             functions: Vec::new(),
+            claims,
             services,
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
         };
         platform.start_functions(&config).await?;
+        // On the embedded broker nobody can have come before us, so nothing waits for it.
+        if config.servers.kafka.is_some() {
+            platform.claims.confirm(&*config.say).await?;
+        }
         Box::pin(platform.begin(&config)).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
@@ -411,15 +423,19 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { mappings, functions, services, .. } = self;
+        let Self { mappings, functions, claims, services, .. } = self;
         let mappings = mappings.into_inner().unwrap_or_default();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));
         }
         // Their clients would complain about the broker's end.
         drop(mappings);
+        let left = tokio::spawn(claims.leave());
         for hosted in &functions {
             hosted.host.stop(grace).await;
+        }
+        if left.await.is_err() {
+            tracing::warn!("leaving the consumer groups ended by a panic");
         }
         services.shutdown().await.into_iter().for_each(|error| note(Err(error.into())));
         outcome

@@ -15,11 +15,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::ServiceError;
+use crate::accept;
 
 /// How long open requests may run on after `shutdown` was called.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-/// How long the accept loop rests after an error such as "too many open files".
-const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -96,15 +95,9 @@ where
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(service, stream, handler.clone(), stop.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(service, %error, "a connection was not accepted");
-                    tokio::time::sleep(ACCEPT_ERROR_PAUSE).await;
-                }
-            },
+            stream = accept::accept(&listener, service) => {
+                connections.spawn(serve(service, stream, handler.clone(), stop.clone()));
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }

@@ -182,6 +182,21 @@ pub enum ServiceError {
         /// What it is needed on.
         resource: String,
     },
+    /// Somebody else uses the consumer group.
+    #[error(
+        "consumer group {group} at {bootstrap} is used by {holder}, and two would decide and count each other's records; end that one \
+         first (kafka forgets one that was killed within {forgotten_after_s} s), or use another kafka"
+    )]
+    GroupTaken {
+        /// The bootstrap servers that were asked.
+        bootstrap: String,
+        /// The group.
+        group: String,
+        /// Who uses it, by the name that it gave to Kafka, and from where.
+        holder: String,
+        /// How long Kafka remembers one that was killed.
+        forgotten_after_s: u64,
+    },
     /// Topics that we cannot create.
     #[error("kafka at {bootstrap} shows no topic {}: create it, or allow the role to describe it", topics.join(", "))]
     TopicsMissing {

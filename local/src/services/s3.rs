@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::http::HttpServer;
 use super::{AwsAccess, ServiceError};
+use crate::warden;
 
 const SERVICE: &str = "s3";
 
@@ -127,6 +128,7 @@ fn prepare_directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir
         .prefix("centinela-s3-")
         .tempdir()
         .map_err(|source| ServiceError::Directory { directory: std::env::temp_dir(), source })?;
+    warden::guard_directory(temporary.path());
     Ok((temporary.path().to_owned(), Some(temporary)))
 }
 

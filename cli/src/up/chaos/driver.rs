@@ -1,6 +1,7 @@
 //! Carries out the plan on a running platform, each action beside the others, and undoes it.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 use centinela_local::mapping::{KafkaMapping, MappingError};
 use centinela_local::services::topic_admin::TopicAdmin;
 use centinela_local::services::{Broker, KafkaAccess, ServiceError, TopicSpec};
+use centinela_local::warden;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rand::{RngExt, SeedableRng};
@@ -399,12 +401,12 @@ fn first_error(outcome: Result<(), ChaosError>, next: Result<(), ChaosError>) ->
 /// Runs the command that somebody gave for it.
 async fn restart_by(command: &str) -> Result<(), ChaosError> {
     let failed = |reason: String| ChaosError::Restart { command: command.to_owned(), reason };
-    let output = tokio::process::Command::new("sh")
-        .args(["-c", command])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let mut shell = tokio::process::Command::new("sh");
+    // A group of its own: Ctrl-C is for this command, not for a Kafka that this one starts.
+    shell.args(["-c", command]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let shell = shell.spawn().map_err(|error| failed(error.to_string()))?;
+    let _ward = shell.id().map(warden::guard_group);
+    let output = shell.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
         return Ok(());
     }

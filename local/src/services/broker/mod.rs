@@ -8,6 +8,7 @@
 //! process decides when the broker ends, and the port that was reserved is the port that is served.
 
 mod batch;
+mod groups;
 mod log;
 mod retention;
 mod segment;
@@ -39,6 +40,7 @@ use uuid::Uuid;
 
 use self::storage::Records;
 use super::{ServiceError, http};
+use crate::accept;
 
 const SERVICE: &str = "kafka";
 const CLUSTER_ID: &str = "centinela";
@@ -200,12 +202,9 @@ async fn accept(listener: TcpListener, groups: Controller<Records>, storage: Rec
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, groups.clone(), storage.clone()));
-                }
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the broker could not accept a connection"),
-            },
+            stream = accept::accept(&listener, SERVICE) => {
+                connections.spawn(serve(stream, groups.clone(), storage.clone()));
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = checks.tick() => storage.retain(),
         }

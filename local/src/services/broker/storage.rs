@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 use uuid::Uuid;
 
+use super::groups::Groups;
 use super::log::Log;
 use super::retention::Retention;
 use super::{BrokerConfig, Extent, batch};
@@ -73,6 +74,7 @@ pub(super) struct Records {
     rest: StorageContainer,
     disk: Arc<Disk>,
     topics: Arc<Mutex<HashMap<String, Topic>>>,
+    groups: Groups,
     /// Some topic has more partitions than the broker's own storage knows.
     grown: Arc<AtomicBool>,
     /// Told whenever there is something new for a fetch that waits.
@@ -83,7 +85,14 @@ impl Records {
     pub(super) fn over(rest: StorageContainer, directory: Arc<Path>, config: &BrokerConfig) -> Self {
         let (bytes_per_topic, kept_for) = (config.disk_bytes_per_topic, config.kept_for.clone());
         let disk = Arc::new(Disk { directory, bytes_per_topic, kept_for });
-        Self { rest, disk, topics: Arc::default(), grown: Arc::default(), changed: Arc::default() }
+        Self {
+            rest,
+            disk,
+            topics: Arc::default(),
+            groups: Groups::default(),
+            grown: Arc::default(),
+            changed: Arc::default(),
+        }
     }
 
     /// Waits until a fetch has something to answer: `min_bytes` of records, an error, or that its time is over.
@@ -431,10 +440,13 @@ impl Storage for Records {
     }
 
     async fn list_groups(&self, states_filter: Option<&[String]>) -> Result<Vec<ListedGroup>> {
-        self.rest.list_groups(states_filter).await
+        let mut listed = self.rest.list_groups(states_filter).await?;
+        listed.extend(self.groups.beside(&listed));
+        Ok(listed)
     }
 
     async fn delete_groups(&self, group_ids: Option<&[String]>) -> Result<Vec<DeletableGroupResult>> {
+        group_ids.unwrap_or_default().iter().for_each(|group| self.groups.deleted(group));
         self.rest.delete_groups(group_ids).await
     }
 
@@ -443,7 +455,17 @@ impl Storage for Records {
         group_ids: Option<&[String]>,
         include_authorized_operations: bool,
     ) -> Result<Vec<NamedGroupDetail>> {
-        self.rest.describe_groups(group_ids, include_authorized_operations).await
+        let mut described = Vec::new();
+        for group in group_ids.unwrap_or_default() {
+            match self.groups.described(group) {
+                Some(group) => described.push(group),
+                None => {
+                    let one = std::slice::from_ref(group);
+                    described.extend(self.rest.describe_groups(Some(one), include_authorized_operations).await?);
+                }
+            }
+        }
+        Ok(described)
     }
 
     async fn describe_topic_partitions(
@@ -461,7 +483,9 @@ impl Storage for Records {
         detail: GroupDetail,
         version: Option<Version>,
     ) -> Result<Version, UpdateError<GroupDetail>> {
-        self.rest.update_group(group_id, detail, version).await
+        let updated = self.rest.update_group(group_id, detail.clone(), version).await?;
+        self.groups.changed(group_id, detail);
+        Ok(updated)
     }
 
     async fn init_producer(

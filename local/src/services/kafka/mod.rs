@@ -2,6 +2,8 @@
 //!
 //! A password is never printed. Nothing here knows what a topic is for.
 
+mod claim;
+mod edges;
 mod parting;
 mod rights;
 mod watcher;
@@ -15,6 +17,8 @@ use rdkafka::client::OAuthToken;
 
 use super::ServiceError;
 
+pub use claim::{Claim, Claimed, Group, check_free};
+pub use edges::edges;
 pub use parting::Parting;
 pub use rights::{may_read, may_use_group, may_write};
 pub(super) use watcher::{Watcher, reach};

@@ -11,6 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
 
 use super::{KafkaAccess, REACH_LIMIT, iam_token};
 use crate::services::ServiceError;
@@ -98,7 +100,18 @@ impl ClientContext for Watcher {
     }
 }
 
-impl ConsumerContext for Watcher {}
+impl ConsumerContext for Watcher {
+    /// A member of a group takes part in it and reads nothing.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, _partitions: &mut TopicPartitionList) {
+        let answered = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.assign(&TopicPartitionList::new()),
+            _ => consumer.unassign(),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "a consumer group's partitions cannot be left alone");
+        }
+    }
+}
 
 impl ProducerContext for Watcher {
     type DeliveryOpaque = ();
