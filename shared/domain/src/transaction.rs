@@ -73,7 +73,7 @@ impl InvalidTransaction {
     /// The field that it is about.
     pub fn field(&self) -> &'static str {
         match self {
-            Self::EmptyId { field } | Self::IdTooLong { field, .. } | Self::ControlCharacter { field } => *field,
+            Self::EmptyId { field } | Self::IdTooLong { field, .. } | Self::ControlCharacter { field } => field,
             Self::AmountOutOfRange(_) => "amount",
             Self::TimeOutOfRange(_) => "timestamp",
             Self::UserAgentTooLong(_) => "user_agent",
