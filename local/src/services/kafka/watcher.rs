@@ -19,6 +19,8 @@ use crate::services::ServiceError;
 
 /// One question; in between it is looked whether the cluster refused us.
 const QUESTION: Duration = Duration::from_millis(1_000);
+/// How long the client is listened to between two questions.
+const SERVE: Duration = Duration::from_millis(50);
 
 /// What a client was told, and how a record that it sent was answered.
 #[derive(Clone, Debug, Default)]
@@ -143,12 +145,11 @@ pub fn reach(access: &KafkaAccess) -> Result<(BaseConsumer<Watcher>, Metadata), 
     let consumer: BaseConsumer<Watcher> = config.create_with_context(watcher.clone()).map_err(unusable)?;
     let until = Instant::now() + REACH_LIMIT;
     loop {
-        let answer = consumer.fetch_metadata(None, QUESTION);
-        // Serves what the client has to say; there are no records.
-        drop(consumer.poll(Duration::ZERO));
-        match answer {
+        match consumer.fetch_metadata(None, QUESTION) {
             Ok(metadata) => return Ok((consumer, metadata)),
             Err(error) => {
+                // Serves all that the client has to say: its logs come first, and the refusal behind them. There are no records.
+                drop(consumer.poll(SERVE));
                 if let Some(refusal) = watcher.refusal() {
                     return Err(refused(access, refusal));
                 }
@@ -159,7 +160,6 @@ pub fn reach(access: &KafkaAccess) -> Result<(BaseConsumer<Watcher>, Metadata), 
                         reason: watcher.complaint().unwrap_or_else(|| error.to_string()),
                     });
                 }
-                std::thread::sleep(Duration::from_millis(50));
             }
         }
     }
