@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use centinela_contracts::parked_v1::{self, ParkReason};
+use centinela_local::services::{TopicSpec, create_topics};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rdkafka::ClientConfig;
@@ -115,8 +117,12 @@ impl Running {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn interrupt(&self) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGINT).unwrap();
+        kill(Pid::from_raw(i32::try_from(self.pid()).unwrap()), Signal::SIGINT).unwrap();
     }
 
     /// Waits for the end; returns the exit code and the account.
@@ -379,4 +385,35 @@ fn without_a_terminal_the_view_is_plain_lines_with_endpoints_to_paste() {
     for needle in ["kcat -b 127.0.0.1:", "aws --endpoint-url http://127.0.0.1:", "write units/tx", "CLEAN"] {
         assert!(text.contains(needle), "{needle} is missing in {text}");
     }
+}
+
+/// A topic of five times what it may take of the disk.
+#[test]
+fn records_that_nobody_reads_fill_neither_the_memory_nor_the_disk() {
+    const RECORDS: usize = 3_200;
+    let mut running = Running::start(&["--rate", "0", "--kafka-disk", "64"]);
+    let endpoints = running.endpoints();
+    let kafka = endpoints["kafka"].as_str().unwrap();
+    let topic = TopicSpec { name: "unread".to_owned(), partitions: 1, config: BTreeMap::new() };
+    tokio::runtime::Runtime::new().unwrap().block_on(create_topics(kafka, &[topic])).unwrap();
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", kafka).set("group.id", "nobody");
+    let producer: ThreadedProducer<DefaultProducerContext> = client.create().unwrap();
+    let payload = vec![7; 100_000];
+    for _ in 0..RECORDS {
+        while producer.send(BaseRecord::<(), [u8]>::to("unread").payload(&payload)).is_err() {
+            producer.flush(Duration::from_secs(20)).unwrap();
+        }
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+    let consumer: BaseConsumer = client.create().unwrap();
+    let (first, next) = consumer.fetch_watermarks("unread", 0, Duration::from_secs(20)).unwrap();
+    assert_eq!(next, i64::try_from(RECORDS).unwrap());
+    assert!((450..=671).contains(&(next - first)), "{first} to {next} in 64 MB");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident_kb: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(resident_kb < 200_000, "{resident_kb} kB");
+    running.interrupt();
+    assert_eq!(running.end().0, Some(0));
 }

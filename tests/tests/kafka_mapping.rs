@@ -42,7 +42,9 @@ impl World {
 
     async fn with_timeout(partitions: usize, timeout: Duration) -> World {
         let broker = Broker::start(BrokerConfig::default()).await.expect("a broker");
-        let topic = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, config: BTreeMap::new() };
+        // Records of years ago are sent too.
+        let config = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+        let topic = |name: &str, partitions| TopicSpec { name: name.to_owned(), partitions, config: config.clone() };
         let topics = [topic(TOPIC, partitions), topic(FAILURES, 1)];
         create_topics(&broker.bootstrap(), &topics).await.expect("topics");
         let producer = ClientConfig::new()

@@ -213,7 +213,8 @@ impl Records {
                 partition,
                 bytes,
                 group,
-                "the embedded kafka refuses records: the partition's share of the disk is full of what the group has not settled"
+                "the embedded kafka refuses records: the partition's share of the disk (--kafka-disk) is full of what the group has \
+                 not settled"
             );
         }
         Err(Error::Api(ErrorCode::KafkaStorageError))

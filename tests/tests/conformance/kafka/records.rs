@@ -10,8 +10,10 @@ use rdkafka::producer::{FutureRecord, Producer};
 use super::proxy::LossyLink;
 use super::{Kafka, PATIENCE, code, is_all_in_order, offsets, one, poll, text, values};
 
-/// In November 2023.
+/// In November 2023; a topic that shall keep it needs [`FOR_EVER`].
 const EARLIER_MS: i64 = 1_700_000_000_000;
+
+const FOR_EVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
@@ -31,7 +33,7 @@ pub fn log_append_time(kafka: &Kafka) -> String {
 
 pub fn create_time(kafka: &Kafka) -> String {
     const NAME: &str = "create-time";
-    kafka.topic(NAME, 1, &[]);
+    kafka.topic(NAME, 1, FOR_EVER);
     kafka.send(&kafka.producer(&[]), FutureRecord::to(NAME).payload(b"x".as_slice()).timestamp(EARLIER_MS)).unwrap();
     format!("{:?}", kafka.read(NAME, 0, Offset::Beginning, 1)[0].timestamp)
 }
@@ -146,7 +148,7 @@ pub fn middle_of_a_zstd_batch(kafka: &Kafka) -> String {
 
 pub fn offsets_for_times(kafka: &Kafka) -> String {
     const NAME: &str = "times";
-    kafka.topic(NAME, 1, &[]);
+    kafka.topic(NAME, 1, FOR_EVER);
     let producer = kafka.producer(&[]);
     for second in 1..=3 {
         let record = FutureRecord::to(NAME).payload(b"x".as_slice()).timestamp(EARLIER_MS + second * 1_000);
