@@ -111,6 +111,9 @@ pub struct Up {
     /// A command that restarts the Kafka of --kafka, for the fault broker-restart.
     #[arg(long, value_name = "COMMAND", requires = "chaos")]
     pub kafka_restart: Option<String>,
+    /// The process of the Kafka of --kafka on this machine, for the fault broker-frozen.
+    #[arg(long, value_name = "PID", requires_all = ["chaos", "kafka"], value_parser = clap::value_parser!(i32).range(2..))]
+    pub kafka_pid: Option<i32>,
     /// Deliver every batch once more after it succeeded.
     #[arg(long)]
     pub redeliver: bool,

@@ -343,7 +343,6 @@ impl Account {
             cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
-            incomplete: None,
             score: verdict.scores.measure(),
             rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
             seconds: rounded(seconds),

@@ -348,9 +348,9 @@ impl Reading {
             .map(|(topic, partition)| (topic.name.as_str(), number(partition)))
             .collect();
         let mut ends = kafka::edges(&*self.consumer, &asked, Offset::End, METADATA_LIMIT)?.into_iter();
-        let mut end = |topic, partition| self.cut(topic, partition).or_else(|| ends.next()).unwrap_or(0);
-        let mut of = |topic: &Topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect();
-        Ok(self.topics.iter().map(|topic| of(topic)).collect())
+        let mut end = |topic: &Topic, partition| self.cut(topic, partition).or_else(|| ends.next()).unwrap_or(0);
+        let all = self.topics.iter();
+        Ok(all.map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect())
     }
 
     fn range(&self, topic: &Topic, partition: u32) -> Result<(i64, i64), KafkaError> {

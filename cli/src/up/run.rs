@@ -22,7 +22,7 @@ use super::reader::{Content, Reader, Topic};
 use super::tracker::{Gone, Tracker};
 use super::{default_currency, endpoints, terminal};
 use crate::args::Up;
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
 use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
@@ -251,6 +251,7 @@ impl<'a> Run<'a> {
             broker: platform.broker(),
             kafka: platform.kafka().clone(),
             kafka_restart: self.arguments.kafka_restart.clone(),
+            kafka_pid: self.arguments.kafka_pid,
             transactions: topic(&names.transactions)?,
             decisions: [content(Content::Approved)?, content(Content::Blocked)?],
             progress: Arc::clone(&self.progress),

@@ -23,8 +23,8 @@ use serde_json::value::RawValue;
 
 use self::recent::Recent;
 use self::settled::{Seal, Settled, ShortId, Sums, short};
-use super::score::Scores;
 use super::blocked::{self, Blocked};
+use super::score::Scores;
 use crate::traffic::Message;
 use crate::traffic::producer::Observer;
 

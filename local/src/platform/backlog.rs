@@ -29,7 +29,8 @@ impl Platform {
                 let bootstrap = &self.services.kafka().bootstrap;
                 let mut positions = mapping::positions(&spec, bootstrap, &settings).await?;
                 let waiting = waiting(&positions);
-                let gone: i64 = positions.iter().filter_map(|at| at.skipped.as_ref()).map(|gone| gone.end - gone.start).sum();
+                let gone: i64 =
+                    positions.iter().filter_map(|at| at.skipped.as_ref()).map(|gone| gone.end - gone.start).sum();
                 if gone > 0 {
                     (config.say)(&format!(
                         "up to {gone} records on topic {} were deleted by its retention before group {} had settled them; they are lost and \

@@ -13,6 +13,9 @@ use centinela_local::services::{Broker, KafkaAccess, ServiceError, TopicSpec};
 use centinela_local::warden;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,8 @@ pub struct Surroundings<'a> {
     pub kafka: KafkaAccess,
     /// A command that restarts a Kafka which is not embedded.
     pub kafka_restart: Option<String>,
+    /// The process of such a Kafka, on this machine.
+    pub kafka_pid: Option<i32>,
     /// The topic of the transactions, as it was declared.
     pub transactions: TopicSpec,
     /// The topics of approved and of blocked ones.
@@ -77,6 +82,16 @@ pub enum ChaosError {
         command: String,
         /// Its end.
         reason: String,
+    },
+    /// The process of a Kafka that is not embedded.
+    #[error(
+        "process {pid} cannot be stopped or continued: {reason}; give the one of Kafka on this machine (--kafka-pid)"
+    )]
+    Freeze {
+        /// Which.
+        pid: i32,
+        /// What the system said.
+        reason: Errno,
     },
     /// The reader of the topics has ended.
     #[error("the reader of the topics ended while a topic was changed")]
@@ -199,6 +214,7 @@ impl<'a> Driver<'a> {
             }
             Action::Outage { lasts } => self.refuse(Kind::Outage, &self.surroundings.decisions, lasts).await,
             Action::BrokerRestart { down } => self.restart_broker(down).await,
+            Action::FreezeBroker { lasts } => self.freeze_broker(lasts).await,
             Action::Recreate => self.recreate().await,
             Action::AddPartitions => self.add_partitions().await,
         }
@@ -320,6 +336,18 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    async fn freeze_broker(&self, lasts: Duration) -> Result<(), ChaosError> {
+        let Surroundings { broker, kafka_pid, mapping, tally, .. } = &self.surroundings;
+        // Without either nobody said which.
+        let Some(frozen) = Frozen::begin(*broker, *kafka_pid)? else { return Ok(()) };
+        tally.happened(Kind::BrokerFrozen);
+        tally.led_to(Kind::BrokerFrozen, lasts.as_millis() as u64, "ms in all");
+        self.wait(lasts).await;
+        drop(frozen);
+        tally.led_to(Kind::BrokerFrozen, mapping.stats().lag, "records behind at the end of it");
+        Ok(())
+    }
+
     async fn add_partitions(&self) -> Result<(), ChaosError> {
         let (mapping, tally) = (self.surroundings.mapping, &self.surroundings.tally);
         let topic = &self.surroundings.transactions.name;
@@ -388,6 +416,41 @@ impl<'a> Driver<'a> {
         tracker.topic_recreated();
         reader.restart(&transactions.name, transactions.partitions);
         Ok(())
+    }
+}
+
+/// A Kafka that answers nothing. It goes on when this is dropped, so that a run that is cut short leaves nobody's Kafka frozen.
+enum Frozen<'a> {
+    Embedded(&'a Broker),
+    Foreign(i32),
+}
+
+impl<'a> Frozen<'a> {
+    fn begin(broker: Option<&'a Broker>, kafka_pid: Option<i32>) -> Result<Option<Self>, ChaosError> {
+        match (broker, kafka_pid) {
+            (Some(broker), _) => {
+                broker.set_frozen(true);
+                Ok(Some(Self::Embedded(broker)))
+            }
+            (None, Some(pid)) => {
+                kill(Pid::from_raw(pid), Signal::SIGSTOP).map_err(|reason| ChaosError::Freeze { pid, reason })?;
+                Ok(Some(Self::Foreign(pid)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Embedded(broker) => broker.set_frozen(false),
+            Self::Foreign(pid) => {
+                if let Err(reason) = kill(Pid::from_raw(*pid), Signal::SIGCONT) {
+                    tracing::warn!(pid, %reason, "kafka could not be continued");
+                }
+            }
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::kinds::{Kind, Kinds};
 
 /// Partitions that are added.
 pub const PARTITIONS_ADDED: usize = 2;
+/// Kafka is frozen for this long at most; its clients have given their requests up by then and ask again.
+const FROZEN_MAX: Duration = Duration::from_secs(20);
 /// Beyond twice the function's timeout.
 const OUTAGE_EXTRA: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,11 @@ pub enum Action {
         /// For how long.
         down: Duration,
     },
+    /// Kafka answers nothing.
+    FreezeBroker {
+        /// For how long.
+        lasts: Duration,
+    },
     /// The topic of the transactions is made again.
     Recreate,
     /// It gets further partitions.
@@ -68,6 +75,7 @@ impl Action {
             Self::Publisher { .. } => Kind::Publisher,
             Self::Outage { .. } => Kind::Outage,
             Self::BrokerRestart { .. } => Kind::BrokerRestart,
+            Self::FreezeBroker { .. } => Kind::BrokerFrozen,
             Self::Recreate => Kind::Recreated,
             Self::AddPartitions => Kind::PartitionsAdded,
         }
@@ -92,6 +100,7 @@ pub fn plan(seed: u64, kinds: &Kinds, length: Duration, timeout: Duration) -> Ve
     if outage_needs(timeout) <= length {
         within(0.36, 0.42, Action::Outage { lasts: outage });
     }
+    within(0.56, 0.60, Action::FreezeBroker { lasts: length.mul_f64(0.07).min(FROZEN_MAX) });
     within(0.72, 0.76, Action::BrokerRestart { down: Duration::from_millis(500) });
     within(0.78, 0.82, Action::Freeze { lasts: None });
     within(0.86, 0.90, Action::BrokerRestart { down: Duration::from_millis(800) });
@@ -147,6 +156,7 @@ mod tests {
                 Kind::Publisher,
                 Kind::Outage,
                 Kind::BrokerRestart,
+                Kind::BrokerFrozen,
                 Kind::Recreated,
                 Kind::PartitionsAdded,
             ] {

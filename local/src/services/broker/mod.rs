@@ -156,6 +156,11 @@ impl Broker {
         std::mem::replace(&mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner), accepting)
     }
 
+    /// Answers nothing, as a process that was stopped, or goes on. Connections stay and are taken on.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.records.set_frozen(frozen);
+    }
+
     /// Refuses every record for a topic with `NOT_ENOUGH_REPLICAS`, as a broker does whose followers are away, or takes them
     /// again. Returns whether there is such a topic.
     pub fn set_refusing(&self, topic: &str, refusing: bool) -> bool {
@@ -242,6 +247,7 @@ where
     type Error = S::Error;
 
     async fn serve(&self, context: Context<()>, mut request: Frame) -> Result<Frame, S::Error> {
+        self.records.thawed().await;
         let mut fetched = Vec::new();
         if let Body::FetchRequest(fetch) = &mut request.body {
             fetched = fetch.topics.iter().flatten().map(|topic| (topic.topic_id, offsets(topic))).collect();
@@ -250,6 +256,7 @@ where
             fetch.max_wait_ms = 0;
         }
         let mut frame = self.route.serve(context, request).await?;
+        self.records.thawed().await;
         frame.body = match frame.body {
             // Apache Kafka leaves fields at their defaults out, and librdkafka before 2.2 (Debian 12's kcat) cannot skip them.
             Body::ApiVersionsResponse(versions) => versions

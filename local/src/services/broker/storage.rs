@@ -25,7 +25,7 @@ use tansu_storage::{
     OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId,
     Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 use uuid::Uuid;
@@ -79,6 +79,8 @@ pub(super) struct Records {
     grown: Arc<AtomicBool>,
     /// Told whenever there is something new for a fetch that waits.
     changed: Arc<Notify>,
+    /// Whether no request is served.
+    frozen: watch::Sender<bool>,
 }
 
 impl Records {
@@ -92,7 +94,20 @@ impl Records {
             groups: Groups::default(),
             grown: Arc::default(),
             changed: Arc::default(),
+            frozen: watch::Sender::new(false),
         }
+    }
+
+    /// Serves no request, or goes on.
+    pub(super) fn set_frozen(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
+    }
+
+    /// Waits while nothing is served.
+    pub(super) async fn thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        // The sender is as old as these records, so this ends with a thaw.
+        let _thawed = frozen.wait_for(|frozen| !frozen).await;
     }
 
     /// Waits until a fetch has something to answer: `min_bytes` of records, an error, or that its time is over.
