@@ -227,8 +227,8 @@ mod tests {
         let text = text(&cases, &measured, &arguments);
         for line in [
             "| e2e-200 | 200 | – ",
-            "`cargo run --release -- up --rate 200 --for 10s`; clean",
-            "`cargo run --release -- up --rate 1667 --for 10s`; **1 of 1 not clean**",
+            "`cargo run --release -- up --cold --rate 200 --for 10s`; clean",
+            "`cargo run --release -- up --cold --rate 1667 --for 10s`; **1 of 1 not clean**",
             "skipped: there is no script",
             "quick runs",
         ] {
