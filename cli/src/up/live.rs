@@ -188,7 +188,7 @@ mod tests {
         let stats =
             PlatformStats { dynamodb: Default::default(), functions: Default::default(), mappings: Default::default() };
         let recent = Histogram::new(3).unwrap();
-        let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0 };
+        let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0, failed: 0 };
         let live = Live::new(true);
         let named = |blocks| live.line(&look, 0.0, blocks).contains("young account");
         assert!(named(1) && !named(0));
