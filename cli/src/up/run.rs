@@ -22,7 +22,7 @@ use super::reader::{Content, Reader, Topic};
 use super::tracker::{Gone, Tracker};
 use super::{default_currency, endpoints, terminal};
 use crate::args::Up;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
 use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
@@ -496,7 +496,7 @@ impl<'a> Run<'a> {
     /// What went wrong with the traffic: an account may be clean although not everything could be sent.
     fn failure(&self, sent: Option<SendError>) -> Option<Failure> {
         if let Some(error) = sent {
-            return Some(Failure::failed(&error));
+            return Some(Failure::Failed(format!("sending ended early: {}", one_line(&error))));
         }
         if self.progress.is_refused() {
             let topic = &self.names.transactions;

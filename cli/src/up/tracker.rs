@@ -585,30 +585,32 @@ impl State {
 
     fn verdict(&self, gone: &Gone) -> Verdict {
         let mut sums = self.sums.clone();
-        let mut verdict = Verdict::default();
-        verdict.lost = self.unreadable.iter().filter(|place| !gone.has(**place)).count() as u64;
+        let mut lost = self.unreadable.iter().filter(|place| !gone.has(**place)).count() as u64;
         // Decisions on records that were deleted before they could be read here look like decisions on nothing.
-        let mut missed = self.seen.missed;
+        let (mut missed, mut invented) = (self.seen.missed, 0);
         for (digest, entry) in &self.entries {
             if entry.is(SENT) {
                 count(&mut sums, entry, counted_amount(entry, self.conflicting.get(digest)));
                 if !entry.is_settled() && !gone.has(entry.place) {
-                    verdict.lost += 1;
+                    lost += 1;
                     sums.count(entry.user, entry.amount_sent);
                 }
             } else if entry.is(DECIDED) && missed > 0 {
                 missed -= 1;
                 sums.count(entry.user, entry.amount_decided);
             } else {
-                verdict.invented += u64::from(entry.is(DECIDED));
+                invented += u64::from(entry.is(DECIDED));
             }
         }
-        verdict.doubled = sums.doubled;
-        verdict.doubled_duplicates = sums.doubled_duplicates;
-        verdict.republished_duplicates = sums.republished_duplicates;
-        verdict.users = sums.by_name(self.users.iter().map(|(name, user)| (&**name, *user)));
-        verdict.scores = sums.scores;
-        verdict
+        Verdict {
+            lost,
+            doubled: sums.doubled,
+            doubled_duplicates: sums.doubled_duplicates,
+            invented,
+            republished_duplicates: sums.republished_duplicates,
+            users: sums.by_name(self.users.iter().map(|(name, user)| (&**name, *user))),
+            scores: sums.scores,
+        }
     }
 }
 

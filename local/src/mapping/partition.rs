@@ -209,3 +209,78 @@ fn fitting(partition: &Partition, envelope: &Envelope, left: usize, room: &mut u
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{RawRecord, TimestampType};
+    use super::*;
+
+    fn record(offset: i64) -> Record {
+        Record::encode(&RawRecord {
+            topic: "orders",
+            partition: 0,
+            offset,
+            timestamp_ms: 1_700_000_000_000,
+            timestamp_type: TimestampType::LogAppendTime,
+            key: None,
+            value: Some(b"x"),
+            headers: &[],
+        })
+    }
+
+    /// A partition that begins at 0 and has read these offsets.
+    fn read(offsets: std::ops::Range<i64>) -> Partition {
+        let mut partition = Partition::new(0, 0);
+        offsets.for_each(|offset| partition.read(offset, Some(record(offset))));
+        partition
+    }
+
+    #[test]
+    fn what_is_no_record_is_settled_with_the_records_before_it() {
+        let mut partition = read(0..3);
+        partition.read_up_to(5);
+        assert_eq!(partition.position(), 0, "the records are still to be delivered");
+        let taken = partition.take(3).count();
+        assert_eq!((taken, partition.position()), (3, 0));
+        partition.hold(None);
+        assert_eq!(partition.position(), 5);
+        partition.read_up_to(4);
+        assert_eq!(partition.read_next(), 5, "a late answer takes nothing back");
+    }
+
+    #[test]
+    fn a_cut_lets_go_of_what_is_behind_it_and_of_nothing_that_was_delivered() {
+        let mut partition = read(0..10);
+        assert_eq!(partition.cut(6), 6);
+        assert_eq!((partition.buffer.len(), partition.read_next()), (6, 6));
+        assert!(!partition.expects(6) && !partition.expects_up_to(10));
+        partition.read_up_to(9);
+        assert_eq!(partition.read_next(), 6);
+
+        let mut partition = read(0..10);
+        assert_eq!(partition.take(8).count(), 8);
+        assert_eq!(partition.cut(6), 8, "deliveries are further already");
+
+        let mut partition = read(0..3);
+        assert_eq!(partition.cut(6), 6);
+        assert!(partition.expects(5) && !partition.expects(6), "what is before the cut is still read");
+    }
+
+    #[test]
+    fn a_reader_stands_still_only_while_records_wait_and_nothing_comes() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut partition = read(0..3);
+        assert_eq!(partition.still_for(3, at(0)), Duration::ZERO);
+        assert_eq!(partition.still_for(3, at(60)), Duration::ZERO, "nothing waits");
+        assert_eq!(partition.still_for(9, at(61)), Duration::ZERO);
+        assert_eq!(partition.still_for(9, at(71)), Duration::from_secs(10));
+        partition.read(3, Some(record(3)));
+        assert_eq!(partition.still_for(9, at(72)), Duration::ZERO, "something came");
+        assert_eq!(partition.still_for(9, at(80)), Duration::from_secs(8));
+        partition.restarted();
+        assert_eq!(partition.still_for(9, at(81)), Duration::ZERO);
+        partition.paused = true;
+        assert_eq!(partition.still_for(9, at(999)), Duration::ZERO, "it is told to wait");
+    }
+}

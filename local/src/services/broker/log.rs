@@ -156,7 +156,7 @@ impl Log {
         if !self.has(offset) {
             return Ok(found);
         }
-        for batch in self.segments_from(offset).flat_map(|segment| segment.from_offset(offset)) {
+        for batch in self.segments_from(offset).flat_map(|segment| segment.since_offset(offset)) {
             let batch = batch.map_err(|error| on_disk(&error, true))?;
             let size = batch.batch_length.unsigned_abs().into();
             if !found.is_empty() && size > left {
@@ -191,7 +191,7 @@ impl Log {
     /// The first record that is not older than `wanted_ms`: its offset and time.
     pub(super) fn at_or_after(&self, wanted_ms: i64) -> Result<Option<(i64, i64)>, Error> {
         let newer = self.segments.iter().filter(|segment| segment.newest_ms() >= wanted_ms);
-        for batch in newer.flat_map(|segment| segment.from_time(wanted_ms)) {
+        for batch in newer.flat_map(|segment| segment.since_time(wanted_ms)) {
             let batch = batch.map_err(|error| on_disk(&error, true))?;
             if batch.max_timestamp >= wanted_ms
                 && batch::last_offset(&batch) >= self.start

@@ -76,14 +76,14 @@ impl Segment {
     }
 
     /// The batches from the one with `offset` on.
-    pub(super) fn from_offset(&self, offset: i64) -> impl Iterator<Item = io::Result<deflated::Batch>> {
+    pub(super) fn since_offset(&self, offset: i64) -> impl Iterator<Item = io::Result<deflated::Batch>> {
         let before = self.index.partition_point(|mark| mark.offset <= offset);
         self.behind_mark(before, READ_BYTES)
             .skip_while(move |batch| batch.as_ref().is_ok_and(|batch| batch::last_offset(batch) < offset))
     }
 
     /// The batches from the first one on that has a record which is not older than `time_ms`.
-    pub(super) fn from_time(&self, time_ms: i64) -> impl Iterator<Item = io::Result<deflated::Batch>> {
+    pub(super) fn since_time(&self, time_ms: i64) -> impl Iterator<Item = io::Result<deflated::Batch>> {
         let before = self.index.partition_point(|mark| mark.newest_before_ms < time_ms);
         self.behind_mark(before, READ_BYTES)
             .skip_while(move |batch| batch.as_ref().is_ok_and(|batch| batch.max_timestamp < time_ms))
