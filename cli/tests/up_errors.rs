@@ -72,7 +72,11 @@ fn a_flag_that_makes_no_sense_is_one_line_and_exit_code_2() {
 #[test]
 fn a_kafka_that_is_not_there_is_named_within_ten_seconds() {
     let (address, started) = (nobody(), Instant::now());
-    assert_one_line(&["up", "--kafka", &address, "--rate", "10", "--for", "1s"], 1, &[&address, "Connection refused"]);
+    assert_one_line(
+        &["up", "--kafka", &address, "--cold", "--rate", "10", "--for", "1s"],
+        1,
+        &[&address, "Connection refused"],
+    );
     assert!(started.elapsed() < Duration::from_secs(12));
 }
 
