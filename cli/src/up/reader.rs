@@ -3,8 +3,8 @@
 //! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends, or up to
 //! the run's cut, so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,8 +30,6 @@ const FINISH_LIMIT: Duration = Duration::from_secs(60);
 /// How long a broker holds back what is not worth an answer yet.
 const WAIT: Duration = Duration::from_millis(200);
 const METADATA_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks of a reader that rests.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// What a topic holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +71,8 @@ pub enum ReadError {
     Kafka(#[from] KafkaError),
     /// What became of transactions cannot be told any more.
     #[error(
-        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention, or the account \
-         cannot be drawn up"
+        "{offsets} records of topic `{topic}` were deleted before the account had read them, so it cannot be drawn up; raise the topic's \
+         retention"
     )]
     Deleted {
         /// The topic.
@@ -103,6 +101,8 @@ enum Change {
     Grow { topic: String, partitions: usize },
     /// Nothing more is to be read until it is to finish.
     Rest { done: oneshot::Sender<()> },
+    /// The rest is to be read, up to the cuts where there are some, and nothing behind it.
+    Finish { cuts: Vec<Cut> },
 }
 
 /// Tells a reader how its topics change. The reader heeds changes in their order.
@@ -151,7 +151,6 @@ impl ReadControl {
 pub struct Reader {
     control: ReadControl,
     contents: Vec<Content>,
-    finish: Arc<OnceLock<Vec<Cut>>>,
     thread: JoinHandle<Result<(), ReadError>>,
 }
 
@@ -184,17 +183,13 @@ impl Reader {
             }
         }
         consumer.assign(&assignment)?;
-        let finish = Arc::new(OnceLock::new());
-        let asked = Arc::clone(&finish);
         let (control, changes) = channel();
         let contents = topics.iter().map(|topic| topic.content).collect();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
-            .spawn(move || {
-                Reading { consumer: consumer.into(), topics, tracker, changes, cuts: Vec::new() }.run(&asked)
-            })
+            .spawn(move || Reading { consumer: consumer.into(), topics, tracker, changes, cuts: Vec::new() }.run())
             .map_err(|_| ReadError::Ended)?;
-        Ok(Self { control: ReadControl(control), contents, finish, thread })
+        Ok(Self { control: ReadControl(control), contents, thread })
     }
 
     /// To tell it how its topics change.
@@ -216,8 +211,8 @@ impl Reader {
     ///
     /// # Errors
     /// When the end was not reached.
-    pub fn finish(self, cuts: &[Cut]) -> Result<(), ReadError> {
-        self.finish.get_or_init(|| cuts.to_vec());
+    pub fn finish(self, cuts: Vec<Cut>) -> Result<(), ReadError> {
+        self.control.tell(Change::Finish { cuts });
         self.thread.join().unwrap_or(Err(ReadError::Ended))
     }
 }
@@ -245,43 +240,43 @@ struct Reading {
 }
 
 impl Reading {
-    fn run(&mut self, finish: &OnceLock<Vec<Cut>>) -> Result<(), ReadError> {
+    fn run(&mut self) -> Result<(), ReadError> {
         let mut next: Vec<Vec<i64>> = self
             .topics
             .iter()
             .map(|topic| (0..topic.partitions).map(|partition| topic.start(partition)).collect())
             .collect();
         let mut rests = false;
-        let cuts = loop {
-            if let Some(cuts) = finish.get() {
-                break cuts;
-            }
+        loop {
             let change = if rests {
-                match self.changes.recv_timeout(LOOK) {
-                    Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(change) => rests &= self.heed(change, &mut next)?,
-                }
-                continue;
+                self.changes.recv().map_err(|_| ReadError::Ended)?
             } else {
                 self.poll(&mut next)?;
-                self.changes.try_recv()
+                match self.changes.try_recv() {
+                    Ok(change) => change,
+                    Err(TryRecvError::Empty) => continue,
+                    // Nobody wants to know any more.
+                    Err(TryRecvError::Disconnected) => return Err(ReadError::Ended),
+                }
             };
-            if let Ok(change) = change {
-                rests = self.heed(change, &mut next)?;
+            match change {
+                Change::Rest { done } => {
+                    rests = true;
+                    done.send(()).unwrap_or_default();
+                }
+                Change::Finish { cuts } => {
+                    self.cuts = cuts;
+                    return self.read_to_the_ends(&mut next);
+                }
+                change => self.heed(change, &mut next)?,
             }
-        };
-        self.cuts.clone_from(cuts);
-        self.read_to_the_ends(&mut next)
+        }
     }
 
-    /// Says whether to rest from now on.
-    fn heed(&mut self, change: Change, next: &mut Next) -> Result<bool, ReadError> {
+    /// Takes in how a topic has changed.
+    fn heed(&mut self, change: Change, next: &mut Next) -> Result<(), ReadError> {
         let (topic, partitions, forget, done) = match change {
-            Change::Rest { done } => {
-                done.send(()).unwrap_or_default();
-                return Ok(true);
-            }
+            Change::Rest { .. } | Change::Finish { .. } => return Ok(()),
             Change::Leave { topic, done } => {
                 self.read_to_the_ends(next)?;
                 (topic, 0, true, Some(done))
@@ -289,7 +284,7 @@ impl Reading {
             Change::Restart { topic, partitions } => (topic, partitions, true, None),
             Change::Grow { topic, partitions } => (topic, partitions, false, None),
         };
-        let Some(index) = self.topics.iter().position(|known| known.name == topic) else { return Ok(false) };
+        let Some(index) = self.topics.iter().position(|known| known.name == topic) else { return Ok(()) };
         self.topics[index].partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
         if forget {
             next[index].clear();
@@ -300,7 +295,7 @@ impl Reading {
             // Nobody waits any more: then nobody needs to know.
             done.send(()).unwrap_or_default();
         }
-        Ok(false)
+        Ok(())
     }
 
     fn begin_anew(&self, next: &Next) -> Result<(), KafkaError> {
@@ -339,22 +334,25 @@ impl Reading {
     }
 
     fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
+        let mut ends = self.edges(Offset::End)?;
+        for (topic, ends) in self.topics.iter().zip(&mut ends) {
+            for (partition, end) in (0..).zip(ends) {
+                *end = self.cut(topic, partition).unwrap_or(*end);
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Where all partitions begin or end, by topic.
+    fn edges(&self, edge: Offset) -> Result<Vec<Vec<i64>>, KafkaError> {
         let number = |partition| i32::try_from(partition).unwrap_or(i32::MAX);
         let asked: Vec<(&str, i32)> = self
             .topics
             .iter()
-            .flat_map(|topic| (0..topic.partitions).map(move |partition| (topic, partition)))
-            .filter(|(topic, partition)| self.cut(topic, *partition).is_none())
-            .map(|(topic, partition)| (topic.name.as_str(), number(partition)))
+            .flat_map(|topic| (0..topic.partitions).map(move |partition| (topic.name.as_str(), number(partition))))
             .collect();
-        let mut ends = kafka::edges(&*self.consumer, &asked, Offset::End, METADATA_LIMIT)?.into_iter();
-        let mut end = |topic: &Topic, partition| self.cut(topic, partition).or_else(|| ends.next()).unwrap_or(0);
-        let all = self.topics.iter();
-        Ok(all.map(|topic| (0..topic.partitions).map(|partition| end(topic, partition)).collect()).collect())
-    }
-
-    fn range(&self, topic: &Topic, partition: u32) -> Result<(i64, i64), KafkaError> {
-        self.consumer.fetch_watermarks(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX), METADATA_LIMIT)
+        let mut edges = kafka::edges(&*self.consumer, &asked, edge, METADATA_LIMIT)?.into_iter();
+        Ok(self.topics.iter().map(|topic| edges.by_ref().take(topic.partitions as usize).collect()).collect())
     }
 
     /// Takes in that the client has gone further than the last record: markers of transactions and aborted records have offsets too.
@@ -373,9 +371,9 @@ impl Reading {
     /// Goes on behind what the brokers have deleted.
     fn skip_what_is_gone(&self, next: &mut Next) -> Result<(), ReadError> {
         let mut skipped = false;
-        for (topic, next) in self.topics.iter().zip(next.iter_mut()) {
-            for (partition, next) in (0..).zip(next) {
-                let (first, _) = self.range(topic, partition)?;
+        let firsts = self.edges(Offset::Beginning)?;
+        for ((topic, firsts), next) in self.topics.iter().zip(firsts).zip(next.iter_mut()) {
+            for (first, next) in firsts.into_iter().zip(next) {
                 let offsets = first - *next;
                 if offsets <= 0 {
                     continue;

@@ -34,7 +34,7 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
     )?;
     writeln!(out, "  flagged     {} late, {} degraded", records.late, records.degraded)?;
     if account.cut.later > 0 {
-        writeln!(out, "  cut         {} records came after the end of the run and do not count", account.cut.later)?;
+        writeln!(out, "  cut         {} offsets came after the end of the run and do not count", account.cut.later)?;
     }
     writeln!(out, "  latency     {}", milliseconds(&account.latency_ms))?;
     for (stage, times) in &account.stages_ms {

@@ -407,7 +407,7 @@ impl<'a> Run<'a> {
             .drain(..)
             .map(|reader| {
                 let cuts = cuts.to_vec();
-                tokio::task::spawn_blocking(move || reader.finish(&cuts))
+                tokio::task::spawn_blocking(move || reader.finish(cuts))
             })
             .collect();
         for finished in finishing {

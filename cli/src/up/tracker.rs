@@ -1,8 +1,8 @@
 //! What is known about every record of a run: when it was meant to be sent, whether it stands on its topic, and what came of it.
 //!
 //! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were settled after it; then it is
-//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 60 MB when everything is
-//! full. What was not settled is never forgotten.
+//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 90 MB by the sizes of
+//! its tables when they are full. What was not settled is never forgotten.
 
 mod recent;
 mod settled;

@@ -105,6 +105,9 @@ impl Records {
 
     /// Waits while nothing is served.
     pub(super) async fn thawed(&self) {
+        if !*self.frozen.borrow() {
+            return;
+        }
         let mut frozen = self.frozen.subscribe();
         // The sender is as old as these records, so this ends with a thaw.
         let _thawed = frozen.wait_for(|frozen| !frozen).await;
