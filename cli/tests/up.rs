@@ -222,7 +222,7 @@ fn killed_functions_lose_and_double_nothing() {
 
 #[test]
 fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led_to() {
-    let (code, account, said) = account(&["--chaos", "--seed", "3", "--rate", "300", "--for", "25s", "--users", "300"]);
+    let (code, account, said) = account(&["--chaos", "--seed", "3", "--rate", "700", "--for", "25s", "--users", "300"]);
     assert_clean(code, &account, &said);
     assert!(said.contains("outage is left out: it needs a run of at least 33 s"), "{said}");
     let table = &account["chaos"];
