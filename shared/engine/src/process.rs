@@ -375,6 +375,9 @@ where
             }
             batch.report.stages.commit_us += self.clock.monotonic_us() - commit_us;
         }
+        // Still here when the batch had no user to write, as one of only bad records.
+        let left = notes.unwrap_or_default();
+        batch.report.settled_notes_dropped += self.note_marks(left, batch.deadline.work).await;
         for job in jobs {
             batch.give_back(job.works);
         }

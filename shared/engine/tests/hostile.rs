@@ -100,6 +100,22 @@ fn a_hold_of_a_record_that_the_mapping_gave_up_is_retired_and_rings_shrink_again
 }
 
 #[test]
+fn a_hold_is_retired_by_a_batch_without_a_user_too_and_told_once() {
+    let bench = Bench::new();
+    bench.faults(Faults { write_refused: 1.0, ..Faults::default() });
+    bench.deliver([transaction(0, 0, "ana", "t0")]);
+    bench.faults(Faults::default());
+    bench.pass(RingSize::DEFAULT.delivered_within_ms);
+    let bad = |offset| {
+        let mut bad = record(0, offset, b"nonsense".to_vec());
+        bad.coordinates.timestamp = bench.fakes.shared().now;
+        bench.deliver([bad]).holds_retired
+    };
+    assert_eq!((bad(1), bench.holds(0)), (1, 0));
+    assert_eq!(bad(2), 0, "it was written that it is gone");
+}
+
+#[test]
 fn holds_that_nobody_can_answer_do_not_hide_those_that_can_be_answered() {
     let bench = Bench::new();
     let zombie = bench.fakes.engine();
