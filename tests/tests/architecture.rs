@@ -10,14 +10,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
     ("contracts", &["domain"]),
-    ("engine", &["contracts", "domain"]),
-    ("inference", &["engine", "domain"]),
-    ("adapters", &["engine", "contracts", "domain"]),
+    ("delivery", &["contracts", "domain"]),
+    ("scoring", &["delivery", "contracts", "domain"]),
+    ("inference", &["scoring", "domain"]),
+    ("adapters", &["scoring", "delivery", "contracts", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("local", &["contracts"]),
-    ("testkit", &["engine", "contracts", "domain"]),
-    ("function", &["adapters", "inference", "engine", "contracts", "telemetry", "domain"]),
-    ("cli", &["local", "traffic", "adapters", "inference", "engine", "contracts", "telemetry", "domain"]),
+    ("testkit", &["scoring", "delivery", "contracts", "domain"]),
+    ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
+    ("cli", &["local", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
     ("xtask", &[]),
     ("e2e", &["local", "traffic", "contracts", "domain", "testkit"]),
 ];
@@ -33,7 +34,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] = &["domain", "contracts", "engine", "traffic"];
+const PURE: &[&str] = &["domain", "contracts", "delivery", "scoring", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const LICENCES: &[&str] = &[

@@ -22,7 +22,8 @@ const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
 /// What the simulation is made of.
-const CRATES: [&str; 4] = ["shared/contracts", "shared/domain", "shared/engine", "shared/testkit"];
+const CRATES: [&str; 5] =
+    ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit"];
 /// Where [`PLANTED`] goes.
 const DOMAIN: &str = "shared/domain/src/lib.rs";
 /// What the copy has and the sources do not.
@@ -157,7 +158,7 @@ fn built(root: &Path) -> PathBuf {
     let run = |network: &[&str]| {
         cargo()
             .current_dir(root)
-            .args(["test", "--release", "--no-run", "-p", "centinela-engine", "--test", "simulation"])
+            .args(["test", "--release", "--no-run", "-p", "centinela-scoring", "--test", "simulation"])
             .args(["--message-format", "json-render-diagnostics", "--target-dir", "target"])
             .args(network)
             .output()

@@ -13,8 +13,8 @@ use centinela_adapters::{
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
 use centinela_domain::Millis;
 use centinela_domain::ledger::RingSize;
-use centinela_engine::ports::Clock;
-use centinela_engine::{BatchReport, Crash, Deadline, Engine, Limits, Settings};
+use centinela_delivery::{BatchError, Clock, Deadline};
+use centinela_scoring::{BatchReport, Engine, Limits, ScoringError, Settings};
 use centinela_inference::ModelScorer;
 use centinela_telemetry::{BatchMetrics, Counts, StageMicros, emf};
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent};
@@ -52,7 +52,7 @@ pub enum InvocationError {
     Envelope(#[from] EnvelopeError),
     /// Not even a partial answer would be safe.
     #[error("the batch is not settled")]
-    Batch(#[from] Crash),
+    Batch(#[from] BatchError<ScoringError>),
     /// The answer is no JSON: a fault of ours.
     #[error("the answer is not valid json")]
     Answer(#[from] serde_json::Error),
@@ -62,7 +62,7 @@ impl From<InvocationError> for Diagnostic {
     fn from(error: InvocationError) -> Self {
         let error_type = match error {
             InvocationError::Envelope(_) => "Centinela.EnvelopeUnreadable",
-            InvocationError::Batch(Crash::Score(_)) => "Centinela.ModelFailed",
+            InvocationError::Batch(BatchError::UseCase(ScoringError::Score(_))) => "Centinela.ModelFailed",
             InvocationError::Batch(_) => "Centinela.BatchUnsettled",
             InvocationError::Answer(_) => "Centinela.AnswerInvalid",
         };
@@ -82,7 +82,7 @@ impl Handler {
             KinesisStream::connect(&sdk, KinesisConfig::new(&config.decisions_stream)),
         )?;
         let scorer = model.await??;
-        let parking = topics.clone();
+        let dead_letters = topics.clone();
         let delivered_within = config.maximum_record_age.saturating_add(RECORD_AGE_MARGIN);
         let ring = RingSize {
             delivered_within_ms: i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX),
@@ -90,7 +90,7 @@ impl Handler {
         };
         let limits = Limits { ring, ..Limits::default() };
         let settings = Settings { key: config.keys.deployment, default_currency: config.default_currency, limits };
-        let engine = Engine::new(store, topics, stream, parking, scorer, SystemClock, settings);
+        let engine = Engine::new(store, topics, stream, dead_letters, scorer, SystemClock, settings);
         let transactions_topic = config.transactions_topic;
         Ok(Self { engine, transactions_topic, init_us: micros_since(started), warm: AtomicBool::new(false) })
     }
@@ -223,7 +223,7 @@ fn micros_since(start: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use centinela_engine::ports::PublishError;
+    use centinela_delivery::PublishError;
 
     const NOW: i64 = 1_795_357_920_000;
 
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn an_error_report_has_a_stable_type_and_every_cause() {
         let lost = PublishError::Unacknowledged("broker away".into());
-        let diagnostic = Diagnostic::from(InvocationError::Batch(Crash::Unreportable(lost)));
+        let diagnostic = Diagnostic::from(InvocationError::Batch(BatchError::Unreportable(lost)));
         assert_eq!(diagnostic.error_type, "Centinela.BatchUnsettled");
         assert!(diagnostic.error_message.ends_with("broker away"), "{}", diagnostic.error_message);
     }

@@ -22,7 +22,7 @@ use centinela_contracts::settled::{self, SettledItem};
 use centinela_contracts::stored_device;
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_domain::{DeviceId, DeviceState, Millis, UserId};
-use centinela_engine::ports::{Commit, ReadAnswer, ReadRequest, StateStore, StoreError, Versioned, Write};
+use centinela_scoring::ports::{Commit, ReadAnswer, ReadRequest, StateStore, StoreError, Versioned, Write};
 use tracing::warn;
 
 use crate::ConnectError;

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, Parked};
+use centinela_delivery::{DeadLetters, PublishError};
 use centinela_domain::{Coordinates, Millis, Outcome};
-use centinela_engine::ports::{DecisionPublisher, Outgoing, ParkingLot, PublishError};
+use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -221,8 +222,8 @@ impl DecisionPublisher for KafkaPublisher {
     }
 }
 
-impl ParkingLot for KafkaPublisher {
-    async fn park(&self, records: &[Parked], deadline: Millis) -> Vec<Result<(), PublishError>> {
+impl DeadLetters for KafkaPublisher {
+    async fn send(&self, records: &[Parked], deadline: Millis) -> Vec<Result<(), PublishError>> {
         let payloads: Vec<Vec<u8>> = records.iter().map(parked_v1::encode).collect();
         let messages = records.iter().zip(&payloads).map(|(record, payload)| {
             let headers = first_coordinates(record, &self.0.config.deployment_key);

@@ -11,7 +11,8 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 use centinela_domain::Millis;
-use centinela_engine::ports::{DecisionPublisher, Outgoing, PublishError};
+use centinela_delivery::PublishError;
+use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use futures::{StreamExt, stream};
 use tracing::warn;
 

@@ -1,10 +1,10 @@
-//! The engine's clock on the system's.
+//! The clock of deliveries on the system's.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use centinela_domain::Millis;
-use centinela_engine::ports::Clock;
+use centinela_delivery::Clock;
 
 use crate::budget;
 

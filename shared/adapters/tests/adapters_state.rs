@@ -15,7 +15,8 @@ use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClo
 use centinela_contracts::settled::{HOLDS_MAX, Hold, SettledItem};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
-use centinela_engine::ports::{Clock, Commit, ReadRequest, StateStore, StoreError, Versioned, Write};
+use centinela_delivery::Clock;
+use centinela_scoring::ports::{Commit, ReadRequest, StateStore, StoreError, Versioned, Write};
 use centinela_local::services::{
     ACCESS_KEY_ID, AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, REGION, RequestInfo,
     SECRET_ACCESS_KEY, TableSpec,

@@ -9,7 +9,6 @@ use centinela_domain::{Currency, Millis};
 use crate::excerpt::Excerpt;
 use crate::json::{Decimal, Kind, Misfit, Reader, Within, integer};
 pub use crate::json::{Syntax, TextProblem};
-use crate::parked_v1::ParkReason;
 use crate::rfc3339;
 
 /// Why a value is not the payload it should be. The text never shows an identifier, an address or a user agent.
@@ -137,19 +136,6 @@ impl PayloadProblem {
             Self::Empty | Self::TooLarge { .. } | Self::OtherFormat { .. } | Self::Syntax(_) | Self::NotAnObject => {
                 None
             }
-        }
-    }
-
-    /// The code under which a record with this problem is parked.
-    pub fn park_reason(&self) -> ParkReason {
-        match self {
-            Self::Empty | Self::OtherFormat { .. } | Self::Syntax(_) | Self::NotAnObject => ParkReason::NotJson,
-            Self::TooLarge { .. } => ParkReason::TooLarge,
-            Self::Version { .. } => ParkReason::UnsupportedVersion,
-            Self::Missing { .. } => ParkReason::MissingField,
-            Self::Duplicate { .. } => ParkReason::DuplicateField,
-            Self::WrongType { .. } => ParkReason::WrongType,
-            _ => ParkReason::InvalidValue,
         }
     }
 }
@@ -301,7 +287,8 @@ fn checked_time(milliseconds: i64, text: &[u8]) -> Result<Millis, PayloadProblem
 
 /// The problem of a field, unless the value as a whole is no JSON.
 pub(crate) fn syntax_first(value: &[u8], problem: PayloadProblem) -> PayloadProblem {
-    if problem.park_reason() == ParkReason::NotJson {
+    use PayloadProblem as Problem;
+    if matches!(problem, Problem::Empty | Problem::OtherFormat { .. } | Problem::Syntax(_) | Problem::NotAnObject) {
         return problem;
     }
     let mut reader = Reader::new(value);

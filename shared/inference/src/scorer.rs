@@ -1,7 +1,7 @@
 //! The engine's [`Scorer`] port, filled by the model.
 
 use centinela_domain::{FEATURES, FeatureVector, ModelStamp, Policy};
-use centinela_engine::ports::{ScoreError, Scored, Scorer};
+use centinela_scoring::ports::{ScoreError, Scored, Scorer};
 
 use crate::manifest::ManifestError;
 use crate::model::{Model, ModelError};

@@ -9,16 +9,17 @@ use std::time::Duration;
 use centinela_contracts::parked_v1::Parked;
 use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::{self, StoredUser};
+use centinela_delivery::{Clock, DeadLetters, PublishError, Rounds};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{
     Currency, DecisionId, DeviceId, DeviceState, Entry, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
     TransactionDigest, UserId,
 };
-use centinela_engine::ports::{
-    Clock, Commit, DecisionPublisher, Outgoing, ParkingLot, PublishError, ReadAnswer, ReadRequest, ScoreError, Scored,
-    Scorer, StateStore, StoreError, Versioned, Write,
+use centinela_scoring::ports::{
+    Commit, DecisionPublisher, Outgoing, ReadAnswer, ReadRequest, ScoreError, Scored, Scorer, StateStore, StoreError,
+    Versioned, Write,
 };
-use centinela_engine::{Engine, Limits, Settings};
+use centinela_scoring::{Engine, Limits, Settings};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -196,8 +197,7 @@ impl Fakes {
     pub fn engine_with(&self, ring: RingSize) -> FakeEngine {
         let limits = Limits {
             ring,
-            users_at_once: 3,
-            users_in_a_round: const { NonZeroUsize::new(2).unwrap() },
+            rounds: Rounds { keys_at_once: 3, keys_in_a_round: const { NonZeroUsize::new(2).unwrap() } },
             ..Limits::default()
         };
         Engine::new(
@@ -442,8 +442,8 @@ impl DecisionPublisher for Stream {
     }
 }
 
-impl ParkingLot for Fakes {
-    async fn park(&self, records: &[Parked], _deadline: Millis) -> Vec<Result<(), PublishError>> {
+impl DeadLetters for Fakes {
+    async fn send(&self, records: &[Parked], _deadline: Millis) -> Vec<Result<(), PublishError>> {
         let mut results = Vec::new();
         for record in records {
             yield_once().await;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use centinela_domain::{DeviceId, UserId};
-use centinela_engine::ports::{ReadAnswer, StoreError};
+use centinela_scoring::ports::{ReadAnswer, StoreError};
 use futures::{StreamExt, stream};
 use tracing::error;
 

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
     BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
 };
-use centinela_engine::ports::{Commit, StoreError, Versioned};
+use centinela_scoring::ports::{Commit, StoreError, Versioned};
 use futures::{StreamExt, stream};
 
 use super::DynamoStateStore;

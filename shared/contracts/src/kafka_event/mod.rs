@@ -10,7 +10,6 @@ use centinela_domain::{Coordinates, Millis};
 
 use crate::excerpt::Excerpt;
 use crate::json::{Syntax, TextProblem};
-use crate::parked_v1::ParkReason;
 
 /// Largest accepted payload. Lambda delivers at most 6 MB (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
 pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -119,13 +118,6 @@ pub enum RecordProblem {
     /// The record names another topic or partition than the list that holds it.
     #[error("the record's topic or partition is not that of the list which holds it")]
     Elsewhere,
-}
-
-impl RecordProblem {
-    /// The code under which it is parked.
-    pub fn park_reason(&self) -> ParkReason {
-        ParkReason::UnreadableRecord
-    }
 }
 
 /// Why a payload is no Kafka event at all.

@@ -1,7 +1,7 @@
 //! The engine's port: what it hands on is the model's answer for the same row.
 
 use centinela_domain::{FEATURES, FeatureVector, Outcome};
-use centinela_engine::ports::Scorer;
+use centinela_scoring::ports::Scorer;
 use centinela_inference::{Model, ModelScorer};
 
 fn bundled_files() -> (Vec<u8>, Vec<u8>) {

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use centinela_contracts::kafka_event::Record;
 use centinela_contracts::parked_v1::{self, FIRST_TOPIC, ParkReason};
+use centinela_delivery::BatchError;
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Coordinates, Millis, UserId};
-use centinela_engine::{BatchReport, Crash};
+use centinela_scoring::{BatchReport, ScoringError};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -80,7 +81,7 @@ impl Partition {
     }
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<BatchReport, Crash>>>>;
+type Running = Pin<Box<dyn Future<Output = Result<BatchReport, BatchError<ScoringError>>>>>;
 
 struct Invocation {
     id: usize,

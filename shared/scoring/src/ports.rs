@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::future::Future;
-use std::time::Duration;
 
-use centinela_contracts::parked_v1::Parked;
 use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::StoredUser;
-use centinela_domain::Millis;
+use centinela_delivery::PublishError;
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, ModelStamp, Outcome, Policy, TransactionId, UserId,
+    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId, UserId,
 };
 
 /// An item with the version that a write must name.
@@ -154,24 +152,6 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
 }
 
-/// Why something was not published. The record concerned is retried.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Not acknowledged in time; it may have been written.
-    #[error("the publication was not acknowledged")]
-    Unacknowledged(#[source] Box<dyn Error + Send + Sync>),
-    /// Refused for good: a missing grant, a missing topic, a record too large.
-    #[error("the publication was refused")]
-    Refused(#[source] Box<dyn Error + Send + Sync>),
-}
-
-impl PublishError {
-    /// See [`StoreError::is_refusal`].
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
-    }
-}
-
 /// A place where decisions are published.
 pub trait DecisionPublisher: Send + Sync {
     /// Publishes all; one answer per decision in the same order. Returns only what is acknowledged as done.
@@ -180,12 +160,6 @@ pub trait DecisionPublisher: Send + Sync {
         decisions: &[Outgoing],
         deadline: Millis,
     ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
-}
-
-/// Where records go that can never become a decision.
-pub trait ParkingLot: Send + Sync {
-    /// Parks all durably; one answer per record in the same order.
-    fn park(&self, records: &[Parked], deadline: Millis) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 }
 
 /// A row's score and what each feature contributed to it, in log-odds.
@@ -212,16 +186,4 @@ pub trait Scorer: Send + Sync {
 
     /// Its thresholds.
     fn policy(&self) -> Policy;
-}
-
-/// Time.
-pub trait Clock: Send + Sync {
-    /// Wall-clock milliseconds since 1970.
-    fn now(&self) -> Millis;
-
-    /// Microseconds that only ever go forward, for measuring stages.
-    fn monotonic_us(&self) -> u64;
-
-    /// Waits up to `at_most`, a random part of it: the jitter between attempts.
-    fn pause(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
 }

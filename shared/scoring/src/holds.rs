@@ -9,25 +9,24 @@
 //! published again if it may be unpublished. What it does not know is really missing: the hold stays and an alarm tells, until the
 //! record is so old that the mapping has given it up; then it is retired, and another alarm tells (see [`crate::settlement`]).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use centinela_contracts::settled::{Hold, Owner, SettledItem};
+use centinela_delivery::{Batch, Clock, Position};
 use centinela_domain::ledger::Settled;
 use centinela_domain::{Coordinates, Mark, Millis};
 
-use crate::intake::{Position, Slice, Work};
-use crate::ports::{Clock, Commit, Outgoing, StateStore, StoreError, Versioned, Write};
-use crate::publish;
+use crate::ports::{Commit, Outgoing, StateStore, StoreError, Versioned, Write};
+use crate::outgoing;
 use crate::settlement::Proof;
+use crate::work::{Decoded, Work};
 
 /// Why records are reported as unsettled, where it matters for their holds.
 #[derive(Debug, Default)]
 pub(crate) struct Reported {
     /// Their user's item cannot be read.
     pub unreadable: HashSet<Position>,
-    /// They were to be parked and could not be. What a ring says of their transaction says nothing of them.
-    pub unparked: HashSet<Position>,
     /// Their decision is in the ring, unpublished, and stands there at this mark.
     pub unpublished: HashMap<Position, Mark>,
 }
@@ -36,16 +35,6 @@ pub(crate) struct Reported {
 const ATTEMPTS: u32 = 5;
 /// How long one pause between such attempts may be.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How a batch is about to be answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer<'a> {
-    pub slices: &'a [Slice],
-    pub works: &'a [Work],
-    pub unsettled: &'a BTreeSet<Position>,
-    pub reported: &'a Reported,
-    pub proof: &'a Proof,
-}
-
 /// Holds that one batch asks about, per partition; further ones are the next batch's.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -89,7 +78,7 @@ pub(crate) async fn ask<S: StateStore>(
         Some(entry) if entry.content.zip(*content).is_some_and(|(known, held)| known != held) => Fate::Unknown,
         // A duplicate of a remembered transaction counts only when the ring has taken its place too.
         Some(entry) if entry.knows(at) => {
-            publish::again(entry).map_or(Fate::Settled, |out| Fate::Decided(Box::new(out)))
+            outgoing::again(entry).map_or(Fate::Settled, |out| Fate::Decided(Box::new(out)))
         }
         Some(_) if settled.covers(at) => Fate::Settled,
         None if stored.ledger.is_below_floor(at) => Fate::Settled,
@@ -105,32 +94,33 @@ pub(crate) async fn take_off<S: StateStore>(store: &S, partition: u32, settled: 
     }
 }
 
-/// Notes the records that are reported as unsettled and takes off those that settled, until `deadline`. Must be done before the
+/// Notes the records that are reported as unsettled and takes off those that settled, until the batch's deadline. Must be done before the
 /// batch is answered; an error means that the whole batch must be given back, which keeps the order by itself.
 pub(crate) async fn update<S: StateStore, C: Clock>(
     store: &S,
     clock: &C,
-    answer: Answer<'_>,
-    deadline: Millis,
+    batch: &Batch<Decoded>,
+    reported: &Reported,
+    proof: &Proof,
 ) -> Result<(), StoreError> {
-    let Answer { slices, works, unsettled, reported, proof } = answer;
+    let deadline = batch.deadline.answer;
     // A record without work has no user.
-    let owners: HashMap<Position, &Work> = works.iter().map(|work| (work.position(), work)).collect();
+    let owners: HashMap<Position, &Work> = batch.records.iter().map(|work| (work.position(), work)).collect();
     let mut changes: BTreeMap<u32, Vec<Change>> = BTreeMap::new();
-    for (index, slice) in slices.iter().enumerate() {
+    for (index, slice) in batch.slices.iter().enumerate() {
         let positions = || slice.marks.iter().map(|&at| (at, (index, at.offset)));
-        let noted = |position| unsettled.contains(&position) && owners.contains_key(&position);
+        let noted = |position| batch.is_failed(position) && owners.contains_key(&position);
         if !proof.holds_here.contains(&index) && !positions().any(|(_, position)| noted(position)) {
             continue;
         }
         let of_partition = changes.entry(slice.partition).or_default();
         of_partition.extend(positions().map(|(at, position)| {
-            let hold = owners.get(&position).filter(|_| unsettled.contains(&position)).map(|work| Hold {
+            let hold = owners.get(&position).filter(|_| batch.is_failed(position)).map(|work| Hold {
                 at,
-                owner: (!reported.unparked.contains(&position)).then(|| Owner {
-                    user: work.transaction.user_id.clone(),
-                    digest: work.digest,
-                    content: Some(work.content),
+                owner: (!batch.is_undelivered(position)).then(|| Owner {
+                    user: work.content.transaction.user_id.clone(),
+                    digest: work.content.digest,
+                    content: Some(work.content.content_digest),
                 }),
                 unreadable: u8::from(reported.unreadable.contains(&position)),
             });

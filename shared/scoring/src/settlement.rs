@@ -5,17 +5,14 @@
 //! group: it rides along in the batch's own read, strongly consistent, so the proof costs no call, and no two partitions ever
 //! compete for an item.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use centinela_contracts::settled::{Hold, SettledItem};
+use centinela_delivery::{Position, Slice};
 use centinela_domain::ledger::{RECREATED_AFTER_MS, Settled};
 use centinela_domain::{Mark, Millis};
 
-use crate::intake::{Position, Slice};
 use crate::ports::{ReadAnswer, Versioned, Write};
-
-/// Parked records that an environment remembers, so that a batch that comes again and again does not park them as often.
-const PARKED_MAX: usize = 4096;
 
 /// What one environment knows; stale knowledge is only cautious.
 #[derive(Debug, Default)]
@@ -29,8 +26,6 @@ pub(crate) struct Knowledge {
     pub eager: bool,
     /// Where the asking about holds goes on.
     pub next_to_ask: usize,
-    /// Places of records that were parked, the last ones.
-    parked: VecDeque<(u32, Mark)>,
 }
 
 /// What this batch proves.
@@ -56,21 +51,6 @@ impl Knowledge {
         for (partition, mark) in read.chain(along) {
             self.settled.raise(partition, mark);
         }
-    }
-}
-
-impl Knowledge {
-    /// Whether this environment parked the record at `at` before.
-    pub fn has_parked(&self, partition: u32, at: Mark) -> bool {
-        self.parked.contains(&(partition, at))
-    }
-
-    /// Remembers that the record at `at` is parked.
-    pub fn remember_parked(&mut self, partition: u32, at: Mark) {
-        if self.parked.len() == PARKED_MAX {
-            self.parked.pop_front();
-        }
-        self.parked.push_back((partition, at));
     }
 }
 

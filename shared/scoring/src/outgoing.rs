@@ -4,20 +4,20 @@ use centinela_contracts::decision_v1;
 use centinela_domain::Entry;
 use centinela_domain::ledger::Settled;
 
-use crate::intake::Work;
 use crate::ports::Outgoing;
+use crate::work::Work;
 
 /// The decision that answers a record that the ring knew, if it may be unpublished: byte for byte the same every time. None when
 /// it is proved published; a decision that was made just now never is, and goes out by [`again`].
 pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<Outgoing> {
     let payload = match &entry.decision {
-        Some(_) if !work.redriven() && entry.coordinates.iter().all(|&at| settled.covers(at)) => return None,
+        Some(_) if !work.is_redriven() && entry.coordinates.iter().all(|&at| settled.covers(at)) => return None,
         Some(decision) => decision_v1::encode(decision),
         // The mapping gave the record up, so the order of the source proves nothing about it.
-        None if work.redriven() => decision_v1::encode_reduced(
-            work.decision_id,
-            &work.transaction.id,
-            &work.transaction.user_id,
+        None if work.is_redriven() => decision_v1::encode_reduced(
+            work.content.decision_id,
+            &work.content.transaction.id,
+            &work.content.transaction.user_id,
             entry.outcome,
             entry.score,
         ),
@@ -25,8 +25,8 @@ pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<
     };
     Some(Outgoing {
         outcome: entry.outcome,
-        transaction_id: work.transaction.id.clone(),
-        decision_id: work.decision_id,
+        transaction_id: work.content.transaction.id.clone(),
+        decision_id: work.content.decision_id,
         payload,
     })
 }

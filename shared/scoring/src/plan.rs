@@ -11,9 +11,9 @@ use centinela_domain::{
     UserState, decision,
 };
 
-use crate::intake::Work;
 use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
-use crate::publish::{again, outgoing};
+use crate::outgoing::{again, outgoing};
+use crate::work::{Decoded, Work};
 
 /// How a record is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ struct Draft {
 impl Draft {
     fn new(job: Job, works: &[Work]) -> Self {
         let Job { user, works: indexes, base } = job;
-        let since = indexes.first().map_or(Millis::default(), |&first| works[first].time.at);
+        let since = indexes.first().map_or(Millis::default(), |&first| works[first].content.time.at);
         let (expected, item) = match base {
             Some(versioned) => (Some(versioned.version), versioned.item),
             None => (None, StoredUser { state: UserState::new(since), ledger: Ledger::default() }),
@@ -123,18 +123,18 @@ impl Draft {
             }
             let work = &works[index];
             let ledger = &mut self.item.ledger;
-            let reply = match ledger.find(work.digest) {
-                Some(entry) if entry.content.is_some_and(|content| content != work.content) => Reply::OtherContent,
+            let reply = match ledger.find(work.content.digest) {
+                Some(entry) if entry.content.is_some_and(|content| content != work.content.content_digest) => Reply::OtherContent,
                 Some(_) => {
-                    self.changed |= ledger.repeat(work.digest, work.delivered, settled);
+                    self.changed |= ledger.repeat(work.content.digest, work.at, settled);
                     self.visits.push(visit(work));
                     Reply::Replay
                 }
-                None if ledger.is_below_floor(work.delivered) => Reply::Stale,
-                None if work.redriven() && ledger.cannot_tell(work.source) => Reply::Undecidable,
+                None if ledger.is_below_floor(work.at) => Reply::Stale,
+                None if work.is_redriven() && ledger.cannot_tell(work.source) => Reply::Undecidable,
                 None => {
                     if ledger.is_full(ring) {
-                        self.changed |= ledger.compact(settled, work.delivered.timestamp, ring);
+                        self.changed |= ledger.compact(settled, work.at.timestamp, ring);
                     }
                     if self.item.ledger.is_full(ring) {
                         self.full_from = Some(self.cursor);
@@ -151,12 +151,12 @@ impl Draft {
 
     fn record(&mut self, index: usize, work: &Work, decision: Decision, settled: &Settled) {
         let late = decision.late;
-        self.item.ledger.record(work.digest, work.content, work.delivered, decision, settled);
+        self.item.ledger.record(work.content.digest, work.content.content_digest, work.at, decision, settled);
         // A place in a topic that is gone would never be proved, and the entry stay in full for ever.
-        if work.redriven() && !settled.outlives(work.source, RECREATED_AFTER_MS) {
-            self.item.ledger.repeat(work.digest, work.source, settled);
+        if work.is_redriven() && !settled.outlives(work.source, RECREATED_AFTER_MS) {
+            self.item.ledger.repeat(work.content.digest, work.source, settled);
         }
-        self.item.state.apply(&work.transaction, work.time.at, late);
+        self.item.state.apply(&work.content.transaction, work.content.time.at, late);
         self.visits.push(visit(work));
         self.replies.push((index, Reply::New));
         self.changed = true;
@@ -165,9 +165,9 @@ impl Draft {
 
     fn finish(mut self, works: &[Work], settled: &Settled, ring: RingSize) -> Plan {
         if self.changed {
-            let newest = self.works.iter().map(|&index| works[index].delivered.timestamp).max().unwrap_or_default();
+            let newest = self.works.iter().map(|&index| works[index].at.timestamp).max().unwrap_or_default();
             self.item.ledger.compact(settled, newest, ring);
-            let partition = self.works.last().map(|&index| works[index].delivered.partition);
+            let partition = self.works.last().map(|&index| works[index].at.partition);
             let known = partition.and_then(|partition| Some((partition, settled.mark(partition)?)));
             self.item.ledger.proof = known.or(self.item.ledger.proof);
         }
@@ -182,10 +182,10 @@ impl Draft {
     }
 
     fn answer(&self, index: usize, reply: Reply, work: &Work, settled: &Settled) -> Answer {
-        let entry = self.item.ledger.find(work.digest);
+        let entry = self.item.ledger.find(work.content.digest);
         let decision = entry.and_then(|entry| entry.decision.as_deref());
         let of_partition = |entry: &Entry| {
-            entry.coordinates.iter().find(|at| at.partition == work.delivered.partition).map(|&at| at.into())
+            entry.coordinates.iter().find(|at| at.partition == work.at.partition).map(|&at| at.into())
         };
         Answer {
             index,
@@ -211,8 +211,8 @@ impl Draft {
 }
 
 fn visit(work: &Work) -> Visit {
-    let transaction = &work.transaction;
-    Visit { device: transaction.device_id.clone(), user: transaction.user_id.hash32(), at: work.time.at }
+    let transaction = &work.content.transaction;
+    Visit { device: transaction.device_id.clone(), user: transaction.user_id.hash32(), at: work.content.time.at }
 }
 
 /// Devices of a batch, and what the batch learned about them.
@@ -293,7 +293,7 @@ impl<M: Scorer> Planner<'_, M> {
             let mut wave = Vec::new();
             for (place, draft) in drafts.iter_mut().enumerate() {
                 if let Some(index) = draft.advance(self.works, self.settled, self.ring) {
-                    let Work { transaction, time, .. } = &self.works[index];
+                    let Decoded { transaction, time, .. } = &self.works[index].content;
                     let device = devices.state_after(&transaction.device_id, &draft.visits);
                     let input = match &device {
                         _ if devices.unread.contains(&transaction.device_id) => DeviceInput::Unavailable,
@@ -326,9 +326,9 @@ impl<M: Scorer> Planner<'_, M> {
         scored: &Scored,
         devices: &Devices,
     ) -> Decision {
-        let transaction = &work.transaction;
+        let transaction = &work.content.transaction;
         Decision {
-            decision_id: work.decision_id,
+            decision_id: work.content.decision_id,
             transaction_id: transaction.id.clone(),
             user_id: transaction.user_id.clone(),
             amount: transaction.amount,
@@ -342,8 +342,8 @@ impl<M: Scorer> Planner<'_, M> {
             occurred_at: transaction.occurred_at,
             ingested_at: work.source.timestamp,
             decided_at: self.decided_at,
-            late: draft.item.state.is_late(work.time.at, self.allowed_lateness_ms),
-            ahead: work.time.ahead,
+            late: draft.item.state.is_late(work.content.time.at, self.allowed_lateness_ms),
+            ahead: work.content.time.ahead,
             missing: MissingInputs { device: devices.unread.contains(&transaction.device_id) },
         }
     }

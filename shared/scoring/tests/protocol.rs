@@ -2,9 +2,9 @@
 
 use centinela_contracts::decision_v1;
 use centinela_contracts::kafka_event::Record;
+use centinela_delivery::Deadline;
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{DeviceId, Millis};
-use centinela_engine::Deadline;
 use centinela_testkit::bench::{Bench, FOREVER, distinct};
 use centinela_testkit::builders::{self, EPOCH_MS, batch, redriven, transaction, transaction_json};
 use centinela_testkit::fakes::{Faults, UserCall};

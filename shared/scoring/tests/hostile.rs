@@ -5,10 +5,11 @@
 use centinela_contracts::decision_v1::{self, Evidence};
 use centinela_contracts::kafka_event::Record;
 use centinela_contracts::parked_v1::{self, ParkReason};
+use centinela_delivery::{Deadline, Settings};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::transaction::TIME_MIN_MS;
 use centinela_domain::{Coordinates, FeatureVector, Millis, TransactionId, UserId};
-use centinela_engine::{Deadline, Limits};
+use centinela_scoring::Limits;
 use centinela_testkit::bench::{Bench, FOREVER, distinct};
 use centinela_testkit::builders::{
     self, EPOCH_MS, TOPIC, batch, record, redriven, transaction, transaction_json, transaction_json_on,
@@ -269,7 +270,7 @@ fn a_refusal_that_comes_at_once_is_not_answered_at_once() {
     bench.faults(Faults { refused: 1.0, ..Faults::default() });
     let report = bench.deliver([transaction(0, 0, "ana", "t0")]);
     assert_eq!(report.unsettled, 1);
-    assert_eq!(bench.fakes.shared().pauses, [Limits::default().refused_pause], "or 10,000 tries are over in minutes");
+    assert_eq!(bench.fakes.shared().pauses, [Settings::new(builders::key()).refused_pause], "or 10,000 tries are over in minutes");
     // A batch of which something was done is answered at once, and so is a race that was lost.
     bench.fakes.shared().pauses.clear();
     bench.faults(Faults { write_refused: 1.0, ..Faults::default() });

@@ -1,0 +1,178 @@
+//! From delivered records to content: what can be decoded, and what must be dead-lettered.
+
+use std::collections::{BTreeSet, HashSet};
+
+use centinela_contracts::kafka_event::{BadRecord, KafkaBatch, PartitionBatch, Record};
+use centinela_contracts::keyed::DeploymentKey;
+use centinela_contracts::parked_v1::{self, ParkReason, Parked};
+use centinela_contracts::payload::PayloadProblem;
+use centinela_domain::{Coordinates, Mark, Millis};
+
+use crate::batch::{Batch, DeadLetter, Deadline, Delivered, Slice};
+
+/// Why a record can never be handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// For machines.
+    pub code: ParkReason,
+    /// For people: what is wrong, and what to do.
+    pub reason: String,
+}
+
+impl Rejection {
+    fn new(code: ParkReason, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}
+
+impl From<PayloadProblem> for Rejection {
+    fn from(problem: PayloadProblem) -> Self {
+        use PayloadProblem as Problem;
+        let code = match &problem {
+            Problem::Empty | Problem::OtherFormat { .. } | Problem::Syntax(_) | Problem::NotAnObject => {
+                ParkReason::NotJson
+            }
+            Problem::TooLarge { .. } => ParkReason::TooLarge,
+            Problem::Version { .. } => ParkReason::UnsupportedVersion,
+            Problem::Missing { .. } => ParkReason::MissingField,
+            Problem::Duplicate { .. } => ParkReason::DuplicateField,
+            Problem::WrongType { .. } => ParkReason::WrongType,
+            Problem::Text { .. }
+            | Problem::Unexpected { .. }
+            | Problem::AmountNegative { .. }
+            | Problem::AmountTooFine { .. }
+            | Problem::AmountTooLarge { .. }
+            | Problem::TimeUnit { .. }
+            | Problem::Invalid(_) => ParkReason::InvalidValue,
+        };
+        Self::new(code, problem.to_string())
+    }
+}
+
+/// Sorts the batch's records into those that `decode` reads and those to dead-letter.
+pub(crate) fn take_in<T>(
+    batch: KafkaBatch,
+    deadline: Deadline,
+    key: &DeploymentKey,
+    now: Millis,
+    decode: impl Fn(&[u8], Coordinates) -> Result<T, Rejection>,
+) -> Batch<T> {
+    let mut taken = Batch {
+        slices: Vec::with_capacity(batch.partitions.len()),
+        records: Vec::new(),
+        size: 0,
+        deadline,
+        dead: Vec::new(),
+        dead_lettered: 0,
+        undelivered: HashSet::new(),
+        failed: BTreeSet::new(),
+        refused: false,
+    };
+    for (index, partition) in batch.partitions.into_iter().enumerate() {
+        let PartitionBatch { key: name, topic, partition, records } = partition;
+        taken.size += records.len();
+        let mut slice = Slice { key: name, topic, partition, first: None, marks: Vec::with_capacity(records.len()) };
+        // The same record twice in one delivery is handled once.
+        let mut seen = HashSet::with_capacity(records.len());
+        for (place, record) in records.into_iter().enumerate() {
+            let mark = place_of(&record);
+            if let Some(mark) = mark {
+                if place == 0 && mark.timestamp != Millis::default() {
+                    slice.first = Some(mark);
+                }
+                slice.marks.push(mark);
+                if !seen.insert(mark.offset) {
+                    continue;
+                }
+            }
+            let read = match record {
+                Err(bad) => Err(Box::new(letter_of_bad(bad, &slice.topic, partition, now))),
+                Ok(record) => match read(&record, &slice.topic, key, &decode) {
+                    Ok((source, content)) => {
+                        Ok(Delivered { partition_index: index, at: record.coordinates, source, content, record })
+                    }
+                    Err(Rejection { code, reason }) => Err(letter(record, &slice.topic, code, reason, now)),
+                },
+            };
+            match read {
+                Ok(delivered) => taken.records.push(delivered),
+                Err(letter) => {
+                    let position = mark.map(|mark| (index, mark.offset));
+                    taken.dead.push(DeadLetter { letter: *letter, position });
+                }
+            }
+        }
+        taken.slices.push(slice);
+    }
+    taken
+}
+
+fn place_of(record: &Result<Record, BadRecord>) -> Option<Mark> {
+    match record {
+        Ok(record) => Some(record.coordinates.into()),
+        Err(bad) => bad.offset.map(|offset| Mark { offset, timestamp: bad.timestamp.unwrap_or_default() }),
+    }
+}
+
+/// Where the record was first delivered, and what it says.
+fn read<T>(
+    record: &Record,
+    topic: &str,
+    key: &DeploymentKey,
+    decode: impl Fn(&[u8], Coordinates) -> Result<T, Rejection>,
+) -> Result<(Coordinates, T), Rejection> {
+    let Some(value) = &record.value else {
+        return Err(Rejection::new(
+            ParkReason::NoValue,
+            "the record has no value (a tombstone), so there is nothing to handle",
+        ));
+    };
+    let first = parked_v1::first_coordinates(&record.headers, value, record.coordinates, key).transpose();
+    let source = match first {
+        Ok(None) => record.coordinates,
+        Ok(Some((first_topic, first))) if first_topic == topic => first,
+        Ok(Some((first_topic, _))) => {
+            let reason =
+                format!("the record was first delivered on topic {first_topic:?}, not on this one: redrive it there");
+            return Err(Rejection::new(ParkReason::BadFirstCoordinates, reason));
+        }
+        Err(problem) => return Err(Rejection::new(ParkReason::BadFirstCoordinates, problem.to_string())),
+    };
+    Ok((source, decode(value, source)?))
+}
+
+pub(crate) fn letter(
+    record: Record,
+    topic: &str,
+    reason_code: ParkReason,
+    reason: String,
+    parked_at: Millis,
+) -> Box<Parked> {
+    Box::new(Parked {
+        reason_code,
+        reason,
+        topic: topic.to_owned(),
+        partition: record.coordinates.partition,
+        offset: Some(record.coordinates.offset),
+        timestamp: Some(record.coordinates.timestamp),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+        parked_at,
+    })
+}
+
+fn letter_of_bad(bad: BadRecord, topic: &str, partition: u32, parked_at: Millis) -> Parked {
+    Parked {
+        reason_code: ParkReason::UnreadableRecord,
+        reason: bad.problem.to_string(),
+        topic: topic.to_owned(),
+        partition,
+        offset: bad.offset,
+        timestamp: bad.timestamp,
+        key: None,
+        value: Some(bad.raw),
+        headers: Vec::new(),
+        parked_at,
+    }
+}

@@ -1,0 +1,270 @@
+//! The decision protocol as a use case of a delivery.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use centinela_contracts::kafka_event::KafkaBatch;
+use centinela_contracts::keyed::DeploymentKey;
+use centinela_delivery::{
+    Batch, BatchError, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
+};
+use centinela_domain::ledger::{RingSize, Settled};
+use centinela_domain::{Coordinates, Currency, DeviceId, UserId};
+use tracing::warn;
+
+use crate::holds::{self, Reported};
+use crate::plan::Devices;
+use crate::ports::{DecisionPublisher, ReadAnswer, ReadRequest, ScoreError, Scorer, StateStore, StoreError};
+use crate::report::BatchReport;
+use crate::settlement::{self, Knowledge, Proof, Times};
+use crate::work::{self, Decoded};
+
+/// Bounds of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How far an event may be behind the user's newest one before it is `late`.
+    pub allowed_lateness: Duration,
+    /// How often a partition's settled mark is noted and the marks of the others are read. An environment knows at once what its
+    /// own batches prove; the note is for the others.
+    pub settled_interval: Duration,
+    /// The same while some user's ring is growing.
+    pub settled_interval_eager: Duration,
+    /// What a ring keeps.
+    pub ring: RingSize,
+    /// Deliveries after which a record is parked whose user's item cannot be read.
+    pub unreadable_deliveries: u8,
+    /// A ring with more unproved decisions than this is growing.
+    pub ring_growing_above: usize,
+    /// Attempts at one user's write in one batch, the first included.
+    pub commit_attempts: u32,
+    /// Longest pause between such attempts; the real one is a random part of it.
+    pub commit_pause: Duration,
+    /// How many users are read, decided and written at a time.
+    pub rounds: Rounds,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allowed_lateness: Duration::from_secs(24 * 3600),
+            settled_interval: Duration::from_secs(5),
+            settled_interval_eager: Duration::from_millis(500),
+            ring: RingSize::DEFAULT,
+            unreadable_deliveries: 8,
+            ring_growing_above: 8,
+            commit_attempts: 4,
+            commit_pause: Duration::from_millis(10),
+            rounds: Rounds { keys_at_once: 50, keys_in_a_round: const { NonZeroUsize::new(25).unwrap() } },
+        }
+    }
+}
+
+/// The key and the bounds of a deployment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signs and digests.
+    pub key: DeploymentKey,
+    /// What a transaction without a currency is in.
+    pub default_currency: Currency,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Why the whole batch must be delivered again.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoringError {
+    /// Records are unsettled and this could not be noted, so no partial answer would be safe.
+    #[error("unsettled records could not be noted")]
+    HoldsNotNoted(#[source] StoreError),
+    /// The model failed.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+}
+
+/// The protocol on a delivery.
+#[derive(Debug)]
+pub struct Engine<S, T, K, P, M, C> {
+    delivery: Delivery<P, C>,
+    scoring: Scoring<S, T, K, M, C>,
+}
+
+impl<S, T, K, P, M, C> Engine<S, T, K, P, M, C>
+where
+    S: StateStore,
+    T: DecisionPublisher,
+    K: DecisionPublisher,
+    P: DeadLetters,
+    M: Scorer,
+    C: Clock + Clone,
+{
+    /// Puts the protocol together: `topics` and `stream` both get every decision, `dead_letters` what can never become one.
+    pub fn new(store: S, topics: T, stream: K, dead_letters: P, scorer: M, clock: C, settings: Settings) -> Self {
+        let Settings { key, default_currency, limits } = settings;
+        let delivery = Delivery::new(dead_letters, clock.clone(), centinela_delivery::Settings::new(key.clone()));
+        let knowledge = Mutex::default();
+        let scoring = Scoring { store, topics, stream, scorer, clock, key, default_currency, limits, knowledge };
+        Self { delivery, scoring }
+    }
+
+    /// Handles a batch: every record ends as a decision, as a dead letter, or in the response to be delivered again.
+    ///
+    /// # Errors
+    /// The whole batch must be delivered again.
+    pub async fn process(
+        &self,
+        batch: KafkaBatch,
+        deadline: Deadline,
+    ) -> Result<BatchReport, BatchError<ScoringError>> {
+        let Outcome { response, records, dead_lettered, report } =
+            self.delivery.deliver(&self.scoring, batch, deadline).await?;
+        let unsettled = response.failures.len();
+        Ok(BatchReport { response, records, parked: dead_lettered, unsettled, ..report })
+    }
+}
+
+/// The decision protocol with its ports.
+#[derive(Debug)]
+pub(crate) struct Scoring<S, T, K, M, C> {
+    pub store: S,
+    pub topics: T,
+    pub stream: K,
+    pub scorer: M,
+    pub clock: C,
+    pub key: DeploymentKey,
+    pub default_currency: Currency,
+    pub limits: Limits,
+    pub knowledge: Mutex<Knowledge>,
+}
+
+/// A user and which works are the user's, in partition and offset order.
+pub(crate) type UserWorks = (UserId, Vec<usize>);
+
+/// What is known of a batch on its way.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub reported: Reported,
+    pub report: BatchReport,
+    pub devices: Devices,
+    pub proof: Proof,
+    /// Proved settled, as this batch knows it.
+    pub settled: Settled,
+    /// How often records have been reported because their user's item could not be read.
+    pub unreadable_before: HashMap<Position, u8>,
+    /// When the publishing began.
+    pub publish_us: u64,
+}
+
+impl<S, T, K, M, C> UseCase for Scoring<S, T, K, M, C>
+where
+    S: StateStore,
+    T: DecisionPublisher,
+    K: DecisionPublisher,
+    M: Scorer,
+    C: Clock,
+{
+    type Content = Decoded;
+    type Handled = Progress;
+    type Report = BatchReport;
+    type Error = ScoringError;
+
+    fn decode(&self, value: &[u8], source: Coordinates) -> Result<Decoded, Rejection> {
+        work::decode(value, source, &self.key, self.default_currency)
+    }
+
+    async fn handle(&self, batch: &mut Batch<Decoded>) -> Result<Progress, ScoringError> {
+        let mut progress = Progress::default();
+        let users = batch.by_key(|decoded| &decoded.transaction.user_id);
+        let mut rounds = self.limits.rounds.of(&users);
+        let first = rounds.next().unwrap_or_default();
+        let partitions = self.partitions_to_read(batch);
+        let mut answer = self.read(first, partitions, batch, &mut progress).await;
+        progress.proof = self.prove(batch, &mut answer);
+        progress.unreadable_before = std::mem::take(&mut progress.proof.unreadable);
+        progress.report.holds_retired = progress.proof.retired;
+        let notes = std::mem::take(&mut progress.proof.notes);
+        let mut plans = self.commit(first, answer, notes, batch, &mut progress).await?;
+        for users in rounds {
+            let answer = self.read(users, BTreeSet::new(), batch, &mut progress).await;
+            plans.extend(self.commit(users, answer, Vec::new(), batch, &mut progress).await?);
+        }
+        progress.publish_us = self.clock.monotonic_us();
+        self.publish(plans, batch, &mut progress).await;
+        Ok(progress)
+    }
+
+    async fn complete(
+        &self,
+        batch: &mut Batch<Decoded>,
+        mut progress: Progress,
+    ) -> Result<BatchReport, ScoringError> {
+        self.ask_about_holds(batch.deadline, &mut progress).await;
+        let noted = holds::update(&self.store, &self.clock, batch, &progress.reported, &progress.proof).await;
+        if let Err(problem) = noted {
+            batch.note_refusal(problem.is_refusal());
+            return Err(ScoringError::HoldsNotNoted(problem));
+        }
+        progress.report.stages.publish_us = self.clock.monotonic_us() - progress.publish_us;
+        Ok(progress.report)
+    }
+}
+
+impl<S, T, K, M, C> Scoring<S, T, K, M, C>
+where
+    S: StateStore,
+    T: DecisionPublisher,
+    K: DecisionPublisher,
+    M: Scorer,
+    C: Clock,
+{
+    pub(crate) fn with_knowledge<R>(&self, work: impl FnOnce(&mut Knowledge) -> R) -> R {
+        // A panic elsewhere leaves only marks that were proved, so the knowledge stays good.
+        work(&mut self.knowledge.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The batch's own, those of redriven records' first places, and now and then all that are known.
+    fn partitions_to_read(&self, batch: &Batch<Decoded>) -> BTreeSet<u32> {
+        let now = self.clock.now();
+        let first_places = batch.records.iter().filter(|work| work.is_redriven()).map(|work| work.source.partition);
+        let mut wanted: BTreeSet<u32> = batch.slices.iter().map(|slice| slice.partition).chain(first_places).collect();
+        self.with_knowledge(|knowledge| {
+            if now.since(knowledge.refreshed_at) >= self.limits.settled_interval.as_millis() as i64 {
+                knowledge.refreshed_at = now;
+                wanted.extend(&knowledge.partitions);
+            }
+        });
+        wanted
+    }
+
+    /// Reads users, the devices of their transactions, and settled marks.
+    async fn read(&self, users: &[UserWorks], partitions: BTreeSet<u32>, batch: &mut Batch<Decoded>, progress: &mut Progress) -> ReadAnswer {
+        let started_us = self.clock.monotonic_us();
+        let works = users.iter().flat_map(|(_, works)| works).map(|&index| &batch.records[index].content);
+        let devices: BTreeSet<&DeviceId> = works.map(|work| &work.transaction.device_id).collect();
+        let request = ReadRequest {
+            users: users.iter().map(|(user, _)| user.clone()).collect(),
+            devices: devices.into_iter().filter(|device| !progress.devices.is_read(device)).cloned().collect(),
+            partitions: partitions.into_iter().collect(),
+        };
+        let answer = self.store.read(request, batch.deadline.work).await;
+        progress.report.stages.read_us += self.clock.monotonic_us() - started_us;
+        if let Some(problem) = &answer.problem {
+            warn!(error = problem as &dyn std::error::Error, "part of the state was not read");
+            batch.note_refusal(problem.is_refusal());
+        }
+        self.with_knowledge(|knowledge| knowledge.learn(&answer));
+        answer
+    }
+
+    fn prove(&self, batch: &Batch<Decoded>, answer: &mut ReadAnswer) -> Proof {
+        let now = self.clock.now();
+        let Limits { settled_interval, settled_interval_eager, ring, .. } = self.limits;
+        self.with_knowledge(|knowledge| {
+            let interval = if knowledge.eager { settled_interval_eager } else { settled_interval };
+            let times =
+                Times { now, interval_ms: interval.as_millis() as i64, delivered_within_ms: ring.delivered_within_ms };
+            settlement::prove(knowledge, &batch.slices, answer, times)
+        })
+    }
+}
