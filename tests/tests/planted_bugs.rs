@@ -22,8 +22,7 @@ const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
 /// What the simulation is made of.
-const CRATES: [&str; 5] =
-    ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit"];
+const CRATES: [&str; 5] = ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit"];
 /// Where [`PLANTED`] goes.
 const DOMAIN: &str = "shared/domain/src/lib.rs";
 /// What the copy has and the sources do not.

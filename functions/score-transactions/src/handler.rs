@@ -11,11 +11,11 @@ use centinela_adapters::{
     DynamoConfig, DynamoStateStore, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock, aws,
 };
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
+use centinela_delivery::{BatchError, Clock, Deadline};
 use centinela_domain::Millis;
 use centinela_domain::ledger::RingSize;
-use centinela_delivery::{BatchError, Clock, Deadline};
-use centinela_scoring::{BatchReport, Engine, Limits, ScoringError, Settings};
 use centinela_inference::ModelScorer;
+use centinela_scoring::{BatchReport, Engine, Limits, ScoringError, Settings};
 use centinela_telemetry::{BatchMetrics, Counts, StageMicros, emf};
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent};
 use serde_json::value::RawValue;

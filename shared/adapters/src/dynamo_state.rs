@@ -22,7 +22,9 @@ use centinela_contracts::settled::{self, SettledItem};
 use centinela_contracts::stored_device;
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_domain::{DeviceId, DeviceState, Millis, UserId};
-use centinela_scoring::ports::{Commit, ReadAnswer, ReadRequest, StateStore, StoreError, Versioned, Write};
+use centinela_scoring::ports::{
+    Commit, DecisionState, KnownDevices, Marks, ReadAnswer, ReadRequest, StateReader, StoreError, Versioned, Write,
+};
 use tracing::warn;
 
 use crate::ConnectError;
@@ -155,7 +157,7 @@ impl DynamoStateStore {
     }
 }
 
-impl StateStore for DynamoStateStore {
+impl StateReader for DynamoStateStore {
     async fn read(&self, request: ReadRequest, deadline: Millis) -> ReadAnswer {
         let ReadRequest { users, devices, partitions } = request;
         let keys = users.into_iter().map(Key::User);
@@ -163,7 +165,9 @@ impl StateStore for DynamoStateStore {
         let keys = keys.chain(devices.into_iter().map(Key::Device));
         self.read_keys(keys.collect(), Budget::until(deadline)).await
     }
+}
 
+impl DecisionState for DynamoStateStore {
     async fn read_user(&self, user: &UserId, deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
         let item = self.get_item(&self.config.user_table, user.as_str(), Budget::until(deadline)).await?;
         item.map(|item| self.user_from(&item, user)).transpose()
@@ -184,7 +188,9 @@ impl StateStore for DynamoStateStore {
             })
             .collect()
     }
+}
 
+impl KnownDevices for DynamoStateStore {
     async fn commit_devices(
         &self,
         writes: Vec<Write<DeviceId, DeviceState>>,
@@ -204,7 +210,9 @@ impl StateStore for DynamoStateStore {
             })
             .collect()
     }
+}
 
+impl Marks for DynamoStateStore {
     async fn read_settled(
         &self,
         partition: u32,

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use centinela_domain::Millis;
 use centinela_delivery::Clock;
+use centinela_domain::Millis;
 
 use crate::budget;
 

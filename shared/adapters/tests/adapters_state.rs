@@ -14,12 +14,14 @@ use centinela_adapters::dynamo_state::DynamoLimits;
 use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClock};
 use centinela_contracts::settled::{HOLDS_MAX, Hold, SettledItem};
 use centinela_contracts::stored_user::StoredUser;
-use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
 use centinela_delivery::Clock;
-use centinela_scoring::ports::{Commit, ReadRequest, StateStore, StoreError, Versioned, Write};
+use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
 use centinela_local::services::{
     ACCESS_KEY_ID, AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, REGION, RequestInfo,
     SECRET_ACCESS_KEY, TableSpec,
+};
+use centinela_scoring::ports::{
+    Commit, DecisionState, KnownDevices, Marks, ReadRequest, StateReader, StoreError, Versioned, Write,
 };
 use serde_json::Value;
 

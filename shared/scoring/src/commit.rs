@@ -9,13 +9,13 @@ use futures::future::join;
 use tracing::warn;
 
 use crate::plan::{Devices, Job, Plan, Planner};
-use crate::ports::{Commit, DecisionPublisher, ReadAnswer, Scorer, StateStore, Versioned, Write};
+use crate::ports::{Commit, DecisionPublisher, ReadAnswer, Scorer, State, Versioned, Write};
 use crate::process::{Progress, Scoring, ScoringError, UserWorks};
 use crate::work::Decoded;
 
 impl<S, T, K, M, C> Scoring<S, T, K, M, C>
 where
-    S: StateStore,
+    S: State,
     T: DecisionPublisher,
     K: DecisionPublisher,
     M: Scorer,
@@ -131,7 +131,13 @@ where
         }
     }
 
-    fn take_jobs(&self, users: &[UserWorks], mut answer: ReadAnswer, batch: &mut Batch<Decoded>, progress: &mut Progress) -> Vec<Job> {
+    fn take_jobs(
+        &self,
+        users: &[UserWorks],
+        mut answer: ReadAnswer,
+        batch: &mut Batch<Decoded>,
+        progress: &mut Progress,
+    ) -> Vec<Job> {
         progress.devices.known.extend(answer.devices);
         progress.devices.unread.extend(answer.unread_devices);
         let mut jobs = Vec::with_capacity(users.len());
@@ -173,4 +179,3 @@ fn learned(mut plan: Plan, devices: &mut Devices) -> Plan {
     devices.learn(std::mem::take(&mut plan.visits));
     plan
 }
-

@@ -17,8 +17,8 @@ use centinela_delivery::{Batch, Clock, Position};
 use centinela_domain::ledger::Settled;
 use centinela_domain::{Coordinates, Mark, Millis};
 
-use crate::ports::{Commit, Outgoing, StateStore, StoreError, Versioned, Write};
 use crate::outgoing;
+use crate::ports::{Commit, DecisionState, Marks, Outgoing, StoreError, Versioned, Write};
 use crate::settlement::Proof;
 use crate::work::{Decoded, Work};
 
@@ -56,7 +56,7 @@ pub(crate) enum Fate {
 }
 
 /// Asks the ring of the user whose record was noted.
-pub(crate) async fn ask<S: StateStore>(
+pub(crate) async fn ask<S: DecisionState>(
     store: &S,
     partition: u32,
     hold: &Hold,
@@ -87,7 +87,7 @@ pub(crate) async fn ask<S: StateStore>(
 }
 
 /// Takes holds off that were found settled. A failure leaves them for the next batch.
-pub(crate) async fn take_off<S: StateStore>(store: &S, partition: u32, settled: &[Mark], deadline: Millis) {
+pub(crate) async fn take_off<S: Marks>(store: &S, partition: u32, settled: &[Mark], deadline: Millis) {
     let remove = |item: &mut SettledItem| item.holds.retain(|hold| !settled.contains(&hold.at));
     if let Err(problem) = try_change(store, partition, remove, deadline).await {
         tracing::warn!(error = &problem as &dyn std::error::Error, partition, "settled holds were not taken off");
@@ -96,7 +96,7 @@ pub(crate) async fn take_off<S: StateStore>(store: &S, partition: u32, settled: 
 
 /// Notes the records that are reported as unsettled and takes off those that settled, until the batch's deadline. Must be done before the
 /// batch is answered; an error means that the whole batch must be given back, which keeps the order by itself.
-pub(crate) async fn update<S: StateStore, C: Clock>(
+pub(crate) async fn update<S: Marks, C: Clock>(
     store: &S,
     clock: &C,
     batch: &Batch<Decoded>,
@@ -141,7 +141,7 @@ struct Change {
     stands_at: Mark,
 }
 
-async fn update_partition<S: StateStore, C: Clock>(
+async fn update_partition<S: Marks, C: Clock>(
     store: &S,
     clock: &C,
     partition: u32,
@@ -188,7 +188,7 @@ fn covers(mark: Mark, at: Mark) -> bool {
 }
 
 /// Returns whether the item says what it must.
-async fn try_change<S: StateStore>(
+async fn try_change<S: Marks>(
     store: &S,
     partition: u32,
     change: impl FnOnce(&mut SettledItem),

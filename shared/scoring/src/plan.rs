@@ -11,8 +11,8 @@ use centinela_domain::{
     UserState, decision,
 };
 
-use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
 use crate::outgoing::{again, outgoing};
+use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
 use crate::work::{Decoded, Work};
 
 /// How a record is answered.
@@ -124,7 +124,9 @@ impl Draft {
             let work = &works[index];
             let ledger = &mut self.item.ledger;
             let reply = match ledger.find(work.content.digest) {
-                Some(entry) if entry.content.is_some_and(|content| content != work.content.content_digest) => Reply::OtherContent,
+                Some(entry) if entry.content.is_some_and(|content| content != work.content.content_digest) => {
+                    Reply::OtherContent
+                }
                 Some(_) => {
                     self.changed |= ledger.repeat(work.content.digest, work.at, settled);
                     self.visits.push(visit(work));
@@ -184,9 +186,8 @@ impl Draft {
     fn answer(&self, index: usize, reply: Reply, work: &Work, settled: &Settled) -> Answer {
         let entry = self.item.ledger.find(work.content.digest);
         let decision = entry.and_then(|entry| entry.decision.as_deref());
-        let of_partition = |entry: &Entry| {
-            entry.coordinates.iter().find(|at| at.partition == work.at.partition).map(|&at| at.into())
-        };
+        let of_partition =
+            |entry: &Entry| entry.coordinates.iter().find(|at| at.partition == work.at.partition).map(|&at| at.into());
         Answer {
             index,
             reply,

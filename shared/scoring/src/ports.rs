@@ -8,7 +8,8 @@ use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::PublishError;
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId, UserId,
+    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
+    UserId,
 };
 
 /// An item with the version that a write must name.
@@ -98,11 +99,14 @@ pub enum Commit<T> {
     Failed(StoreError),
 }
 
-/// Users' and devices' items and the settled marks of the source's partitions.
-pub trait StateStore: Send + Sync {
-    /// Reads everything of one batch.
+/// Reads everything of one batch in as few calls as possible: users, their devices, and the source's marks.
+pub trait StateReader: Send + Sync {
+    /// Reads the keys; none of them is required to be there.
     fn read(&self, request: ReadRequest, deadline: Millis) -> impl Future<Output = ReadAnswer> + Send;
+}
 
+/// What is decided about users; the scoring function owns it.
+pub trait DecisionState: Send + Sync {
     /// Reads one user, strongly consistent.
     fn read_user(
         &self,
@@ -116,14 +120,20 @@ pub trait StateStore: Send + Sync {
         writes: Vec<Write<UserId, StoredUser>>,
         deadline: Millis,
     ) -> impl Future<Output = Vec<Commit<StoredUser>>> + Send;
+}
 
+/// Who was seen on which device.
+pub trait KnownDevices: Send + Sync {
     /// Writes devices, one answer per write in the same order; each stands alone.
     fn commit_devices(
         &self,
         writes: Vec<Write<DeviceId, DeviceState>>,
         deadline: Millis,
     ) -> impl Future<Output = Vec<Commit<DeviceState>>> + Send;
+}
 
+/// What the mapping has committed, partition by partition, and the records that were reported below that.
+pub trait Marks: Send + Sync {
     /// Reads one partition's settled item, strongly consistent.
     fn read_settled(
         &self,
@@ -138,6 +148,11 @@ pub trait StateStore: Send + Sync {
         deadline: Millis,
     ) -> impl Future<Output = Commit<SettledItem>> + Send;
 }
+
+/// All the state of a decision.
+pub trait State: StateReader + DecisionState + KnownDevices + Marks {}
+
+impl<S: StateReader + DecisionState + KnownDevices + Marks> State for S {}
 
 /// A decision on its way out: the same bytes whenever it is published again.
 #[derive(Clone, Debug, PartialEq)]

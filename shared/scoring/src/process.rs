@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::holds::{self, Reported};
 use crate::plan::Devices;
-use crate::ports::{DecisionPublisher, ReadAnswer, ReadRequest, ScoreError, Scorer, StateStore, StoreError};
+use crate::ports::{DecisionPublisher, ReadAnswer, ReadRequest, ScoreError, Scorer, State, StoreError};
 use crate::report::BatchReport;
 use crate::settlement::{self, Knowledge, Proof, Times};
 use crate::work::{self, Decoded};
@@ -92,7 +92,7 @@ pub struct Engine<S, T, K, P, M, C> {
 
 impl<S, T, K, P, M, C> Engine<S, T, K, P, M, C>
 where
-    S: StateStore,
+    S: State,
     T: DecisionPublisher,
     K: DecisionPublisher,
     P: DeadLetters,
@@ -158,7 +158,7 @@ pub struct Progress {
 
 impl<S, T, K, M, C> UseCase for Scoring<S, T, K, M, C>
 where
-    S: StateStore,
+    S: State,
     T: DecisionPublisher,
     K: DecisionPublisher,
     M: Scorer,
@@ -194,11 +194,7 @@ where
         Ok(progress)
     }
 
-    async fn complete(
-        &self,
-        batch: &mut Batch<Decoded>,
-        mut progress: Progress,
-    ) -> Result<BatchReport, ScoringError> {
+    async fn complete(&self, batch: &mut Batch<Decoded>, mut progress: Progress) -> Result<BatchReport, ScoringError> {
         self.ask_about_holds(batch.deadline, &mut progress).await;
         let noted = holds::update(&self.store, &self.clock, batch, &progress.reported, &progress.proof).await;
         if let Err(problem) = noted {
@@ -212,7 +208,7 @@ where
 
 impl<S, T, K, M, C> Scoring<S, T, K, M, C>
 where
-    S: StateStore,
+    S: State,
     T: DecisionPublisher,
     K: DecisionPublisher,
     M: Scorer,
@@ -238,7 +234,13 @@ where
     }
 
     /// Reads users, the devices of their transactions, and settled marks.
-    async fn read(&self, users: &[UserWorks], partitions: BTreeSet<u32>, batch: &mut Batch<Decoded>, progress: &mut Progress) -> ReadAnswer {
+    async fn read(
+        &self,
+        users: &[UserWorks],
+        partitions: BTreeSet<u32>,
+        batch: &mut Batch<Decoded>,
+        progress: &mut Progress,
+    ) -> ReadAnswer {
         let started_us = self.clock.monotonic_us();
         let works = users.iter().flat_map(|(_, works)| works).map(|&index| &batch.records[index].content);
         let devices: BTreeSet<&DeviceId> = works.map(|work| &work.transaction.device_id).collect();

@@ -10,14 +10,14 @@ use tracing::warn;
 
 use crate::holds::{self, Fate};
 use crate::plan::{Answer, Plan, Reply, Visit};
-use crate::ports::{Commit, DecisionPublisher, Outgoing, Scorer, StateStore, Write};
+use crate::ports::{Commit, DecisionPublisher, Outgoing, Scorer, State, Write};
 use crate::process::{Progress, Scoring};
 use crate::report::BatchReport;
 use crate::work::{Decoded, Work};
 
 impl<S, T, K, M, C> Scoring<S, T, K, M, C>
 where
-    S: StateStore,
+    S: State,
     T: DecisionPublisher,
     K: DecisionPublisher,
     M: Scorer,
@@ -106,7 +106,8 @@ where
             let start = self.with_knowledge(|knowledge| knowledge.next_to_ask);
             let asked: Vec<_> = holds::in_turn(above, start).collect();
             self.with_knowledge(|knowledge| knowledge.next_to_ask = start.wrapping_add(asked.len()));
-            let asking = asked.iter().map(|hold| holds::ask(&self.store, *partition, hold, &progress.settled, deadline));
+            let asking =
+                asked.iter().map(|hold| holds::ask(&self.store, *partition, hold, &progress.settled, deadline));
             let fates = futures::future::join_all(asking).await;
             let mut settled = Vec::new();
             let mut out = Vec::new();

@@ -3,9 +3,7 @@
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::transaction_v1;
 use centinela_delivery::{Delivered, Rejection};
-use centinela_domain::{
-    ContentDigest, Coordinates, Currency, DecisionId, EventTime, Transaction, TransactionDigest,
-};
+use centinela_domain::{ContentDigest, Coordinates, Currency, DecisionId, EventTime, Transaction, TransactionDigest};
 
 /// A transaction to decide.
 pub type Work = Delivered<Decoded>;

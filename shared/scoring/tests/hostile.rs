@@ -270,7 +270,11 @@ fn a_refusal_that_comes_at_once_is_not_answered_at_once() {
     bench.faults(Faults { refused: 1.0, ..Faults::default() });
     let report = bench.deliver([transaction(0, 0, "ana", "t0")]);
     assert_eq!(report.unsettled, 1);
-    assert_eq!(bench.fakes.shared().pauses, [Settings::new(builders::key()).refused_pause], "or 10,000 tries are over in minutes");
+    assert_eq!(
+        bench.fakes.shared().pauses,
+        [Settings::new(builders::key()).refused_pause],
+        "or 10,000 tries are over in minutes"
+    );
     // A batch of which something was done is answered at once, and so is a race that was lost.
     bench.fakes.shared().pauses.clear();
     bench.faults(Faults { write_refused: 1.0, ..Faults::default() });

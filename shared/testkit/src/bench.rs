@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use centinela_contracts::kafka_event::{KafkaBatch, Record};
 use centinela_delivery::Deadline;
 use centinela_domain::{Mark, Millis, UserId};
-use centinela_scoring::ports::Outgoing;
 use centinela_scoring::BatchReport;
+use centinela_scoring::ports::Outgoing;
 
 use crate::builders::{EPOCH_MS, batch};
 use crate::fakes::{FakeEngine, Fakes, Faults};

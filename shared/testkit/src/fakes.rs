@@ -16,8 +16,8 @@ use centinela_domain::{
     TransactionDigest, UserId,
 };
 use centinela_scoring::ports::{
-    Commit, DecisionPublisher, Outgoing, ReadAnswer, ReadRequest, ScoreError, Scored, Scorer, StateStore, StoreError,
-    Versioned, Write,
+    Commit, DecisionPublisher, DecisionState, KnownDevices, Marks, Outgoing, ReadAnswer, ReadRequest, ScoreError,
+    Scored, Scorer, StateReader, StoreError, Versioned, Write,
 };
 use centinela_scoring::{Engine, Limits, Settings};
 use rand::{RngExt, SeedableRng};
@@ -212,7 +212,7 @@ impl Fakes {
     }
 }
 
-impl StateStore for Fakes {
+impl StateReader for Fakes {
     async fn read(&self, request: ReadRequest, _deadline: Millis) -> ReadAnswer {
         yield_once().await;
         let mut answer = ReadAnswer::default();
@@ -263,7 +263,9 @@ impl StateStore for Fakes {
         yield_once().await;
         answer
     }
+}
 
+impl DecisionState for Fakes {
     async fn read_user(&self, user: &UserId, _deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
         yield_once().await;
         let mut shared = self.shared();
@@ -286,7 +288,9 @@ impl StateStore for Fakes {
         yield_once().await;
         outcomes
     }
+}
 
+impl KnownDevices for Fakes {
     async fn commit_devices(
         &self,
         writes: Vec<Write<DeviceId, DeviceState>>,
@@ -315,7 +319,9 @@ impl StateStore for Fakes {
         yield_once().await;
         outcomes
     }
+}
 
+impl Marks for Fakes {
     async fn read_settled(
         &self,
         partition: u32,

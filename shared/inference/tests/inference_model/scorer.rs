@@ -1,8 +1,8 @@
 //! The engine's port: what it hands on is the model's answer for the same row.
 
 use centinela_domain::{FEATURES, FeatureVector, Outcome};
-use centinela_scoring::ports::Scorer;
 use centinela_inference::{Model, ModelScorer};
+use centinela_scoring::ports::Scorer;
 
 fn bundled_files() -> (Vec<u8>, Vec<u8>) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/artifacts/current");
