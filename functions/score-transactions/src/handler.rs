@@ -1,5 +1,6 @@
 //! One invocation: from the event's bytes to the answer's bytes, with one metric line.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io::Write;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use centinela_adapters::{
 };
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
 use centinela_delivery::{BatchError, Clock, Deadline};
-use centinela_domain::Millis;
 use centinela_domain::ledger::RingSize;
+use centinela_domain::{Millis, Outcome};
 use centinela_inference::ModelScorer;
 use centinela_scoring::{BatchReport, Engine, Limits, ScoringError, Settings};
 use centinela_telemetry::{BatchMetrics, Counts, StageMicros, emf};
@@ -153,8 +154,12 @@ fn kafka(config: &Config) -> KafkaConfig {
         auth: config.kafka_auth.clone(),
         ca: config.kafka_ca.clone(),
         client_id: env!("CARGO_PKG_NAME").to_owned(),
-        approved_topic: config.approved_topic.clone(),
-        blocked_topic: config.blocked_topic.clone(),
+        // What a person should look at is not approved.
+        decision_topics: BTreeMap::from([
+            (Outcome::Approved, config.approved_topic.clone()),
+            (Outcome::Review, config.blocked_topic.clone()),
+            (Outcome::Blocked, config.blocked_topic.clone()),
+        ]),
         dead_letters_topic: config.dead_letters_topic.clone(),
         deployment_key: config.keys.deployment.clone(),
         message_timeout: MESSAGE_TIMEOUT,

@@ -8,7 +8,7 @@
 mod delivery;
 mod session;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -87,10 +87,8 @@ pub struct KafkaConfig {
     pub ca: Option<String>,
     /// The client's name in the brokers' logs.
     pub client_id: String,
-    /// Where approved decisions go.
-    pub approved_topic: String,
-    /// Where blocked decisions go, and those for review.
-    pub blocked_topic: String,
+    /// Where decisions of each outcome go: a topic for every one.
+    pub decision_topics: BTreeMap<Outcome, String>,
     /// Where parked records go.
     pub dead_letters_topic: String,
     /// Signs where parked records were first delivered.
@@ -130,6 +128,8 @@ impl KafkaPublisher {
     /// Starts the producer and asks the brokers for their topics, which opens the connection and shows a missing topic at start.
     /// Brokers that do not answer yet are no reason not to start.
     pub async fn connect(config: KafkaConfig) -> Result<Self, ConnectError> {
+        let routed = |outcome| config.decision_topics.contains_key(outcome);
+        assert!(Outcome::ALL.iter().all(routed), "every outcome has a topic: {:?}", config.decision_topics);
         let client_config = client_config(&config);
         let refused = |source| ConnectError::KafkaClient { bootstrap: config.bootstrap.clone(), source };
         let producer = Arc::new(start(&client_config, &config.auth).map_err(refused)?);
@@ -209,10 +209,7 @@ impl DecisionPublisher for KafkaPublisher {
         let messages = decisions.iter().map(|decision| {
             let id = decision.decision_id.to_string();
             Message {
-                topic: match decision.outcome {
-                    Outcome::Approved => &config.approved_topic,
-                    Outcome::Review | Outcome::Blocked => &config.blocked_topic,
-                },
+                topic: &config.decision_topics[&decision.outcome],
                 key: Some(decision.transaction_id.as_str().as_bytes()),
                 payload: &decision.payload,
                 headers: OwnedHeaders::new_with_capacity(1).insert(Header { key: DECISION_ID, value: Some(&id) }),
@@ -322,7 +319,7 @@ fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, Ka
 }
 
 fn refuse_missing(config: &KafkaConfig, present: &HashSet<String>) -> Result<(), ConnectError> {
-    let wanted = [&config.approved_topic, &config.blocked_topic, &config.dead_letters_topic];
+    let wanted: BTreeSet<&String> = config.decision_topics.values().chain([&config.dead_letters_topic]).collect();
     let missing: Vec<String> = wanted.into_iter().filter(|topic| !present.contains(*topic)).cloned().collect();
     if missing.is_empty() {
         return Ok(());

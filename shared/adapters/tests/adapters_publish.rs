@@ -54,8 +54,9 @@ fn kafka(bootstrap: &str) -> KafkaConfig {
         auth: KafkaAuth::Plaintext,
         ca: None,
         client_id: "test".to_owned(),
-        approved_topic: TOPICS[0].to_owned(),
-        blocked_topic: TOPICS[1].to_owned(),
+        decision_topics: [(Outcome::Approved, TOPICS[0]), (Outcome::Review, TOPICS[1]), (Outcome::Blocked, TOPICS[1])]
+            .map(|(outcome, topic)| (outcome, topic.to_owned()))
+            .into(),
         dead_letters_topic: TOPICS[2].to_owned(),
         deployment_key: key(),
         message_timeout: Duration::from_secs(8),
