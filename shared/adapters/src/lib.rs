@@ -1,4 +1,4 @@
-//! The engine's ports on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
+//! The ports of deliveries and of scoring on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
 //!
 //! Retries live here and nowhere above or below: the AWS SDK's own are switched off, and librdkafka's are the only ones for Kafka.
 //! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
