@@ -1,6 +1,8 @@
 //! The embedded broker as a Kafka client meets it: no record is skipped, wherever a fetch starts and whenever it comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_local::services::KafkaAccess;
@@ -331,5 +333,82 @@ async fn what_a_group_has_not_settled_is_not_given_up_for_room() {
     assert_eq!(read(&consumer, 1).len(), 1);
     let first = broker.extents("waiting")[0].first;
     assert!((1..=4).contains(&first), "{first}");
+    broker.shutdown().await.expect("stopped");
+}
+
+/// A request as it stands on the wire, with its length before it. `client_id` is null.
+fn request(api_key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    let mut request = [&api_key.to_be_bytes()[..], &version.to_be_bytes(), &correlation_id.to_be_bytes()].concat();
+    request.extend([0xff, 0xff]);
+    request.extend(body);
+    [&(request.len() as i32).to_be_bytes()[..], &request].concat()
+}
+
+/// The next answer: its correlation id and what follows.
+fn answer(stream: &mut TcpStream) -> (i32, Vec<u8>) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("an answer");
+    let mut answer = vec![0; i32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).expect("the whole answer");
+    (i32::from_be_bytes(answer[..4].try_into().expect("four bytes")), answer.split_off(4))
+}
+
+fn raw(broker: &Broker) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", broker.port())).expect("connected");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    stream
+}
+
+/// kafka-python and aiokafka lose what is in flight when an answer comes that they do not wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_wants_no_acknowledgement_gets_no_answer() {
+    let broker = broker_with("unanswered", &[]).await;
+    let mut stream = raw(&broker);
+    // Produce, version 3, to no topic: no transactional id, no acknowledgement, a second.
+    let to_nothing = [&[0xff, 0xff][..], &0_i16.to_be_bytes(), &1_000_i32.to_be_bytes(), &0_i32.to_be_bytes()].concat();
+    stream.write_all(&request(0, 3, 7, &to_nothing)).expect("sent");
+    stream.write_all(&request(18, 0, 8, &[])).expect("sent");
+    assert_eq!(answer(&mut stream).0, 8, "the answer to what came after it");
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idempotent_producer_gets_an_id_in_every_version_and_a_new_one_for_an_old_one() {
+    let broker = broker_with("identified", &[]).await;
+    let mut stream = raw(&broker);
+    let plain = [&[0xff, 0xff][..], &60_000_i32.to_be_bytes()].concat();
+    // Version 3 is a flexible one: a null string is 0, and tags end the header and the body.
+    let flexible = |id: i64, epoch: i16| {
+        [&[0, 0][..], &60_000_i32.to_be_bytes(), &id.to_be_bytes(), &epoch.to_be_bytes(), &[0]].concat()
+    };
+    let asked = [(0, plain.clone()), (1, plain), (3, flexible(-1, -1)), (3, flexible(1, 0))];
+    let mut ids = Vec::new();
+    for (version, body) in asked {
+        stream.write_all(&request(22, version, 1, &body)).expect("sent");
+        let (_, answered) = answer(&mut stream);
+        // Tags, the throttle time, the error and the id.
+        let from = usize::from(version == 3) + 4;
+        let error = i16::from_be_bytes(answered[from..from + 2].try_into().expect("two bytes"));
+        assert_eq!(error, 0, "version {version}");
+        ids.push(i64::from_be_bytes(answered[from + 2..from + 10].try_into().expect("eight bytes")));
+    }
+    let distinct: BTreeSet<i64> = ids.iter().copied().collect();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_request_is_hung_up_on_before_anything_is_reserved_for_it() {
+    let broker = broker_with("guarded", &[]).await;
+    let lengths =
+        [[0xff; 4], [0x80, 0, 0, 0], [0; 4], [0, 0, 0, 7], *b"GET ", [0x16, 3, 1, 0], [0x7f, 0xff, 0xff, 0xff]];
+    for first in lengths {
+        let mut stream = raw(&broker);
+        stream.write_all(&first).expect("sent");
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        assert!(ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset) || rest.is_empty(), "{first:?}");
+    }
+    produce(&producer(&broker, "0"), "guarded", 1).await;
     broker.shutdown().await.expect("stopped");
 }

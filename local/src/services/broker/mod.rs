@@ -8,6 +8,7 @@
 //! process decides when the broker ends, and the port that was reserved is the port that is served.
 
 mod batch;
+mod connection;
 mod groups;
 mod log;
 mod retention;
@@ -29,7 +30,7 @@ use tansu_broker::service::storage::services as storage_services;
 use tansu_sans_io::fetch_request::FetchTopic;
 use tansu_sans_io::fetch_response::FetchableTopicResponse;
 use tansu_sans_io::{Body, ErrorCode, Frame};
-use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
+use tansu_service::{BytesFrameLayer, FrameRouteService};
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -38,6 +39,7 @@ use tokio::time::MissedTickBehavior;
 use url::Url;
 use uuid::Uuid;
 
+use self::connection::Silence;
 use self::storage::Records;
 use super::{ServiceError, http};
 use crate::accept;
@@ -223,9 +225,9 @@ async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records)
             .and_then(|builder| group_services(builder, groups))
             .and_then(login_services)?
             .build()?;
-        let context = TcpContext::default().cluster_id(Some(CLUSTER_ID.into()));
-        let layers = (TcpContextLayer::new(context), TcpBytesLayer::default(), BytesFrameLayer::default());
-        layers.into_layer(Corrected { route, records: storage }).serve(Context::default(), stream).await
+        let silence = Silence::default();
+        let corrected = Corrected { route, records: storage, silence: silence.clone() };
+        connection::serve(stream, BytesFrameLayer::default().into_layer(corrected), silence).await
     };
     if let Err(error) = outcome.await {
         // A client that goes away ends here as well.
@@ -237,6 +239,7 @@ async fn serve(stream: TcpStream, groups: Controller<Records>, storage: Records)
 struct Corrected<S> {
     route: S,
     records: Records,
+    silence: Silence,
 }
 
 impl<S> Service<(), Frame> for Corrected<S>
@@ -255,8 +258,12 @@ where
             self.records.wait_for(fetch).await;
             fetch.max_wait_ms = 0;
         }
+        let is_awaited = !matches!(&request.body, Body::ProduceRequest(produce) if produce.acks == 0);
         let mut frame = self.route.serve(context, request).await?;
         self.records.thawed().await;
+        if !is_awaited {
+            self.silence.keep();
+        }
         frame.body = match frame.body {
             // Apache Kafka leaves fields at their defaults out, and librdkafka before 2.2 (Debian 12's kcat) cannot skip them.
             Body::ApiVersionsResponse(versions) => versions

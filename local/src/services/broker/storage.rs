@@ -514,7 +514,10 @@ impl Storage for Records {
         producer_id: Option<i64>,
         producer_epoch: Option<i16>,
     ) -> Result<ProducerIdResponse> {
-        self.rest.init_producer(transaction_id, transaction_timeout_ms, producer_id, producer_epoch).await
+        // Apache Kafka gives whoever has no transactions a new id, whatever id it had; and versions below 3 name none.
+        let named = producer_id.zip(producer_epoch).filter(|_| transaction_id.is_some());
+        let (id, epoch) = named.unwrap_or((-1, -1));
+        self.rest.init_producer(transaction_id, transaction_timeout_ms, Some(id), Some(epoch)).await
     }
 
     async fn txn_add_offsets(
