@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use centinela_local::services::{
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::config::ClientConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -230,6 +233,109 @@ async fn a_second_run_on_one_kafka_is_told_who_uses_the_group_until_that_one_has
         assert_eq!(first.0.wait().unwrap().code(), Some(0), "the first account is clean");
         // It left the group when it ended, so nothing has to be waited for.
         account(&bootstrap, &url, &[]);
+    });
+    broker.shutdown().await.unwrap();
+    database.shutdown().await.unwrap();
+}
+
+/// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its account, which
+/// there must be.
+async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
+    let (bootstrap, url) = (broker.bootstrap(), database.url());
+    let directory = TempDir::new().unwrap();
+    let summary = directory.path().join("account.json");
+    let mut run = centinela(&["up", "--quiet", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
+    let said = directory.path().join("said");
+    let stderr = std::fs::File::create(&said).unwrap();
+    let mut run = Ending(run.arg("--summary").arg(&summary).stderr(stderr).spawn().unwrap());
+    while broker.extents("approved").iter().map(|extent| extent.next).sum::<i64>() < 20 {
+        assert!(run.0.try_wait().unwrap().is_none(), "the run ended before it decided anything");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = strike(broker, database).await;
+    kill(Pid::from_raw(i32::try_from(run.0.id()).unwrap()), Signal::SIGINT).unwrap_or_default();
+    let code = tokio::task::block_in_place(|| run.0.wait().unwrap().code());
+    drop(left);
+    assert_eq!(code, Some(1));
+    let said = std::fs::read_to_string(&said).unwrap();
+    let account = std::fs::read(&summary).unwrap_or_else(|error| panic!("no account, {error}: {said}"));
+    let account: Value = serde_json::from_slice(&account).unwrap();
+    assert_eq!(account["clean"], false, "{account}");
+    assert!(account["records"]["decided"].as_u64().unwrap() > 0, "{account}");
+    for unknown in ["lost", "doubled", "invented", "users_differing"] {
+        assert_eq!(account["records"][unknown], 0, "{unknown} in {account}");
+    }
+    account
+}
+
+#[track_caller]
+fn assert_incomplete(account: &Value, named: &[&str]) {
+    let why = account["incomplete"].as_str().unwrap_or_default();
+    for name in named {
+        assert!(why.contains(name), "{name} is missing in {why:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kafka_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
+    let mut bootstrap = String::new();
+    let account = account_after(async |broker, database| {
+        bootstrap = broker.bootstrap();
+        broker.shutdown().await.unwrap();
+        database
+    });
+    let account = account.await;
+    assert_incomplete(&account, &[&format!("kafka at {bootstrap} does not say where the topics end")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
+    let account = account_after(async |broker, database| {
+        database.shutdown().await.unwrap();
+        broker
+    });
+    let account = account.await;
+    assert_incomplete(&account, &["records wait for the function and do not move", "dynamodb at http://127.0.0.1:"]);
+    assert!(account["records"]["undecided"].as_u64().unwrap() > 0, "{account}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_account() {
+    for topic in ["transactions", "approved"] {
+        let account = account_after(async |broker, database| {
+            let admin: AdminClient<_> =
+                ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
+            admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+            (broker, database)
+        });
+        let account = account.await;
+        assert_incomplete(&account, &[&format!("`{topic}`")]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_account() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
+    let (bootstrap, url) = (broker.bootstrap(), database.url());
+    tokio::task::block_in_place(|| {
+        account(&bootstrap, &url, &[]);
+        let item = r#"{"TableName":"user_state","Item":{"pk":{"S":"jane"},"note":{"S":"hello"}}}"#;
+        let address = url.strip_prefix("http://").unwrap();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {address}\r\nx-amz-target: DynamoDB_20120810.PutItem\r\nconnection: close\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=centinela/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, \
+             Signature=0\r\nx-amz-date: 20260101T000000Z\r\n\
+             content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{item}",
+            item.len()
+        );
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let answered = std::io::read_to_string(stream).unwrap();
+        assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+        account(&bootstrap, &url, &["--seed", "2"]);
     });
     broker.shutdown().await.unwrap();
     database.shutdown().await.unwrap();

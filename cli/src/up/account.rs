@@ -93,6 +93,8 @@ pub struct Records {
     pub degraded: u64,
     /// Neither decided nor parked.
     pub lost: u64,
+    /// Without a decision when the account had to end early; whether they are lost, nobody can say.
+    pub undecided: u64,
     /// Deleted by the broker's retention before they were delivered; not in `lost`. At most: a marker of a transaction has an offset too.
     pub lost_by_retention: u64,
     /// Transactions with two different decisions, or counted twice in their user's state.
@@ -257,6 +259,8 @@ pub struct Producer {
 
 /// Everything that an account is made of.
 pub struct Evidence<'a> {
+    /// Whether everything was read to the end; otherwise nothing can be said of what is missing.
+    pub is_whole: bool,
     /// Counters of the topics.
     pub seen: Seen,
     /// The reconciliation of the topics.
@@ -265,8 +269,8 @@ pub struct Evidence<'a> {
     pub latencies: Histogram<u64>,
     /// From the broker's time of a record to its decision, in microseconds.
     pub waits: Histogram<u64>,
-    /// Items of the users' table.
-    pub items: Vec<(String, Vec<u8>)>,
+    /// Items of the users' table, if it could be read.
+    pub items: Option<Vec<(String, Vec<u8>)>>,
     /// The same before the run.
     pub baseline: &'a [(String, Vec<u8>)],
     /// Name of the scoring function.
@@ -295,10 +299,12 @@ impl Account {
     /// Draws up the account.
     pub fn new(evidence: Evidence<'_>) -> Self {
         let Evidence { seen, verdict, stats, metrics, .. } = evidence;
-        let state = compare(&verdict.users, &evidence.items, evidence.baseline);
+        let items = evidence.items.filter(|_| evidence.is_whole);
+        let state = items.map(|items| compare(&verdict.users, &items, evidence.baseline)).unwrap_or_default();
         let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
+        let missing = verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
         let mapping = stats.mappings.get(evidence.topic);
         let records = Records {
             sent: seen.records,
@@ -313,11 +319,12 @@ impl Account {
             stale: scoring.stale,
             late: seen.late,
             degraded: seen.degraded,
-            lost: verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed),
+            lost: if evidence.is_whole { missing } else { 0 },
+            undecided: if evidence.is_whole { 0 } else { missing },
             lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
             doubled: verdict.doubled + state.counted_twice,
             doubled_duplicates: verdict.doubled_duplicates,
-            invented: verdict.invented + seen.unreadable_decisions,
+            invented: if evidence.is_whole { verdict.invented + seen.unreadable_decisions } else { 0 },
             users_differing: state.differing,
         };
         let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
@@ -351,7 +358,7 @@ impl Account {
         account
     }
 
-    /// Notes that not everything was sent that was to be.
+    /// Notes that not everything was sent that was to be, or that not everything could be read.
     pub fn is_incomplete(&mut self, why: String) {
         self.clean = false;
         self.incomplete = Some(why);

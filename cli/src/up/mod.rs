@@ -226,7 +226,8 @@ async fn attend(
 ) -> Result<Finished, Failure> {
     let outcome = Box::pin(Run::watch(arguments, &platform, traffic, chaos, interrupt)).await;
     let stopped = platform.stop(STOP_GRACE).await;
-    let finished = outcome?;
-    stopped.map_err(|error| Failure::failed(&error))?;
+    let mut finished = outcome?;
+    // What did not end in order takes nothing from the account.
+    finished.failure = finished.failure.or(stopped.err().map(|error| Failure::failed(&error)));
     Ok(finished)
 }

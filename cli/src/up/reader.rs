@@ -69,6 +69,12 @@ pub enum ReadError {
     /// The client or the broker.
     #[error("the topics cannot be read back")]
     Kafka(#[from] KafkaError),
+    /// A topic went away under it.
+    #[error("topic {topics} was deleted or made again while the account was reading it")]
+    Gone {
+        /// Those that are not there, or all when they are there again.
+        topics: String,
+    },
     /// What became of transactions cannot be told any more.
     #[error(
         "{offsets} records of topic `{topic}` were deleted before the account had read them, so it cannot be drawn up; raise the topic's \
@@ -410,8 +416,24 @@ impl Reading {
                 // Its group exists by name only; nothing is kept under it.
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
             ))) => Ok(true),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic))) => {
+                Err(self.gone())
+            }
             Some(Err(error)) => Err(error.into()),
         }
+    }
+
+    fn gone(&self) -> ReadError {
+        let known = self.consumer.fetch_metadata(None, METADATA_LIMIT);
+        let is_there = |topic: &&Topic| {
+            known.as_ref().is_ok_and(|known| known.topics().iter().any(|there| there.name() == topic.name))
+        };
+        let quoted = |topic: &Topic| format!("`{}`", topic.name);
+        let mut topics: Vec<String> = self.topics.iter().filter(|topic| !is_there(topic)).map(quoted).collect();
+        if topics.is_empty() {
+            topics = self.topics.iter().map(quoted).collect();
+        }
+        ReadError::Gone { topics: topics.join(" or ") }
     }
 
     fn take(&self, message: &BorrowedMessage<'_>, next: &mut Next) {

@@ -97,6 +97,13 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
     }
     match (account.fault(), &account.incomplete) {
         (Some(fault), _) => writeln!(out, "  NOT CLEAN   {fault}"),
+        (None, Some(_)) if account.records.undecided > 0 => {
+            let undecided = account.records.undecided;
+            writeln!(
+                out,
+                "              {undecided} undecided, as far as is known: whether they wait or are lost nobody can say"
+            )
+        }
         (None, Some(_)) => {
             writeln!(out, "              of what was sent: 0 lost, 0 doubled, every user's totals as they should be")
         }

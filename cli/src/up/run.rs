@@ -33,8 +33,10 @@ const TICK: Duration = Duration::from_millis(50);
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
-/// A drain that does not move for this long is given up, and what is open counts as lost.
+/// Servers that do not answer and a drain that does not move are given up after this long: the account is incomplete then.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// How soon it is said what is waited for.
+const SAID_AFTER: Duration = Duration::from_secs(5);
 /// How long the last metric lines may take from a function to the account.
 const METRICS_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes worth an answer of the broker: any decision, whose arrival is measured, and many transactions, whose arrival is not.
@@ -112,6 +114,8 @@ pub struct Run<'a> {
     cpu: CpuLedger,
     cpu_at_start: Option<CpuTimes>,
     cpu_looked_at: Instant,
+    /// Why the account covers less than the run.
+    gaps: Vec<String>,
 }
 
 type Sending = JoinHandle<Result<(), SendError>>;
@@ -120,7 +124,7 @@ impl<'a> Run<'a> {
     /// Watches a platform from the first record to the account.
     ///
     /// # Errors
-    /// When something cannot be started or read back; then there is no account.
+    /// When something cannot be started; then there is no account.
     pub async fn watch(
         arguments: &'a Up,
         platform: &'a Platform,
@@ -153,10 +157,10 @@ impl<'a> Run<'a> {
         if arguments.backlog.is_some() {
             run.work_off(interrupt).await?;
         }
-        let cuts = run.cut().await?;
-        run.drain(&cuts).await?;
-        run.read_to_the_end(&cuts).await?;
-        let mut account = run.account(is_producer, &cuts).await?;
+        let cuts = run.cut().await;
+        run.drain(&cuts).await;
+        run.read_to_the_end(&cuts).await;
+        let mut account = run.account(is_producer, &cuts).await;
         account.chaos = chaos.map(|chaos| chaos.table());
         let unwritten = match &run.log_file {
             None => None,
@@ -164,10 +168,12 @@ impl<'a> Run<'a> {
         };
         let faulted = faulted.err().map(|error| Failure::failed(&error));
         let unsent = run.failure(sent);
-        if let Some(failure) = &unsent {
-            account.is_incomplete(failure.to_string());
+        run.gaps.extend(unsent.map(|failure| failure.to_string()));
+        let incomplete = (!run.gaps.is_empty()).then(|| run.gaps.join("; "));
+        if let Some(why) = &incomplete {
+            account.is_incomplete(why.clone());
         }
-        Ok(Finished { account, failure: unsent.or(faulted).or(unwritten) })
+        Ok(Finished { account, failure: incomplete.map(Failure::Failed).or(faulted).or(unwritten) })
     }
 
     async fn start(
@@ -224,6 +230,7 @@ impl<'a> Run<'a> {
             cpu_at_start: cpu.times(),
             cpu,
             cpu_looked_at: started,
+            gaps: Vec::new(),
         })
     }
 
@@ -362,68 +369,90 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the account's part of the topic of the transactions: whatever producers send from now on does not count.
-    async fn cut(&mut self) -> Result<Vec<Cut>, Failure> {
+    ///
+    /// No cuts when Kafka does not say where they would be.
+    async fn cut(&mut self) -> Vec<Cut> {
         for reader in self.readers.iter().filter(|reader| reader.reads(Content::Transactions)) {
             // What the account has read already must lie before the cut. A reader that has ended says why when it is asked to finish.
             reader.control().rest().await.unwrap_or_default();
         }
-        let until = Instant::now() + STUCK_AFTER;
+        let mut patience = Patience::new();
         loop {
-            match Box::pin(self.platform.cut()).await {
-                Ok(cuts) => return Ok(cuts),
-                Err(error) if until <= Instant::now() => return Err(Failure::failed(&error)),
-                Err(error) => tracing::debug!(%error, "kafka does not say where the topics end"),
+            let error = match Box::pin(self.platform.cut()).await {
+                Ok(cuts) => return cuts,
+                Err(error) => error,
+            };
+            let for_good = matches!(&error, PlatformError::Mapping(MappingError::TopicMissing { .. }));
+            let why = format!("kafka at {} does not say where the topics end: {}", self.kafka(), one_line(&error));
+            if for_good || patience.is_over() {
+                self.gaps.push(why);
+                return Vec::new();
             }
+            patience.say(&why);
             tokio::time::sleep(TICK).await;
             self.tick();
         }
     }
 
     /// Waits until everything before the cuts was handled, as long as it moves.
-    async fn drain(&mut self, cuts: &[Cut]) -> Result<(), Failure> {
-        let (mut least, mut moved_at) = (u64::MAX, Instant::now());
+    async fn drain(&mut self, cuts: &[Cut]) {
+        let (mut least, mut patience) = (u64::MAX, Patience::new());
         loop {
             match Box::pin(self.platform.drain(cuts, DRAIN_SLICE)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return,
                 Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
                     if records < least {
-                        (least, moved_at) = (records, Instant::now());
+                        (least, patience) = (records, Patience::new());
                     }
-                    if STUCK_AFTER <= moved_at.elapsed() {
-                        terminal::note(&format!("{records} records did not move for {} s", STUCK_AFTER.as_secs()));
-                        return Ok(());
+                    let why = format!("{records} records wait for the function and do not move");
+                    if patience.is_over() {
+                        self.gaps.push(why);
+                        return;
                     }
+                    patience.say(&why);
                 }
-                Err(error) => return Err(Failure::failed(&error)),
+                Err(error) => {
+                    self.gaps.push(format!("what waits cannot be followed: {}", one_line(&error)));
+                    return;
+                }
             }
             self.tick();
         }
     }
 
-    async fn read_to_the_end(&mut self, cuts: &[Cut]) -> Result<(), Failure> {
+    /// Without cuts there is nobody to read from.
+    async fn read_to_the_end(&mut self, cuts: &[Cut]) {
         self.cpu.look();
-        let finishing: Vec<_> = self
-            .readers
-            .drain(..)
+        let readers = std::mem::take(&mut self.readers);
+        let finishing: Vec<_> = readers
+            .into_iter()
+            .filter(|reader| !cuts.is_empty() || reader.has_ended())
             .map(|reader| {
                 let cuts = cuts.to_vec();
                 tokio::task::spawn_blocking(move || reader.finish(cuts))
             })
             .collect();
         for finished in finishing {
-            finished.await.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))?;
+            let problem = match finished.await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => one_line(&error),
+                Err(error) => one_line(&error),
+            };
+            if !self.gaps.contains(&problem) {
+                self.gaps.push(problem);
+            }
         }
-        Ok(())
     }
 
-    async fn account(&self, is_producer: bool, cuts: &[Cut]) -> Result<Account, Failure> {
+    async fn account(&mut self, is_producer: bool, cuts: &[Cut]) -> Account {
         let stats = self.platform.stats();
         let (cut, gone) = self.bounds(cuts).await;
         self.await_metrics(&stats.functions).await;
         let items = self.platform.read_back(&self.names.user_table).await;
-        let items = items.map_err(|error| Failure::failed(&error))?;
+        let items = items.map_err(|error| self.gaps.push(one_line(&error))).ok();
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
-        Ok(Account::new(Evidence {
+        Account::new(Evidence {
+            is_whole: self.gaps.is_empty(),
             seen: self.tracker.seen(),
             verdict: self.tracker.verdict(&gone),
             latencies: self.tracker.latencies(),
@@ -440,7 +469,12 @@ impl<'a> Run<'a> {
             cut,
             cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
             backlog: self.backlog.clone(),
-        }))
+        })
+    }
+
+    /// The brokers' addresses.
+    fn kafka(&self) -> &str {
+        &self.platform.kafka().bootstrap
     }
 
     /// Where the account ends on the topic of the transactions, and what was deleted there before it was delivered.
@@ -505,6 +539,32 @@ impl<'a> Run<'a> {
             )));
         }
         self.progress.failure().map(Failure::Failed)
+    }
+}
+
+/// For how long the end of a run waits for something that does not come.
+struct Patience {
+    until: Instant,
+    say_at: Option<Instant>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { until: Instant::now() + STUCK_AFTER, say_at: Some(Instant::now() + SAID_AFTER) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until <= Instant::now()
+    }
+
+    /// Says once, after a while, what is waited for.
+    fn say(&mut self, what: &str) {
+        if self.say_at.take_if(|at| *at <= Instant::now()).is_some() {
+            let left = self.until.saturating_duration_since(Instant::now()).as_secs();
+            terminal::note(&format!(
+                "{what}; waiting for up to {left} s more; Ctrl-C ends at once, without an account"
+            ));
+        }
     }
 }
 

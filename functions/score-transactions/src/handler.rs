@@ -1,7 +1,6 @@
 //! One invocation: from the event's bytes to the answer's bytes, with one metric line.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use centinela_adapters::{
     DynamoConfig, DynamoStateStore, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock, aws,
 };
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
-use centinela_delivery::{BatchError, Clock, Deadline};
+use centinela_delivery::{BatchError, Causes, Clock, Deadline};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Millis, Outcome};
 use centinela_inference::ModelScorer;
@@ -67,7 +66,7 @@ impl From<InvocationError> for Diagnostic {
             InvocationError::Batch(_) => "Centinela.BatchUnsettled",
             InvocationError::Answer(_) => "Centinela.AnswerInvalid",
         };
-        Diagnostic { error_type: error_type.to_owned(), error_message: with_causes(&error) }
+        Diagnostic { error_type: error_type.to_owned(), error_message: Causes(&error).to_string() }
     }
 }
 
@@ -206,19 +205,8 @@ fn print_metrics(metrics: &BatchMetrics<'_>) {
     let mut line = emf::line(metrics);
     line.push('\n');
     if let Err(error) = std::io::stdout().lock().write_all(line.as_bytes()) {
-        warn!(error = &error as &dyn StdError, "metrics were not printed");
+        warn!(error = %Causes(&error), "metrics were not printed");
     }
-}
-
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn micros_since(start: Instant) -> u64 {

@@ -398,10 +398,10 @@ impl Platform {
         Ok(())
     }
 
-    /// Key `pk` and state `s` of every item of a table, in no order. Not counted as a read.
+    /// Key `pk` and state `s` of every item of a table that has both, in no order. Not counted as a read.
     ///
     /// # Errors
-    /// When the table is not there or an item has another form.
+    /// When the table cannot be read.
     pub async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
         self.services.read_back(table).await
     }

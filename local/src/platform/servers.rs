@@ -119,14 +119,12 @@ impl Services {
         }
     }
 
-    /// Key `pk` and state `s` of every item of a table, in no order. Not counted as a read.
+    /// Key `pk` and state `s` of every item of a table that has both, in no order. Not counted as a read.
     pub(super) async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
         match &self.database {
             Database::Embedded(embedded) => read_embedded(embedded, table),
             Database::Foreign { client, .. } => {
-                let failed = || PlatformError::ReadBack { table: table.to_owned(), reason: ITEM_FORM.to_owned() };
-                let items = read_all(client, table).await?;
-                items.iter().map(|item| state_of(item).ok_or_else(failed)).collect()
+                Ok(read_all(client, table).await?.iter().filter_map(state_of).collect())
             }
         }
     }
@@ -238,8 +236,6 @@ pub(super) fn declared_topics(infrastructure: &Infrastructure) -> Vec<DeclaredTo
     declared.collect()
 }
 
-const ITEM_FORM: &str = "an item has no string `pk` or no binary `s`";
-
 fn read_embedded(database: &DynamoDb, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
     let failed = |reason: String| PlatformError::ReadBack { table: table.to_owned(), reason };
     let mut items = Vec::new();
@@ -253,9 +249,11 @@ fn read_embedded(database: &DynamoDb, table: &str) -> Result<Vec<(String, Vec<u8
         };
         let page = database.database().scan(request).map_err(|error| failed(error.to_string()))?;
         for mut item in page.items.unwrap_or_default() {
-            match (item.remove("pk"), item.remove("s")) {
-                (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) => items.push((key, state)),
-                _ => return Err(failed(ITEM_FORM.to_owned())),
+            // An item without state is somebody else's.
+            if let (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) =
+                (item.remove("pk"), item.remove("s"))
+            {
+                items.push((key, state));
             }
         }
         from = page.last_evaluated_key;

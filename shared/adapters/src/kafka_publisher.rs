@@ -9,13 +9,12 @@ mod delivery;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, Parked};
-use centinela_delivery::{DeadLetters, PublishError};
+use centinela_delivery::{Causes, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, Millis, Outcome};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
@@ -137,8 +136,8 @@ impl KafkaPublisher {
         let topics = tokio::task::spawn_blocking(move || topics_of(&asked)).await;
         match topics {
             Ok(Ok(present)) => refuse_missing(&config, &present)?,
-            Ok(Err(error)) => warn!(error = &error as &dyn Error, "kafka did not answer the first request"),
-            Err(error) => warn!(error = &error as &dyn Error, "kafka's topics could not be asked for"),
+            Ok(Err(error)) => warn!(error = %Causes(&error), "kafka did not answer the first request"),
+            Err(error) => warn!(error = %Causes(&error), "kafka's topics could not be asked for"),
         }
         until_identified(&producer).await;
         Ok(Self(Arc::new(Shared { config, client_config, producer: RwLock::new(producer) })))
@@ -197,7 +196,7 @@ impl KafkaPublisher {
                 std::thread::spawn(move || drop(old));
             }
             Err(error) => {
-                error!(error = &error as &dyn Error, "the kafka producer failed for good and has no successor")
+                error!(error = %Causes(&error), "the kafka producer failed for good and has no successor")
             }
         }
     }

@@ -10,7 +10,7 @@ use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use centinela_delivery::PublishError;
+use centinela_delivery::{Causes, PublishError};
 use centinela_domain::Millis;
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use futures::{StreamExt, stream};
@@ -80,7 +80,7 @@ impl KinesisStream {
         let call = stream.client.put_records().stream_name(&stream.config.stream).set_records(Some(Vec::new()));
         match tokio::time::timeout(stream.config.attempt, Box::pin(call.send())).await {
             Ok(Err(error)) if error.as_service_error().is_none() => {
-                warn!(error = &error as &dyn std::error::Error, "kinesis did not answer the first call");
+                warn!(error = %Causes(&error), "kinesis did not answer the first call");
             }
             Ok(_) => {}
             Err(_) => warn!("kinesis did not answer the first call"),

@@ -13,6 +13,7 @@ use centinela_domain::Coordinates;
 use tracing::warn;
 
 use crate::batch::{Batch, Deadline, Position};
+use crate::causes::Causes;
 use crate::dead_letters::{DeadLettered, place};
 use crate::intake::{Rejection, take_in};
 use crate::ports::{Clock, DeadLetters, PublishError};
@@ -164,7 +165,7 @@ impl<D: DeadLetters, C: Clock> Delivery<D, C> {
                     place(letter).into_iter().for_each(|place| self.dead_lettered().remember(place));
                 }
                 (Err(problem), Some(position)) => {
-                    warn!(error = &problem as &dyn Error, "a record was not dead-lettered");
+                    warn!(error = %Causes(&problem), "a record was not dead-lettered");
                     batch.note_refusal(problem.is_refusal());
                     batch.failed.insert(position);
                     batch.undelivered.insert(position);

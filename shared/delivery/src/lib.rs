@@ -5,12 +5,14 @@
 //! It does no I/O of its own, starts no tasks, and reads time only through the [`Clock`].
 
 mod batch;
+mod causes;
 mod dead_letters;
 mod deliver;
 mod intake;
 mod ports;
 
 pub use batch::{Batch, Deadline, Delivered, Groups, Position, Rounds, Slice};
+pub use causes::Causes;
 pub use deliver::{BatchError, Delivery, Outcome, Settings, UseCase};
 pub use intake::Rejection;
 pub use ports::{Clock, DeadLetters, PublishError};

@@ -3,7 +3,7 @@
 use centinela_contracts::parked_v1::ParkReason;
 use centinela_contracts::settled::SettledItem;
 use centinela_contracts::stored_user::StoredUser;
-use centinela_delivery::{Batch, Clock};
+use centinela_delivery::{Batch, Causes, Clock};
 use centinela_domain::Millis;
 use futures::future::join;
 use tracing::warn;
@@ -67,7 +67,7 @@ where
                         jobs.extend(self.after_lost_race(plan, winner, batch).await);
                     }
                     Commit::Failed(problem) => {
-                        warn!(error = &problem as &dyn std::error::Error, "a user's state was not written");
+                        warn!(error = %Causes(&problem), "a user's state was not written");
                         batch.note_refusal(problem.is_refusal());
                         batch.fail(plan.works);
                     }
@@ -124,7 +124,7 @@ where
         match self.store.read_user(&user, batch.deadline.work).await {
             Ok(base) => Some(Job { user, works, base }),
             Err(problem) => {
-                warn!(error = &problem as &dyn std::error::Error, "a user's state was not read after a lost race");
+                warn!(error = %Causes(&problem), "a user's state was not read after a lost race");
                 batch.fail(works);
                 None
             }

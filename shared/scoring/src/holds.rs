@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use centinela_contracts::settled::{Hold, Owner, SettledItem};
-use centinela_delivery::{Batch, Clock, Position};
+use centinela_delivery::{Batch, Causes, Clock, Position};
 use centinela_domain::ledger::Settled;
 use centinela_domain::{Coordinates, Mark, Millis};
 
@@ -68,7 +68,7 @@ pub(crate) async fn ask<S: DecisionState>(
         Ok(Some(stored)) => stored.item,
         Ok(None) => return Fate::Unknown,
         Err(problem) => {
-            tracing::warn!(error = &problem as &dyn std::error::Error, "a hold's user was not read");
+            tracing::warn!(error = %Causes(&problem), "a hold's user was not read");
             return Fate::Unknown;
         }
     };
@@ -90,7 +90,7 @@ pub(crate) async fn ask<S: DecisionState>(
 pub(crate) async fn take_off<S: Marks>(store: &S, partition: u32, settled: &[Mark], deadline: Millis) {
     let remove = |item: &mut SettledItem| item.holds.retain(|hold| !settled.contains(&hold.at));
     if let Err(problem) = try_change(store, partition, remove, deadline).await {
-        tracing::warn!(error = &problem as &dyn std::error::Error, partition, "settled holds were not taken off");
+        tracing::warn!(error = %Causes(&problem), partition, "settled holds were not taken off");
     }
 }
 

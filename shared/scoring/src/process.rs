@@ -8,7 +8,7 @@ use std::time::Duration;
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_delivery::{
-    Batch, BatchError, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
+    Batch, BatchError, Causes, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
 };
 use centinela_domain::ledger::{RingSize, Settled};
 use centinela_domain::{Coordinates, Currency, DeviceId, UserId};
@@ -252,7 +252,7 @@ where
         let answer = self.store.read(request, batch.deadline.work).await;
         progress.report.stages.read_us += self.clock.monotonic_us() - started_us;
         if let Some(problem) = &answer.problem {
-            warn!(error = problem as &dyn std::error::Error, "part of the state was not read");
+            warn!(error = %Causes(problem), "part of the state was not read");
             batch.note_refusal(problem.is_refusal());
         }
         self.with_knowledge(|knowledge| knowledge.learn(&answer));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use centinela_contracts::parked_v1::ParkReason;
-use centinela_delivery::{Batch, Clock, Deadline};
+use centinela_delivery::{Batch, Causes, Clock, Deadline};
 use centinela_domain::{DeviceId, DeviceState, Millis, Outcome};
 use futures::future::join;
 use tracing::warn;
@@ -145,7 +145,7 @@ where
             .zip(&stream)
             .map(|(topic, stream)| {
                 for problem in [topic, stream].into_iter().filter_map(|result| result.as_ref().err()) {
-                    warn!(error = problem as &dyn std::error::Error, "a decision was not published");
+                    warn!(error = %Causes(problem), "a decision was not published");
                     refused |= problem.is_refusal();
                 }
                 topic.is_ok() && stream.is_ok()

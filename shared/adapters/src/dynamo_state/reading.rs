@@ -1,5 +1,6 @@
 //! Reads: many keys at once, what is left unprocessed asked for again, devices given up first.
 
+use centinela_delivery::Causes;
 use std::collections::HashSet;
 
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
@@ -157,7 +158,7 @@ impl DynamoStateStore {
                     Key::Partition(partition) => self.corrupt("partition", &partition.to_string(), problem),
                 });
                 if let Err(problem) = item.and_then(|item| self.take_item(&key, &item, answer)) {
-                    error!(error = &problem as &dyn std::error::Error, "a person has to repair an item");
+                    error!(error = %Causes(&problem), "a person has to repair an item");
                     answer.problem = Some(problem);
                     match key {
                         Key::User(user) => {

@@ -1,5 +1,6 @@
 //! What librdkafka asks its owner for: a place for logs and delivery reports, and a token.
 
+use centinela_delivery::Causes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,7 +53,7 @@ impl ClientContext for Session {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(error = &error as &dyn std::error::Error, reason, "kafka client");
+        warn!(error = %Causes(&error), reason, "kafka client");
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
