@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -116,5 +116,19 @@ fn an_interrupt_leaves_what_was_there_and_nothing_else() {
         assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
         assert_eq!(names(directory.path()), ["rows.npy"], "{signal}");
         assert_eq!(fs::read_to_string(&out).unwrap(), "old", "{signal}");
+    }
+}
+
+#[test]
+fn a_damaged_parquet_file_is_one_line() {
+    let directory = TempDir::new().unwrap();
+    let damaged = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/damaged-parquet");
+    let files = names(&damaged);
+    assert!(!files.is_empty());
+    for file in files {
+        let path = damaged.join(&file);
+        let output = features(&directory, &["--out", "rows.npy", "--input", path.to_str().unwrap()]).output().unwrap();
+        assert_refused(&output, &[&file, "is no readable Parquet file: "]);
+        assert_eq!(names(directory.path()), [""; 0]);
     }
 }
