@@ -194,7 +194,7 @@ fn from_file(
     unwritable: &Unwritable<'_>,
 ) -> Result<(), FeaturesError> {
     let input = Input { key: Key::TransactionId, limit: None, default_currency: Currency::DEFAULT };
-    let mut input = input.open(path, Rule::Anything)?;
+    let (reading, mut input) = (input, input.open(path, Rule::Anything)?);
     if labels && !input.is_labelled() {
         return Err(FeaturesError::NoLabels { path: path.to_owned() });
     }
@@ -220,6 +220,8 @@ fn from_file(
         taken += 1;
     }
     if taken == 0 {
+        // A table of something else is told so.
+        reading.open(path, Rule::Transactions)?;
         return Err(FeaturesError::Nothing { path: path.to_owned(), left_out: table.left_out });
     }
     Ok(())

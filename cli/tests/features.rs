@@ -132,3 +132,12 @@ fn a_damaged_parquet_file_is_one_line() {
         assert_eq!(names(directory.path()), [""; 0]);
     }
 }
+
+#[test]
+fn a_table_of_something_else_is_told_which_columns_it_has() {
+    let directory = TempDir::new().unwrap();
+    let renamed = PAYMENTS.replacen("transaction_id", "id", 1);
+    fs::write(directory.path().join("payments.csv"), renamed).unwrap();
+    let output = features(&directory, &["--input", "payments.csv", "--out", "rows.npy"]).output().unwrap();
+    assert_refused(&output, &["payments.csv has no column `transaction_id`, only `id`, `timestamp`"]);
+}

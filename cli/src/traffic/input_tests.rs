@@ -209,6 +209,24 @@ fn what_is_no_text_and_no_parquet_is_refused_by_name() {
 }
 
 #[test]
+fn a_table_of_something_else_is_told_which_columns_it_has() {
+    let files = Files::new();
+    let renamed = csv_with("1795357920123", "1").replacen("transaction_id", "Transaction ID", 1);
+    let found = ["no column `transaction_id`, only `amount`, `Transaction ID`, ", "`device_id` and 5 more", "it needs"];
+    refused(&files.with(&renamed), &found);
+    refused(&files.with(renamed.replacen(',', ";", 10)), &["only `amount`, `Transaction ID`"]);
+    // A header that is longer than what is looked at.
+    let wide: String = (0..900).map(|column| format!("measurement-{column},")).collect();
+    let row = format!("{}t,{AT_MS},u,1,pos,d,203.0.113.9,a\n", ",".repeat(900));
+    let own = "transaction_id,timestamp,user_id,amount,device_type,device_id,ip,user_agent\n";
+    assert_eq!(transactions(&files.with(format!("{wide}{own}{row}"))).len(), 1);
+    let twice = csv_with("1795357920123", "1").replacen("note", "amount", 1);
+    refused(&files.with(twice), &["has column `amount` twice"]);
+    // Lines are not taken for a table, whatever their first one lacks.
+    refused(&files.with("  {\"id\": 1, \"amount\": 2}\n"), &["line 1 of "]);
+}
+
+#[test]
 fn a_quote_that_is_never_closed_does_not_take_the_file_into_memory() {
     let files = Files::new();
     let open = csv_with("1795357920123", "1") + "\"" + "x".repeat(5 * LINE_BYTES_MAX).as_str();
