@@ -12,6 +12,7 @@ use crate::features::outfile::{Manner, check_writable, is_own_output, place};
 /// # Errors
 /// [`Failure::Usage`] with the flag and the value or the file.
 pub fn check(arguments: &Up) -> Result<(), Failure> {
+    arguments.check().map_err(|error| Failure::usage(&error))?;
     let written = [
         ("--summary", &arguments.summary, Manner::Replaced),
         ("--endpoints", &arguments.endpoints, Manner::Replaced),
