@@ -1,5 +1,6 @@
 //! The command line. It checks form and ranges; what the values mean is the commands' matter.
 
+use std::num::FpCategory;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,13 @@ use crate::up::chaos::{Kind, Kinds};
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;
+const RATE_MIN: f64 = 0.001;
 const RATE_MAX: f64 = 1_000_000.0;
+/// Ten years.
+const HOURS_MAX: u64 = 87_600;
+/// A run with faults: they are all drawn before it starts.
+const CHAOS_HOURS_MAX: u64 = 24;
+const KILLS_MAX: i64 = 1_000_000;
 
 /// Real-time fraud decisions on Kafka and AWS Lambda: the whole platform on one machine.
 #[derive(Debug, Parser)]
@@ -52,7 +59,9 @@ pub fn up_by_default() -> Command {
 
 /// `centinela up`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 It starts Kafka, DynamoDB, S3 and Kinesis stand-ins on 127.0.0.1, runs the real function binaries as the files in infra/ say,
 and sends traffic until it is told to stop. Ctrl-C drains and prints the account; a second Ctrl-C stops at once.
 
@@ -77,7 +86,8 @@ Examples:
   centinela up --kafka 127.0.0.1:9092 --dynamodb http://127.0.0.1:8000 --rate 500 --for 30s
   centinela up --latency 5ms,12ms --rate 1667 --for 60s
   centinela up --rate 500 --for 120s --chaos --seed 7
-  centinela up --for 60s --chaos=kill,throttle")]
+  centinela up --for 60s --chaos=kill,throttle"
+)]
 pub struct Up {
     /// What to send.
     #[command(flatten)]
@@ -104,7 +114,8 @@ pub struct Up {
     /// and devices is put into the embedded DynamoDB, so that what is unusual stands out from the first second.
     #[arg(long)]
     pub cold: bool,
-    /// Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to.
+    /// Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to. Such a run
+    /// takes a --for of 24h at most.
     #[arg(long, value_name = "FAULTS", num_args = 0..=1, require_equals = true, default_missing_value = "all",
         conflicts_with_all = ["kill", "redeliver"], long_help = chaos_help())]
     pub chaos: Option<Kinds>,
@@ -118,7 +129,7 @@ pub struct Up {
     #[arg(long)]
     pub redeliver: bool,
     /// Kill every function process this many times during the run, evenly spaced (needs --for or --input).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=KILLS_MAX))]
     pub kill: Option<u32>,
     /// Put this many records on the topic first, as fast as it goes, and let the function start on them only then; ends when all
     /// are decided and reports the throughput between 30 and 100 percent of them.
@@ -127,7 +138,7 @@ pub struct Up {
     pub backlog: Option<u64>,
     /// Let every call to DynamoDB and Kinesis take as long as in AWS: a log-normal distribution with this median and this 99 %
     /// quantile, drawn by --seed. What the server itself needs is part of the time.
-    #[arg(long, value_name = "P50,P99", value_parser = parse_latency)]
+    #[arg(long, value_name = "P50,P99", value_parser = parse_latency, allow_hyphen_values = true)]
     pub latency: Option<(Duration, Duration)>,
     /// Use this Kafka instead of the embedded one.
     #[arg(long, value_name = "HOST:PORT[,...]", conflicts_with = "kafka_port")]
@@ -159,16 +170,38 @@ pub struct Up {
     pub kinesis_port: Option<u16>,
 }
 
+impl Up {
+    /// Refuses values that are in order each and not together.
+    ///
+    /// # Errors
+    /// [`TooLong`] when the faults of the whole length would not fit into memory.
+    pub fn check(&self) -> Result<(), TooLong> {
+        let hours_max = Duration::from_secs(CHAOS_HOURS_MAX * 3600);
+        match self.traffic.duration {
+            Some(length) if self.chaos.is_some() && hours_max < length => Err(TooLong(length)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A run with faults that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--chaos takes a --for of at most {CHAOS_HOURS_MAX}h, got {}s; shorten it, or run it again with another --seed", .0.as_secs())]
+pub struct TooLong(Duration);
+
 /// `centinela send`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Sends generated transactions, or those of a file, with an idempotent producer that waits for all replicas. The exit code is 0
 when every record was acknowledged.
 
 Examples:
   centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
   centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl
-  CENTINELA_KAFKA_PASSWORD=... centinela send --kafka broker:9096 --kafka-tls --kafka-user producer --rate 100 --for 30s")]
+  CENTINELA_KAFKA_PASSWORD=... centinela send --kafka broker:9096 --kafka-tls --kafka-user producer --rate 100 --for 30s"
+)]
 pub struct SendTraffic {
     /// The brokers.
     #[arg(long, value_name = "HOST:PORT[,...]")]
@@ -183,7 +216,7 @@ pub struct SendTraffic {
     #[command(flatten)]
     pub traffic: Traffic,
     /// Stop after this many records.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Show no progress.
     #[arg(long)]
@@ -197,7 +230,7 @@ pub struct Traffic {
     #[arg(long, value_name = "TX_PER_S", value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// How long to send, such as 500ms, 60s, 5m or 2h [default: until Ctrl-C, or the end of the file].
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub duration: Option<Duration>,
     /// Send this file: JSON lines or CSV with a header, plain or compressed with gzip or zstd, or Parquet. It is read once before
     /// anything is sent, and refused at the first row that is no transaction. A line of JSON is sent as it stands. In a table the
@@ -208,7 +241,7 @@ pub struct Traffic {
     #[arg(long, requires = "input")]
     pub unchecked: bool,
     /// Send only the first rows of the file.
-    #[arg(long, value_name = "N", requires = "input")]
+    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// The field that becomes the record's key, and so chooses its partition.
     #[arg(long, value_enum, default_value_t = Key::TransactionId)]
@@ -226,7 +259,8 @@ pub struct Traffic {
 }
 
 fn chaos_help() -> String {
-    let mut help = "Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to:"
+    let mut help = "Let faults happen, all or those named, at moments that --seed decides; a table at the end says what they led to. \
+        Such a run takes a --for of 24h at most:"
         .to_owned();
     for kind in Kind::ALL {
         help.push_str(&format!("\n  {:<17} {}", kind.name(), kind.what()));
@@ -262,13 +296,15 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadValue {
     /// Not a rate.
-    #[error("a rate is a number between 0 and {RATE_MAX}")]
+    #[error("a rate is 0 or a number between {RATE_MIN} and {RATE_MAX}")]
     Rate,
     /// Not a shape.
     #[error("a shape is natural, uniform, zipf, hot, or hot=SHARE with a share above 0 and at most 1")]
     Shape,
     /// Not a duration.
-    #[error("a time is a number with ms, s, m or h behind it, such as 60s, and longer than 0")]
+    #[error(
+        "a time is a number with ms, s, m or h behind it, such as 60s, longer than 0 and at most {HOURS_MAX}h (ten years)"
+    )]
     Duration,
     /// Not two times in their order.
     #[error("a latency is two times, the median and the longer 99 % quantile, such as 5ms,12ms")]
@@ -283,7 +319,8 @@ fn parse_latency(text: &str) -> Result<(Duration, Duration), BadValue> {
 }
 
 fn parse_rate(text: &str) -> Result<f64, BadValue> {
-    text.parse().ok().filter(|rate| (0.0..=RATE_MAX).contains(rate)).ok_or(BadValue::Rate)
+    let is_rate = |rate: &f64| (RATE_MIN..=RATE_MAX).contains(rate) || rate.classify() == FpCategory::Zero;
+    text.parse().ok().filter(is_rate).map(f64::abs).ok_or(BadValue::Rate)
 }
 
 fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
@@ -303,7 +340,7 @@ fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
     shape.map(|shape| NamedShape(shape, text.to_owned())).ok_or(BadValue::Shape)
 }
 
-/// A time with its unit, longer than 0.
+/// A time with its unit, longer than 0 and at most ten years: added to a clock it is still a time.
 pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -316,7 +353,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadValue> {
     };
     let seconds = number.parse::<f64>().map_err(|_| BadValue::Duration)? * seconds_per_unit;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|_| BadValue::Duration)?;
-    if duration.is_zero() { Err(BadValue::Duration) } else { Ok(duration) }
+    let is_sensible = !duration.is_zero() && duration <= Duration::from_secs(HOURS_MAX * 3600);
+    if is_sensible { Ok(duration) } else { Err(BadValue::Duration) }
 }
 
 /// The one line of a parse error: clap's first paragraph without its heading.
@@ -338,7 +376,8 @@ mod tests {
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
-        for wrong in ["", "s", "0s", "-1s", "1d", "1e9999h", "NaN"] {
+        assert_eq!(parse_duration("87600h"), Ok(Duration::from_secs(87_600 * 3600)));
+        for wrong in ["", "s", "0s", "-1s", "1d", "1e9999h", "NaN", "87601h", "4999999999999999h"] {
             assert_eq!(parse_duration(wrong), Err(BadValue::Duration), "{wrong}");
         }
     }
@@ -352,9 +391,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_finite_and_not_negative() {
+    fn a_rate_is_nothing_or_within_its_bounds() {
         assert_eq!(parse_rate("0"), Ok(0.0));
-        for wrong in ["-1", "NaN", "inf", "fast", "1e99"] {
+        assert_eq!(parse_rate("0.001"), Ok(0.001));
+        for wrong in ["-1", "NaN", "inf", "fast", "1e99", "1e-300", "0.0009"] {
             assert_eq!(parse_rate(wrong), Err(BadValue::Rate), "{wrong}");
         }
     }
@@ -373,6 +413,43 @@ mod tests {
         let error = Cli::try_parse_from(["centinela", "send"]).unwrap_err();
         let line = one_line(&error);
         assert!(line.contains("--kafka") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_named_with_its_flag() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&["up", "--for", "4999999999999999h"], "'4999999999999999h' for '--for", "at most 87600h"),
+            (&["up", "--for", "-1s"], "'-1s' for '--for", "longer than 0"),
+            (&["up", "--rate", "1e-300"], "'1e-300' for '--rate", "between 0.001 and 1000000"),
+            (&["up", "--rate", "-1"], "'-1' for '--rate", "between 0.001 and 1000000"),
+            (&["up", "--seed", "-1"], "'-1' for '--seed", "invalid"),
+            (&["up", "--users", "-1"], "'-1' for '--users", "1..=10000000"),
+            (&["up", "--kill", "4294967295"], "'4294967295' for '--kill", "1000000"),
+            (&["up", "--latency", "-5ms,12ms"], "'-5ms,12ms' for '--latency", "median"),
+            (&["up", "--input", "x", "--limit", "0"], "'0' for '--limit", "1.."),
+            (&["send", "--kafka", "x:1", "--count", "0"], "'0' for '--count", "1.."),
+            (&["send", "--kafka", "x:1", "--rate", "-0.5"], "'-0.5' for '--rate", "between 0.001 and 1000000"),
+            (&["features", "--out", "x", "--seed", "-1"], "'-1' for '--seed", "invalid"),
+        ];
+        for (arguments, value, limit) in cases {
+            let error = Cli::try_parse_from(std::iter::once(&"centinela").chain(*arguments)).unwrap_err();
+            let line = one_line(&error);
+            assert!(line.contains(value) && line.contains(limit), "{arguments:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_run_with_faults_is_at_most_a_day_long() {
+        let check = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from(["centinela", "up"].iter().chain(arguments)).unwrap();
+            let Some(Command::Up(up)) = cli.command else { panic!("no `up`") };
+            up.check().map_err(|error| error.to_string())
+        };
+        let refused = check(&["--chaos", "--for", "100000s"]).unwrap_err();
+        assert!(refused.starts_with("--chaos takes a --for of at most 24h, got 100000s"), "{refused}");
+        for in_order in [&["--chaos", "--for", "24h"][..], &["--chaos"], &["--for", "100000s"]] {
+            assert_eq!(check(in_order), Ok(()), "{in_order:?}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! decision would have seen; what is no transaction is left out and counted. It trains nothing and judges nothing. Without `--labels on` no label reaches the state: so it is
 //! served today, and a model must not be trained on more than it will be given.
 
+pub mod outfile;
+
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +15,12 @@ use centinela_contracts::transaction_v1;
 use centinela_domain::{Currency, DeviceId, InvalidTransaction, Millis, Transaction, UserId};
 use centinela_traffic::{Event, FeatureFold, Generator, MatrixWriter, TrafficConfig, Truth};
 use clap::ValueEnum;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Key;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::terminal;
 use crate::traffic::input::{Input, InputError, Rule};
 
@@ -25,13 +30,16 @@ const LABEL_DELAY_MS: i64 = 7 * DAY_MS;
 
 /// `centinela features`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Writes one NumPy file: a structured array with transaction_id, user_id, kind, timestamp, arrived_at, amount_minor, label, late and
 one float32 column per feature. Read it with numpy.load(FILE, mmap_mode='r').
 
 Examples:
   centinela features --days 120 --users 3000 --seed 101 --out history.npy
-  centinela features --input payments.parquet --labels on --out payments.npy")]
+  centinela features --input payments.parquet --labels on --out payments.npy"
+)]
 pub struct Args {
     /// Simulated days.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=3650))]
@@ -48,7 +56,7 @@ pub struct Args {
     /// Take the transactions of this file, in its order, instead of simulating: JSON lines or CSV, plain or compressed, or Parquet.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "users", "seed"])]
     pub input: Option<PathBuf>,
-    /// Where the rows go; replaced when it exists.
+    /// Where the rows go: a file, replaced once all of them are written.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
@@ -78,72 +86,70 @@ enum FeaturesError {
     Nothing { path: PathBuf, left_out: u64 },
     #[error("the simulated world made something that is no transaction")]
     Simulated(#[from] InvalidTransaction),
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Writes the rows. The file appears only when it is complete.
+/// Writes the rows. The file appears only when it is complete; until then, and after an interrupt, there is what was there before.
 ///
 /// # Errors
-/// When the input cannot be read or the output not be written.
+/// When the input cannot be read or the output not be written, or on an interrupt.
 pub fn run(arguments: &Args) -> Result<(), Failure> {
-    write_rows(arguments).map_err(|error| match error {
+    let out = outfile::ordinary("--out", &arguments.out)?;
+    if arguments.input.as_deref().and_then(outfile::place).is_some_and(|input| input == out) {
+        let path = arguments.out.display();
+        return Err(Failure::Usage(format!("--input and --out are the same file {path}; give each its own")));
+    }
+    let runtime = Runtime::new().map_err(|error| Failure::failed(&error))?;
+    let interrupt = runtime.block_on(async { Interrupt::listen() }).map_err(|error| Failure::failed(&error))?;
+    let line = write_rows(arguments, &out, &interrupt.finish).map_err(|error| match error {
+        FeaturesError::Interrupted => Failure::Interrupted,
         FeaturesError::Simulated(_) => Failure::failed(&error),
         error => Failure::usage(&error),
-    })
-}
-
-fn write_rows(arguments: &Args) -> Result<(), FeaturesError> {
-    let mut partial = arguments.out.clone().into_os_string();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = fill(arguments, &partial).and_then(|line| {
-        fs::rename(&partial, &arguments.out)
-            .map_err(|source| FeaturesError::Write { path: arguments.out.clone(), source })?;
-        Ok(line)
-    });
-    match written {
-        Ok(line) => {
-            terminal::print(&line);
-            Ok(())
-        }
-        Err(error) => {
-            // What went wrong is said already; a file that was never made cannot be removed.
-            drop(fs::remove_file(&partial));
-            Err(error)
-        }
-    }
+    })?;
+    terminal::print(&line);
+    Ok(())
 }
 
 /// Writes the whole table and returns what to tell about it.
-fn fill(arguments: &Args, partial: &Path) -> Result<String, FeaturesError> {
+fn write_rows(arguments: &Args, out: &Path, interrupted: &CancellationToken) -> Result<String, FeaturesError> {
     let unwritable = |source| FeaturesError::Write { path: arguments.out.clone(), source };
-    let file = File::create(partial).map_err(unwritable)?;
+    let file = outfile::beside(out).map_err(unwritable)?;
+    let rows = file.as_file().try_clone().map_err(unwritable)?;
     let mut table = Table {
         fold: FeatureFold::default(),
-        writer: MatrixWriter::new(BufWriter::with_capacity(1 << 20, file)).map_err(unwritable)?,
+        writer: MatrixWriter::new(BufWriter::with_capacity(1 << 20, rows)).map_err(unwritable)?,
         frauds: 0,
         left_out: 0,
+        interrupted,
     };
     let labels = arguments.labels == Labels::On;
     match &arguments.input {
         Some(path) => from_file(path, labels, &mut table, &unwritable)?,
         None => simulated(arguments, labels, &mut table, &unwritable)?,
     }
-    let Table { fold, writer, frauds, left_out } = table;
+    let Table { fold, writer, frauds, left_out, .. } = table;
     let rows = writer.finish().map_err(unwritable)?;
+    file.persist(out).map_err(|error| unwritable(error.error))?;
     let (out, device_writes) = (arguments.out.display(), fold.device_writes());
     Ok(format!(
         "{out}: {rows} rows, {frauds} frauds, {device_writes} writes of device items, {left_out} left out as no transaction\n"
     ))
 }
 
-struct Table {
+struct Table<'a> {
     fold: FeatureFold,
     writer: MatrixWriter<BufWriter<File>>,
     frauds: u64,
     left_out: u64,
+    interrupted: &'a CancellationToken,
 }
 
-impl Table {
+impl Table<'_> {
+    fn go_on(&self) -> Result<(), FeaturesError> {
+        if self.interrupted.is_cancelled() { Err(FeaturesError::Interrupted) } else { Ok(()) }
+    }
+
     fn add(&mut self, transaction: &Transaction, truth: Truth<'_>) -> std::io::Result<()> {
         let row = self.fold.transaction(transaction);
         self.frauds += u64::from(truth.fraud);
@@ -156,7 +162,7 @@ type Unwritable<'a> = dyn Fn(std::io::Error) -> FeaturesError + 'a;
 fn simulated(
     arguments: &Args,
     labels: bool,
-    table: &mut Table,
+    table: &mut Table<'_>,
     unwritable: &Unwritable<'_>,
 ) -> Result<(), FeaturesError> {
     // The labels stay in the stream when they are not applied: they draw from the same chances as the delivery, and the
@@ -164,6 +170,7 @@ fn simulated(
     let config = TrafficConfig { users: arguments.users as usize, ..TrafficConfig::history(arguments.seed) };
     let end = Millis(config.start.0 + i64::from(arguments.days) * DAY_MS);
     for event in Generator::new(config).take_while(|event| event.arrived_at() < end) {
+        table.go_on()?;
         match event {
             Event::Transaction(sent) => {
                 let truth =
@@ -180,15 +187,21 @@ fn simulated(
     Ok(())
 }
 
-fn from_file(path: &Path, labels: bool, table: &mut Table, unwritable: &Unwritable<'_>) -> Result<(), FeaturesError> {
+fn from_file(
+    path: &Path,
+    labels: bool,
+    table: &mut Table<'_>,
+    unwritable: &Unwritable<'_>,
+) -> Result<(), FeaturesError> {
     let input = Input { key: Key::TransactionId, limit: None, default_currency: Currency::DEFAULT };
-    let mut input = input.open(path, Rule::Anything)?;
+    let (reading, mut input) = (input, input.open(path, Rule::Anything)?);
     if labels && !input.is_labelled() {
         return Err(FeaturesError::NoLabels { path: path.to_owned() });
     }
     let mut waiting: VecDeque<(Millis, UserId, DeviceId, bool)> = VecDeque::new();
     let mut taken = 0_u64;
     while let Some(message) = input.next()? {
+        table.go_on()?;
         let Ok(transaction) = transaction_v1::parse(&message.value) else {
             table.left_out += 1;
             continue;
@@ -207,6 +220,8 @@ fn from_file(path: &Path, labels: bool, table: &mut Table, unwritable: &Unwritab
         taken += 1;
     }
     if taken == 0 {
+        // A table of something else is told so.
+        reading.open(path, Rule::Transactions)?;
         return Err(FeaturesError::Nothing { path: path.to_owned(), left_out: table.left_out });
     }
     Ok(())

@@ -219,3 +219,20 @@ fn a_broken_parquet_file_is_refused_or_leaves_an_incomplete_account() {
     assert_eq!(account["clean"], false, "{account}");
     assert_eq!(counts(&account, ["sent", "decided", "lost"]), [300, 300, 0]);
 }
+
+#[test]
+fn an_account_on_standard_output_leaves_what_is_there_before_it() {
+    let files = Files::new();
+    let path = files.with("output.txt", "before\n");
+    let output = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let run = ["up", "--cold", "--quiet", "--rate", "50", "--for", "1s"];
+    let mut command = centinela(&run);
+    command.args(["--endpoints", "/dev/stdout", "--summary", "/dev/stdout"]).stdout(output);
+    let ended = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let written = text.strip_prefix("before\n").unwrap_or_else(|| panic!("{text}"));
+    let values: Vec<Value> = serde_json::Deserializer::from_str(written).into_iter().map(Result::unwrap).collect();
+    assert_eq!(values.len(), 2, "{text}");
+    assert!(values[0]["kafka"].is_string() && values[1]["clean"] == true, "{text}");
+}

@@ -20,6 +20,8 @@ const LABEL: &str = "fraud";
 
 /// Most characters of a value that are shown.
 const SHOWN: usize = 32;
+/// Most columns that are named.
+const NAMED: usize = 6;
 
 /// A row, ready to be sent.
 pub struct PayloadRow {
@@ -66,17 +68,22 @@ impl Columns {
     /// Finds them by name.
     ///
     /// # Errors
-    /// When one is missing.
+    /// When one is missing or there twice.
     pub fn find<'a>(path: &Path, names: impl Iterator<Item = &'a str> + Clone) -> Result<Self, InputError> {
         let place = |column: &str| names.clone().position(|name| name == column);
         let outside = place("terminal_id").is_some() && place("device_id").is_none();
         let mut places = Vec::new();
         for column in if outside { &OUTSIDE[..] } else { &OWN[..] } {
-            let place = place(column).ok_or(InputError::NoColumn { path: path.to_owned(), column })?;
-            places.push((*column, place));
+            let missing = || InputError::NoColumn { path: path.to_owned(), column, found: listed(names.clone()) };
+            places.push((*column, place(column).ok_or_else(missing)?));
         }
         let optional = OWN_OPTIONAL.iter().filter(|_| !outside).chain([&LABEL]);
         places.extend(optional.filter_map(|column| Some((*column, place(column)?))));
+        if let Some((column, _)) =
+            places.iter().find(|(column, _)| names.clone().filter(|name| name == column).nth(1).is_some())
+        {
+            return Err(InputError::ColumnTwice { path: path.to_owned(), column });
+        }
         Ok(Self { outside, places })
     }
 
@@ -205,6 +212,15 @@ fn bad(column: &'static str, cell: &Cell, expected: &'static str) -> BadCell {
         Cell::Truth(truth) => shown(&truth.to_string()),
     };
     BadCell { column, found, expected }
+}
+
+/// The first names of columns, and how many more there are.
+fn listed<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let first: Vec<String> = names.clone().take(NAMED).map(shown).collect();
+    match names.skip(NAMED).count() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// A value in quotes, short, and without what acts on a terminal.

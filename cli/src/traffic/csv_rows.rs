@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Trim};
 
 use super::columns::{Cell, Columns, PayloadRow};
-use super::input::{InputError, LINE_BYTES_MAX, Place};
+use super::input::{InputError, LINE_BYTES_MAX, Place, Rule};
 
 const DELIMITERS: [char; 3] = [',', ';', '\t'];
 
@@ -34,19 +34,26 @@ impl Read for Bounded {
     }
 }
 
-/// What parts the columns of a file that begins like this; none when it does not begin with a header of ours.
-pub fn delimiter(start: &[u8]) -> Option<char> {
+/// What parts the columns of a file that begins like this; none when it is no table of ours. Where only transactions are taken, any
+/// text that is parted and no JSON is a table, whose columns can be named when ours are not among them.
+pub fn delimiter(start: &[u8], rule: Rule) -> Option<char> {
     let header = start.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
     let header = String::from_utf8_lossy(header);
     let names_ours = |name: &str| name.trim().trim_matches('"') == "transaction_id";
-    DELIMITERS.into_iter().find(|delimiter| header.split(*delimiter).any(names_ours))
+    let ours = DELIMITERS.into_iter().find(|delimiter| header.split(*delimiter).any(names_ours));
+    let is_foreign = rule == Rule::Transactions && !header.trim_start().starts_with('{');
+    let most = || {
+        let counts = DELIMITERS.map(|delimiter| (header.matches(delimiter).count(), delimiter));
+        counts.into_iter().filter(|(count, _)| *count > 0).max_by_key(|(count, _)| *count)
+    };
+    ours.or_else(|| if is_foreign { most().map(|(_, delimiter)| delimiter) } else { None })
 }
 
 impl CsvRows {
     /// Reads the header.
     ///
     /// # Errors
-    /// When a column is missing.
+    /// When a column is missing or there twice.
     pub fn open(path: &Path, text: Box<dyn BufRead + Send>, delimiter: char) -> Result<Self, InputError> {
         let mut reader = ReaderBuilder::new()
             .delimiter(u8::try_from(delimiter).unwrap_or(b','))

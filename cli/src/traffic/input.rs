@@ -68,7 +68,7 @@ pub enum InputError {
     },
     /// The table holds something else.
     #[error(
-        "{} has no column `{column}`: it needs transaction_id, timestamp, user_id, amount, device_type, device_id, ip and user_agent, \
+        "{} has no column `{column}`, only {found}: it needs transaction_id, timestamp, user_id, amount, device_type, device_id, ip and user_agent, \
          or transaction_id, timestamp, customer_id, terminal_id and amount_cents",
         path.display()
     )]
@@ -76,6 +76,16 @@ pub enum InputError {
         /// The file.
         path: PathBuf,
         /// The first one that is missing.
+        column: &'static str,
+        /// Some that are there.
+        found: String,
+    },
+    /// Nobody knows which one is meant.
+    #[error("{} has column `{column}` twice; remove or rename one of them", path.display())]
+    ColumnTwice {
+        /// The file.
+        path: PathBuf,
+        /// Its name.
         column: &'static str,
     },
     /// Somebody cut it meanwhile.
@@ -169,7 +179,7 @@ impl Input {
     pub fn open(self, path: &Path, rule: Rule) -> Result<Rows, InputError> {
         let table = match container::open(path)? {
             Contents::Parquet(file) => Table::Parquet(ParquetRows::open(path, file)?),
-            Contents::Text(text, start) => match csv_rows::delimiter(&start) {
+            Contents::Text(text, start) => match csv_rows::delimiter(&start, rule) {
                 Some(delimiter) => Table::Csv(CsvRows::open(path, text, delimiter)?),
                 None => Table::Lines(Lines { path: path.to_owned(), text, number: 0 }),
             },

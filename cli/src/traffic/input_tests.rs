@@ -7,7 +7,7 @@ use std::sync::Arc;
 use centinela_domain::Transaction;
 use flate2::write::GzEncoder;
 use parquet::basic::Compression;
-use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type, Int96, Int96Type};
+use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArrayType, Int32Type, Int64Type, Int96, Int96Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -209,6 +209,24 @@ fn what_is_no_text_and_no_parquet_is_refused_by_name() {
 }
 
 #[test]
+fn a_table_of_something_else_is_told_which_columns_it_has() {
+    let files = Files::new();
+    let renamed = csv_with("1795357920123", "1").replacen("transaction_id", "Transaction ID", 1);
+    let found = ["no column `transaction_id`, only `amount`, `Transaction ID`, ", "`device_id` and 5 more", "it needs"];
+    refused(&files.with(&renamed), &found);
+    refused(&files.with(renamed.replacen(',', ";", 10)), &["only `amount`, `Transaction ID`"]);
+    // A header that is longer than what is looked at.
+    let wide: String = (0..900).map(|column| format!("measurement-{column},")).collect();
+    let row = format!("{}t,{AT_MS},u,1,pos,d,203.0.113.9,a\n", ",".repeat(900));
+    let own = "transaction_id,timestamp,user_id,amount,device_type,device_id,ip,user_agent\n";
+    assert_eq!(transactions(&files.with(format!("{wide}{own}{row}"))).len(), 1);
+    let twice = csv_with("1795357920123", "1").replacen("note", "amount", 1);
+    refused(&files.with(twice), &["has column `amount` twice"]);
+    // Lines are not taken for a table, whatever their first one lacks.
+    refused(&files.with("  {\"id\": 1, \"amount\": 2}\n"), &["line 1 of "]);
+}
+
+#[test]
 fn a_quote_that_is_never_closed_does_not_take_the_file_into_memory() {
     let files = Files::new();
     let open = csv_with("1795357920123", "1") + "\"" + "x".repeat(5 * LINE_BYTES_MAX).as_str();
@@ -340,4 +358,52 @@ fn a_parquet_file_with_a_broken_page_is_refused_before_anything_is_sent() {
     let value = bytes.windows(4).position(|window| window == b"t250").unwrap();
     bytes[value - 4..value].fill(0xff);
     refused(&files.with(bytes), &["no readable Parquet file"]);
+}
+
+/// One row whose amount is of this type.
+fn parquet_amount(path: &Path, amount: &str, bytes: &[u8]) {
+    let texts = [
+        ("transaction_id", "t0"),
+        ("timestamp", "2026-11-22T14:32:00Z"),
+        ("user_id", "u"),
+        ("device_type", "pos"),
+        ("device_id", "d"),
+        ("ip", "203.0.113.9"),
+        ("user_agent", "test/1"),
+    ];
+    let others: String = texts.iter().map(|(name, _)| format!("required binary {name} (UTF8);")).collect();
+    let length = bytes.len();
+    let schema = format!("message rows {{ required fixed_len_byte_array ({length}) amount ({amount}); {others} }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let properties = Arc::new(WriterProperties::builder().build());
+    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let value = ByteArray::from(bytes.to_vec()).into();
+    column.typed::<FixedLenByteArrayType>().write_batch(&[value], None, None).unwrap();
+    column.close().unwrap();
+    for (_, text) in texts {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&[ByteArray::from(text)], None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn an_amount_is_read_from_every_kind_of_number() {
+    let files = Files::new();
+    for (amount, bytes, minor) in [
+        ("DECIMAL(18,2)", &1_234_i64.to_be_bytes()[..], 1_234),
+        ("DECIMAL(18,0)", &1_200_i64.to_be_bytes(), 120_000),
+        ("DECIMAL(18,0)", &0_i64.to_be_bytes(), 0),
+        // 12.34375, which is the nearest to 12.34 that there is.
+        ("FLOAT16", &0x4a2c_u16.to_le_bytes(), 1_234),
+        ("FLOAT16", &0x4a40_u16.to_le_bytes(), 1_250),
+    ] {
+        let path = files.with("");
+        parquet_amount(&path, amount, bytes);
+        assert_eq!(transactions(&path)[0].amount.minor(), minor, "{amount} {bytes:?}");
+    }
 }

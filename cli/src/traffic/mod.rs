@@ -146,6 +146,11 @@ impl Source {
                     Event::Transaction(transaction) => Some(transaction),
                     Event::Label(_) => None,
                 });
+                if transaction.is_none() {
+                    terminal::note(
+                        "the generated traffic ends: its world has reached the year 2100; more --users or a lower --rate last longer",
+                    );
+                }
                 Ok(transaction.map(|mut transaction| {
                     if !suffix.is_empty() {
                         let marked = format!("{}{suffix}", transaction.fields.transaction_id);

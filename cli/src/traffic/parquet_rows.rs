@@ -1,8 +1,14 @@
 //! Rows of a Parquet file, in the file's order. Only the columns that are used are read.
+//!
+//! The crate that reads it panics at some damaged files. Such a panic ends here: it becomes the error that any other damaged file is,
+//! and prints nothing by itself.
 
+use std::any::Any;
+use std::cell::Cell as Flag;
 use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use parquet::basic::{LogicalType, TimeUnit};
 use parquet::errors::ParquetError;
@@ -13,6 +19,9 @@ use parquet::schema::types::Type;
 
 use super::columns::{BadCell, Cell, Columns, PayloadRow};
 use super::input::{InputError, Place};
+
+/// Decimals after which every half-precision number that is an amount is exact enough.
+const HALF_DECIMALS_MAX: usize = 8;
 
 /// An open Parquet file.
 pub struct ParquetRows {
@@ -30,6 +39,10 @@ impl ParquetRows {
     /// # Errors
     /// When it cannot be read or a column is missing.
     pub fn open(path: &Path, file: File) -> Result<Self, InputError> {
+        guarded(path, || Self::open_trusting(path, file))
+    }
+
+    fn open_trusting(path: &Path, file: File) -> Result<Self, InputError> {
         let broken = |source| InputError::Parquet { path: path.to_owned(), source };
         let reader = SerializedFileReader::new(file).map_err(broken)?;
         let schema = reader.metadata().file_metadata().schema();
@@ -57,12 +70,47 @@ impl ParquetRows {
     /// # Errors
     /// When the file cannot be read on or a value cannot become part of a payload.
     pub fn next(&mut self) -> Result<Option<PayloadRow>, InputError> {
+        let path = self.path.clone();
+        guarded(&path, || self.next_trusting())
+    }
+
+    fn next_trusting(&mut self) -> Result<Option<PayloadRow>, InputError> {
         let Some(row) = self.rows.next() else { return Ok(None) };
         self.row += 1;
         let row = row.map_err(|source: ParquetError| InputError::Parquet { path: self.path.clone(), source })?;
         let payload = self.columns.payload(|place| cell(&row, place, self.types.get(place).and_then(Option::as_ref)));
         payload.map(Some).map_err(|bad: BadCell| InputError::row(&self.path, self.place(), bad.to_string()))
     }
+}
+
+thread_local! {
+    /// Whether a panic of this thread is awaited.
+    static GUARDED: Flag<bool> = const { Flag::new(false) };
+}
+
+/// Does what may panic, and makes an error of it. What was worked on must not be used afterwards.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, InputError>) -> Result<T, InputError> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(false);
+    outcome.unwrap_or_else(|panic| {
+        let source = ParquetError::General(format!("it is damaged: {}", reason(panic.as_ref())));
+        Err(InputError::Parquet { path: path.to_owned(), source })
+    })
+}
+
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("its reader gave up")
 }
 
 fn cell(row: &Row, place: usize, logical: Option<&LogicalType>) -> Cell {
@@ -82,7 +130,12 @@ fn cell(row: &Row, place: usize, logical: Option<&LogicalType>) -> Cell {
         // The shortest text that means this number: 12.34 in single precision is no 12.340000152587890625.
         Field::Float(number) => Cell::Decimal(number.to_string()),
         Field::Double(number) => Cell::Decimal(number.to_string()),
-        Field::Decimal(_) => Cell::Decimal(field.to_string()),
+        Field::Float16(number) => {
+            let mut texts = (0..HALF_DECIMALS_MAX).map(|decimals| format!("{:.decimals$}", number.to_f32()));
+            let shortest = texts.find(|text| text.parse().ok() == Some(*number));
+            Cell::Decimal(shortest.unwrap_or_else(|| number.to_string()))
+        }
+        Field::Decimal(_) => decimal(&field.to_string()),
         Field::Str(text) => Cell::Text(text.clone()),
         Field::Bytes(bytes) => match bytes.as_utf8() {
             Ok(text) => Cell::Text(text.to_owned()),
@@ -92,6 +145,12 @@ fn cell(row: &Row, place: usize, logical: Option<&LogicalType>) -> Cell {
         Field::TimestampMicros(microseconds) => Cell::Instant(microseconds.div_euclid(1_000)),
         other => Cell::Other(other.to_string()),
     }
+}
+
+/// A decimal of no decimals is a whole number, which the crate prints with a point behind it.
+fn decimal(text: &str) -> Cell {
+    let whole = text.strip_suffix('.').unwrap_or(text);
+    whole.parse().map_or_else(|_| Cell::Decimal(whole.to_owned()), Cell::Whole)
 }
 
 fn is_nanoseconds(logical: Option<&LogicalType>) -> bool {

@@ -1,10 +1,11 @@
 //! Where everything is: for people as lines to paste, for programs as a JSON file.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use centinela_local::platform::Platform;
 use serde_json::{Value, json};
+
+use crate::features::outfile;
 
 /// What programs read.
 pub fn as_json(platform: &Platform) -> Value {
@@ -73,16 +74,7 @@ To look inside, in another terminal:
 /// # Errors
 /// What the operating system says.
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> std::io::Result<()> {
-    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-        // A device, a pipe or a link is written to, not replaced.
-        let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path)?;
-        serde_json::to_writer_pretty(&mut file, value)?;
-        return file.write_all(b"\n");
-    }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer_pretty(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    outfile::write(path, &text)
 }

@@ -23,6 +23,8 @@ pub const LIVE_START: Millis = Millis(1_136_160_000_000);
 const AMOUNT_MIN: f64 = 49.0;
 /// What follow-up purchases add to the visits.
 const PURCHASES_PER_VISIT: f64 = 1.38;
+/// Users for each transaction that goes out between two of one of them.
+const USERS_PER_PLACE: usize = 15;
 
 /// What kind of world. The same values give the same bytes on every machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +49,8 @@ pub struct TrafficConfig {
     pub labels: bool,
     /// Transactions of others that go out between two of one user, at least. The simulated clock runs thousands of times faster
     /// than a wall clock, so a second purchase ten minutes later would follow within milliseconds and meet the first one still
-    /// in flight, which hardly happens to real customers. Event times stay as they are. Beyond a fifteenth of the users the
-    /// busiest ones fall behind for good.
+    /// in flight, which hardly happens to real customers. Event times stay as they are. At most a fifteenth of the users counts:
+    /// beyond it the busiest ones would fall behind for good.
     pub spacing: usize,
     /// How purchases are spread over the users.
     pub shape: Shape,
@@ -165,6 +167,7 @@ struct Purchase {
 impl Generator {
     /// Builds the world; its first event comes with the first call of `next`.
     pub fn new(config: TrafficConfig) -> Self {
+        let config = TrafficConfig { spacing: config.spacing.min(config.users / USERS_PER_PLACE), ..config };
         let mut chance = Chance::new(config.seed, 0);
         let start = config.start.0 as f64;
         let world = World::new(&mut chance, config.users.max(1), config.start);
@@ -203,7 +206,7 @@ impl Generator {
         generator
     }
 
-    /// The next transaction to arrive; labels are passed over. None at the end of the year 2099.
+    /// The next transaction to arrive; labels are passed over. None once all of the year 2099 have arrived.
     pub fn next_transaction(&mut self) -> Option<LabelledTransaction> {
         self.find_map(|event| match event {
             Event::Transaction(transaction) => Some(transaction),
@@ -438,7 +441,9 @@ impl Generator {
                 continue;
             }
             if next_at > TIME_MAX_MS as f64 {
-                return None;
+                // Nothing more happens; what did still arrives.
+                self.resends.arrive(self.arriving.pop()?.what);
+                continue;
             }
             let due = self.queue.pop()?;
             self.act(due.at, due.what);
@@ -451,7 +456,10 @@ impl Generator {
                 self.place += 1;
                 return self.spaced.pop().map(|due| due.what);
             }
-            let event = self.next_arrival()?;
+            let Some(event) = self.next_arrival() else {
+                // Nobody is left to keep them apart.
+                return self.spaced.pop().map(|due| due.what);
+            };
             let Event::Transaction(transaction) = &event else { return Some(event) };
             let free_from = self.free_from.entry(transaction.fields.user_id.clone()).or_default();
             let at = self.place.max(*free_from);

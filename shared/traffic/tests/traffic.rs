@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use centinela_contracts::transaction_v1;
 use centinela_domain::Millis;
+use centinela_domain::transaction::TIME_MAX_MS;
 use centinela_traffic::{Event, FeatureFold, Generator, Kind, LabelledTransaction, TrafficConfig};
 use sha2::{Digest, Sha256};
 
@@ -161,6 +162,35 @@ fn one_users_live_transactions_are_kept_apart_and_in_their_order() {
         newest = newest.max(at);
         assert!(newest.since(at) < 7 * 24 * 3_600_000, "somebody's transactions are held back for days");
     }
+}
+
+#[test]
+fn a_world_of_few_users_goes_on_in_order() {
+    for users in [1, 20, 300] {
+        let mut newest = Millis(i64::MIN);
+        let all = transactions(TrafficConfig { users, ..TrafficConfig::live(1) }, 5_000);
+        assert_eq!(all.len(), 5_000, "{users} users");
+        for transaction in all {
+            newest = newest.max(transaction.arrived_at);
+            let held_ms = newest.since(transaction.arrived_at);
+            assert!(held_ms < 60 * 24 * 3_600_000, "{users} users: one was held back for {held_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_the_world_throws_nothing_away() {
+    let start = Millis(TIME_MAX_MS - 10 * 24 * 3_600_000);
+    let ids = |spacing: usize, late_days_share: f64| -> HashSet<_> {
+        let config = TrafficConfig { start, spacing, late_days_share, users: 400, ..TrafficConfig::live(1) };
+        transactions(config, usize::MAX).into_iter().map(|transaction| transaction.fields.transaction_id).collect()
+    };
+    let (apart, late) = (ids(200, 0.0), ids(0, 0.5));
+    assert!(apart.len() > 5_000, "{}", apart.len());
+    // The ids are numbered.
+    let last = apart.iter().max().unwrap();
+    assert!(last.ends_with(&format!("-{:09}", apart.len())), "{last} is the last of {}", apart.len());
+    assert_eq!(apart, late);
 }
 
 #[test]
