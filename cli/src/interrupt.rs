@@ -2,11 +2,19 @@
 //! (SIGHUP), which asks once however often it is said: the kernel and the shell may both say it, and nobody insists.
 
 use std::io;
+use std::process;
+use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::terminal;
+
+/// How long a run may take to stop at once. A write to a pipe that nobody reads takes for ever.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// What a shell says of a program that SIGINT ended.
+const INTERRUPTED: i32 = 130;
 
 /// What a person asked for so far.
 #[derive(Clone, Debug)]
@@ -37,10 +45,15 @@ impl Interrupt {
                     Some(_) = async { hangups.as_mut()?.recv().await } => false,
                 };
                 if !finish.is_cancelled() {
-                    terminal::note("finishing; Ctrl-C again stops at once");
                     finish.cancel();
-                } else if insists {
+                    // Standard error may be what nobody reads.
+                    tokio::task::spawn_blocking(|| terminal::note("finishing; Ctrl-C again stops at once"));
+                } else if insists && !stop.is_cancelled() {
                     stop.cancel();
+                    thread::spawn(|| {
+                        thread::sleep(STOP_LIMIT);
+                        process::exit(INTERRUPTED);
+                    });
                 }
             }
         });

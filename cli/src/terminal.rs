@@ -9,6 +9,11 @@ pub fn is_watched() -> bool {
     stdout().is_terminal()
 }
 
+/// Whether what was printed to standard output can be drawn over.
+pub fn redraws() -> bool {
+    is_watched() && std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
 /// Whether logs may be coloured: somebody sees them, and has not asked for none (<https://no-color.org>).
 pub fn takes_colours() -> bool {
     stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|wish| wish.is_empty())

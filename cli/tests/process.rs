@@ -189,6 +189,30 @@ fn an_idle_run_ends_at_once_when_it_is_asked_to() {
 }
 
 #[test]
+fn an_output_that_nobody_reads_does_not_keep_a_second_interrupt_from_ending_a_run() {
+    const PIPE_BYTES: usize = 64 * 1024;
+    let directory = TempDir::new().unwrap();
+    let logs = directory.path().join("logs");
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    full.write_all(&[b' '; PIPE_BYTES]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
+    command.args(["up", "--rate", "0", "--logs"]).arg(&logs).stdin(Stdio::null()).stdout(full).stderr(Stdio::null());
+    let mut running = Running { child: command.spawn().unwrap(), directory };
+    let until = Instant::now() + PATIENCE;
+    while !logs.exists() {
+        assert!(running.child.try_wait().unwrap().is_none() && Instant::now() < until, "it never starts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let until = Instant::now() + END_PATIENCE;
+    while running.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "it does not end");
+        running.signal(Signal::SIGINT);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn too_few_files_are_refused_at_the_start_with_the_number_and_what_is_needed() {
     let arguments = ["up", "--quiet", "--rate", "10", "--for", "1s"];
     let mut limited = Command::new("sh");

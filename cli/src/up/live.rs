@@ -49,7 +49,7 @@ impl Live {
         let now = Instant::now();
         Self {
             shown: !quiet,
-            in_place: terminal::is_watched(),
+            in_place: terminal::redraws(),
             started: now,
             last_at: now,
             last_decided: 0,
@@ -80,8 +80,13 @@ impl Live {
         if self.rows > 0 {
             terminal::print(&format!("\x1b[{}A\x1b[J", self.rows));
         }
-        self.rows = if self.in_place { text.lines().count() } else { 0 };
-        terminal::print(&text);
+        if self.in_place {
+            self.rows = text.lines().count();
+            // Without wrapping: a terminal that is too narrow must not make more rows of it.
+            terminal::print(&format!("\x1b[?7l{text}\x1b[?7h"));
+        } else {
+            terminal::print(&text);
+        }
     }
 
     /// A line of counts, and one of the newest block if any came since the last.
