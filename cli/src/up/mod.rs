@@ -70,6 +70,8 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
             Some(source)
         }
     };
+    // Before the past, which takes a while: what cannot be meant is said at once.
+    servers(&arguments)?;
     let (source, seeds) = tokio::select! {
         lived = past::live_through(&arguments, source, &infrastructure) => lived?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),

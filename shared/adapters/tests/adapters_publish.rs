@@ -167,7 +167,7 @@ async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResul
         ..fresh.clone()
     };
     let nowhere = Parked { key: None, offset: None, ..fresh.clone() };
-    assert!(all_ok(&publisher.park(&[fresh.clone(), again, nowhere], soon()).await));
+    assert!(all_ok(&publisher.send(&[fresh.clone(), again, nowhere], soon()).await));
     let records = seen(&broker.bootstrap(), "dead-letters", 3).await?;
     let by_key: HashMap<Option<&[u8]>, &Seen> = records.iter().map(|seen| (seen.key.as_deref(), seen)).collect();
     let parked = by_key[&Some(&b"fresh"[..])];

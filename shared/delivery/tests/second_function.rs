@@ -66,7 +66,7 @@ fn records_are_handled_by_key_dead_lettered_or_named_in_the_answer() {
     let outcome = deliver(&logins, &fakes, batch(records));
     assert_eq!((outcome.records, outcome.dead_lettered, outcome.report), (4, 1, 2));
     assert_eq!(outcome.response.failures, [("transactions-0".to_owned(), 2)]);
-    assert_eq!(logins.0.lock().unwrap().iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2]);
+    assert_eq!(logins.0.lock().unwrap().values().copied().collect::<Vec<_>>(), [2]);
     assert_eq!(fakes.shared().parked[0].reason_code, ParkReason::NotJson);
 }
 
