@@ -14,6 +14,7 @@ mod terminal;
 mod traffic;
 mod up;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -24,6 +25,11 @@ use tracing_subscriber::EnvFilter;
 use args::{Cli, Command};
 use failure::Failure;
 use interrupt::Interrupt;
+
+/// What is logged unless `RUST_LOG` asks for something else: errors, and our own warnings. A name stands for all that begin with it. The
+/// libraries that are off report what a client did wrong, which the client is told.
+const LOGS_UNLESS_ASKED: &str =
+    "error,rdkafka=off,librdkafka=off,s3s=off,tansu=off,centinela=warn,centinela_local=warn";
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
@@ -37,8 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("error,rdkafka=off,librdkafka=off,centinela=warn,centinela_local=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGS_UNLESS_ASKED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -67,15 +72,81 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Runs a command to its end, whatever still runs beside it. A panic of the command ends it too, and goes on to the caller: a runtime
+/// that is merely dropped would wait for its blocking threads, for ever and deaf to Ctrl-C.
 fn finish<F>(runtime: Runtime, work: impl FnOnce(Interrupt) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
 {
-    let outcome = runtime.block_on(async {
+    let command = async {
         let interrupt = Interrupt::listen().map_err(|error| Failure::failed(&error))?;
         work(interrupt).await
-    });
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command)));
     // A thread that waits for a broker that is gone must not hold up the end.
     runtime.shutdown_background();
-    outcome
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_command_although_a_blocking_thread_waits() {
+        let (never, waits) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                finish(Runtime::new().unwrap(), |_| async move {
+                    tokio::task::spawn_blocking(move || waits.recv());
+                    panic!("on purpose")
+                })
+            }));
+            ended.send(panicked.is_err()).unwrap();
+        });
+        assert_eq!(end.recv_timeout(Duration::from_secs(10)), Ok(true), "it hangs, or nobody learns of the panic");
+        drop(never);
+    }
+
+    #[derive(Clone, Default)]
+    struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_terminal_shows_our_warnings_and_not_what_libraries_say_of_a_clients_mistakes() {
+        let terminal = Terminal::default();
+        let shown = terminal.clone();
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(LOGS_UNLESS_ASKED))
+            .with_ansi(false)
+            .with_writer(move || shown.clone())
+            .finish();
+        tracing::subscriber::with_default(logs, || {
+            tracing::error!(target: "s3s::ops", "op returns error");
+            tracing::error!(target: "s3s_fs::error", "no such file");
+            tracing::error!(target: "tansu_service", "unknown api key");
+            tracing::error!(target: "tansu_storage::service", "no such topic");
+            tracing::warn!(target: "hyper", "a library's warning");
+            tracing::warn!(target: "centinela_local::mapping", "ours");
+            tracing::error!(target: "hyper", "a library's error");
+        });
+        let shown = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
+        let ends: Vec<&str> = shown.lines().filter_map(|line| line.rsplit(": ").next()).collect();
+        assert_eq!(ends, ["ours", "a library's error"], "{shown}");
+    }
 }

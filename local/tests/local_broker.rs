@@ -171,6 +171,18 @@ async fn a_restart_keeps_records_and_producers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_waits_for_the_one_before_it() {
+    let broker = broker_with("kept", &[]).await;
+    // The second would be served first, and the first would find the port taken by its own broker.
+    let (first, second) =
+        tokio::join!(broker.restart(Duration::from_millis(200)), broker.restart(Duration::from_millis(50)));
+    first.expect("the port is free again");
+    second.expect("and again");
+    produce(&producer(&broker, "0"), "kept", 10).await;
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusing_topic_takes_its_records_later_once() {
     let broker = broker_with("refusing", &[]).await;
     let producer = producer(&broker, "0");

@@ -43,7 +43,8 @@ impl Kills {
         if self.done == self.planned {
             return false;
         }
-        let share = f64::from(self.done + 1) / f64::from(self.planned + 1);
+        // As fractions: the largest plan has no number after it.
+        let share = (f64::from(self.done) + 1.0) / (f64::from(self.planned) + 1.0);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let due = match self.course {
             Course::Time(length) => length.mul_f64(share) <= self.started.elapsed(),
@@ -68,5 +69,12 @@ mod tests {
         let due: Vec<u64> = (0..=100).filter(|records| kills.is_due(*records)).collect();
         assert_eq!(due, [25, 50, 75]);
         assert_eq!(kills.done(), 3);
+    }
+
+    #[test]
+    fn the_largest_plan_is_as_good_as_any() {
+        let mut kills = Kills::new(u32::MAX, Course::Records(100));
+        assert!(!kills.is_due(0) && kills.is_due(1));
+        assert_eq!(kills.done(), 1);
     }
 }

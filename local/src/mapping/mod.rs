@@ -18,6 +18,7 @@ pub mod filter;
 mod lane;
 mod partition;
 mod poller;
+mod repeats;
 pub mod response;
 mod source;
 mod stats;

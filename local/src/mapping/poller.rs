@@ -346,15 +346,8 @@ impl Poller {
             }
             Err(error) => {
                 self.shared.counters().totals.poll_errors += 1;
-                // What concerns the client as a whole was said by its error callback already.
-                if matches!(
-                    error.rdkafka_error_code(),
-                    Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
-                ) {
-                    tracing::debug!(topic = self.envelope.topic(), %error, "reading from kafka");
-                } else {
-                    tracing::warn!(topic = self.envelope.topic(), %error, "reading from kafka");
-                }
+                // The client's error callback had it first, and said it with its reason.
+                tracing::debug!(topic = self.envelope.topic(), %error, "reading from kafka");
                 return;
             }
         };
@@ -514,6 +507,9 @@ impl Poller {
 
     fn looked(&mut self, look: Result<(Vec<i64>, Vec<i64>), MappingError>) {
         self.topic_look.end(TOPIC_LOOK);
+        for ((what, error), times) in self.shared.over() {
+            tracing::warn!(topic = self.envelope.topic(), what, error, times, "over: it has not come again");
+        }
         let (ends, starts) = match look {
             Ok(look) => look,
             // The next look asks again.

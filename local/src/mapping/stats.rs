@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use super::faults::{MappingFaultSource, NoMappingFaults};
+use super::repeats::{Problem, Repeats};
 
 /// Counters since the start and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +117,7 @@ pub(super) struct Shared {
     faults: RwLock<Arc<dyn MappingFaultSource>>,
     commit_failed: AtomicBool,
     skipped: Mutex<Vec<Skipped>>,
+    repeats: Mutex<Repeats>,
 }
 
 impl Default for Shared {
@@ -125,6 +128,7 @@ impl Default for Shared {
             faults: RwLock::new(Arc::new(NoMappingFaults)),
             commit_failed: AtomicBool::new(false),
             skipped: Mutex::default(),
+            repeats: Mutex::default(),
         }
     }
 }
@@ -178,6 +182,16 @@ impl Shared {
 
     pub(super) fn skipped(&self) -> Vec<Skipped> {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a problem; how often it came since the last line about it, when it is time to say it.
+    pub(super) fn came(&self, what: &'static str, error: &str) -> Option<u64> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).came(what, error, Instant::now())
+    }
+
+    /// Problems that are over, with how often they came.
+    pub(super) fn over(&self) -> Vec<(Problem, u64)> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).over(Instant::now())
     }
 
     /// Notes where the partitions end.

@@ -1,6 +1,9 @@
 //! The embedded S3: objects are plain files under `directory/bucket/key`, and every request's SigV4 signature is checked.
 //!
-//! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications.
+//! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications, and takes no key that is no file's
+//! name ([`keys`]).
+
+mod keys;
 
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -15,6 +18,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
+use self::keys::Keys;
 use super::http::HttpServer;
 use super::{AwsAccess, ServiceError};
 use crate::warden;
@@ -68,6 +72,7 @@ impl S3 {
             .map_err(|reason| ServiceError::ObjectStore { directory: directory.clone(), reason })?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
+        builder.set_access(Keys::under(&directory));
         let objects = builder.build();
         let stats = Arc::new(Mutex::new(S3Stats::default()));
         let counted = Arc::clone(&stats);

@@ -294,6 +294,38 @@ async fn an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named
 }
 
 #[tokio::test]
+async fn an_item_whose_version_none_could_follow_is_unreadable() -> TestResult {
+    let world = World::calm().await?;
+    assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
+    let seen = Write { key: device("phone"), expected: None, item: DeviceState::first_seen(T) };
+    assert_eq!(done(&world.store.commit_devices(vec![seen], soon()).await), [true]);
+    let mark = SettledItem { mark: Some(Mark { offset: 5, timestamp: T }), holds: Vec::new(), noted_at: T };
+    let mark = Write { key: 2, expected: None, item: mark };
+    assert!(matches!(world.store.commit_settled(mark, soon()).await, Commit::Done));
+    let keys =
+        [("user_state", "ana"), ("device_state", "phone"), ("settled_offsets", "score-transactions/transactions/2")];
+    let request = || ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![2] };
+
+    for (version, is_read) in [(1 << 53, true), ((1 << 53) + 1, false), (u64::MAX, false)] {
+        for (table, key) in keys {
+            let change = world.client.update_item().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+            let change = change.update_expression("SET v = :v").condition_expression("attribute_exists(pk)");
+            change.expression_attribute_values(":v", AttributeValue::N(version.to_string())).send().await?;
+        }
+        let answer = world.store.read(request(), soon()).await;
+        let read = [answer.users.len(), answer.devices.len(), answer.settled.len()];
+        assert_eq!(read, [usize::from(is_read); 3], "{version}");
+        let unread = [answer.unreadable_users.len(), answer.unread_devices.len(), answer.unread_partitions.len()];
+        assert_eq!(unread, [usize::from(!is_read); 3], "{version}");
+        let alone = world.store.read_user(&user("ana"), soon()).await;
+        assert_eq!(matches!(alone, Err(StoreError::Corrupt(_))), !is_read, "{version}");
+        let alone = world.store.read_settled(2, soon()).await;
+        assert_eq!(matches!(alone, Err(StoreError::Corrupt(_))), !is_read, "{version}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_lost_race_brings_the_winner_and_leaves_the_others_alone() -> TestResult {
     let world = World::calm().await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);

@@ -14,7 +14,7 @@ pub async fn prepare_buckets(client: &AwsClient, region: &str, buckets: &[String
     for bucket in buckets {
         let path = format!("/{bucket}");
         let asked = client.object_request(Method::HEAD, &path, Bytes::new()).await;
-        let found = asked.map_err(|error| client.failed(format!("looking for bucket {bucket}"), error))?;
+        let (found, _) = asked.map_err(|error| client.failed(format!("looking for bucket {bucket}"), error))?;
         if found.is_success() {
             continue;
         }
@@ -30,7 +30,7 @@ pub async fn prepare_buckets(client: &AwsClient, region: &str, buckets: &[String
             )
         };
         let made = client.object_request(Method::PUT, &path, place.into()).await;
-        let made = made.map_err(|error| client.failed(format!("creating bucket {bucket}"), error))?;
+        let (made, _) = made.map_err(|error| client.failed(format!("creating bucket {bucket}"), error))?;
         if !made.is_success() {
             return Err(client.failed(format!("creating bucket {bucket}"), refused(made)));
         }

@@ -123,12 +123,12 @@ impl AwsClient {
     }
 
     /// A request to S3: no body, path style.
-    pub(super) async fn object_request(
+    pub(in crate::services) async fn object_request(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<StatusCode, CallError> {
+    ) -> Result<(StatusCode, Bytes), CallError> {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url)).header(HOST, &self.host);
         let request = request.body(Full::new(body.clone())).map_err(|e| CallError::Unreachable(e.to_string()))?;
         let mut settings = SigningSettings::default();
@@ -136,7 +136,7 @@ impl AwsClient {
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         match tokio::time::timeout(ANSWER_LIMIT, self.signed(request, &body, settings)).await {
-            Ok(Ok((status, _))) => Ok(status),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(CallError::Unreachable(innermost(&*error))),
             Err(_) => Err(CallError::Unreachable(format!("nothing within {} s", ANSWER_LIMIT.as_secs()))),
         }

@@ -93,6 +93,8 @@ pub struct Broker {
     records: Records,
     /// None only while it restarts.
     accepting: Mutex<Option<JoinHandle<()>>>,
+    /// Held by a restart.
+    restarting: tokio::sync::Mutex<()>,
     /// Where it was started: it serves there after a restart too.
     runtime: Handle,
 }
@@ -116,7 +118,8 @@ impl Broker {
         let storage = storage(port, directory()?, &config).await.map_err(|source| failed(source.into()))?;
         let groups = Controller::with_storage(storage.clone()).map_err(failed)?;
         let accepting = Mutex::new(Some(tokio::spawn(accept(listener, groups.clone(), storage.clone()))));
-        Ok(Self { port, groups, records: storage, accepting, runtime: Handle::current() })
+        let restarting = tokio::sync::Mutex::default();
+        Ok(Self { port, groups, records: storage, accepting, restarting, runtime: Handle::current() })
     }
 
     /// The bootstrap servers, `127.0.0.1:port`.
@@ -131,7 +134,8 @@ impl Broker {
         self.port
     }
 
-    /// Closes the port and every connection, and serves again after `down`, on the same port and with the same records.
+    /// Closes the port and every connection, and serves again after `down`, on the same port and with the same records. One at a time:
+    /// a second restart begins when the first has ended.
     ///
     /// # Errors
     /// When somebody else took the port meanwhile, or the broker had ended by itself before.
@@ -140,6 +144,7 @@ impl Broker {
     }
 
     async fn close_and_serve(&self, down: Duration) -> Result<(), ServiceError> {
+        let _one_at_a_time = self.restarting.lock().await;
         if let Some(before) = self.swap(None) {
             before.abort();
             if before.await.is_err_and(|error| error.is_panic()) {

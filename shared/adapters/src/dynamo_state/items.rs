@@ -9,6 +9,9 @@ pub(super) const KEY: &str = "pk";
 pub(super) const VERSION: &str = "v";
 pub(super) const CONTENT: &str = "s";
 
+/// Versions count writes and stay far below; a later one is not ours, and there would be none to follow it.
+const VERSION_MAX: u64 = 1 << 53;
+
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// An item whose content is still bytes.
@@ -25,6 +28,9 @@ pub(super) enum ItemProblem {
     /// It lacks an attribute, or the attribute has another type.
     #[error("attribute {0} is missing or has the wrong type")]
     Attribute(&'static str),
+    /// It was written more often than any item is.
+    #[error("attribute {name} is {0}, above {max}, and no write could follow it; set it lower", name = VERSION, max = VERSION_MAX)]
+    Version(u64),
     /// Its content is not what this version writes.
     #[error(transparent)]
     Content(#[from] StoredProblem),
@@ -48,6 +54,9 @@ impl RawItem {
             _ => None,
         };
         let version = version.ok_or(ItemProblem::Attribute(VERSION))?;
+        if version > VERSION_MAX {
+            return Err(ItemProblem::Version(version));
+        }
         let Some(AttributeValue::B(content)) = attributes.remove(CONTENT) else {
             return Err(ItemProblem::Attribute(CONTENT));
         };
