@@ -90,7 +90,6 @@ where
 
 #[cfg(test)]
 mod tests {
-
     use std::io::Write;
     use std::sync::{Arc, Mutex, mpsc};
     use std::time::Duration;

@@ -62,6 +62,8 @@ fn a_default_run_on_a_terminal_shows_what_it_blocks_and_why_within_ten_seconds_a
     assert!(shown.text.contains("the past: "), "{}", shown.text);
     let (view, _) = shown.text.split_once("The account of").expect("an account at the end");
     let table = view.rsplit("\x1b[J").next().unwrap();
+    let unwrapped = table.strip_prefix("\x1b[?7l").and_then(|table| table.split_once("\x1b[?7h"));
+    let (table, _) = unwrapped.expect("it is drawn without wrapping");
     let (_, blocked) = table.split_once("because of").unwrap_or_else(|| panic!("nothing is blocked: {table}"));
     let rows: Vec<&str> = blocked.lines().skip(1).filter(|line| !line.is_empty()).collect();
     assert_eq!(rows.len(), 5, "{table}");

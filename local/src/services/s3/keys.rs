@@ -136,7 +136,6 @@ fn holds_a_file(directory: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-
     use bytes::Bytes;
     use http::Method;
 
