@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     let runtime = || tokio::runtime::Runtime::new().map_err(|error| Failure::failed(&error));
     match command {
-        // Computes only, so an interrupt may end it as it ends any program.
+        // Listens for interrupts itself, while it writes.
         Command::Features(arguments) => features::run(&arguments),
         // Reads, or writes once as a whole.
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
