@@ -31,7 +31,7 @@ the rows are.
 The exit code is 0 when every account was clean, 1 when one was not or a run failed, 2 when the request cannot be carried out.
 
 Examples:
-  cargo xtask measure --json measured.json
+  cargo xtask measure --json measured.json --page docs/benchmarks.md
   cargo xtask measure --quick --only e2e-1667,starts
   cargo xtask measure --only e2e-1667 --repeat 3
   cargo xtask measure --profile")]
@@ -51,8 +51,11 @@ pub struct Measure {
     /// Write the machine, the commit, every command line and every account to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Put the tables into this page, between its two `measured` marks.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// Instead of the table: where the CPU time of the function goes at 1,667 transactions a second, by `perf`.
-    #[arg(long, conflicts_with_all = ["only", "list", "repeat", "json"])]
+    #[arg(long, conflicts_with_all = ["only", "list", "repeat", "json", "page"])]
     pub profile: bool,
 }
 

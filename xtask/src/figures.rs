@@ -135,7 +135,7 @@ pub fn markdown(rows: &[Row<'_>]) -> String {
         if rows.is_empty() {
             continue;
         }
-        out += &format!("\n**{}**\n\n", table.title);
+        out += &format!("\n### {}\n\n", table.title);
         let heads = table.columns.iter().map(|column| column.head.to_owned());
         out += &line("row", heads);
         out += &line("---", table.columns.iter().map(|_| "---:".to_owned()));

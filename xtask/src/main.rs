@@ -7,6 +7,7 @@ mod failure;
 mod figures;
 mod machine;
 mod measure;
+mod page;
 mod profile;
 mod runner;
 mod servers;

@@ -11,6 +11,7 @@ use crate::args::Measure;
 use crate::cases::{self, Case};
 use crate::failure::Failure;
 use crate::figures::{self, Row};
+use crate::page::Page;
 use crate::runner::{Built, command_line};
 use crate::servers::{self, Servers};
 use crate::{machine, terminal};
@@ -43,6 +44,7 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     if let Some(path) = &arguments.json {
         check_writable(path)?;
     }
+    let page = arguments.page.as_deref().map(Page::open).transpose()?;
     let interrupted = listen()?;
     terminal::note("building");
     let built = Built::build()?;
@@ -60,8 +62,11 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
         machine::line(&machine),
         load_average.as_deref().unwrap_or("unknown")
     );
-    terminal::print(&title);
-    terminal::print(&text(&cases, &measured, arguments));
+    let text = title + &text(&cases, &measured, arguments);
+    terminal::print(&text);
+    if let Some(page) = page {
+        page.fill(&text)?;
+    }
     if let Some(path) = &arguments.json {
         let kept = json!({
             "version": 1,
@@ -195,7 +200,7 @@ fn text(cases: &[Case], measured: &Measured, arguments: &Measure) -> String {
         out += &format!("\nEach figure is the median of {} runs.\n", arguments.repeat);
     }
     out += &figures::markdown(&rows);
-    out += "\n**What was run**\n\n";
+    out += "\n### What was run\n\n";
     for case in cases {
         let runs = of(case);
         let why = measured.skipped.iter().find(|(name, _)| *name == case.name);
@@ -223,7 +228,8 @@ mod tests {
             skipped: vec![("real-200", "there is no script".to_owned())],
             faults: Vec::new(),
         };
-        let arguments = Measure { quick: true, only: Vec::new(), list: false, repeat: 1, json: None, profile: false };
+        let arguments =
+            Measure { quick: true, only: Vec::new(), list: false, repeat: 1, json: None, page: None, profile: false };
         let text = text(&cases, &measured, &arguments);
         for line in [
             "| e2e-200 | 200 | – ",
