@@ -1,7 +1,6 @@
 //! The one-machine platform: everything that AWS provides in production, in one process tree on 127.0.0.1.
 
 mod accept;
-pub mod infra;
 pub mod lambda;
 pub mod mapping;
 pub mod platform;

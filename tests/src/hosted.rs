@@ -13,7 +13,7 @@ use bytes::Bytes;
 use centinela_contracts::parked_v1::{self, StoredParked};
 use centinela_contracts::stored_user;
 use centinela_domain::UserId;
-use centinela_local::infra::Infrastructure;
+use centinela_infra::Infrastructure;
 use centinela_local::lambda::{FunctionHost, FunctionStats, InvokeError, LogLine};
 use centinela_local::platform::{Platform, PlatformConfig};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

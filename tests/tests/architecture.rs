@@ -15,12 +15,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("inference", &["scoring", "domain"]),
     ("adapters", &["scoring", "delivery", "contracts", "domain"]),
     ("traffic", &["contracts", "domain"]),
-    ("local", &["contracts"]),
+    ("infra", &[]),
+    ("local", &["infra", "contracts"]),
     ("testkit", &["scoring", "delivery", "contracts", "domain"]),
     ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
-    ("cli", &["local", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
+    ("cli", &["local", "infra", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
     ("xtask", &[]),
-    ("e2e", &["local", "traffic", "contracts", "domain", "testkit"]),
+    ("e2e", &["local", "infra", "traffic", "contracts", "domain", "testkit"]),
 ];
 
 /// What only one layer may link: a crate's name, and the crates of ours that may name it.

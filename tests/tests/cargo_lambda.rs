@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use centinela_e2e::python::environment;
 use centinela_e2e::running::Running;
 use centinela_e2e::{binaries, without_package_variables, workspace};
-use centinela_local::infra::Infrastructure;
+use centinela_infra::Infrastructure;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_domain::Currency;
-use centinela_local::infra::Infrastructure;
+use centinela_infra::Infrastructure;
 use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports, Servers};
 use centinela_local::services::{AwsAccess, Latency, ServiceError};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::{stored_device, stored_user};
 use centinela_domain::{InvalidTransaction, Ledger};
-use centinela_local::infra::Infrastructure;
+use centinela_infra::Infrastructure;
 use centinela_traffic::Past;
 
 use crate::args::Up;

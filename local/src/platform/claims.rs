@@ -4,9 +4,9 @@ use futures::future::join_all;
 use tokio::sync::oneshot::Receiver;
 
 use super::PlatformError;
-use crate::infra::Infrastructure;
 use crate::services::ServiceError;
 use crate::services::kafka::{Claim, Claimed, Group, KafkaAccess, check_free};
+use centinela_infra::Infrastructure;
 
 /// The claims on the groups of all mappings.
 pub(super) struct Claims {
@@ -50,7 +50,9 @@ impl Claims {
 }
 
 fn groups(infrastructure: &Infrastructure) -> Vec<Group> {
-    let group =
-        |mapping: &crate::infra::Mapping| Group { name: mapping.consumer_group.clone(), topic: mapping.topic.clone() };
+    let group = |mapping: &centinela_infra::Mapping| Group {
+        name: mapping.consumer_group.clone(),
+        topic: mapping.topic.clone(),
+    };
     infrastructure.mappings.iter().map(group).collect()
 }

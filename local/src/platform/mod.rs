@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::infra::{self, Infrastructure};
 use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
 use crate::mapping::{
     KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats, StartingPosition,
@@ -26,6 +25,7 @@ use crate::services::{
     AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY,
     ServiceError, StreamSpec, TableSpec, TopicSpec,
 };
+use centinela_infra::{self as infra, Infrastructure};
 use claims::Claims;
 pub use servers::Servers;
 use servers::Services;

@@ -8,7 +8,6 @@ use dynoxide::types::AttributeValue;
 use serde_json::Value;
 
 use super::{PlatformConfig, PlatformError, stream_spec, table_spec, topic_spec};
-use crate::infra::Infrastructure;
 use crate::services::aws::{AwsClient, prepare_buckets, prepare_streams, prepare_tables, read_all};
 use crate::services::foreign_topics::{DeclaredTopic, prepare_topics};
 use crate::services::{
@@ -16,6 +15,7 @@ use crate::services::{
     KafkaAccess, Kinesis, KinesisConfig, S3, S3Config, ServiceError, TopicSpec, create_topics,
 };
 use crate::threads::{AWS_THREADS, BROKER_THREADS, ServiceThreads};
+use centinela_infra::Infrastructure;
 
 /// Items of one page when a table is read back.
 const SCAN_PAGE_ITEMS: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Each rule over the whole of a deployment must fail when it is broken: every row is one defect, planted in the real stacks.
 
-use centinela_local::infra::{Finding, Infrastructure, Sources};
+use centinela_infra::{Finding, Infrastructure, Sources};
 use serde_json::Value;
 
 use super::{ENVIRONMENTS, load, sources, with_parameters};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use centinela_local::infra::{InfraError, Infrastructure, LAPTOP_ACCOUNT, SECRET_STAND_IN, Sources, StartingPosition};
+use centinela_infra::{InfraError, Infrastructure, LAPTOP_ACCOUNT, SECRET_STAND_IN, Sources, StartingPosition};
 use serde_json::Value;
 
 mod refusals;
@@ -14,7 +14,7 @@ mod rules;
 const ENVIRONMENTS: [&str; 3] = ["dev", "local", "prod"];
 
 fn infra_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra")
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
 fn load(environment: &str) -> Infrastructure {

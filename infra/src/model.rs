@@ -81,7 +81,7 @@ pub struct Function {
     /// Most invocations at once; `None` shares the account's.
     pub reserved_concurrency: Option<u32>,
     /// Environment variables as deployed. Values that only exist in an account (the brokers' addresses, secrets) are stand-ins, see
-    /// [`super::SECRET_STAND_IN`]; the platform sets its own endpoints over them.
+    /// [`crate::SECRET_STAND_IN`]; the platform sets its own endpoints over them.
     pub environment: BTreeMap<String, String>,
 }
 

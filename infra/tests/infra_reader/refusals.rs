@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use centinela_local::infra::Infrastructure;
+use centinela_infra::Infrastructure;
 
 use super::{fixture, infra_directory, refusal, stacks, with_parameters};
 
