@@ -1,7 +1,7 @@
 //! The embedded S3: objects are plain files under `directory/bucket/key`, and every request's SigV4 signature is checked.
 //!
 //! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications, and takes no key that is no file's
-//! name ([`keys`]).
+//! name (`keys.rs`).
 
 mod keys;
 

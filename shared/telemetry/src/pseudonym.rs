@@ -20,7 +20,7 @@ pub struct WeakKey {
 pub struct PseudonymKey(Hmac<Sha256>);
 
 impl PseudonymKey {
-    /// Takes a secret of at least [`KEY_BYTES_MIN`] bytes.
+    /// Takes a secret of at least `KEY_BYTES_MIN` bytes.
     pub fn new(secret: &str) -> Result<Self, WeakKey> {
         let weak = WeakKey { bytes: secret.len() };
         if secret.len() < KEY_BYTES_MIN {

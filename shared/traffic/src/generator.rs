@@ -43,7 +43,7 @@ pub struct TrafficConfig {
     pub late_hours_share: f64,
     /// Share that arrives more than a day late, up to four.
     pub late_days_share: f64,
-    /// Share that the producer sends twice, the same bytes, the second time before its user has bought [`RESENT_WITHIN`] times more.
+    /// Share that the producer sends twice, the same bytes, the second time before its user has bought [`RESENT_WITHIN`](crate::RESENT_WITHIN) times more.
     pub duplicate_share: f64,
     /// Whether labels arrive.
     pub labels: bool,

@@ -1,6 +1,6 @@
 //! The embedded Kafka broker: the `tansu` broker's protocol and groups over our own record logs.
 //!
-//! Records are in files that have no names and end with the process ([`segment`]); topics keep them as their own settings say and
+//! Records are in files that have no names and end with the process (`segment.rs`); topics keep them as their own settings say and
 //! within a share of the disk. Nothing is synced: a power cut ends the broker and its records together. Groups, committed offsets
 //! and the topics themselves are in memory.
 //!

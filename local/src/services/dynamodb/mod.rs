@@ -1,7 +1,7 @@
 //! The embedded DynamoDB: one HTTP front of our own before the `dynoxide` engine on its memory database.
 //!
 //! The front calls the engine in process, once per request, and counts what AWS would charge: the engine measures every
-//! write on the larger of its two images and every read on its whole item, as AWS does, and [`units`] adds what AWS
+//! write on the larger of its two images and every read on its whole item, as AWS does, and `units.rs` adds what AWS
 //! charges without reporting it, such as a lost condition. Capacity has no limit here; throttling comes from a
 //! [`FaultSource`] only.
 

@@ -60,7 +60,7 @@ pub fn check_free(access: &KafkaAccess, groups: &[Group]) -> Result<(), ServiceE
     Ok(())
 }
 
-/// A membership that lasts until it is dropped, or is forgotten after [`SESSION`] when its process is killed. Dropping it leaves the
+/// A membership that lasts until it is dropped, or is forgotten after `SESSION` when its process is killed. Dropping it leaves the
 /// group, so that the next run may have it at once; that blocks for some 100 ms.
 #[derive(Debug)]
 pub struct Claim {
