@@ -4,8 +4,6 @@
 //! decision would have seen; what is no transaction is left out and counted. It trains nothing and judges nothing. Without `--labels on` no label reaches the state: so it is
 //! served today, and a model must not be trained on more than it will be given.
 
-pub mod outfile;
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufWriter;
@@ -21,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Key;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::outfile;
 use crate::terminal;
 use crate::traffic::input::{Input, InputError, Rule};
 

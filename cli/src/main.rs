@@ -8,6 +8,7 @@ mod function_build;
 mod interrupt;
 mod kafka_args;
 mod open_files;
+mod outfile;
 mod pending_failures;
 mod send;
 mod terminal;

@@ -5,7 +5,7 @@ use std::path::Path;
 use centinela_local::platform::Platform;
 use serde_json::{Value, json};
 
-use crate::features::outfile;
+use crate::outfile;
 
 /// What programs read.
 pub fn as_json(platform: &Platform) -> Value {

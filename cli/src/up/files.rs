@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::args::Up;
 use crate::failure::Failure;
-use crate::features::outfile::{Manner, check_writable, is_own_output, place};
+use crate::outfile::{Manner, check_writable, is_own_output, place};
 
 /// Refuses flags that do not go together, files that cannot be written and two uses of one file.
 ///
