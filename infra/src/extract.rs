@@ -219,6 +219,7 @@ fn mapping(reading: &mut Reading<'_>, file: String, logical_id: String) -> Resul
             return Err(site.error(Problem::OutOfRange { value, limit }));
         }
     };
+    no_filters(reading)?;
     Ok(Mapping {
         function,
         topic: topic.clone(),
@@ -241,7 +242,6 @@ fn mapping(reading: &mut Reading<'_>, file: String, logical_id: String) -> Resul
         maximum_record_age: reading.limit("MaximumRecordAgeInSeconds", 60..=MAX_SECONDS)?.map(seconds),
         on_failure_topic,
         starting_position: starting_position(reading)?,
-        filters: filters(reading)?,
         file,
         logical_id,
     })
@@ -261,14 +261,15 @@ fn starting_position(reading: &mut Reading<'_>) -> Result<StartingPosition, Infr
     }
 }
 
-fn filters(reading: &mut Reading<'_>) -> Result<Vec<String>, InfraError> {
-    let mut patterns = Vec::new();
-    for (index, filter) in reading.list("FilterCriteria.Filters")?.iter().enumerate() {
-        let pattern = text_of(filter, "Pattern").filter(|pattern| serde_json::from_str::<Value>(pattern).is_ok());
-        let site = reading.site("FilterCriteria.Filters").child(index);
-        patterns.push(pattern.ok_or_else(|| site.error(mistyped("a Pattern that is JSON", filter)))?.to_owned());
+/// A record that a filter keeps from the function in AWS must not reach it here.
+fn no_filters(reading: &mut Reading<'_>) -> Result<(), InfraError> {
+    match reading.list("FilterCriteria.Filters")?.first() {
+        None => Ok(()),
+        Some(filter) => Err(reading.site("FilterCriteria.Filters").error(Problem::OutOfRange {
+            value: filter.to_string(),
+            limit: "none: the mapping of one machine does not filter".to_owned(),
+        })),
     }
-    Ok(patterns)
 }
 
 fn text_of<'a>(value: &'a Value, name: &str) -> Option<&'a str> {

@@ -122,8 +122,6 @@ pub struct Mapping {
     pub on_failure_topic: Option<String>,
     /// Where a group without offsets starts.
     pub starting_position: StartingPosition,
-    /// Filter patterns, each a JSON text; a record passes when one of them matches. Empty passes everything.
-    pub filters: Vec<String>,
 }
 
 /// Where a consumer group without committed offsets starts to read.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType};
 use centinela_local::mapping::faults::{DeliveryFault, EveryBatchAgain, MappingFaultSource, Stray};
-use centinela_local::mapping::filter::Filters;
 use centinela_local::mapping::response::{Verdict, read};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition};
 use centinela_local::services::{Broker, BrokerConfig, TopicSpec, create_topics};
@@ -535,19 +534,6 @@ async fn records_that_are_too_old_are_given_up_instead_of_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filtered_records_are_passed_over_and_committed() {
-    let world = World::start(1).await;
-    world.send_all(0, &[r#"{"kind":"a"}"#, r#"{"kind":"b"}"#, r#"{"kind":"a"}"#, r#"{"kind":"b"}"#]).await;
-    let filters = vec![json!({ "value": { "kind": ["a"] } })];
-    let mapping = world.map(KafkaMappingSpec { filters, ..spec() }).await;
-    mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 2]);
-    let stats = mapping.stats();
-    assert_eq!((stats.records, stats.filtered_out, stats.lag), (2, 2, 0));
-    world.finish(&mapping).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_function_loses_nothing() {
     let world = World::start(4).await;
     let mapping = world.map(KafkaMappingSpec { batch_size: 10, ..spec() }).await;
@@ -579,8 +565,6 @@ async fn a_mapping_that_cannot_work_is_refused_at_start() {
     assert!(size.contains("batch size is 10001, but must be between 1 and 10000"), "{size}");
     let same = refusal(KafkaMappingSpec { on_failure_topic: Some(TOPIC.to_owned()), ..spec() }).await;
     assert!(same.contains("the failure destination is the same topic"), "{same}");
-    let filter = refusal(KafkaMappingSpec { filters: vec![json!({ "key": ["a"] })], ..spec() }).await;
-    assert!(filter.contains("filters on `value` and nothing else"), "{filter}");
     world.host.stop(Duration::from_secs(1)).await;
     world.broker.shutdown().await.expect("the broker ends");
 }
@@ -658,33 +642,6 @@ fn a_response_means_what_aws_documents() {
         assert!(matches!(verdict, Verdict::AllFailed { .. }), "{response}: {verdict:?}");
     }
     assert!(matches!(read(b"{", TOPIC, &records), Verdict::AllFailed { .. }));
-}
-
-#[test]
-fn filters_match_as_documented_and_refuse_what_they_cannot_do() {
-    let passes = |pattern: Value, value: &str| {
-        let filters = Filters::parse(&[json!({ "value": pattern })]).expect("a supported pattern");
-        filters.pass(Some(value.as_bytes()))
-    };
-    let value = r#"{"amount":300,"country":"ES","device":{"id":"AB12"},"tags":["x","y"],"note":null}"#;
-    assert!(passes(json!({ "amount": [300.0], "country": ["FR", "ES"] }), value));
-    assert!(!passes(json!({ "amount": [301], "country": ["ES"] }), value));
-    assert!(passes(json!({ "device": { "id": [{ "prefix": "AB" }] } }), value));
-    assert!(!passes(json!({ "device": { "id": [{ "suffix": "13" }] } }), value));
-    assert!(passes(json!({ "country": [{ "equals-ignore-case": "es" }] }), value));
-    assert!(passes(json!({ "tags": ["y"] }), value));
-    assert!(passes(json!({ "note": [null] }), value));
-    assert!(passes(json!({ "absent": [{ "exists": false }] }), value));
-    assert!(!passes(json!({ "country": [{ "anything-but": ["ES"] }] }), value));
-    assert!(passes(json!({ "amount": [{ "numeric": [">", 299, "<=", 300] }] }), value));
-    assert!(!passes(json!({ "amount": [{ "numeric": ["<", 300] }] }), value));
-    assert!(passes(json!(["plain"]), "plain"));
-    assert!(passes(json!({ "a": ["b"] }), "not JSON: another form passes"));
-    for refused in
-        [json!({ "a": [{ "wildcard": "x*" }] }), json!({ "$or": [] }), json!({ "a": "b" }), json!({ "a": [] })]
-    {
-        assert!(Filters::parse(&[json!({ "value": refused })]).is_err(), "{refused}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

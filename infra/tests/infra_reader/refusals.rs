@@ -115,6 +115,10 @@ fn a_mapping_that_cannot_be_run_is_refused() {
         (format!("Topics: [t, u], {group}"), "M.Topics: must be a list of exactly one topic"),
         (group.to_owned(), "M.Topics: must be a list of exactly one topic"),
         (format!("Topics: [t], {group}, BatchSize: 10001"), "M.BatchSize: is 10001, must be between 1 and 10000"),
+        (
+            format!("Topics: [t], {group}, FilterCriteria: {{ Filters: [{{ Pattern: '{{}}' }}] }}"),
+            "M.FilterCriteria.Filters: is {\"Pattern\":\"{}\"}, must be none: the mapping of one machine does not filter",
+        ),
         (format!("Topics: [t], {group}, MaximumRecordAgeInSeconds: 59"), "M.MaximumRecordAgeInSeconds: is 59"),
         (format!("Topics: [t], {group}, MaximumRetryAttempts: -2"), "M.MaximumRetryAttempts: is -2"),
         (

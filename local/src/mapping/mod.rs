@@ -14,7 +14,6 @@
 mod destination;
 pub mod event;
 pub mod faults;
-pub mod filter;
 mod lane;
 mod partition;
 mod poller;
@@ -33,7 +32,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::lambda::FunctionHost;
 pub use faults::MappingFaultSource;
-pub use filter::UnsupportedFilter;
 pub use response::PartialReading;
 pub use source::Position;
 pub use stats::{MappingStats, Skipped};
@@ -92,8 +90,6 @@ pub struct KafkaMappingSpec {
     pub maximum_record_age: Option<Duration>,
     /// Topic for records that are given up; without it they are dropped and counted.
     pub on_failure_topic: Option<String>,
-    /// Patterns over `value`; a record passes when one matches. Empty passes all.
-    pub filters: Vec<serde_json::Value>,
 }
 
 impl KafkaMappingSpec {
@@ -116,7 +112,6 @@ impl KafkaMappingSpec {
             maximum_retry_attempts: None,
             maximum_record_age: None,
             on_failure_topic: None,
-            filters: Vec::new(),
         }
     }
 
@@ -182,9 +177,6 @@ pub enum MappingError {
         /// Brokers that were asked.
         bootstrap: String,
     },
-    /// A filter that this mapping cannot apply.
-    #[error(transparent)]
-    Filter(#[from] UnsupportedFilter),
     /// The Kafka client or the broker refused.
     #[error("kafka, while {doing}")]
     Kafka {
@@ -231,7 +223,7 @@ impl KafkaMapping {
     /// the starting position.
     ///
     /// # Errors
-    /// When a value is out of range, a topic is missing, a filter is not supported or the broker cannot be reached.
+    /// When a value is out of range, a topic is missing or the broker cannot be reached.
     pub fn start<'a>(
         spec: KafkaMappingSpec,
         bootstrap: &'a str,
@@ -248,13 +240,12 @@ impl KafkaMapping {
         host: Arc<FunctionHost>,
     ) -> Result<Arc<KafkaMapping>, MappingError> {
         spec.check()?;
-        let filters = filter::Filters::parse(&spec.filters)?;
         let source = Source::connect(&spec, bootstrap, extra_rdkafka_config).await?;
         let destination = destination::Destination::connect(&spec, bootstrap, extra_rdkafka_config).await?;
         let shared = Arc::clone(source.shared());
         let (commands, inbox) = mpsc::channel(16);
         let starts = source.begin().await?;
-        let poller = Poller::new(spec, bootstrap, filters, Arc::clone(&source), &starts, destination, host);
+        let poller = Poller::new(spec, bootstrap, Arc::clone(&source), &starts, destination, host);
         tokio::spawn(poller.run(inbox));
         Ok(Arc::new(KafkaMapping { commands, shared, source }))
     }

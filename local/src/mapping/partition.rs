@@ -106,13 +106,11 @@ impl Partition {
         self.still = None;
     }
 
-    /// Notes a record that was read; none when a filter keeps it from the function.
-    pub(super) fn read(&mut self, offset: i64, record: Option<Record>) {
+    /// Notes a record that was read.
+    pub(super) fn read(&mut self, offset: i64, record: Record) {
         self.read_next = offset + 1;
-        if let Some(record) = record {
-            self.buffered_bytes += record.json_bytes();
-            self.buffer.push_back(record);
-        }
+        self.buffered_bytes += record.json_bytes();
+        self.buffer.push_back(record);
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
@@ -231,7 +229,7 @@ mod tests {
     /// A partition that begins at 0 and has read these offsets.
     fn read(offsets: std::ops::Range<i64>) -> Partition {
         let mut partition = Partition::new(0, 0);
-        offsets.for_each(|offset| partition.read(offset, Some(record(offset))));
+        offsets.for_each(|offset| partition.read(offset, record(offset)));
         partition
     }
 
@@ -275,7 +273,7 @@ mod tests {
         assert_eq!(partition.still_for(3, at(60)), Duration::ZERO, "nothing waits");
         assert_eq!(partition.still_for(9, at(61)), Duration::ZERO);
         assert_eq!(partition.still_for(9, at(71)), Duration::from_secs(10));
-        partition.read(3, Some(record(3)));
+        partition.read(3, record(3));
         assert_eq!(partition.still_for(9, at(72)), Duration::ZERO, "something came");
         assert_eq!(partition.still_for(9, at(80)), Duration::from_secs(8));
         partition.restarted();

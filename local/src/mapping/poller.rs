@@ -20,7 +20,6 @@ use crate::lambda::{FunctionHost, InvokeError};
 use super::destination::{Destination, Parked, now_ms};
 use super::event::{Envelope, RawRecord, Record, TimestampType};
 use super::faults::{AnswerFault, DeliveryFault, Memory, Stray};
-use super::filter::Filters;
 use super::lane::{Batch, Condition, GivenUp, Lane, Rules};
 use super::partition::{Gathered, Partition, gather, is_full, oldest};
 use super::response::{self, Verdict};
@@ -128,7 +127,6 @@ pub(super) struct Poller {
     window: Duration,
     report_batch_item_failures: bool,
     rules: Rules,
-    filters: Filters,
     source: Arc<Source>,
     shared: Arc<Shared>,
     destination: Option<Arc<Destination>>,
@@ -160,7 +158,6 @@ impl Poller {
     pub(super) fn new(
         spec: KafkaMappingSpec,
         bootstrap: &str,
-        filters: Filters,
         source: Arc<Source>,
         starts: &[i64],
         destination: Option<Arc<Destination>>,
@@ -176,7 +173,6 @@ impl Poller {
                 record_age: spec.maximum_record_age,
                 partial_reading: spec.partial_reading,
             },
-            filters,
             shared: Arc::clone(source.shared()),
             destination,
             envelope: Arc::new(Envelope::new(&spec.topic, bootstrap)),
@@ -362,12 +358,7 @@ impl Poller {
         if let Some(gauge) = self.gauges.get(index) {
             gauge.saw_end(offset + 1);
         }
-        if self.filters.pass(message.payload()) {
-            partition.read(offset, Some(encode(&message)));
-        } else {
-            partition.read(offset, None);
-            self.shared.counters().totals.filtered_out += 1;
-        }
+        partition.read(offset, encode(&message));
     }
 
     fn pause_full_partitions(&mut self) {

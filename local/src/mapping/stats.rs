@@ -15,8 +15,6 @@ pub struct MappingStats {
     pub lag: u64,
     /// Records that the function has handled.
     pub records: u64,
-    /// Records that a filter kept from the function.
-    pub filtered_out: u64,
     /// Invocations made, retries included.
     pub batches: u64,
     /// Median number of records of an invocation.

@@ -24,7 +24,7 @@ impl Platform {
         if config.servers.kafka.is_some() {
             let mut starts = BTreeMap::new();
             for declared in &self.infrastructure.mappings {
-                let spec = mapping_spec(declared, config.environments)?;
+                let spec = mapping_spec(declared, config.environments);
                 self.check_group(&spec).await?;
                 let bootstrap = &self.services.kafka().bootstrap;
                 let mut positions = mapping::positions(&spec, bootstrap, &settings).await?;

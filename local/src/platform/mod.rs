@@ -131,14 +131,6 @@ pub enum PlatformError {
         /// The missing function.
         function: String,
     },
-    /// A filter pattern is no JSON.
-    #[error("the mapping of topic `{topic}` has a filter that is no JSON: {source}")]
-    Filter {
-        /// Topic of the mapping.
-        topic: String,
-        /// Where and why.
-        source: serde_json::Error,
-    },
     /// What was there before does not settle.
     #[error(
         "{records} records on topic `{topic}` that group `{group}` has not settled do not move; look at the function's log (--logs), or \
@@ -284,7 +276,7 @@ impl Platform {
                 let (topic, function) = (declared.topic.clone(), declared.function.clone());
                 return Err(PlatformError::UnknownFunction { topic, function });
             };
-            let spec = mapping_spec(declared, self.environments)?;
+            let spec = mapping_spec(declared, self.environments);
             let mapping =
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             mapping.set_faults(Arc::clone(&self.mapping_faults));
@@ -470,15 +462,10 @@ pub fn topic_spec(topic: &infra::Topic) -> TopicSpec {
     TopicSpec { name: topic.name.clone(), partitions: topic.partitions as usize, config: topic.config.clone() }
 }
 
-fn mapping_spec(declared: &infra::Mapping, environments: Option<usize>) -> Result<KafkaMappingSpec, PlatformError> {
-    let mut filters = Vec::new();
-    for pattern in &declared.filters {
-        let failed = |source| PlatformError::Filter { topic: declared.topic.clone(), source };
-        filters.push(serde_json::from_str(pattern).map_err(failed)?);
-    }
+fn mapping_spec(declared: &infra::Mapping, environments: Option<usize>) -> KafkaMappingSpec {
     let wanted = environments.and_then(|count| u32::try_from(count).ok());
     let pollers_max = wanted.map_or(declared.pollers_max, |count| count.div_ceil(INVOCATIONS_PER_POLLER).max(1));
-    Ok(KafkaMappingSpec {
+    KafkaMappingSpec {
         batch_size: declared.batch_size as usize,
         window: declared.window,
         pollers_min: declared.pollers_min.min(pollers_max),
@@ -494,7 +481,6 @@ fn mapping_spec(declared: &infra::Mapping, environments: Option<usize>) -> Resul
         maximum_retry_attempts: declared.maximum_retry_attempts,
         maximum_record_age: declared.maximum_record_age,
         on_failure_topic: declared.on_failure_topic.clone(),
-        filters,
         ..KafkaMappingSpec::new(&declared.function, &declared.topic, &declared.consumer_group)
-    })
+    }
 }
