@@ -238,6 +238,10 @@ async fn a_second_run_on_one_kafka_is_told_who_uses_the_group_until_that_one_has
     database.shutdown().await.unwrap();
 }
 
+fn records(broker: &Broker, topic: &str) -> i64 {
+    broker.extents(topic).iter().map(|extent| extent.next).sum()
+}
+
 /// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its account, which
 /// there must be.
 async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
@@ -250,7 +254,7 @@ async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left)
     let said = directory.path().join("said");
     let stderr = std::fs::File::create(&said).unwrap();
     let mut run = Ending(run.arg("--summary").arg(&summary).stderr(stderr).spawn().unwrap());
-    while broker.extents("approved").iter().map(|extent| extent.next).sum::<i64>() < 20 {
+    while records(&broker, "approved") < 20 {
         assert!(run.0.try_wait().unwrap().is_none(), "the run ended before it decided anything");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -294,6 +298,11 @@ async fn a_kafka_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
 async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
     let account = account_after(async |broker, database| {
         database.shutdown().await.unwrap();
+        // Some that nobody can decide any more.
+        let sent = records(&broker, "transactions");
+        while records(&broker, "transactions") < sent + 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         broker
     });
     let account = account.await;
