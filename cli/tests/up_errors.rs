@@ -8,6 +8,8 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use centinela_local::services::{
@@ -19,6 +21,9 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Generous: the first run may have to build the function.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn centinela(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
@@ -81,6 +86,30 @@ fn a_kafka_that_is_not_there_is_named_within_ten_seconds() {
         &[&address, "Connection refused"],
     );
     assert!(started.elapsed() < Duration::from_secs(12));
+}
+
+/// As `--kafka-password-file <(pass show kafka)` of a shell gives it: once.
+#[test]
+fn a_password_that_can_be_read_only_once_is_read_once() {
+    let directory = TempDir::new().unwrap();
+    let fifo = directory.path().join("password");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reads = Arc::new(AtomicU32::new(0));
+    let (pipe, counted) = (fifo.clone(), Arc::clone(&reads));
+    std::thread::spawn(move || {
+        // Opening waits for a reader; the last one that waits ends with the test.
+        while std::fs::write(&pipe, "hush").is_ok() {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let kafka = nobody();
+    let output = centinela(&["up", "--quiet", "--kafka", &kafka, "--kafka-tls", "--kafka-user", "ana"])
+        .arg("--kafka-password-file")
+        .arg(&fifo)
+        .output()
+        .unwrap();
+    assert!(lines(&output).last().is_some_and(|line| line.contains(&kafka)), "{output:?}");
+    assert_eq!(reads.load(Ordering::SeqCst), 1);
 }
 
 #[test]
@@ -242,6 +271,15 @@ fn records(broker: &Broker, topic: &str) -> i64 {
     broker.extents(topic).iter().map(|extent| extent.next).sum()
 }
 
+/// Waits until a topic has this many records.
+async fn reach(broker: &Broker, topic: &str, wanted: i64) {
+    let until = Instant::now() + PATIENCE;
+    while records(broker, topic) < wanted {
+        assert!(Instant::now() < until, "topic {topic} never has {wanted} records");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its account, which
 /// there must be.
 async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
@@ -250,14 +288,13 @@ async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left)
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     let directory = TempDir::new().unwrap();
     let summary = directory.path().join("account.json");
-    let mut run = centinela(&["up", "--quiet", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
+    let mut run = centinela(&["up", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
     let said = directory.path().join("said");
     let stderr = std::fs::File::create(&said).unwrap();
+    let shown = directory.path().join("shown");
+    run.stdout(std::fs::File::create(&shown).unwrap());
     let mut run = Ending(run.arg("--summary").arg(&summary).stderr(stderr).spawn().unwrap());
-    while records(&broker, "approved") < 20 {
-        assert!(run.0.try_wait().unwrap().is_none(), "the run ended before it decided anything");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    reach(&broker, "approved", 20).await;
     let left = strike(broker, database).await;
     kill(Pid::from_raw(i32::try_from(run.0.id()).unwrap()), Signal::SIGINT).unwrap_or_default();
     let code = tokio::task::block_in_place(|| run.0.wait().unwrap().code());
@@ -268,6 +305,8 @@ async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left)
     let account: Value = serde_json::from_slice(&account).unwrap();
     assert_eq!(account["clean"], false, "{account}");
     assert!(account["records"]["decided"].as_u64().unwrap() > 0, "{account}");
+    let shown = std::fs::read_to_string(&shown).unwrap();
+    assert!(shown.contains("totals were not compared") && !shown.contains("as they should be"), "{shown}");
     for unknown in ["lost", "doubled", "invented", "users_differing"] {
         assert_eq!(account["records"][unknown], 0, "{unknown} in {account}");
     }
@@ -300,9 +339,7 @@ async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known()
         database.shutdown().await.unwrap();
         // Some that nobody can decide any more.
         let sent = records(&broker, "transactions");
-        while records(&broker, "transactions") < sent + 20 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        reach(&broker, "transactions", sent + 20).await;
         broker
     });
     let account = account.await;

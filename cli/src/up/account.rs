@@ -31,6 +31,9 @@ pub struct Account {
     /// What could not be sent or read, so that the account covers less than was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
+    /// Whether everything was read to the end, and users' totals compared.
+    #[serde(skip)]
+    pub is_whole: bool,
     /// What became of the records.
     pub records: Records,
     /// From the time at which a transaction was meant to be sent to the arrival of its decision at a consumer.
@@ -332,6 +335,7 @@ impl Account {
             version: 1,
             clean: false,
             incomplete: None,
+            is_whole: evidence.is_whole,
             records,
             latency_ms: Percentiles::of_micros(&evidence.latencies),
             stages_ms: stages(&scoring, &evidence.waits),

@@ -1,5 +1,4 @@
-//! What is asked of a run and cannot be carried out, and the files that it writes: checked before anything is started, because a
-//! run of hours whose account has no place is lost.
+//! The files that a run writes: checked before anything is started, because a run of hours whose account has no place is lost.
 
 use std::path::PathBuf;
 
@@ -7,12 +6,11 @@ use crate::args::Up;
 use crate::failure::Failure;
 use crate::outfile::{Manner, check_writable, is_own_output, place};
 
-/// Refuses flags that do not go together, files that cannot be written and two uses of one file.
+/// Refuses files that cannot be written and two uses of one file.
 ///
 /// # Errors
 /// [`Failure::Usage`] with the flag and the value or the file.
 pub fn check(arguments: &Up) -> Result<(), Failure> {
-    arguments.check().map_err(|error| Failure::usage(&error))?;
     let written = [
         ("--summary", &arguments.summary, Manner::Replaced),
         ("--endpoints", &arguments.endpoints, Manner::Replaced),

@@ -71,7 +71,7 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         }
     };
     // Before the past, which takes a while: what cannot be meant is said at once.
-    servers(&arguments)?;
+    let servers = servers(&arguments)?;
     let (source, seeds) = tokio::select! {
         lived = past::live_through(&arguments, source, &infrastructure) => lived?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
@@ -81,7 +81,7 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
-        started = start(&arguments, infrastructure, seeds, chaos.as_ref(), &interrupt) => started?,
+        started = start(&arguments, infrastructure, servers, seeds, chaos.as_ref(), &interrupt) => started?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     // From here on an interrupt finishes the run; a second one drops it, and with it every process.
@@ -129,6 +129,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
             return Err(Failure::usage(&ServiceError::PortTaken { service, port }));
         }
     }
+    arguments.check().map_err(|error| Failure::usage(&error))?;
     files::check(arguments)?;
     if arguments.backlog.is_some() {
         return Ok(Some(Pace::Window(u64::MAX)));
@@ -152,11 +153,12 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
 async fn start(
     arguments: &Up,
     infrastructure: Infrastructure,
+    servers: Servers,
     seeds: Seeds,
     chaos: Option<&Chaos>,
     interrupt: &Interrupt,
 ) -> Result<Platform, Failure> {
-    let (servers, latency) = (servers(arguments)?, latency(arguments)?);
+    let latency = latency(arguments)?;
     let names: Vec<String> = infrastructure.functions.iter().map(|function| function.binary.clone()).collect();
     let binaries = function_build::ensure(&names, &interrupt.finish).await?;
     let mut config = PlatformConfig::new(infrastructure, &binaries);

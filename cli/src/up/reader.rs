@@ -1,7 +1,7 @@
 //! Reads topics back, each from where it stood when the run began, and hands every record to the tracker.
 //!
 //! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends, or up to
-//! the run's cut, so that the verdict rests on everything that the topics hold; if it cannot, there is no verdict.
+//! the run's cut, so that the verdict rests on everything that the topics hold; if it cannot, the account is incomplete and says why.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -77,8 +77,7 @@ pub enum ReadError {
     },
     /// What became of transactions cannot be told any more.
     #[error(
-        "{offsets} records of topic `{topic}` were deleted before the account had read them, so it cannot be drawn up; raise the topic's \
-         retention"
+        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention"
     )]
     Deleted {
         /// The topic.

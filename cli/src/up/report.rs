@@ -97,11 +97,11 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
     }
     match (account.fault(), &account.incomplete) {
         (Some(fault), _) => writeln!(out, "  NOT CLEAN   {fault}"),
-        (None, Some(_)) if account.records.undecided > 0 => {
+        (None, Some(_)) if !account.is_whole => {
             let undecided = account.records.undecided;
             writeln!(
                 out,
-                "              {undecided} undecided, as far as is known: whether they wait or are lost nobody can say"
+                "              as far as is known: {undecided} undecided, waiting or lost; users' totals were not compared"
             )
         }
         (None, Some(_)) => {

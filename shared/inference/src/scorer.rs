@@ -1,4 +1,4 @@
-//! The engine's [`Scorer`] port, filled by the model.
+//! Scoring's [`Scorer`] port, filled by the model.
 
 use centinela_domain::{FEATURES, FeatureVector, ModelStamp, Policy};
 use centinela_scoring::ports::{ScoreError, Scored, Scorer};

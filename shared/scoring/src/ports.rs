@@ -1,4 +1,4 @@
-//! What the engine needs from the outside. Each port speaks the domain; adapters and fakes implement them.
+//! What the protocol needs from the outside. Each port speaks the domain; adapters and fakes implement them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
