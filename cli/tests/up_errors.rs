@@ -8,8 +8,6 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use centinela_local::services::{
@@ -94,22 +92,20 @@ fn a_password_that_can_be_read_only_once_is_read_once() {
     let directory = TempDir::new().unwrap();
     let fifo = directory.path().join("password");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let reads = Arc::new(AtomicU32::new(0));
-    let (pipe, counted) = (fifo.clone(), Arc::clone(&reads));
-    std::thread::spawn(move || {
-        // Opening waits for a reader; the last one that waits ends with the test.
-        while std::fs::write(&pipe, "hush").is_ok() {
-            counted.fetch_add(1, Ordering::SeqCst);
-        }
-    });
+    let pipe = fifo.clone();
+    let written = std::thread::spawn(move || std::fs::write(pipe, "hush"));
     let kafka = nobody();
-    let output = centinela(&["up", "--quiet", "--kafka", &kafka, "--kafka-tls", "--kafka-user", "ana"])
-        .arg("--kafka-password-file")
-        .arg(&fifo)
-        .output()
-        .unwrap();
-    assert!(lines(&output).last().is_some_and(|line| line.contains(&kafka)), "{output:?}");
-    assert_eq!(reads.load(Ordering::SeqCst), 1);
+    let mut up = centinela(&["up", "--quiet", "--kafka", &kafka, "--kafka-tls", "--kafka-user", "ana"]);
+    up.arg("--kafka-password-file").arg(&fifo).stderr(Stdio::piped());
+    let mut up = Ending(up.spawn().unwrap());
+    written.join().unwrap().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while up.0.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "it waits for a second writer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let said = std::io::read_to_string(up.0.stderr.take().unwrap()).unwrap();
+    assert!(said.contains(&kafka), "{said}");
 }
 
 #[test]
