@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::Value;
+use toml_edit::DocumentMut;
 
 /// Which of our crates each crate may depend on. A new edge belongs into `ARCHITECTURE.md` first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -38,27 +39,19 @@ const CONFINED: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["domain", "contracts", "delivery", "scoring", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
-const LICENCES: &[&str] = &[
-    "MIT",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-1-Clause",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "ISC",
-    "Zlib",
-    "0BSD",
-    "CC0-1.0",
-    "Unicode-3.0",
-    "Unlicense",
-    "MPL-2.0",
-    "MPL-2.0+",
-    "BSL-1.0",
-    "OpenSSL",
-    "CDLA-Permissive-2.0",
-    "MIT-0",
-    "bzip2-1.0.6",
-];
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// The rules that `cargo deny` goes by too.
+fn rules() -> DocumentMut {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deny.toml");
+    std::fs::read_to_string(file).expect("deny.toml").parse().expect("deny.toml is TOML")
+}
+
+/// The texts of a list in `deny.toml`.
+fn listed(rules: &DocumentMut, table: &str, list: &str) -> Vec<String> {
+    let items = rules[table][list].as_array().unwrap_or_else(|| panic!("deny.toml has no list {table}.{list}"));
+    items.iter().map(|item| item.as_str().expect("a text").to_owned()).collect()
+}
 
 /// What cargo knows; without the network where everything is at hand.
 fn metadata(arguments: &[&str]) -> Value {
@@ -127,35 +120,40 @@ fn no_crate_imports_against_the_map() {
 }
 
 #[test]
-fn every_dependency_has_a_known_licence_and_comes_from_the_registry() {
-    let metadata = metadata(&[]);
+fn every_dependency_has_an_allowed_licence_and_comes_from_the_registry() {
+    let (metadata, rules) = (metadata(&[]), rules());
+    let (licences, banned) = (listed(&rules, "licenses", "allow"), listed(&rules, "bans", "deny"));
     let mut wrong = Vec::new();
     for package in metadata["packages"].as_array().expect("packages") {
         let (name, source) = (text(package, "name"), text(package, "source"));
         if source.is_empty() {
             continue;
         }
-        if !source.starts_with("registry+") {
+        if source != CRATES_IO {
             wrong.push(format!("{name} comes from {source}"));
         }
-        if !licence_is_known(text(package, "license")) {
-            wrong.push(format!("{name} has the licence `{}`", text(package, "license")));
+        if banned.iter().any(|banned| banned == name) {
+            wrong.push(format!("{name} is banned by deny.toml"));
+        }
+        if !is_licensed(text(package, "license"), &licences) {
+            wrong.push(format!("{name} has the licence `{}`, which deny.toml does not allow", text(package, "license")));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether an expression can be satisfied with known licences: every part joined by AND has a known alternative.
-fn licence_is_known(expression: &str) -> bool {
+/// Whether an expression can be satisfied with the licences: every part joined by AND has one of them as an alternative.
+fn is_licensed(expression: &str, licences: &[String]) -> bool {
     let flat = expression.replace(['(', ')'], " ").replace('/', " OR ");
-    !flat.trim().is_empty()
-        && flat.split(" AND ").all(|part| part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim())))
+    let allows = |licence: &str| licences.iter().any(|allowed| *allowed == licence.trim().trim_end_matches('+'));
+    !flat.trim().is_empty() && flat.split(" AND ").all(|part| part.split(" OR ").any(allows))
 }
 
 #[test]
-fn a_licence_expression_needs_a_known_alternative_of_every_part() {
-    assert!(licence_is_known("MIT OR GPL-3.0"));
-    assert!(licence_is_known("(MIT OR Apache-2.0) AND Unicode-3.0"));
-    assert!(!licence_is_known("MIT AND GPL-3.0"));
-    assert!(!licence_is_known(""));
+fn a_licence_expression_needs_an_allowed_alternative_of_every_part() {
+    let licences = ["MIT", "Apache-2.0", "Unicode-3.0"].map(str::to_owned);
+    assert!(is_licensed("MIT OR GPL-3.0", &licences));
+    assert!(is_licensed("(MIT OR Apache-2.0) AND Unicode-3.0", &licences));
+    assert!(!is_licensed("MIT AND GPL-3.0", &licences));
+    assert!(!is_licensed("", &licences));
 }
