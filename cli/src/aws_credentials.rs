@@ -1,6 +1,6 @@
 //! Who asks a DynamoDB, Kinesis or S3 that was named on the command line.
 
-use centinela_local::services::AwsAccess;
+use centinela_local::aws::AwsAccess;
 
 use crate::failure::Failure;
 use crate::kafka_args;

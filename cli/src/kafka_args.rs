@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use centinela_local::services::kafka::{KafkaAccess, KafkaLogin, Password, Scram};
+use centinela_local::kafka::{KafkaAccess, KafkaLogin, Password, Scram};
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;

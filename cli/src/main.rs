@@ -29,8 +29,7 @@ use interrupt::Interrupt;
 
 /// What is logged unless `RUST_LOG` asks for something else: errors, and our own warnings. A name stands for all that begin with it. The
 /// libraries that are off report what a client did wrong, which the client is told.
-const LOGS_UNLESS_ASKED: &str =
-    "error,rdkafka=off,librdkafka=off,s3s=off,tansu=off,centinela=warn,centinela_local=warn";
+const LOGS_UNLESS_ASKED: &str = "error,rdkafka=off,librdkafka=off,s3s=off,tansu=off,centinela=warn";
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
@@ -142,7 +141,7 @@ mod tests {
             tracing::error!(target: "tansu_service", "unknown api key");
             tracing::error!(target: "tansu_storage::service", "no such topic");
             tracing::warn!(target: "hyper", "a library's warning");
-            tracing::warn!(target: "centinela_local::mapping", "ours");
+            tracing::warn!(target: "centinela_lambda_host::mapping", "ours");
             tracing::error!(target: "hyper", "a library's error");
         });
         let shown = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use centinela_domain::ReasonCode;
-use centinela_local::services::{AttrType, DynamoConfig, DynamoDb, TableSpec};
+use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, TableSpec};
 use nix::pty::openpty;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::settled::{self, Hold, Owner, SettledItem};
 use centinela_domain::{Mark, Millis, TransactionDigest, UserId};
-use centinela_local::services::{
+use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, Fault, FaultSource, NoFaults, REGION, RequestInfo,
     SECRET_ACCESS_KEY, TableSpec,
 };

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use centinela_contracts::parked_v1::{self, ParkReason};
-use centinela_local::services::{TopicSpec, create_topics};
+use centinela_local::kafka::{TopicSpec, create_topics};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rdkafka::ClientConfig;

@@ -10,9 +10,9 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use centinela_local::services::{
-    AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, TableSpec, TopicSpec, create_topics,
-};
+use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, TableSpec};
+use centinela_local::broker::{Broker, BrokerConfig};
+use centinela_local::kafka::{TopicSpec, create_topics};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rdkafka::admin::{AdminClient, AdminOptions};

@@ -1,9 +1,13 @@
 //! The one-machine platform: everything that AWS provides in production, in one process tree on 127.0.0.1.
+//!
+//! The parts know nothing of each other, of the stacks or of fraud; [`platform`] puts them together from the stacks.
 
-mod accept;
-pub mod lambda;
-pub mod mapping;
 pub mod platform;
-pub mod services;
 pub mod threads;
-pub mod warden;
+
+pub use centinela_aws as aws;
+pub use centinela_broker as broker;
+pub use centinela_kafka_client as kafka;
+pub use centinela_lambda_host as lambda;
+pub use centinela_lambda_host::mapping;
+pub use centinela_serve::{ServerError, warden};

@@ -5,10 +5,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use centinela_local::services::KafkaAccess;
-use centinela_local::services::broker::{Broker, BrokerConfig};
-use centinela_local::services::topic_admin::TopicAdmin;
-use centinela_local::services::topics::{TopicSpec, create_topics};
+use centinela_local::broker::{Broker, BrokerConfig};
+use centinela_local::kafka::{KafkaAccess, TopicAdmin, TopicSpec, create_topics};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;

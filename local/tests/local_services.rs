@@ -16,11 +16,12 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_kinesis::Client as KinesisClient;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
-use centinela_local::services::{
-    ACCESS_KEY_ID, AttrType, Broker, BrokerConfig, DynamoConfig, DynamoDb, Fault, FaultSource, Kinesis, KinesisConfig,
-    REGION, ReadFrom, RequestInfo, S3, S3Config, SECRET_ACCESS_KEY, ServiceError, StreamSpec, TableSpec, TopicSpec,
-    create_topics,
+use centinela_local::aws::{
+    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, DynamoError, Fault, FaultSource, Kinesis, KinesisConfig,
+    KinesisError, REGION, ReadFrom, RequestInfo, S3, S3Config, S3Error, SECRET_ACCESS_KEY, StreamSpec, TableSpec,
 };
+use centinela_local::broker::{Broker, BrokerConfig};
+use centinela_local::kafka::{TopicSpec, create_topics};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message};
@@ -61,7 +62,7 @@ impl FaultSource for Script {
     }
 }
 
-async fn dynamo(faults: Option<Arc<Script>>) -> Result<(DynamoDb, Dynamo), ServiceError> {
+async fn dynamo(faults: Option<Arc<Script>>) -> Result<(DynamoDb, Dynamo), DynamoError> {
     let mut config = DynamoConfig { tables: vec![table(TABLE), table("device_state")], ..DynamoConfig::default() };
     if let Some(faults) = faults {
         config.faults = faults;
@@ -318,23 +319,23 @@ async fn faults_reach_the_client_as_dynamodb_reports_them() -> TestResult {
 async fn a_taken_port_is_named() -> TestResult {
     let owner = TcpListener::bind("127.0.0.1:0").await?;
     let port = owner.local_addr()?.port();
-    let taken = |error: ServiceError| error.to_string().contains(&format!("port {port} on 127.0.0.1 is taken"));
+    let taken = |error: &dyn Error| error.to_string().contains(&format!("port {port} on 127.0.0.1 is taken"));
 
     let config = DynamoConfig { port: Some(port), ..DynamoConfig::default() };
-    assert!(taken(DynamoDb::start(config).await.expect_err("dynamodb took the port")));
+    assert!(taken(&DynamoDb::start(config).await.expect_err("dynamodb took the port")));
     let config = KinesisConfig { port: Some(port), ..KinesisConfig::default() };
-    assert!(taken(Kinesis::start(config).await.expect_err("kinesis took the port")));
+    assert!(taken(&Kinesis::start(config).await.expect_err("kinesis took the port")));
     let config = S3Config { port: Some(port), ..S3Config::default() };
-    assert!(taken(S3::start(config).await.expect_err("s3 took the port")));
+    assert!(taken(&S3::start(config).await.expect_err("s3 took the port")));
     assert!(taken(
-        Broker::start(BrokerConfig { port: Some(port), ..BrokerConfig::default() })
+        &Broker::start(BrokerConfig { port: Some(port), ..BrokerConfig::default() })
             .await
             .expect_err("the broker took the port")
     ));
     Ok(())
 }
 
-async fn kinesis(faults: Option<Arc<Script>>) -> Result<(Kinesis, KinesisClient), ServiceError> {
+async fn kinesis(faults: Option<Arc<Script>>) -> Result<(Kinesis, KinesisClient), KinesisError> {
     let streams = vec![StreamSpec { name: STREAM.to_owned(), shards: 2 }];
     let mut config = KinesisConfig { streams, ..KinesisConfig::default() };
     if let Some(faults) = faults {
@@ -481,7 +482,7 @@ async fn s3_refuses_an_unsigned_request() -> TestResult {
 async fn s3_refuses_a_bucket_name_that_leaves_its_directory() {
     for name in ["../up", "UPPER", "ab", ".hidden"] {
         let refused = S3::start(S3Config { buckets: vec![name.to_owned()], ..S3Config::default() }).await;
-        assert!(matches!(refused, Err(ServiceError::BucketName { .. })), "{name} was accepted");
+        assert!(matches!(refused, Err(S3Error::BucketName { .. })), "{name} was accepted");
     }
 }
 

@@ -17,7 +17,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("adapters", &["scoring", "delivery", "contracts", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
-    ("local", &["infra", "contracts"]),
+    ("serve", &[]),
+    ("broker", &["serve"]),
+    ("kafka-client", &[]),
+    ("aws", &["serve"]),
+    ("lambda-host", &["kafka-client", "serve"]),
+    ("local", &["aws", "broker", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "contracts", "domain"]),
     ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
     ("cli", &["local", "infra", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
@@ -30,9 +35,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tract-onnx", &["inference"]),
     ("tract-onnx-opl", &["inference"]),
     ("lambda_runtime", &["function", "e2e"]),
-    ("tansu-broker", &["local"]),
-    ("dynoxide-rs", &["local"]),
-    ("s3s", &["local"]),
+    ("tansu-broker", &["broker"]),
+    ("dynoxide-rs", &["aws"]),
+    ("s3s", &["aws"]),
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.

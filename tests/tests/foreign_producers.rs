@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use centinela_e2e::real_servers::RealServers;
 use centinela_e2e::running::Running;
+use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingFaultSource, Skipped};
-use centinela_local::services::{TopicSpec, create_topics};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

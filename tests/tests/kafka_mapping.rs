@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use centinela_local::broker::{Broker, BrokerConfig};
+use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType};
 use centinela_local::mapping::faults::{DeliveryFault, EveryBatchAgain, MappingFaultSource, Stray};
 use centinela_local::mapping::response::{Verdict, read};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition};
-use centinela_local::services::{Broker, BrokerConfig, TopicSpec, create_topics};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use centinela_e2e::real_servers::RealServers;
+use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec};
-use centinela_local::services::{TopicSpec, create_topics};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::settled::{self, SettledItem};
-use centinela_local::services::aws::AwsClient;
+use centinela_local::aws::AwsClient;
 
 use super::Place;
 use crate::aws_credentials;

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use centinela_local::services::ServiceError;
-use centinela_local::services::kafka::{self, KafkaAccess};
+use centinela_local::kafka::{self, ClusterError, KafkaAccess};
 use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
@@ -122,7 +121,7 @@ impl Progress {
 pub enum SendError {
     /// Nobody answers, or refuses us.
     #[error(transparent)]
-    Service(#[from] ServiceError),
+    Cluster(#[from] ClusterError),
     /// The broker has no such topic.
     #[error(
         "kafka at {bootstrap} has no topic `{topic}` that we may see; create it first, or grant the right Describe on it"

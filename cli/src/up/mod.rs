@@ -25,9 +25,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
+use centinela_local::ServerError;
+use centinela_local::aws::{AwsAccess, Latency};
 use centinela_local::mapping::faults::EveryBatchAgain;
-use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports, Servers};
-use centinela_local::services::{AwsAccess, Latency, ServiceError};
+use centinela_local::platform::{Platform, PlatformConfig, Ports, Servers};
 
 use self::chaos::Chaos;
 use crate::args::{self, Up};
@@ -126,7 +127,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         if let Some(port) = port.filter(|port| *port != 0)
             && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
         {
-            return Err(Failure::usage(&ServiceError::PortTaken { service, port }));
+            return Err(Failure::usage(&ServerError::PortTaken { service, port }));
         }
     }
     arguments.check().map_err(|error| Failure::usage(&error))?;
@@ -185,9 +186,7 @@ async fn start(
         config.faults = chaos.sources.clone();
     }
     Platform::start(config).await.map_err(|error| match error {
-        PlatformError::Service(
-            ServiceError::PortTaken { .. } | ServiceError::EndpointUrl { .. } | ServiceError::GroupTaken { .. },
-        ) => Failure::usage(&error),
+        error if error.is_usage() => Failure::usage(&error),
         error => Failure::failed(&error),
     })
 }

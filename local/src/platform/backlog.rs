@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use centinela_kafka_client::{ClusterError, may_use_group, topic_ends};
+use centinela_lambda_host::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError, Position};
+
 use super::servers::declared_topics;
 use super::{Platform, PlatformConfig, PlatformError, mapping_spec};
-use crate::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError, Position};
-use crate::services::ServiceError;
-use crate::services::foreign_topics::topic_ends;
-use crate::services::kafka::may_use_group;
 
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
@@ -66,7 +65,7 @@ impl Platform {
     async fn check_group(&self, spec: &KafkaMappingSpec) -> Result<(), PlatformError> {
         let (access, group, topic) = (self.services.kafka().clone(), spec.consumer_group.clone(), spec.topic.clone());
         let asked = tokio::task::spawn_blocking(move || may_use_group(&access, &group, &topic)).await;
-        Ok(asked.unwrap_or(Err(ServiceError::Panicked { service: "kafka" }))?)
+        Ok(asked.unwrap_or(Err(ClusterError::Panicked))?)
     }
 
     async fn settle(&self, spec: &KafkaMappingSpec, settings: &BTreeMap<String, String>) -> Result<(), PlatformError> {

@@ -1,29 +1,28 @@
 //! The consumer groups of a run, held against other runs.
 
+use centinela_infra::Infrastructure;
+use centinela_kafka_client::{Claim, Claimed, ClusterError, Group, KafkaAccess, check_free};
 use futures::future::join_all;
 use tokio::sync::oneshot::Receiver;
 
 use super::PlatformError;
-use crate::services::ServiceError;
-use crate::services::kafka::{Claim, Claimed, Group, KafkaAccess, check_free};
-use centinela_infra::Infrastructure;
 
 /// The claims on the groups of all mappings.
 pub(super) struct Claims {
     claims: Vec<Claim>,
-    outcomes: Vec<Receiver<Result<Claimed, ServiceError>>>,
+    outcomes: Vec<Receiver<Result<Claimed, ClusterError>>>,
 }
 
 impl Claims {
     /// Refuses groups that somebody uses. Asked before anything is started.
-    pub(super) async fn check(access: &KafkaAccess, infrastructure: &Infrastructure) -> Result<(), ServiceError> {
+    pub(super) async fn check(access: &KafkaAccess, infrastructure: &Infrastructure) -> Result<(), ClusterError> {
         let (access, groups) = (access.clone(), groups(infrastructure));
         let checked = tokio::task::spawn_blocking(move || check_free(&access, &groups)).await;
-        checked.unwrap_or(Err(ServiceError::Panicked { service: "kafka" }))
+        checked.unwrap_or(Err(ClusterError::Panicked))
     }
 
     /// Begins to hold the groups.
-    pub(super) fn begin(access: &KafkaAccess, infrastructure: &Infrastructure) -> Result<Self, ServiceError> {
+    pub(super) fn begin(access: &KafkaAccess, infrastructure: &Infrastructure) -> Result<Self, ClusterError> {
         let begun =
             groups(infrastructure).iter().map(|group| Claim::begin(access, group)).collect::<Result<Vec<_>, _>>()?;
         let (claims, outcomes) = begun.into_iter().unzip();
@@ -33,7 +32,7 @@ impl Claims {
     /// Waits until it is known that nobody else came at the same time.
     pub(super) async fn confirm(&mut self, say: &(dyn Fn(&str) + Send + Sync)) -> Result<(), PlatformError> {
         for outcome in join_all(self.outcomes.drain(..)).await {
-            match outcome.unwrap_or(Err(ServiceError::Panicked { service: "kafka" }))? {
+            match outcome.unwrap_or(Err(ClusterError::Panicked))? {
                 Claimed::Alone => {}
                 Claimed::Unknown(why) => say(&why),
             }

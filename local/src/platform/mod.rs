@@ -6,6 +6,7 @@
 
 mod backlog;
 mod claims;
+mod endpoints;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -16,17 +17,22 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::lambda::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
-use crate::mapping::{
-    KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats, StartingPosition,
-    faults::NoMappingFaults,
+use centinela_aws::{
+    AttrType, DynamoError, DynamoStats, EndpointError, FaultSource, KinesisError, Latency, NoFaults, S3Error,
+    SECRET_ACCESS_KEY, StreamSpec, TableSpec,
 };
-use crate::services::{
-    AttrType, Broker, DynamoStats, Endpoints, FaultSource, KafkaAccess, Latency, NoFaults, SECRET_ACCESS_KEY,
-    ServiceError, StreamSpec, TableSpec, TopicSpec,
-};
+use centinela_broker::{Broker, BrokerError};
 use centinela_infra::{self as infra, Infrastructure};
+use centinela_kafka_client::{ClusterError, KafkaAccess, TopicSpec};
+use centinela_lambda_host::mapping::faults::NoMappingFaults;
+use centinela_lambda_host::mapping::{
+    KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats, StartingPosition,
+};
+use centinela_lambda_host::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
+use centinela_serve::ServerError;
+
 use claims::Claims;
+pub use endpoints::Endpoints;
 pub use servers::Servers;
 use servers::Services;
 
@@ -105,9 +111,36 @@ impl PlatformConfig {
 /// Why a platform cannot be started, used or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// A service.
+    /// A Kafka that was there already, or a topic.
     #[error(transparent)]
-    Service(#[from] ServiceError),
+    Cluster(#[from] ClusterError),
+    /// The end of a server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The embedded DynamoDB.
+    #[error(transparent)]
+    Dynamo(#[from] DynamoError),
+    /// The embedded Kinesis.
+    #[error(transparent)]
+    Kinesis(#[from] KinesisError),
+    /// The embedded S3.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// A DynamoDB, Kinesis or S3 that was there already.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The threads of a service.
+    #[error("no threads for {name}")]
+    Threads {
+        /// The threads' name.
+        name: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A function.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -144,14 +177,23 @@ pub enum PlatformError {
         /// The group.
         group: String,
     },
-    /// A table cannot be read back.
-    #[error("table `{table}` cannot be read back: {reason}")]
-    ReadBack {
-        /// The table.
-        table: String,
-        /// What the database said.
-        reason: String,
-    },
+}
+
+impl PlatformError {
+    /// Whether another argument would help: a port is taken, an address is none, or somebody uses the consumer group.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        let server = match self {
+            Self::Cluster(ClusterError::GroupTaken { .. }) | Self::Endpoint(EndpointError::Url { .. }) => return true,
+            Self::Broker(BrokerError::Server(server))
+            | Self::Dynamo(DynamoError::Server(server))
+            | Self::Kinesis(KinesisError::Server(server))
+            | Self::S3(S3Error::Server(server))
+            | Self::Endpoint(EndpointError::Server(server)) => server,
+            _ => return false,
+        };
+        matches!(server, ServerError::PortTaken { .. })
+    }
 }
 
 /// A running function with its mappings.
@@ -429,7 +471,7 @@ impl Platform {
         if left.await.is_err() {
             tracing::warn!("leaving the consumer groups ended by a panic");
         }
-        services.shutdown().await.into_iter().for_each(|error| note(Err(error.into())));
+        services.shutdown().await.into_iter().for_each(|error| note(Err(error)));
         outcome
     }
 }

@@ -3,22 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dynoxide::actions::scan::ScanRequest;
-use dynoxide::types::AttributeValue;
-use serde_json::Value;
-
-use super::{PlatformConfig, PlatformError, stream_spec, table_spec, topic_spec};
-use crate::services::aws::{AwsClient, prepare_buckets, prepare_streams, prepare_tables, read_all};
-use crate::services::foreign_topics::{DeclaredTopic, prepare_topics};
-use crate::services::{
-    AwsAccess, Broker, BrokerConfig, DynamoConfig, DynamoDb, DynamoStats, Endpoints, Front, FrontConfig, Fronted,
-    KafkaAccess, Kinesis, KinesisConfig, S3, S3Config, ServiceError, TopicSpec, create_topics,
+use centinela_aws::{
+    AwsAccess, AwsClient, DynamoConfig, DynamoDb, DynamoStats, Front, FrontConfig, Fronted, Kinesis, KinesisConfig, S3,
+    S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
 };
-use crate::threads::{AWS_THREADS, BROKER_THREADS, ServiceThreads};
+use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::Infrastructure;
+use centinela_kafka_client::{DeclaredTopic, KafkaAccess, TopicSpec, create_topics, prepare_topics};
 
-/// Items of one page when a table is read back.
-const SCAN_PAGE_ITEMS: usize = 1_000;
+use super::{Endpoints, PlatformConfig, PlatformError, stream_spec, table_spec, topic_spec};
+use crate::threads::{AWS_THREADS, BROKER_THREADS, ServiceThreads};
 
 /// Servers that are there already, instead of the embedded ones.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +56,7 @@ pub(super) struct Services {
 
 impl Services {
     /// Starts what is embedded, on threads of its own, reaches what is not, and creates what the stacks declare.
-    pub(super) async fn start(config: &PlatformConfig) -> Result<Self, ServiceError> {
+    pub(super) async fn start(config: &PlatformConfig) -> Result<Self, PlatformError> {
         let infrastructure = &config.infrastructure;
         let access = config.servers.access.clone();
         let aws_threads = threads(AWS_THREADS)?;
@@ -122,18 +116,16 @@ impl Services {
     /// Key `pk` and state `s` of every item of a table that has both, in no order. Not counted as a read.
     pub(super) async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
         match &self.database {
-            Database::Embedded(embedded) => read_embedded(embedded, table),
-            Database::Foreign { client, .. } => {
-                Ok(read_all(client, table).await?.iter().filter_map(state_of).collect())
-            }
+            Database::Embedded(embedded) => Ok(embedded.states(table)?),
+            Database::Foreign { client, .. } => Ok(read_states(client, table).await?),
         }
     }
 
     /// Ends what is embedded; says what did not end in order.
-    pub(super) async fn shutdown(self) -> Vec<ServiceError> {
+    pub(super) async fn shutdown(self) -> Vec<PlatformError> {
         let mut failures = Vec::new();
         if let Some(broker) = self.broker {
-            failures.extend(broker.shutdown().await.err());
+            failures.extend(broker.shutdown().await.err().map(PlatformError::from));
         }
         let streams = match self.streams {
             Streams::Embedded(embedded) => embedded.shutdown().await,
@@ -143,19 +135,19 @@ impl Services {
             Database::Embedded(embedded) => embedded.shutdown().await,
             Database::Foreign { front, .. } => front.shutdown().await,
         };
-        failures.extend(streams.err().into_iter().chain(database.err()));
+        failures.extend(streams.err().into_iter().chain(database.err()).map(PlatformError::from));
         if let Some(objects) = self.objects {
-            failures.extend(objects.shutdown().await.err());
+            failures.extend(objects.shutdown().await.err().map(PlatformError::from));
         }
         failures
     }
 }
 
-fn threads(name: &'static str) -> Result<ServiceThreads, ServiceError> {
-    ServiceThreads::start(name).map_err(|source| ServiceError::Threads { name, source })
+fn threads(name: &'static str) -> Result<ServiceThreads, PlatformError> {
+    ServiceThreads::start(name).map_err(|source| PlatformError::Threads { name, source })
 }
 
-async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Database, String), ServiceError> {
+async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Database, String), PlatformError> {
     let tables: Vec<_> = config.infrastructure.tables.iter().map(table_spec).collect();
     let (port, faults, latency) = (config.ports.dynamodb, Arc::clone(&config.faults), config.latency.clone());
     let Some(url) = &config.servers.dynamodb else {
@@ -173,7 +165,7 @@ async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(
     Ok((Database::Foreign { front, client: Box::new(client) }, url.clone()))
 }
 
-async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Streams, String), ServiceError> {
+async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Streams, String), PlatformError> {
     let streams: Vec<_> = config.infrastructure.streams.iter().map(stream_spec).collect();
     let (port, faults, latency) = (config.ports.kinesis, Arc::clone(&config.faults), config.latency.clone());
     let Some(url) = &config.servers.kinesis else {
@@ -191,7 +183,7 @@ async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(S
     Ok((Streams::Foreign(front), url.clone()))
 }
 
-async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Option<S3>, String), ServiceError> {
+async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Option<S3>, String), PlatformError> {
     let buckets: Vec<_> = config.infrastructure.buckets.iter().map(|bucket| bucket.name.clone()).collect();
     let access = config.servers.access.clone();
     let Some(url) = &config.servers.s3 else {
@@ -207,7 +199,7 @@ async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(O
 async fn kafka(
     config: &PlatformConfig,
     infrastructure: &Infrastructure,
-) -> Result<(Option<(Broker, ServiceThreads)>, KafkaAccess), ServiceError> {
+) -> Result<(Option<(Broker, ServiceThreads)>, KafkaAccess), PlatformError> {
     let Some(access) = &config.servers.kafka else {
         let threads = threads(BROKER_THREADS)?;
         let mapped = infrastructure.mappings.iter();
@@ -234,36 +226,4 @@ pub(super) fn declared_topics(infrastructure: &Infrastructure) -> Vec<DeclaredTo
         written: !is_source(&topic.name),
     });
     declared.collect()
-}
-
-fn read_embedded(database: &DynamoDb, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
-    let failed = |reason: String| PlatformError::ReadBack { table: table.to_owned(), reason };
-    let mut items = Vec::new();
-    let mut from = None;
-    loop {
-        let request = ScanRequest {
-            table_name: table.to_owned(),
-            limit: Some(SCAN_PAGE_ITEMS),
-            exclusive_start_key: from,
-            ..ScanRequest::default()
-        };
-        let page = database.database().scan(request).map_err(|error| failed(error.to_string()))?;
-        for mut item in page.items.unwrap_or_default() {
-            // An item without state is somebody else's.
-            if let (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) =
-                (item.remove("pk"), item.remove("s"))
-            {
-                items.push((key, state));
-            }
-        }
-        from = page.last_evaluated_key;
-        if from.is_none() {
-            return Ok(items);
-        }
-    }
-}
-
-fn state_of(item: &Value) -> Option<(String, Vec<u8>)> {
-    let state = base64_simd::STANDARD.decode_to_vec(item["s"]["B"].as_str()?).ok()?;
-    Some((item["pk"]["S"].as_str()?.to_owned(), state))
 }

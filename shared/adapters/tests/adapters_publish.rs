@@ -15,10 +15,12 @@ use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_delivery::{Clock, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
-use centinela_local::services::{
-    ACCESS_KEY_ID, Broker, BrokerConfig, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom,
-    RequestInfo, SECRET_ACCESS_KEY, StreamSpec, TopicSpec, create_topics,
+use centinela_local::aws::{
+    ACCESS_KEY_ID, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom, RequestInfo,
+    SECRET_ACCESS_KEY, StreamSpec,
 };
+use centinela_local::broker::{Broker, BrokerConfig};
+use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;

@@ -16,7 +16,7 @@ use centinela_contracts::settled::{HOLDS_MAX, Hold, SettledItem};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::Clock;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
-use centinela_local::services::{
+use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, REGION, RequestInfo,
     SECRET_ACCESS_KEY, TableSpec,
 };

@@ -12,7 +12,8 @@ mod kafka;
 use std::sync::Arc;
 
 use centinela_e2e::real_servers::RealServers;
-use centinela_local::services::{Broker, BrokerConfig, DynamoConfig, DynamoDb};
+use centinela_local::aws::{DynamoConfig, DynamoDb};
+use centinela_local::broker::{Broker, BrokerConfig};
 
 use case::{Side, ask_all};
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use centinela_local::broker::{Broker, BrokerError};
+use centinela_local::kafka::{ClusterError, KafkaAccess, TopicAdmin, TopicSpec};
 use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 use centinela_local::mapping::{KafkaMapping, MappingError};
-use centinela_local::services::topic_admin::TopicAdmin;
-use centinela_local::services::{Broker, KafkaAccess, ServiceError, TopicSpec};
 use centinela_local::warden;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -69,9 +69,12 @@ pub struct Surroundings<'a> {
 /// Why a fault could not be carried out or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
-    /// Kafka.
+    /// An external Kafka.
     #[error(transparent)]
-    Service(#[from] ServiceError),
+    Cluster(#[from] ClusterError),
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     /// The mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),
@@ -318,7 +321,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn admin(&self) -> Result<TopicAdmin, ServiceError> {
+    fn admin(&self) -> Result<TopicAdmin, ClusterError> {
         TopicAdmin::new(&self.surroundings.kafka)
     }
 

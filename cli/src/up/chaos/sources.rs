@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use centinela_local::aws::{Fault, FaultSource, RequestInfo};
 use centinela_local::mapping::faults::{AnswerFault, DeliveryFault, Stray};
 use centinela_local::mapping::{MappingFaultSource, PartialReading};
-use centinela_local::services::{Fault, FaultSource, RequestInfo};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use centinela_e2e::real_servers::RealServers;
-use centinela_local::services::{Broker, TopicSpec, create_topics};
+use centinela_local::broker::Broker;
+use centinela_local::kafka::{TopicSpec, create_topics};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, TopicResult};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;

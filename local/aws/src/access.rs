@@ -1,0 +1,47 @@
+//! Who asks AWS, or what stands for it.
+
+use std::fmt;
+
+use crate::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+
+/// Who asks, and in which region.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AwsAccess {
+    /// The region.
+    pub region: String,
+    /// The access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// The token of temporary credentials.
+    pub session_token: Option<String>,
+}
+
+impl Default for AwsAccess {
+    /// What the embedded emulators accept. Not a secret: it opens servers on 127.0.0.1 only.
+    fn default() -> Self {
+        Self {
+            region: REGION.to_owned(),
+            access_key_id: ACCESS_KEY_ID.to_owned(),
+            secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+            session_token: None,
+        }
+    }
+}
+
+impl fmt::Debug for AwsAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsAccess")
+            .field("region", &self.region)
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsAccess {
+    /// Whether these are the credentials of the embedded emulators, which may be shown to anybody.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.secret_access_key == SECRET_ACCESS_KEY
+    }
+}

@@ -1,0 +1,303 @@
+//! The embedded DynamoDB: one HTTP front of our own before the `dynoxide` engine on its memory database.
+//!
+//! The front calls the engine in process, once per request, and counts what AWS would charge: the engine measures every
+//! write on the larger of its two images and every read on its whole item, as AWS does, and `units.rs` adds what AWS
+//! charges without reporting it, such as a lost condition. Capacity has no limit here; throttling comes from a
+//! [`FaultSource`] only.
+
+mod batch;
+mod front;
+mod operations;
+pub(super) mod statement;
+pub(super) mod units;
+
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::scan::ScanRequest;
+use dynoxide::actions::update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest};
+use dynoxide::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
+use dynoxide::{AttributeValue, Database, DynoxideError, ImportOptions, Item};
+use tokio::task::JoinHandle;
+
+pub use units::{DynamoStats, TableUnits};
+
+use super::fault;
+use super::fault::{FaultSource, NoFaults};
+use super::latency::{Latency, taking};
+use centinela_serve::{HttpServer, ServerError};
+use front::Front;
+use units::Meter;
+
+const SERVICE: &str = "dynamodb";
+/// AWS deletes expired items within days; a demonstration wants to see it.
+const EXPIRY_SWEEP: Duration = Duration::from_secs(30);
+/// Items that are put into a table or read back at once: each is in memory twice for that time.
+const PAGE_ITEMS: usize = 1_000;
+
+/// Why the embedded database cannot start, be filled or end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamoError {
+    /// Its listener.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A DynamoDB table could not be created.
+    #[error("table {table} cannot be created")]
+    Table {
+        /// The table.
+        table: String,
+        /// What the database said.
+        #[source]
+        source: Box<DynoxideError>,
+    },
+    /// A table of the embedded database could not be given its first items.
+    #[error("table {table} cannot be filled")]
+    Seed {
+        /// The table.
+        table: String,
+        /// What the database said.
+        #[source]
+        source: Box<DynoxideError>,
+    },
+    /// A table cannot be read back.
+    #[error("table `{table}` cannot be read back")]
+    ReadBack {
+        /// The table.
+        table: String,
+        /// What the database said.
+        source: Box<DynoxideError>,
+    },
+    /// The embedded database could not be opened.
+    #[error("the embedded dynamodb cannot open its memory database")]
+    Open(#[source] Box<DynoxideError>),
+}
+
+/// The type of a key attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttrType {
+    /// String.
+    S,
+    /// Number.
+    N,
+    /// Binary.
+    B,
+}
+
+impl From<AttrType> for ScalarAttributeType {
+    fn from(kind: AttrType) -> Self {
+        match kind {
+            AttrType::S => Self::S,
+            AttrType::N => Self::N,
+            AttrType::B => Self::B,
+        }
+    }
+}
+
+/// A table that must exist. Billing is on demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The name.
+    pub name: String,
+    /// Name and type of the partition key.
+    pub partition_key: (String, AttrType),
+    /// Name and type of the sort key, if the table has one.
+    pub sort_key: Option<(String, AttrType)>,
+    /// The attribute with the expiry time in seconds since 1970, if items expire.
+    pub ttl_attribute: Option<String>,
+}
+
+/// How to start the database.
+#[derive(Clone)]
+pub struct DynamoConfig {
+    /// The port to listen on; `None` takes a free one.
+    pub port: Option<u16>,
+    /// The tables that exist from the start.
+    pub tables: Vec<TableSpec>,
+    /// Decides which requests go wrong.
+    pub faults: Arc<dyn FaultSource>,
+    /// How long a call takes; `None` leaves it as long as it takes.
+    pub latency: Option<Arc<Latency>>,
+}
+
+impl Default for DynamoConfig {
+    fn default() -> Self {
+        Self { port: None, tables: Vec::new(), faults: Arc::new(NoFaults), latency: None }
+    }
+}
+
+impl std::fmt::Debug for DynamoConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamoConfig").field("port", &self.port).field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
+
+/// A running database. Dropping it stops it without waiting.
+pub struct DynamoDb {
+    server: HttpServer,
+    database: Database,
+    meter: Arc<Mutex<Meter>>,
+    expiry: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for DynamoDb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DynamoDb").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl DynamoDb {
+    /// Starts an empty database with its tables.
+    ///
+    /// # Errors
+    /// When the port is taken or a table is not valid.
+    pub fn start(config: DynamoConfig) -> BoxFuture<'static, Result<Self, DynamoError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: DynamoConfig) -> Result<Self, DynamoError> {
+        let database = Database::memory().map_err(|source| DynamoError::Open(Box::new(source)))?;
+        for table in &config.tables {
+            create_table(&database, table)
+                .map_err(|source| DynamoError::Table { table: table.name.clone(), source: Box::new(source) })?;
+        }
+        let meter = Arc::new(Mutex::new(Meter::default()));
+        let front = Front::new(database.clone(), Arc::clone(&meter), config.faults, config.latency);
+        let server = HttpServer::start(SERVICE, config.port, front).await?;
+        let expiry = tokio::spawn(sweep_expired(database.clone()));
+        Ok(Self { server, database, meter, expiry })
+    }
+
+    /// The endpoint URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The port that the database listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// What was asked and what it would have cost so far.
+    #[must_use]
+    pub fn snapshot(&self) -> DynamoStats {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+    }
+
+    /// Creates one more table.
+    ///
+    /// # Errors
+    /// When the table is not valid or is there already.
+    pub fn create_table(&self, table: &TableSpec) -> Result<(), DynamoError> {
+        create_table(&self.database, table)
+            .map_err(|source| DynamoError::Table { table: table.name.clone(), source: Box::new(source) })
+    }
+
+    /// Puts items into a table, each as if it had been written once: key `pk`, version `v` 1 and state `s`. It is not counted.
+    ///
+    /// # Errors
+    /// When there is no such table with that key.
+    pub fn seed(&self, table: &str, states: &[(String, Vec<u8>)]) -> Result<(), DynamoError> {
+        let item = |(key, state): &(String, Vec<u8>)| {
+            Item::from([
+                ("pk".to_owned(), AttributeValue::S(key.clone())),
+                ("v".to_owned(), AttributeValue::N("1".to_owned())),
+                ("s".to_owned(), AttributeValue::B(state.clone())),
+            ])
+        };
+        for states in states.chunks(PAGE_ITEMS) {
+            self.database
+                .import_items(table, states.iter().map(item).collect(), ImportOptions::default())
+                .map_err(|source| DynamoError::Seed { table: table.to_owned(), source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    /// Key `pk` and state `s` of every item of a table that has both, in no order. It is not counted.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub fn states(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, DynamoError> {
+        let mut states = Vec::new();
+        let mut from = None;
+        loop {
+            let request = ScanRequest {
+                table_name: table.to_owned(),
+                limit: Some(PAGE_ITEMS),
+                exclusive_start_key: from,
+                ..ScanRequest::default()
+            };
+            let page = self
+                .database
+                .scan(request)
+                .map_err(|source| DynamoError::ReadBack { table: table.to_owned(), source: Box::new(source) })?;
+            for mut item in page.items.unwrap_or_default() {
+                // An item without state is somebody else's.
+                if let (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) =
+                    (item.remove("pk"), item.remove("s"))
+                {
+                    states.push((key, state));
+                }
+            }
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(states);
+            }
+        }
+    }
+
+    /// Finishes open requests, stops and forgets every item.
+    ///
+    /// # Errors
+    /// When a task of the database panicked.
+    pub async fn shutdown(self) -> Result<(), ServerError> {
+        self.expiry.abort();
+        self.server.shutdown().await
+    }
+}
+
+fn create_table(database: &Database, table: &TableSpec) -> Result<(), DynoxideError> {
+    let keys = [Some((&table.partition_key, KeyType::HASH)), table.sort_key.as_ref().map(|key| (key, KeyType::RANGE))];
+    let (key_schema, attribute_definitions) = keys
+        .into_iter()
+        .flatten()
+        .map(|((name, kind), key_type)| {
+            (
+                KeySchemaElement { attribute_name: name.clone(), key_type },
+                AttributeDefinition { attribute_name: name.clone(), attribute_type: (*kind).into() },
+            )
+        })
+        .unzip();
+    database.create_table(CreateTableRequest {
+        table_name: table.name.clone(),
+        key_schema,
+        attribute_definitions,
+        billing_mode: Some("PAY_PER_REQUEST".to_owned()),
+        ..CreateTableRequest::default()
+    })?;
+    if let Some(attribute_name) = table.ttl_attribute.clone() {
+        database.update_time_to_live(UpdateTimeToLiveRequest {
+            table_name: table.name.clone(),
+            time_to_live_specification: TimeToLiveSpecification { attribute_name, enabled: true },
+        })?;
+    }
+    Ok(())
+}
+
+async fn sweep_expired(database: Database) {
+    let mut ticks = tokio::time::interval(EXPIRY_SWEEP);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let swept = database.clone();
+        match tokio::task::spawn_blocking(move || swept.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(items)) => tracing::debug!(items, "expired items were deleted"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),
+            Err(error) => tracing::warn!(%error, "the sweep of expired items ended early"),
+        }
+    }
+}

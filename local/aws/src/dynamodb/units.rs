@@ -1,0 +1,101 @@
+//! Counts requests and the request units that AWS would charge.
+//!
+//! Rules: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html> (units by item
+//! size) and <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html> (item
+//! size). A write costs a unit per started KiB of the larger of the item before and after it; a lost condition costs the
+//! same for the item that is there, at least one unit. A read costs half a unit per started 4 KiB of the whole item, one
+//! when it is strongly consistent. A transaction costs twice that.
+
+use std::collections::BTreeMap;
+
+use dynoxide::Item;
+use dynoxide::types::{ConsumedCapacity, item_size, write_capacity_units};
+
+/// What was asked of the database and what AWS would have charged for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DynamoStats {
+    /// Write request units of all tables.
+    pub write_units: f64,
+    /// Read request units of all tables.
+    pub read_units: f64,
+    /// Requests by operation, refused ones included.
+    pub calls: BTreeMap<String, u64>,
+    /// Writes that changed nothing because their condition did not hold, lost inserts included.
+    pub failed_conditions: u64,
+    /// Requests, keys and statements that were throttled.
+    pub throttled: u64,
+    /// The same by table.
+    pub tables: BTreeMap<String, TableUnits>,
+}
+
+/// What one table was charged.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TableUnits {
+    /// Write request units.
+    pub write_units: f64,
+    /// Read request units.
+    pub read_units: f64,
+    /// Writes that changed nothing because their condition did not hold.
+    pub failed_conditions: u64,
+}
+
+/// Which of the two units an operation is charged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// The running counters.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    calls: BTreeMap<String, u64>,
+    throttled: u64,
+    tables: BTreeMap<String, TableUnits>,
+}
+
+impl Meter {
+    pub(crate) fn called(&mut self, operation: &str) {
+        *self.calls.entry(operation.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn throttled(&mut self, requests: usize) {
+        self.throttled += requests as u64;
+    }
+
+    pub(crate) fn charge(&mut self, table: &str, direction: Direction, units: f64) {
+        let counters = self.table(table);
+        match direction {
+            Direction::Read => counters.read_units += units,
+            Direction::Write => counters.write_units += units,
+        }
+    }
+
+    pub(crate) fn charge_reported(&mut self, direction: Direction, reported: &ConsumedCapacity) {
+        self.charge(&reported.table_name, direction, reported.capacity_units);
+    }
+
+    pub(crate) fn condition_failed(&mut self, table: &str) {
+        self.table(table).failed_conditions += 1;
+    }
+
+    pub(crate) fn snapshot(&self) -> DynamoStats {
+        DynamoStats {
+            write_units: self.tables.values().map(|table| table.write_units).sum(),
+            read_units: self.tables.values().map(|table| table.read_units).sum(),
+            calls: self.calls.clone(),
+            failed_conditions: self.tables.values().map(|table| table.failed_conditions).sum(),
+            throttled: self.throttled,
+            tables: self.tables.clone(),
+        }
+    }
+
+    fn table(&mut self, name: &str) -> &mut TableUnits {
+        self.tables.entry(name.to_owned()).or_default()
+    }
+}
+
+/// The write units of a lost condition: those of the item that is there, or the minimum.
+pub(crate) fn lost_condition_units(existing: Option<&Item>) -> f64 {
+    write_capacity_units(existing.map_or(0, item_size))
+}

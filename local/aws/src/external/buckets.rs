@@ -1,0 +1,44 @@
+//! Buckets of an S3 that is not ours.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::EndpointError;
+use super::{AwsClient, CallError};
+use crate::REGION;
+
+/// Creates the buckets that are missing.
+///
+/// # Errors
+/// When the service cannot be reached or refuses us.
+pub async fn prepare_buckets(client: &AwsClient, region: &str, buckets: &[String]) -> Result<(), EndpointError> {
+    for bucket in buckets {
+        let path = format!("/{bucket}");
+        let asked = client.object_request(Method::HEAD, &path, Bytes::new()).await;
+        let (found, _) = asked.map_err(|error| client.failed(format!("looking for bucket {bucket}"), error))?;
+        if found.is_success() {
+            continue;
+        }
+        if found != StatusCode::NOT_FOUND {
+            return Err(client.failed(format!("looking for bucket {bucket}"), refused(found)));
+        }
+        // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>: the first region must not be named.
+        let place = if region == REGION {
+            String::new()
+        } else {
+            format!(
+                "<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            )
+        };
+        let made = client.object_request(Method::PUT, &path, place.into()).await;
+        let (made, _) = made.map_err(|error| client.failed(format!("creating bucket {bucket}"), error))?;
+        if !made.is_success() {
+            return Err(client.failed(format!("creating bucket {bucket}"), refused(made)));
+        }
+    }
+    Ok(())
+}
+
+fn refused(status: StatusCode) -> CallError {
+    CallError::Refused { code: status.as_str().to_owned(), message: status.canonical_reason().unwrap_or("").to_owned() }
+}

@@ -1,0 +1,238 @@
+//! The embedded Kinesis Data Streams: the part of the API that producers and consumers use, over records in memory.
+//!
+//! It enforces the limits of a request, refuses as AWS refuses, and can fail single records of a `PutRecords`. It does not
+//! limit the throughput of a shard, does not split or merge shards, does not push to enhanced fan-out consumers and does
+//! not encrypt. A shard keeps the records of a day, as AWS does, within [`KinesisConfig::held_bytes_per_shard`]: the oldest go first.
+
+mod api;
+mod front;
+mod log;
+
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+pub use log::{ShardPage, ShardRecord};
+
+use super::fault;
+use super::fault::{FaultSource, NoFaults};
+use super::latency::{Latency, taking};
+use centinela_serve::{HttpServer, ServerError};
+use front::Front;
+use log::Stream;
+
+const SERVICE: &str = "kinesis";
+/// Some seven thousand decisions.
+const HELD_BYTES_PER_SHARD: usize = 8 * 1024 * 1024;
+
+/// Why the embedded streams cannot start, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum KinesisError {
+    /// Their listener.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A stream that cannot exist.
+    #[error(
+        "stream {name:?} with {shards} shards is not valid; use a name of 1 to 128 letters, digits, '_', '.' or '-' and at least one shard"
+    )]
+    Stream {
+        /// The stream.
+        name: String,
+        /// The shards that were asked for.
+        shards: u16,
+    },
+}
+
+/// A stream that must exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSpec {
+    /// The name.
+    pub name: String,
+    /// The number of shards, at least one.
+    pub shards: u16,
+}
+
+/// How to start the streams.
+#[derive(Clone)]
+pub struct KinesisConfig {
+    /// The port to listen on; `None` takes a free one.
+    pub port: Option<u16>,
+    /// The streams that exist from the start.
+    pub streams: Vec<StreamSpec>,
+    /// How much memory a shard's records take before it forgets the oldest.
+    pub held_bytes_per_shard: usize,
+    /// Decides which requests and records go wrong.
+    pub faults: Arc<dyn FaultSource>,
+    /// How long a call takes; `None` leaves it as long as it takes.
+    pub latency: Option<Arc<Latency>>,
+}
+
+impl Default for KinesisConfig {
+    fn default() -> Self {
+        Self {
+            port: None,
+            streams: Vec::new(),
+            held_bytes_per_shard: HELD_BYTES_PER_SHARD,
+            faults: Arc::new(NoFaults),
+            latency: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for KinesisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KinesisConfig")
+            .field("port", &self.port)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was asked of the streams, for their bill.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KinesisStats {
+    /// Requests by operation, refused ones included.
+    pub calls: BTreeMap<String, u64>,
+    /// Records that were written.
+    pub records: u64,
+    /// Bytes of data and partition keys that were written.
+    pub bytes: u64,
+    /// The 25 KB units that a provisioned stream charges for the records.
+    pub put_payload_units: u64,
+    /// Requests and records that were throttled.
+    pub throttled: u64,
+}
+
+/// Where a reader starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom<'a> {
+    /// The oldest record that is kept.
+    TrimHorizon,
+    /// The first record that is written from now on.
+    Latest,
+    /// The record after this sequence number.
+    After(&'a str),
+}
+
+/// Everything behind the lock.
+#[derive(Debug)]
+struct State {
+    streams: BTreeMap<String, Stream>,
+    stats: KinesisStats,
+    held_bytes_per_shard: usize,
+}
+
+/// What the HTTP side and the owner share.
+struct Shared {
+    state: Mutex<State>,
+    written: watch::Sender<u64>,
+    faults: Arc<dyn FaultSource>,
+    latency: Option<Arc<Latency>>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Running streams. Dropping them stops them without waiting.
+pub struct Kinesis {
+    server: HttpServer,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Kinesis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kinesis").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Kinesis {
+    /// Starts the streams, empty.
+    ///
+    /// # Errors
+    /// When the port is taken or a stream is not valid.
+    pub fn start(config: KinesisConfig) -> BoxFuture<'static, Result<Self, KinesisError>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: KinesisConfig) -> Result<Self, KinesisError> {
+        let mut streams = BTreeMap::new();
+        for spec in config.streams {
+            if !log::is_stream_name(&spec.name) || spec.shards == 0 {
+                return Err(KinesisError::Stream { name: spec.name, shards: spec.shards });
+            }
+            let stream = Stream::new(&spec.name, spec.shards);
+            streams.insert(spec.name, stream);
+        }
+        let state =
+            State { streams, stats: KinesisStats::default(), held_bytes_per_shard: config.held_bytes_per_shard };
+        let (written, _) = watch::channel(0);
+        let (faults, latency) = (config.faults, config.latency);
+        let shared = Arc::new(Shared { state: Mutex::new(state), written, faults, latency });
+        let server = HttpServer::start(SERVICE, config.port, Front::new(Arc::clone(&shared))).await?;
+        Ok(Self { server, shared })
+    }
+
+    /// The endpoint URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The port that the streams listen on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn snapshot(&self) -> KinesisStats {
+        self.shared.state().stats.clone()
+    }
+
+    /// The ARN of a stream, if there is such a stream.
+    #[must_use]
+    pub fn arn(&self, stream: &str) -> Option<String> {
+        self.shared.state().streams.get(stream).map(|stream| stream.arn().to_owned())
+    }
+
+    /// The shard ids of a stream in order; empty when there is no such stream.
+    #[must_use]
+    pub fn shards(&self, stream: &str) -> Vec<String> {
+        let state = self.shared.state();
+        state.streams.get(stream).map_or_else(Vec::new, |stream| stream.shard_ids().map(str::to_owned).collect())
+    }
+
+    /// Reads a shard without HTTP, for an event-source mapping in this process. `None` when there is no such shard or the
+    /// sequence number is none of ours. Reads are not counted.
+    #[must_use]
+    pub fn read(&self, stream: &str, shard: &str, from: ReadFrom<'_>, limit: usize) -> Option<ShardPage> {
+        let state = self.shared.state();
+        let stream = state.streams.get(stream)?;
+        let after = match from {
+            ReadFrom::TrimHorizon => 0,
+            ReadFrom::Latest => stream.last_sequence(),
+            ReadFrom::After(number) => log::parse_sequence(number)?,
+        };
+        stream.read(shard, after, limit, usize::MAX)
+    }
+
+    /// Changes whenever records were written to any stream: a reader that found nothing waits on it.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.shared.written.subscribe()
+    }
+
+    /// Finishes open requests, stops and forgets every record.
+    ///
+    /// # Errors
+    /// When a task of the service panicked.
+    pub async fn shutdown(self) -> Result<(), ServerError> {
+        self.server.shutdown().await
+    }
+}

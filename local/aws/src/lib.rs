@@ -1,0 +1,32 @@
+//! DynamoDB, Kinesis and S3 on one machine: emulators in this process, and the way to external ones.
+//!
+//! Every call to DynamoDB or Kinesis passes a [`Proxy`], which counts calls and request units, makes calls take as long as in AWS and
+//! carries out faults; what is behind it is embedded or external. The emulators listen on 127.0.0.1 only and keep no data after
+//! the process ends (an S3 directory that the caller names is the one exception). No table, stream or bucket is named here.
+
+mod access;
+mod dynamodb;
+mod external;
+mod fault;
+mod kinesis;
+mod latency;
+mod proxy;
+mod s3;
+
+pub use access::AwsAccess;
+pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoError, DynamoStats, TableSpec, TableUnits};
+pub use external::{
+    AwsClient, CallError, EndpointError, prepare_buckets, prepare_streams, prepare_tables, read_states,
+};
+pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
+pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord, StreamSpec};
+pub use latency::{Latency, LatencyError};
+pub use proxy::{Front, FrontConfig, Fronted};
+pub use s3::{S3, S3Config, S3Error, S3Stats};
+
+/// The AWS region that every emulator answers for.
+pub const REGION: &str = "us-east-1";
+/// The access key id that the emulators accept.
+pub const ACCESS_KEY_ID: &str = "centinela";
+/// The secret that belongs to [`ACCESS_KEY_ID`]. Not a secret: it opens servers on 127.0.0.1 only.
+pub const SECRET_ACCESS_KEY: &str = "centinela-local";

@@ -1,0 +1,189 @@
+//! The embedded S3: objects are plain files under `directory/bucket/key`, and every request's SigV4 signature is checked.
+//!
+//! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications, and takes no key that is no file's
+//! name (`keys.rs`).
+
+mod keys;
+
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+
+use self::keys::Keys;
+use crate::AwsAccess;
+use centinela_serve::{HttpServer, ServerError, warden};
+
+const SERVICE: &str = "s3";
+
+/// Why the object store cannot start, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum S3Error {
+    /// Its listener.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A bucket name that S3 would not accept.
+    #[error("bucket name {name:?} is not valid; use 3 to 63 lower-case letters, digits, dots and hyphens")]
+    BucketName {
+        /// The name.
+        name: String,
+    },
+    /// The directory that holds the objects cannot be used.
+    #[error("s3 cannot use the directory {}", directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file-backed object store refused its directory.
+    #[error("s3 cannot keep objects in {}: {reason:?}", directory.display())]
+    ObjectStore {
+        /// The directory.
+        directory: PathBuf,
+        /// What the object store said.
+        reason: s3s_fs::Error,
+    },
+}
+
+/// How to start the object store.
+#[derive(Debug, Clone, Default)]
+pub struct S3Config {
+    /// The port to listen on; `None` takes a free one.
+    pub port: Option<u16>,
+    /// Where the objects are kept; `None` takes a temporary directory that is removed at the end.
+    pub directory: Option<PathBuf>,
+    /// Buckets that must exist.
+    pub buckets: Vec<String>,
+    /// Whose signatures it accepts.
+    pub access: AwsAccess,
+}
+
+/// What was asked of the object store, for its bill: requests by HTTP method.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct S3Stats {
+    /// Requests by method; `PUT` and `POST` are the dear ones.
+    pub requests: BTreeMap<String, u64>,
+}
+
+/// A running object store. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct S3 {
+    server: HttpServer,
+    directory: PathBuf,
+    stats: Arc<Mutex<S3Stats>>,
+    temporary: Option<TempDir>,
+}
+
+impl S3 {
+    /// Starts the object store with its buckets.
+    ///
+    /// # Errors
+    /// When the port is taken, the directory cannot be used, or a bucket name is not valid.
+    pub fn start(config: S3Config) -> BoxFuture<'static, Result<Self, S3Error>> {
+        Box::pin(Self::begin(config))
+    }
+
+    async fn begin(config: S3Config) -> Result<Self, S3Error> {
+        let (directory, temporary) = prepare_directory(config.directory)?;
+        for bucket in &config.buckets {
+            create_bucket(&directory, bucket)?;
+        }
+        let files = FileSystem::new(&directory)
+            .map_err(|reason| S3Error::ObjectStore { directory: directory.clone(), reason })?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
+        builder.set_access(Keys::under(&directory));
+        let objects = builder.build();
+        let stats = Arc::new(Mutex::new(S3Stats::default()));
+        let counted = Arc::clone(&stats);
+        let handler = service_fn(move |request: Request<Incoming>| {
+            let method = request.method().as_str().to_owned();
+            *counted.lock().unwrap_or_else(PoisonError::into_inner).requests.entry(method).or_default() += 1;
+            Service::call(&objects, request)
+        });
+        let server = HttpServer::start(SERVICE, config.port, handler).await?;
+        Ok(Self { server, directory, stats, temporary })
+    }
+
+    /// The endpoint URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The port that the store listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// Where the objects are, as files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn snapshot(&self) -> S3Stats {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finishes open requests, stops, and removes the directory if it was a temporary one.
+    ///
+    /// # Errors
+    /// When a task of the store panicked, or the temporary directory cannot be removed.
+    pub async fn shutdown(self) -> Result<(), S3Error> {
+        let Self { server, directory, temporary, .. } = self;
+        server.shutdown().await?;
+        match temporary {
+            Some(temporary) => temporary.close().map_err(|source| S3Error::Directory { directory, source }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn prepare_directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>), S3Error> {
+    if let Some(directory) = wanted {
+        std::fs::create_dir_all(&directory)
+            .map_err(|source| S3Error::Directory { directory: directory.clone(), source })?;
+        return Ok((directory, None));
+    }
+    let temporary = tempfile::Builder::new()
+        .prefix("centinela-s3-")
+        .tempdir()
+        .map_err(|source| S3Error::Directory { directory: std::env::temp_dir(), source })?;
+    warden::guard_directory(temporary.path());
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+fn create_bucket(directory: &Path, name: &str) -> Result<(), S3Error> {
+    if !is_bucket_name(name) {
+        return Err(S3Error::BucketName { name: name.to_owned() });
+    }
+    let bucket = directory.join(name);
+    std::fs::create_dir_all(&bucket).map_err(|source| S3Error::Directory { directory: bucket, source })
+}
+
+/// The rules of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html> that keep a name a safe
+/// directory name.
+fn is_bucket_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    (3..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && edge(name.as_bytes().first())
+        && edge(name.as_bytes().last())
+        && !name.contains("..")
+}

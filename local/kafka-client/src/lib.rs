@@ -1,0 +1,25 @@
+//! A Kafka cluster from its clients' side: how to get into it, what it shows and allows, its topics, and who uses a consumer group.
+//!
+//! This is the one place where client settings for a cluster are made. Nothing here knows what a topic is for.
+
+mod access;
+mod claim;
+mod edges;
+mod error;
+mod external_topics;
+mod parting;
+mod rights;
+mod topic_admin;
+mod topics;
+mod watcher;
+
+pub use access::{KafkaAccess, KafkaLogin, Password, REACH_LIMIT, Scram, iam_token};
+pub use claim::{Claim, Claimed, Group, check_free};
+pub use edges::edges;
+pub use error::ClusterError;
+pub use external_topics::{DeclaredTopic, PreparedTopics, prepare_topics, topic_ends};
+pub use parting::Parting;
+pub use rights::may_use_group;
+pub use topic_admin::TopicAdmin;
+pub use topics::{TopicSpec, create_topics};
+pub use watcher::shows;
