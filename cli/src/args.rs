@@ -4,13 +4,13 @@ use std::num::FpCategory;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use centinela_audit::chaos::{Kind, Kinds};
 use centinela_traffic::Shape;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
-use crate::up::chaos::{Kind, Kinds};
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;

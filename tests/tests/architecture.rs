@@ -25,7 +25,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("local", &["aws", "broker", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "contracts", "domain"]),
     ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
-    ("cli", &["local", "infra", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
+    ("audit", &["local", "contracts", "domain"]),
+    ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "traffic", "contracts", "domain", "testkit"]),
 ];

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use centinela_audit::chaos::Gate;
+use centinela_audit::tracker::Tracker;
 use centinela_local::kafka::{self, ClusterError, KafkaAccess};
 use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -66,6 +68,18 @@ impl Observer for NoObserver {
     }
 }
 
+impl Observer for Tracker {
+    fn sending(&self, message: &Message, at: Instant) {
+        if let Some(id) = message.decision_id {
+            self.sending(id, message.fraud, at);
+        }
+    }
+
+    fn undecided(&self) -> u64 {
+        self.undecided()
+    }
+}
+
 /// What the producer has done so far. Shared with whoever shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -81,12 +95,8 @@ pub struct Progress {
     pub behind_ms_max: AtomicU64,
     /// Set to make the producer end early.
     pub stop: AtomicBool,
-    /// Set when nothing more is sent.
-    pub done: AtomicBool,
-    /// Set to make the producer wait, with everything acknowledged, and connect anew afterwards; its times move by the wait.
-    pub hold: AtomicBool,
-    /// Set while it waits.
-    pub held: AtomicBool,
+    /// Where it waits while nothing may be sent; its times move by the wait.
+    pub gate: Arc<Gate>,
     refused: AtomicBool,
     first_error: Mutex<Option<String>>,
 }
@@ -254,7 +264,7 @@ impl Sender {
     ) -> Result<(), SendError> {
         let outcome = self.send_all(source, pace, until, observer);
         let flushed = self.producer.flush(FLUSH_LIMIT);
-        self.progress.done.store(true, Ordering::SeqCst);
+        self.progress.gate.end();
         outcome?;
         match flushed {
             // What was not acknowledged in time is counted as failed by its own delivery report.
@@ -273,7 +283,7 @@ impl Sender {
         let mut started = Instant::now();
         let mut sent = 0u64;
         while !self.progress.stop.load(Ordering::Relaxed) && until.count.is_none_or(|count| sent < count) {
-            if self.progress.hold.load(Ordering::SeqCst) {
+            if self.progress.gate.is_closed() {
                 started += self.wait_while_held()?;
             }
             let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
@@ -295,11 +305,11 @@ impl Sender {
     fn wait_while_held(&mut self) -> Result<Duration, SendError> {
         let began = Instant::now();
         self.producer.flush(FLUSH_LIMIT)?;
-        self.progress.held.store(true, Ordering::SeqCst);
-        while self.progress.hold.load(Ordering::SeqCst) && !self.progress.stop.load(Ordering::Relaxed) {
+        self.progress.gate.wait(true);
+        while self.progress.gate.is_closed() && !self.progress.stop.load(Ordering::Relaxed) {
             std::thread::sleep(REST_MAX);
         }
-        self.progress.held.store(false, Ordering::SeqCst);
+        self.progress.gate.wait(false);
         // A producer that is to end sends nothing more, and the topic may be away just now.
         if !self.progress.stop.load(Ordering::Relaxed) {
             self.producer = Self::client(&self.access, &self.config, &self.topic, &self.progress)?;

@@ -1,47 +1,18 @@
 //! A blocked transaction in a line that a person reads, within the 80 columns of a terminal. The user is a hash.
 
-use std::fmt;
-
-use centinela_contracts::decision_v1::DecisionV1;
+use centinela_audit::blocked::Blocked;
 use centinela_domain::{AmountMinor, Currency, ReasonCode};
 
-/// How many a look at a run shows.
-pub const SHOWN: usize = 5;
 /// What stands above such lines.
 pub const HEADING: &str = "     last blocked  score  user      because of";
 /// Columns for the reasons.
 const REASONS_WIDTH: usize = 42;
 
-/// What is shown of it.
-#[derive(Clone, Debug)]
-pub struct Blocked {
-    amount: AmountMinor,
-    currency: Currency,
-    score: f32,
-    user: u32,
-    reasons: Vec<ReasonCode>,
-}
-
-impl Blocked {
-    /// None when only the answer remains of the decision.
-    pub fn of(decision: &DecisionV1) -> Option<Self> {
-        let evidence = decision.evidence.as_ref()?;
-        Some(Self {
-            amount: evidence.amount,
-            currency: evidence.currency,
-            score: decision.score,
-            user: decision.user_id.hash32(),
-            reasons: evidence.reasons.iter().map(|reason| reason.code).collect(),
-        })
-    }
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { currency, score, user, .. } = self;
-        let amount = decimal(self.amount, *currency);
-        write!(f, "{amount:>13} {}  {score:>5.2}  {user:08x}  {}", currency.as_str(), because(&self.reasons))
-    }
+/// The line.
+pub fn line(blocked: &Blocked) -> String {
+    let Blocked { currency, score, user, .. } = blocked;
+    let amount = decimal(blocked.amount, *currency);
+    format!("{amount:>13} {}  {score:>5.2}  {user:08x}  {}", currency.as_str(), because(&blocked.reasons))
 }
 
 /// As many reasons as there is room for, the strongest first, and at least that one.
@@ -75,7 +46,7 @@ mod tests {
     fn blocked(minor: u64, currency: &str, reasons: &[ReasonCode]) -> String {
         let amount = AmountMinor::new(minor).unwrap();
         let currency = Currency::new(currency).unwrap();
-        Blocked { amount, currency, score: 0.978, user: 0x3f_9a11, reasons: reasons.to_vec() }.to_string()
+        line(&Blocked { amount, currency, score: 0.978, user: 0x3f_9a11, reasons: reasons.to_vec() })
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use centinela_audit::blocked::Blocked;
+use centinela_audit::tracker::Seen;
 use centinela_local::platform::PlatformStats;
 use hdrhistogram::Histogram;
 
-use super::blocked::{self, Blocked};
-use super::report::as_time;
-use super::tracker::Seen;
+use super::blocked;
+use super::report_text::as_time;
 use crate::terminal;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
@@ -114,7 +115,7 @@ impl Live {
         }
         line.push('\n');
         if let Some(newest) = look.blocked.first().filter(|_| blocks > 0) {
-            let _infallible = writeln!(line, "  blocked {newest}");
+            let _infallible = writeln!(line, "  blocked {}", blocked::line(newest));
         }
         line
     }
@@ -149,8 +150,8 @@ impl Live {
         if !look.blocked.is_empty() {
             let _infallible = writeln!(table, "{}", blocked::HEADING);
         }
-        for blocked in &look.blocked {
-            let _infallible = writeln!(table, "{blocked}");
+        for transaction in &look.blocked {
+            let _infallible = writeln!(table, "{}", blocked::line(transaction));
         }
         table
     }

@@ -1,20 +1,14 @@
 //! `centinela up`: starts the platform, sends traffic, shows it, and accounts for every record.
 
-mod account;
-mod backlog;
 mod blocked;
-pub mod chaos;
 mod endpoints;
 mod files;
 mod function_logs;
 mod kills;
 mod live;
 mod past;
-mod reader;
-mod report;
+mod report_text;
 mod run;
-mod score;
-mod tracker;
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use centinela_audit::chaos::Chaos;
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
 use centinela_local::ServerError;
@@ -30,7 +25,6 @@ use centinela_local::aws::{AwsAccess, Latency};
 use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, Ports, Servers};
 
-use self::chaos::Chaos;
 use crate::args::{self, Up};
 use crate::aws_credentials;
 use crate::failure::Failure;
@@ -90,16 +84,16 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         finished = attend(&arguments, platform, source.zip(pace), chaos, &interrupt) => finished,
         () = interrupt.stop.cancelled() => return Err(Failure::Interrupted),
     };
-    let Finished { account, failure } = finished?;
+    let Finished { report, failure } = finished?;
     if !arguments.quiet {
-        terminal::print(&report::text(&account));
+        terminal::print(&report_text::of(&report));
     }
     if let Some(path) = &arguments.summary {
-        endpoints::write_json(path, &account).map_err(|error| {
+        endpoints::write_json(path, &report).map_err(|error| {
             Failure::Failed(format!("the account cannot be written to {}: {error}", path.display()))
         })?;
     }
-    match account.fault() {
+    match report.fault() {
         Some(fault) => Err(Failure::NotClean(fault)),
         None => failure.map_or(Ok(()), Err),
     }

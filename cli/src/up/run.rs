@@ -5,6 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use centinela_audit::backlog::{self, Backlog};
+use centinela_audit::chaos::{Chaos, Driver, Surroundings};
+use centinela_audit::figures::as_f64;
+use centinela_audit::metrics::FunctionMetrics;
+use centinela_audit::reader::{Content, Reader, Topic};
+use centinela_audit::report::{self, Evidence, Producer, Report};
+use centinela_audit::tracker::{Gone, Tracker};
 use centinela_domain::Currency;
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Cut, Platform, PlatformError, topic_spec};
@@ -12,14 +19,9 @@ use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, CutShown, Evidence, Producer, as_f64};
-use super::backlog::{self, Backlog};
-use super::chaos::{Chaos, Driver, Surroundings};
-use super::function_logs::{FunctionLogs, SharedFile};
+use super::function_logs::{self, SharedFile};
 use super::kills::{Course, Kills};
 use super::live::{Live, Look};
-use super::reader::{Content, Reader, Topic};
-use super::tracker::{Gone, Tracker};
 use super::{default_currency, endpoints, terminal};
 use crate::args::Up;
 use crate::failure::{Failure, one_line};
@@ -47,8 +49,8 @@ const PLACES_MAX: f64 = 4_000_000.0;
 
 /// What a run ends with.
 pub struct Finished {
-    /// The account.
-    pub account: Account,
+    /// The report.
+    pub report: Report,
     /// What went wrong beside it.
     pub failure: Option<Failure>,
 }
@@ -105,7 +107,7 @@ pub struct Run<'a> {
     tracker: Arc<Tracker>,
     progress: Arc<Progress>,
     readers: Vec<Reader>,
-    logs: BTreeMap<String, FunctionLogs>,
+    metrics: BTreeMap<String, FunctionMetrics>,
     log_file: Option<SharedFile>,
     live: Live,
     kills: Kills,
@@ -160,8 +162,8 @@ impl<'a> Run<'a> {
         let cuts = run.cut().await;
         run.drain(&cuts).await;
         run.read_to_the_end(&cuts).await;
-        let mut account = run.account(is_producer, &cuts).await;
-        account.chaos = chaos.map(|chaos| chaos.table());
+        let mut report = run.report(is_producer, &cuts).await;
+        report.chaos = chaos.map(|chaos| chaos.table());
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
@@ -171,9 +173,9 @@ impl<'a> Run<'a> {
         run.gaps.extend(unsent.map(|failure| failure.to_string()));
         let incomplete = (!run.gaps.is_empty()).then(|| run.gaps.join("; "));
         if let Some(why) = &incomplete {
-            account.is_incomplete(why.clone());
+            report.is_incomplete(why.clone());
         }
-        Ok(Finished { account, failure: incomplete.map(Failure::Failed).or(faulted).or(unwritten) })
+        Ok(Finished { report, failure: incomplete.map(Failure::Failed).or(faulted).or(unwritten) })
     }
 
     async fn start(
@@ -196,11 +198,11 @@ impl<'a> Run<'a> {
                 Some(SharedFile::create(path).await.map_err(failed)?)
             }
         };
-        let mut logs = BTreeMap::new();
+        let mut metrics = BTreeMap::new();
         for (name, host) in platform.functions() {
-            let collected = FunctionLogs::default();
-            tokio::spawn(collected.clone().collect(host.logs(), log_file.clone()));
-            logs.insert(name.to_owned(), collected);
+            let sums = FunctionMetrics::default();
+            tokio::spawn(function_logs::collect(sums.clone(), host.logs(), log_file.clone()));
+            metrics.insert(name.to_owned(), sums);
         }
         let mut cpu = CpuLedger::default();
         cpu.look();
@@ -221,7 +223,7 @@ impl<'a> Run<'a> {
             tracker,
             progress,
             readers,
-            logs,
+            metrics,
             log_file,
             live: Live::new(arguments.quiet),
             kills: Kills::new(arguments.kill.unwrap_or(0), course),
@@ -261,7 +263,7 @@ impl<'a> Run<'a> {
             kafka_pid: self.arguments.kafka_pid,
             transactions: topic(&names.transactions)?,
             decisions: [content(Content::Approved)?, content(Content::Blocked)?],
-            progress: Arc::clone(&self.progress),
+            gate: Arc::clone(&self.progress.gate),
             reader,
             tracker: Arc::clone(&self.tracker),
             tally: Arc::clone(&chaos.tally),
@@ -444,14 +446,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn account(&mut self, is_producer: bool, cuts: &[Cut]) -> Account {
+    async fn report(&mut self, is_producer: bool, cuts: &[Cut]) -> Report {
         let stats = self.platform.stats();
         let (cut, gone) = self.bounds(cuts).await;
         self.await_metrics(&stats.functions).await;
         let items = self.platform.read_back(&self.names.user_table).await;
         let items = items.map_err(|error| self.gaps.push(one_line(&error))).ok();
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
-        Account::new(Evidence {
+        Report::new(Evidence {
             is_whole: self.gaps.is_empty(),
             seen: self.tracker.seen(),
             verdict: self.tracker.verdict(&gone),
@@ -462,7 +464,7 @@ impl<'a> Run<'a> {
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,
-            metrics: self.logs.iter().map(|(name, logs)| (name.clone(), logs.metrics())).collect(),
+            metrics: self.metrics.iter().map(|(name, metrics)| (name.clone(), metrics.sums())).collect(),
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
             producer: is_producer.then(|| self.producer()),
@@ -478,7 +480,7 @@ impl<'a> Run<'a> {
     }
 
     /// Where the account ends on the topic of the transactions, and what was deleted there before it was delivered.
-    async fn bounds(&self, cuts: &[Cut]) -> (CutShown, Gone) {
+    async fn bounds(&self, cuts: &[Cut]) -> (report::Cut, Gone) {
         let topic = &self.names.transactions;
         let (Some(cut), Some(mapping)) = (cuts.iter().find(|cut| cut.topic == *topic), self.platform.mapping(topic))
         else {
@@ -492,7 +494,7 @@ impl<'a> Run<'a> {
             let offsets = offset(skipped.offsets.start)?..offset(skipped.offsets.end)?;
             Some((u32::try_from(skipped.partition).ok()?, offsets))
         });
-        (CutShown { ends: cut.ends.clone(), later }, Gone { unread: unread.collect() })
+        (report::Cut { ends: cut.ends.clone(), later }, Gone { unread: unread.collect() })
     }
 
     /// The line of an invocation comes through a pipe and may be a moment behind its answer.
@@ -501,7 +503,7 @@ impl<'a> Run<'a> {
         let is_behind = || {
             functions.iter().any(|(name, stats)| {
                 let answered = stats.invocations.saturating_sub(stats.errors + stats.timeouts + stats.crashes);
-                self.logs.get(name).is_some_and(|logs| logs.metrics().batch.len() < answered)
+                self.metrics.get(name).is_some_and(|metrics| metrics.sums().batch.len() < answered)
             })
         };
         while is_behind() && Instant::now() < until {

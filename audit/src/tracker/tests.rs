@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use super::*;
 
-const DECISION: &[u8] = include_bytes!("../../../../shared/contracts/tests/golden/decision_v1.json");
+const DECISION: &[u8] = include_bytes!("../../../shared/contracts/tests/golden/decision_v1.json");
 
 #[test]
 fn latency_counts_from_the_time_that_was_meant_however_late_the_record_was_sent() {
     let decision_id = decision_v1::parse(DECISION).unwrap().decision_id;
     let started = Instant::now();
     let tracker = Tracker::new(started, 1);
-    let message = Message { key: None, value: Vec::new(), decision_id: Some(decision_id), fraud: None };
     // Meant for one second after the start; when it really went out is not asked.
-    tracker.sending(&message, started + Duration::from_secs(1));
+    tracker.sending(decision_id, None, started + Duration::from_secs(1));
     // A producer's duplicate goes out later and must not shorten the wait.
-    tracker.sending(&message, started + Duration::from_secs(3));
+    tracker.sending(decision_id, None, started + Duration::from_secs(3));
     tracker.saw_decision(true, DECISION, started + Duration::from_secs(4), 0);
     let latencies = tracker.latencies();
     assert_eq!(latencies.len(), 1);
@@ -138,7 +137,7 @@ fn what_retention_took_is_neither_lost_nor_invented() {
 
 #[test]
 fn a_record_is_parked_by_its_place_whatever_comes_first() {
-    let parked = include_bytes!("../../../../shared/contracts/tests/golden/parked_v1.json");
+    let parked = include_bytes!("../../../shared/contracts/tests/golden/parked_v1.json");
     let StoredParked { parked: Parked { partition, offset, .. }, .. } = parked_v1::parse(parked).unwrap();
     for parked_first in [false, true] {
         let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use centinela_local::threads::CpuTimes;
 use serde::Serialize;
 
-use super::account::{ProcessCpu, as_f64, micros_per_tx, rounded};
+use crate::figures::{ProcessCpu, as_f64, micros_per_tx, rounded};
 
 /// Share of the records that is worked off before the figures begin.
 const LEFT_OUT: f64 = 0.3;

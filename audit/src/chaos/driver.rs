@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,13 +19,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::Gate;
 use super::kinds::{Kind, Kinds};
 use super::plan::{Action, PARTITIONS_ADDED, plan};
 use super::sources::Sources;
 use super::tally::Tally;
-use crate::traffic::producer::Progress;
-use crate::up::reader::ReadControl;
-use crate::up::tracker::Tracker;
+use crate::reader::ReadControl;
+use crate::tracker::Tracker;
 
 /// Length of a round when nobody knows how long the run will be.
 const ROUND: Duration = Duration::from_secs(120);
@@ -56,8 +55,8 @@ pub struct Surroundings<'a> {
     pub transactions: TopicSpec,
     /// The topics of approved and of blocked ones.
     pub decisions: [TopicSpec; 2],
-    /// The producer, to hold it while the topic is made again.
-    pub progress: Arc<Progress>,
+    /// Holds the producer while the topic is recreated.
+    pub gate: Arc<Gate>,
     /// The reader of the topic of the transactions.
     pub reader: ReadControl,
     /// What is known about every record.
@@ -378,16 +377,16 @@ impl<'a> Driver<'a> {
     /// As an operator must do it: nothing is sent, everything is settled, the mapping is disabled and its invocations have ended,
     /// and the new topic's records are clearly later.
     async fn recreate(&self) -> Result<(), ChaosError> {
-        let progress = &self.surroundings.progress;
-        progress.hold.store(true, Ordering::SeqCst);
+        let gate = &self.surroundings.gate;
+        gate.close(true);
         let outcome = self.recreate_at_rest().await;
-        progress.hold.store(false, Ordering::SeqCst);
+        gate.close(false);
         outcome
     }
 
     async fn recreate_at_rest(&self) -> Result<(), ChaosError> {
-        let Surroundings { mapping, progress, tally, .. } = &self.surroundings;
-        while !progress.held.load(Ordering::SeqCst) && !progress.done.load(Ordering::SeqCst) {
+        let Surroundings { mapping, gate, tally, .. } = &self.surroundings;
+        while !gate.is_quiet() {
             if self.calm.is_cancelled() {
                 return Ok(());
             }

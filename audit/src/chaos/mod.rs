@@ -4,6 +4,7 @@
 //! carries out beside the traffic (`driver`). What a fault leaves behind is undone before the run drains.
 
 mod driver;
+mod gate;
 mod kinds;
 mod plan;
 mod sources;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use driver::{Driver, Surroundings};
+pub use gate::Gate;
 pub use kinds::{Kind, Kinds};
 pub use sources::Sources;
 pub use tally::{FaultLine, Tally};

@@ -1,22 +1,22 @@
-//! The account as a person reads it.
+//! The reconciliation report as a person reads it.
 
 use std::fmt::Write as _;
 
-use super::account::{Account, Percentiles, ProcessCpu};
-use super::backlog::Backlog;
-use super::tracker::LATENCY_US_MAX;
+use centinela_audit::backlog::Backlog;
+use centinela_audit::figures::{LONGEST_US, Percentiles, ProcessCpu};
+use centinela_audit::report::Report;
 
-/// The whole account.
-pub fn text(account: &Account) -> String {
+/// The whole report.
+pub fn of(report: &Report) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _infallible = write_all(&mut out, account);
+    let _infallible = write_all(&mut out, report);
     out
 }
 
-fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
-    let records = &account.records;
-    writeln!(out, "\nThe account of {} s at {:.0} decisions a second", account.seconds, account.rate_tx_s)?;
+fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
+    let records = &report.records;
+    writeln!(out, "\nThe account of {} s at {:.0} decisions a second", report.seconds, report.rate_tx_s)?;
     writeln!(out, "  records     {} sent, {} unique", records.sent, records.unique)?;
     writeln!(
         out,
@@ -33,20 +33,20 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
         records.stale
     )?;
     writeln!(out, "  flagged     {} late, {} degraded", records.late, records.degraded)?;
-    if account.cut.later > 0 {
-        writeln!(out, "  cut         {} offsets came after the end of the run and do not count", account.cut.later)?;
+    if report.cut.later > 0 {
+        writeln!(out, "  cut         {} offsets came after the end of the run and do not count", report.cut.later)?;
     }
-    writeln!(out, "  latency     {}", milliseconds(&account.latency_ms))?;
-    for (stage, times) in &account.stages_ms {
+    writeln!(out, "  latency     {}", milliseconds(&report.latency_ms))?;
+    for (stage, times) in &report.stages_ms {
         writeln!(out, "    {stage:<12}{}", milliseconds(times))?;
     }
-    let dynamodb = &account.dynamodb;
+    let dynamodb = &report.dynamodb;
     writeln!(
         out,
         "  dynamodb    per transaction {:.3} write units, {:.3} read units, {:.3} calls",
         dynamodb.write_units_per_tx, dynamodb.read_units_per_tx, dynamodb.calls_per_tx
     )?;
-    for (name, function) in &account.function {
+    for (name, function) in &report.function {
         writeln!(
             out,
             "  {name}: {:.0} µs CPU per transaction, {} MB, {} invocations of {} records (median)",
@@ -58,21 +58,21 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
             function.cold_starts, function.first_decision_ms, function.errors, function.timeouts, function.crashes
         )?;
     }
-    if let Some(process) = &account.process {
+    if let Some(process) = &report.process {
         let memory = process.rss_mb_max.map_or_else(String::new, |rss_mb| format!("; {rss_mb} MB"));
         writeln!(out, "  process     CPU per transaction: {}{memory}", parts(&process.cpu_us_per_tx))?;
     }
-    if let Some(backlog) = &account.backlog {
+    if let Some(backlog) = &report.backlog {
         write_backlog(out, backlog)?;
     }
-    if let Some(producer) = &account.producer {
+    if let Some(producer) = &report.producer {
         writeln!(
             out,
             "  producer    {} sent, {} acknowledged, {} failed, at most {} ms behind",
             producer.sent, producer.acknowledged, producer.failed, producer.behind_ms_max
         )?;
     }
-    if let Some(score) = &account.score {
+    if let Some(score) = &report.score {
         writeln!(
             out,
             "  scores      average precision {:.3}, ROC AUC {:.3} over {} labelled ({} frauds)",
@@ -86,19 +86,19 @@ fn write_all(out: &mut String, account: &Account) -> std::fmt::Result {
             score.blocked_recall, score.score_mean, score.base_rate
         )?;
     }
-    if let Some(chaos) = &account.chaos {
+    if let Some(chaos) = &report.chaos {
         writeln!(out, "  faults      of seed {}, and what they led to", chaos.seed)?;
         for line in &chaos.faults {
             writeln!(out, "    {:<17} {:>6}  {}", line.fault, line.times, line.led_to)?;
         }
     }
-    if let Some(why) = &account.incomplete {
+    if let Some(why) = &report.incomplete {
         writeln!(out, "  INCOMPLETE  {why}")?;
     }
-    match (account.fault(), &account.incomplete) {
+    match (report.fault(), &report.incomplete) {
         (Some(fault), _) => writeln!(out, "  NOT CLEAN   {fault}"),
-        (None, Some(_)) if !account.is_whole => {
-            let undecided = account.records.undecided;
+        (None, Some(_)) if !report.is_whole => {
+            let undecided = report.records.undecided;
             writeln!(
                 out,
                 "              as far as is known: {undecided} undecided, waiting or lost; users' totals were not compared"
@@ -149,6 +149,16 @@ fn milliseconds(times: &Percentiles) -> String {
 /// Milliseconds with their unit, as far as they are told apart.
 pub fn as_time(ms: f64, unit: &str) -> String {
     #[expect(clippy::cast_precision_loss, reason = "an hour")]
-    const HOUR_MS: f64 = LATENCY_US_MAX as f64 / 1_000.0;
+    const HOUR_MS: f64 = LONGEST_US as f64 / 1_000.0;
     if HOUR_MS <= ms { "> 1 h".to_owned() } else { format!("{ms:.1}{unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_time;
+
+    #[test]
+    fn a_time_that_is_not_told_apart_has_no_number() {
+        assert_eq!([20.0, 3_600_000.0].map(|ms| as_time(ms, " ms")), ["20.0 ms", "> 1 h"]);
+    }
 }

@@ -1,11 +1,7 @@
-//! Reads topics back, each from where it stood when the run began, and hands every record to the tracker.
-//!
-//! It has a consumer of its own, belongs to no group and commits nothing. At the end it reads up to where each partition ends, or up to
-//! the run's cut, so that the verdict rests on everything that the topics hold; if it cannot, the account is incomplete and says why.
+//! The thread of a reader: polls, heeds changes, and reads to the ends.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_local::kafka::{self, KafkaAccess, Parting};
@@ -16,214 +12,20 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tokio::sync::oneshot;
 
-use super::tracker::Tracker;
+use super::control::Change;
+use super::topic::{Content, FINISH_LIMIT, ReadError, Topic};
+use crate::tracker::Tracker;
 
 /// The first offset that is still to be read, by topic and partition.
 type Next = [Vec<i64>];
 
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(100);
-/// How long the end of the topics may take to read once it is asked for.
-const FINISH_LIMIT: Duration = Duration::from_secs(60);
-/// How long a broker holds back what is not worth an answer yet.
-const WAIT: Duration = Duration::from_millis(200);
 const METADATA_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a topic holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Transactions as producers send them.
-    Transactions,
-    /// Decisions that let a transaction pass.
-    Approved,
-    /// Decisions that stop it.
-    Blocked,
-    /// Records that can never be decided.
-    Parked,
-}
-
-/// A topic to read.
-#[derive(Clone, Debug)]
-pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// Its partitions.
-    pub partitions: u32,
-    /// What it holds.
-    pub content: Content,
-    /// The first offset to read, by partition; a partition without one is read from its beginning.
-    pub starts: Vec<i64>,
-}
-
-impl Topic {
-    fn start(&self, partition: u32) -> i64 {
-        self.starts.get(partition as usize).copied().unwrap_or(0)
-    }
-}
-
-/// Why the topics cannot be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The client or the broker.
-    #[error("the topics cannot be read back")]
-    Kafka(#[from] KafkaError),
-    /// A topic went away under it.
-    #[error("topic {topics} was deleted or made again while the account was reading it")]
-    Gone {
-        /// Those that are not there, or all when they are there again.
-        topics: String,
-    },
-    /// What became of transactions cannot be told any more.
-    #[error(
-        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention"
-    )]
-    Deleted {
-        /// The topic.
-        topic: String,
-        /// How many offsets.
-        offsets: i64,
-    },
-    /// The end was not reached.
-    #[error("{records} records of the topics could not be read back within {} s", FINISH_LIMIT.as_secs())]
-    TooSlow {
-        /// Records between the reader and the ends.
-        records: i64,
-    },
-    /// The thread of the reader ended by a panic, or could not be started.
-    #[error("the reader of the topics ended early")]
-    Ended,
-}
-
-/// A change to the topics while they are read.
-enum Change {
-    /// The topic is about to be deleted: everything that is there now is to be read, and nothing more.
-    Leave { topic: String, done: oneshot::Sender<()> },
-    /// The topic was made again.
-    Restart { topic: String, partitions: usize },
-    /// The topic has further partitions.
-    Grow { topic: String, partitions: usize },
-    /// Nothing more is to be read until it is to finish.
-    Rest { done: oneshot::Sender<()> },
-    /// The rest is to be read, up to the cuts where there are some, and nothing behind it.
-    Finish { cuts: Vec<Cut> },
-}
-
-/// Tells a reader how its topics change. The reader heeds changes in their order.
-#[derive(Clone)]
-pub struct ReadControl(Sender<Change>);
-
-impl ReadControl {
-    /// The topic is about to be deleted: waits until everything was read that is there now and it is left alone.
-    ///
-    /// # Errors
-    /// When the reader has ended.
-    pub async fn leave(&self, topic: &str) -> Result<(), oneshot::error::RecvError> {
-        let (done, wait) = oneshot::channel();
-        self.tell(Change::Leave { topic: topic.to_owned(), done });
-        wait.await
-    }
-
-    /// The topic was made again: it is read from its beginning.
-    pub fn restart(&self, topic: &str, partitions: usize) {
-        self.tell(Change::Restart { topic: topic.to_owned(), partitions });
-    }
-
-    /// The topic has this many partitions now.
-    pub fn grow(&self, topic: &str, partitions: usize) {
-        self.tell(Change::Grow { topic: topic.to_owned(), partitions });
-    }
-
-    /// Waits until nothing more is read before [`Reader::finish`].
-    ///
-    /// # Errors
-    /// When the reader has ended.
-    pub async fn rest(&self) -> Result<(), oneshot::error::RecvError> {
-        let (done, wait) = oneshot::channel();
-        self.tell(Change::Rest { done });
-        wait.await
-    }
-
-    fn tell(&self, change: Change) {
-        if self.0.send(change).is_err() {
-            tracing::debug!("the reader has ended before a change of its topics");
-        }
-    }
-}
-
-/// A reader at work, in a thread of its own.
-pub struct Reader {
-    control: ReadControl,
-    contents: Vec<Content>,
-    thread: JoinHandle<Result<(), ReadError>>,
-}
-
-impl Reader {
-    /// Starts to read. Below `worth` bytes (at most 100,000) the broker may hold an answer back for [`WAIT`]: what it costs in
-    /// latency it saves in CPU.
-    ///
-    /// # Errors
-    /// When the client cannot be made.
-    pub fn start(
-        access: &KafkaAccess,
-        topics: Vec<Topic>,
-        worth: u32,
-        tracker: Arc<Tracker>,
-    ) -> Result<Self, ReadError> {
-        let consumer: BaseConsumer<Tokens> = access
-            .client()
-            .set("client.id", "centinela-account")
-            .set("group.id", "centinela-account")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", WAIT.as_millis().to_string())
-            .set("fetch.min.bytes", worth.to_string())
-            .create_with_context(Tokens)?;
-        let mut assignment = TopicPartitionList::new();
-        for topic in &topics {
-            for partition in 0..topic.partitions {
-                let start = Offset::Offset(topic.start(partition));
-                assignment.add_partition_offset(&topic.name, i32::try_from(partition).unwrap_or(i32::MAX), start)?;
-            }
-        }
-        consumer.assign(&assignment)?;
-        let (control, changes) = channel();
-        let contents = topics.iter().map(|topic| topic.content).collect();
-        let thread = std::thread::Builder::new()
-            .name("read-back".to_owned())
-            .spawn(move || Reading { consumer: consumer.into(), topics, tracker, changes, cuts: Vec::new() }.run())
-            .map_err(|_| ReadError::Ended)?;
-        Ok(Self { control: ReadControl(control), contents, thread })
-    }
-
-    /// To tell it how its topics change.
-    pub fn control(&self) -> ReadControl {
-        self.control.clone()
-    }
-
-    /// Whether it reads topics with this content.
-    pub fn reads(&self, content: Content) -> bool {
-        self.contents.contains(&content)
-    }
-
-    /// Whether it ended before it was asked to.
-    pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Reads to the cut of a topic, or, where it has none, to where it ends now. Blocks.
-    ///
-    /// # Errors
-    /// When the end was not reached.
-    pub fn finish(self, cuts: Vec<Cut>) -> Result<(), ReadError> {
-        self.control.tell(Change::Finish { cuts });
-        self.thread.join().unwrap_or(Err(ReadError::Ended))
-    }
-}
-
 /// What the consumer asks its owner for.
-struct Tokens;
+pub(super) struct Tokens;
 
 impl ClientContext for Tokens {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
@@ -235,17 +37,19 @@ impl ClientContext for Tokens {
 
 impl ConsumerContext for Tokens {}
 
-struct Reading {
-    consumer: Parting<BaseConsumer<Tokens>>,
-    topics: Vec<Topic>,
-    tracker: Arc<Tracker>,
-    changes: Receiver<Change>,
+/// The reader's thread.
+pub(super) struct Reading {
+    pub(super) consumer: Parting<BaseConsumer<Tokens>>,
+    pub(super) topics: Vec<Topic>,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) changes: Receiver<Change>,
     /// Nothing is taken from here on.
-    cuts: Vec<Cut>,
+    pub(super) cuts: Vec<Cut>,
 }
 
 impl Reading {
-    fn run(&mut self) -> Result<(), ReadError> {
+    /// Reads until it is to finish, or cannot.
+    pub(super) fn run(&mut self) -> Result<(), ReadError> {
         let mut next: Vec<Vec<i64>> = self
             .topics
             .iter()

@@ -5,9 +5,10 @@ use std::hash::BuildHasherDefault;
 
 use centinela_domain::DecisionId;
 
+use super::digest::Digest;
 use super::recent::Recent;
-use super::{Digest, Totals};
-use crate::up::score::Scores;
+use super::seen::Totals;
+use crate::score::Scores;
 
 /// 48 bits of a decision's id.
 pub(super) type ShortId = [u8; 6];

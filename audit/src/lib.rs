@@ -1,0 +1,14 @@
+//! Watches a running system from outside: reads its topics, follows every record to its end, lets faults happen on purpose, and draws
+//! up the reconciliation report.
+//!
+//! It believes only what topics and tables hold. It prints nothing, writes no file and starts no process; whoever runs it does.
+
+pub mod backlog;
+pub mod blocked;
+pub mod chaos;
+pub mod figures;
+pub mod metrics;
+pub mod reader;
+pub mod report;
+pub mod score;
+pub mod tracker;

@@ -1,0 +1,74 @@
+//! Which topics are read, from where, and why they cannot be.
+
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+
+/// How long the end of the topics may take to read once it is asked for.
+pub(super) const FINISH_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a topic holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Transactions as producers send them.
+    Transactions,
+    /// Decisions that let a transaction pass.
+    Approved,
+    /// Decisions that stop it.
+    Blocked,
+    /// Records that can never be decided.
+    Parked,
+}
+
+/// A topic to read.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// What it holds.
+    pub content: Content,
+    /// The first offset to read, by partition; a partition without one is read from its beginning.
+    pub starts: Vec<i64>,
+}
+
+impl Topic {
+    /// The first offset to read.
+    pub(super) fn start(&self, partition: u32) -> i64 {
+        self.starts.get(partition as usize).copied().unwrap_or(0)
+    }
+}
+
+/// Why the topics cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The client or the broker.
+    #[error("the topics cannot be read back")]
+    Kafka(#[from] KafkaError),
+    /// A topic went away under it.
+    #[error("topic {topics} was deleted or made again while the report was reading it")]
+    Gone {
+        /// Those that are not there, or all when they are there again.
+        topics: String,
+    },
+    /// What became of transactions cannot be told any more.
+    #[error(
+        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention"
+    )]
+    Deleted {
+        /// The topic.
+        topic: String,
+        /// How many offsets.
+        offsets: i64,
+    },
+    /// The end was not reached.
+    #[error("{records} records of the topics could not be read back within {} s", FINISH_LIMIT.as_secs())]
+    TooSlow {
+        /// Records between the reader and the ends.
+        records: i64,
+    },
+    /// The thread of the reader ended by a panic, or could not be started.
+    #[error("the reader of the topics ended early")]
+    Ended,
+}

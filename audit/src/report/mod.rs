@@ -1,0 +1,238 @@
+//! The reconciliation report of a run: what became of every record, how fast, and at what price.
+//!
+//! `lost`, `doubled` and `republished` come from the topics and the stored state alone. Everything else is a figure about the
+//! run and cannot make a report clean.
+
+mod parts;
+mod totals;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use centinela_local::platform::PlatformStats;
+use centinela_local::threads::{self, CpuTimes};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+pub use parts::{Cut, Database, Function, Mapping, Process, Producer};
+
+use crate::backlog::Backlog;
+use crate::chaos;
+use crate::figures::{Percentiles, ProcessCpu, as_f64, rounded};
+use crate::metrics::Metrics;
+use crate::score::ScoreMetrics;
+use crate::tracker::{Seen, Verdict};
+
+/// The report, as it is written to a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Of this form.
+    pub version: u32,
+    /// Whether nothing was lost or counted twice, of all that was to be sent.
+    pub clean: bool,
+    /// What could not be sent or read, so that the report covers less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
+    /// Whether everything was read to the end, and users' totals compared.
+    #[serde(skip)]
+    pub is_whole: bool,
+    /// What became of the records.
+    pub records: Records,
+    /// From the time at which a transaction was meant to be sent to the arrival of its decision at a consumer.
+    pub latency_ms: Percentiles,
+    /// Where the time of an invocation went.
+    pub stages_ms: BTreeMap<&'static str, Percentiles>,
+    /// What the database was asked.
+    pub dynamodb: Database,
+    /// Every function.
+    pub function: BTreeMap<String, Function>,
+    /// This process, where the operating system says.
+    pub process: Option<Process>,
+    /// How the backlog was worked off, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+    /// The mapping of the transactions.
+    pub mapping: Mapping,
+    /// Where the report ends.
+    pub cut: Cut,
+    /// The producer, when this command was it.
+    pub producer: Option<Producer>,
+    /// The faults that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<chaos::Table>,
+    /// The scores, where the truth is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<ScoreMetrics>,
+    /// Decisions per second between the first transaction and the last decision.
+    pub rate_tx_s: f64,
+    /// That time.
+    pub seconds: f64,
+}
+
+/// What became of the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Records {
+    /// On topic `transactions`.
+    pub sent: u64,
+    /// Different transactions among them, and records that are none: the sum of decided, parked and lost.
+    pub unique: u64,
+    /// Different transactions with a decision.
+    pub decided: u64,
+    /// Of these, let through.
+    pub approved: u64,
+    /// Of these, stopped.
+    pub blocked: u64,
+    /// Records that can never be decided, kept on topic `dead-letters`.
+    pub parked: u64,
+    /// Deliveries that were answered from the users' remembered decisions.
+    pub replayed: u64,
+    /// Messages that repeat a decision byte for byte, or a parked record.
+    pub republished: u64,
+    /// Of these, decisions of transactions that their producer sent more than once.
+    pub republished_duplicates: u64,
+    /// Deliveries of records that were settled long ago.
+    pub stale: u64,
+    /// Decisions on events that came too late for their window.
+    pub late: u64,
+    /// Decisions that were made without an optional input.
+    pub degraded: u64,
+    /// Neither decided nor parked.
+    pub lost: u64,
+    /// Without a decision when the report had to end early; whether they are lost, nobody can say.
+    pub undecided: u64,
+    /// Deleted by the broker's retention before they were delivered; not in `lost`. At most: a marker of a transaction has an offset too.
+    pub lost_by_retention: u64,
+    /// Transactions with two different decisions, or counted twice in their user's state.
+    pub doubled: u64,
+    /// Transactions with two different decisions that their producer sent more than once: the second time after more of their
+    /// user's decisions than are remembered, or it is a fault of ours. `doubled` counts such a one on the topics and in the state.
+    pub doubled_duplicates: u64,
+    /// Decisions on transactions that nobody sent.
+    pub invented: u64,
+    /// Users whose stored totals differ from the sum over their transactions.
+    pub users_differing: u64,
+}
+
+/// Everything that a report is made of.
+pub struct Evidence<'a> {
+    /// Whether everything was read to the end; otherwise nothing can be said of what is missing.
+    pub is_whole: bool,
+    /// Counters of the topics.
+    pub seen: Seen,
+    /// The reconciliation of the topics.
+    pub verdict: Verdict,
+    /// Latencies in microseconds.
+    pub latencies: Histogram<u64>,
+    /// From the broker's time of a record to its decision, in microseconds.
+    pub waits: Histogram<u64>,
+    /// Items of the users' table, if it could be read.
+    pub items: Option<Vec<(String, Vec<u8>)>>,
+    /// The same before the run.
+    pub baseline: &'a [(String, Vec<u8>)],
+    /// Name of the scoring function.
+    pub scoring: &'a str,
+    /// Topic of the transactions.
+    pub topic: &'a str,
+    /// Counters of the platform.
+    pub stats: PlatformStats,
+    /// Metric lines by function.
+    pub metrics: BTreeMap<String, Metrics>,
+    /// When the first transaction was due.
+    pub started: Instant,
+    /// When the last decision arrived.
+    pub last_decision: Option<Instant>,
+    /// What was sent from here.
+    pub producer: Option<Producer>,
+    /// Where the report ends.
+    pub cut: Cut,
+    /// What this process spent.
+    pub cpu: Option<CpuTimes>,
+    /// How a backlog was worked off.
+    pub backlog: Option<Backlog>,
+}
+
+impl Report {
+    /// Draws up the report.
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let Evidence { seen, verdict, stats, metrics, .. } = evidence;
+        let items = evidence.items.filter(|_| evidence.is_whole);
+        let state = items.map(|items| totals::compare(&verdict.users, &items, evidence.baseline)).unwrap_or_default();
+        let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
+        // What Kafka acknowledged and does not hold any more is lost as well.
+        let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
+        let missing = verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
+        let mapping = stats.mappings.get(evidence.topic);
+        let records = Records {
+            sent: seen.records,
+            unique: seen.unique,
+            decided: seen.decided,
+            approved: seen.approved,
+            blocked: seen.blocked,
+            parked: seen.parked,
+            replayed: scoring.replayed,
+            republished: seen.republished,
+            republished_duplicates: verdict.republished_duplicates,
+            stale: scoring.stale,
+            late: seen.late,
+            degraded: seen.degraded,
+            lost: if evidence.is_whole { missing } else { 0 },
+            undecided: if evidence.is_whole { 0 } else { missing },
+            lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
+            doubled: verdict.doubled + state.counted_twice,
+            doubled_duplicates: verdict.doubled_duplicates,
+            invented: if evidence.is_whole { verdict.invented + seen.unreadable_decisions } else { 0 },
+            users_differing: state.differing,
+        };
+        let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
+        let mut report = Self {
+            version: 1,
+            clean: false,
+            incomplete: None,
+            is_whole: evidence.is_whole,
+            records,
+            latency_ms: Percentiles::of_micros(&evidence.latencies),
+            stages_ms: parts::stages(&scoring, &evidence.waits),
+            dynamodb: parts::database(&stats, seen.decided),
+            function: stats
+                .functions
+                .iter()
+                .map(|(name, counters)| (name.clone(), parts::function(counters, metrics.get(name), seen.decided)))
+                .collect(),
+            process: evidence.cpu.map(|times| Process {
+                cpu_us_per_tx: ProcessCpu::new(&times, seen.decided),
+                rss_mb_max: threads::rss_mb_max(),
+            }),
+            backlog: evidence.backlog,
+            mapping: mapping.map(parts::mapping).unwrap_or_default(),
+            cut: evidence.cut,
+            producer: evidence.producer,
+            chaos: None,
+            score: verdict.scores.measure(),
+            rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
+            seconds: rounded(seconds),
+        };
+        report.clean = report.fault().is_none();
+        report
+    }
+
+    /// Notes that not everything was sent that was to be, or that not everything could be read.
+    pub fn is_incomplete(&mut self, why: String) {
+        self.clean = false;
+        self.incomplete = Some(why);
+    }
+
+    /// What was lost or counted twice.
+    pub fn fault(&self) -> Option<String> {
+        let Records { lost, lost_by_retention, doubled, invented, users_differing, .. } = self.records;
+        let faults = [
+            (lost, "lost"),
+            (lost_by_retention, "lost by retention: deleted before they were delivered"),
+            (doubled, "doubled"),
+            (invented, "invented"),
+            (users_differing, "users whose totals differ from their transactions"),
+        ];
+        let named: Vec<String> =
+            faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+        if named.is_empty() { None } else { Some(named.join(", ")) }
+    }
+}

@@ -1,0 +1,209 @@
+//! What is known about every record of a run: when it was meant to be sent, whether it stands on its topic, and what came of it.
+//!
+//! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were settled after it; then it is
+//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 90 MB by the sizes of
+//! its tables when they are full. What was not settled is never forgotten.
+
+mod digest;
+mod entry;
+mod recent;
+mod seen;
+mod settled;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use centinela_contracts::kafka_event::{KafkaBatch, Record};
+use centinela_contracts::parked_v1::{self, Parked, StoredParked};
+use centinela_contracts::{decision_v1, transaction_v1};
+use centinela_domain::{Currency, DecisionId};
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use self::entry::Gone;
+pub use self::seen::{Seen, Totals, Verdict};
+
+use self::entry::TICK_US;
+use self::state::State;
+use crate::blocked::Blocked;
+
+/// Settled transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again
+/// mostly come sooner, and are told more of than of what is folded.
+const WHOLE: usize = 300_000;
+/// Folded decisions that are remembered at least: some 20 minutes at 1,667 a second.
+const REMEMBERED: usize = 1_800_000;
+
+/// The tracker, shared by the producer, the readers and the view.
+pub struct Tracker {
+    started: Instant,
+    /// What a transaction without a currency is in.
+    default_currency: Currency,
+    state: Mutex<State>,
+}
+
+impl Tracker {
+    /// Starts to watch; `expected` transactions get their place beforehand.
+    pub fn new(started: Instant, expected: usize) -> Self {
+        Self::with_room(started, expected, WHOLE, REMEMBERED)
+    }
+
+    /// The same, with room for so many settled transactions, and for so many that are folded.
+    fn with_room(started: Instant, expected: usize, whole: usize, remembered: usize) -> Self {
+        Self {
+            started,
+            default_currency: Currency::DEFAULT,
+            state: Mutex::new(State::new(expected, whole, remembered)),
+        }
+    }
+
+    /// The same for a function that takes transactions without a currency to be in this one.
+    pub fn with_default_currency(self, default_currency: Currency) -> Self {
+        Self { default_currency, ..self }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ticks(&self, at: Instant) -> u32 {
+        let ticks = at.saturating_duration_since(self.started).as_micros() / u128::from(TICK_US);
+        u32::try_from(ticks).unwrap_or(u32::MAX - 1).saturating_add(1)
+    }
+
+    /// A transaction is about to be sent that was meant for `at`; `fraud` is the truth, where it is known.
+    pub fn sending(&self, id: DecisionId, fraud: Option<bool>, at: Instant) {
+        let ticks = self.ticks(at);
+        self.lock().sending(id, fraud, ticks);
+    }
+
+    /// Transactions that were sent and are neither decided nor parked.
+    pub fn undecided(&self) -> u64 {
+        self.lock().undecided()
+    }
+
+    /// A record of topic `transactions`, with the broker's time.
+    pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) {
+        let transaction = value.map(|value| transaction_v1::parse_in(value, self.default_currency));
+        let mut state = self.lock();
+        state.seen.records += 1;
+        let place = (state.incarnation, partition, offset);
+        match transaction {
+            Some(Ok(transaction)) => state.sent(&transaction, place, ingested_ms),
+            Some(Err(_)) | None => {
+                state.seen.unique += 1;
+                if state.parked.get(&place).is_none() {
+                    state.unreadable.insert(place);
+                }
+            }
+        }
+    }
+
+    /// Offsets of topic `transactions` were deleted before they were read.
+    pub fn missed(&self, offsets: u64) {
+        self.lock().seen.missed += offsets;
+    }
+
+    /// A message of topic `approved` or `blocked` that arrived at `at`; `now_ms` is the same moment since 1970.
+    pub fn saw_decision(&self, blocked: bool, value: &[u8], at: Instant, now_ms: i64) {
+        let decision = decision_v1::parse(value);
+        let bytes = hash(value);
+        let ticks = self.ticks(at);
+        let mut state = self.lock();
+        let Ok(decision) = decision else {
+            state.seen.unreadable_decisions += 1;
+            return;
+        };
+        state.decided(&decision, blocked, bytes, ticks, now_ms);
+        state.first_decision.get_or_insert(at);
+        state.last_decision = Some(at);
+    }
+
+    /// A message of topic `dead-letters`.
+    pub fn saw_parked(&self, value: &[u8]) {
+        let parked = parked_v1::parse(value);
+        let given_up = if parked.is_ok() { Vec::new() } else { given_up(value) };
+        let mut state = self.lock();
+        match parked {
+            Ok(StoredParked { parked: Parked { partition, offset: Some(offset), value, .. }, .. }) => {
+                state.parked((partition, offset), value.as_deref());
+            }
+            Ok(_) => state.seen.unreadable_decisions += 1,
+            Err(_) if given_up.is_empty() => state.seen.unreadable_decisions += 1,
+            Err(_) => given_up.iter().for_each(|record| {
+                let at = (record.coordinates.partition, record.coordinates.offset);
+                state.parked(at, record.value.as_deref());
+            }),
+        }
+    }
+
+    /// The topic of the transactions was made again; all of the old one was read and settled before.
+    pub fn topic_recreated(&self) {
+        self.lock().incarnation += 1;
+    }
+
+    /// What has been seen so far.
+    pub fn seen(&self) -> Seen {
+        self.lock().seen
+    }
+
+    /// The last blocked transactions, the newest first.
+    pub fn last_blocked(&self) -> Vec<Blocked> {
+        self.lock().last_blocked.iter().cloned().collect()
+    }
+
+    /// Latencies of the whole run, in microseconds.
+    pub fn latencies(&self) -> Histogram<u64> {
+        self.lock().latency_us.clone()
+    }
+
+    /// Latencies since the last call, in microseconds.
+    pub fn recent_latencies(&self) -> Histogram<u64> {
+        let mut state = self.lock();
+        let recent = state.recent_us.clone();
+        state.recent_us.reset();
+        recent
+    }
+
+    /// From the broker's time of a record to its decision, in microseconds; whole milliseconds.
+    pub fn waits(&self) -> Histogram<u64> {
+        self.lock().wait_us.clone()
+    }
+
+    /// When the first decision arrived.
+    pub fn first_decision(&self) -> Option<Instant> {
+        self.lock().first_decision
+    }
+
+    /// When the newest decision arrived.
+    pub fn last_decision(&self) -> Option<Instant> {
+        self.lock().last_decision
+    }
+
+    /// The verdict. Everything must have been read.
+    pub fn verdict(&self, gone: &Gone) -> Verdict {
+        self.lock().verdict(gone)
+    }
+}
+
+/// The records in a message of the mapping's failure destination, which wraps the event that could not be handled.
+fn given_up(value: &[u8]) -> Vec<Record> {
+    #[derive(Deserialize)]
+    struct Destination<'a> {
+        #[serde(borrow)]
+        payload: &'a RawValue,
+    }
+    let Ok(message) = serde_json::from_slice::<Destination<'_>>(value) else { return Vec::new() };
+    let Ok(batch) = KafkaBatch::parse(message.payload.get().as_bytes()) else { return Vec::new() };
+    batch.partitions.into_iter().flat_map(|partition| partition.records).filter_map(Result::ok).collect()
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
