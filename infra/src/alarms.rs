@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Infrastructure;
+use super::attributes::mapping_id;
 use super::model::Resource;
 use super::rules::{Rule, integer};
 
@@ -72,14 +73,13 @@ fn metric_rules(metric: &Value, infrastructure: &Infrastructure) -> Option<Rule>
         .collect();
     let nobody = Rule::MetricFromNobody(name.to_owned());
     match (metric.get("Namespace").and_then(Value::as_str), dimensions.as_slice()) {
-        (Some("AWS/Lambda"), [("EventSourceMappingUUID", _)]) => {
+        (Some("AWS/Lambda"), [("EventSourceMappingUUID", id)]) => {
             let group = MAPPING_METRICS.iter().find(|(_, names)| names.contains(&name)).map(|(group, _)| *group);
-            let sent = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping").all(
-                |one| {
-                    let groups = one.properties.pointer("/MetricsConfig/Metrics").and_then(Value::as_array);
-                    groups.into_iter().flatten().filter_map(Value::as_str).any(|on| Some(on) == group)
-                },
-            );
+            let mappings = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping");
+            let sent = mappings.filter(|one| mapping_id(&one.logical_id) == *id).any(|one| {
+                let groups = one.properties.pointer("/MetricsConfig/Metrics").and_then(Value::as_array);
+                groups.into_iter().flatten().filter_map(Value::as_str).any(|on| Some(on) == group)
+            });
             (!sent).then_some(nobody)
         }
         (Some("Centinela"), [("Function", function)]) => infrastructure.function(function).is_none().then_some(nobody),

@@ -33,7 +33,8 @@ impl Stacks {
             "AWS::MSK::Cluster" | "AWS::MSK::Configuration" | "AWS::SNS::Topic" | "AWS::SecretsManager::Secret" => {
                 arn(&target)
             }
-            "AWS::Lambda::EventSourceMapping" | "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
+            "AWS::Lambda::EventSourceMapping" => mapping_id(logical_id),
+            "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
             "AWS::EC2::VPC" => format!("vpc-{logical_id}"),
             "AWS::EC2::Subnet" => format!("subnet-{logical_id}"),
             "AWS::EC2::SecurityGroup" => format!("sg-{logical_id}"),
@@ -133,6 +134,11 @@ impl Stacks {
         };
         Ok(format!("{service}:topic/{cluster}/{}", target.name))
     }
+}
+
+/// Stands for the identifier that AWS would assign to this event source mapping.
+pub(super) fn mapping_id(logical_id: &str) -> String {
+    format!("{ASSIGNED_ID}-{logical_id}")
 }
 
 fn name_property(kind: &str) -> Option<&'static str> {

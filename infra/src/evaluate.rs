@@ -231,7 +231,7 @@ impl Stacks {
             "AWS::Region" => LAPTOP_REGION.to_owned(),
             "AWS::Partition" => "aws".to_owned(),
             "AWS::URLSuffix" => "amazonaws.com".to_owned(),
-            "AWS::StackName" => self.templates[stack].file.trim_end_matches(".yaml").to_owned(),
+            "AWS::StackName" => self.templates[stack].file.trim_end_matches(".yaml").replace('/', "-"),
             _ => self.resource_reference(stack, name, site, depth)?,
         };
         Ok(Some(Value::String(text)))

@@ -67,7 +67,7 @@ pub struct Infrastructure {
 /// Texts of the stacks and of one environment's parameter file, wherever they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// File name and text of each stack; the order of the names is the order of deployment.
+    /// File name (a function's with its directory) and text of each stack; the order of the names is the order of deployment.
     pub stacks: Vec<(String, String)>,
     /// Name of the environment.
     pub environment: String,
@@ -76,7 +76,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads every `*.yaml` of a directory and its `env/<environment>.json`.
+    /// Reads every `*.yaml` of a directory and of its numbered directories, such as `40-functions`, and its
+    /// `env/<environment>.json`.
     ///
     /// # Errors
     /// A file cannot be read, the directory has no stack, or there is no such environment.
@@ -85,9 +86,18 @@ impl Sources {
         for path in files(directory, "yaml")? {
             stacks.push((file_name(&path), read(&path)?));
         }
+        for numbered in files(directory, "")?.iter().filter(|path| path.is_dir()) {
+            let name = file_name(numbered);
+            if name.starts_with(|first: char| first.is_ascii_digit()) {
+                for path in files(numbered, "yaml")? {
+                    stacks.push((format!("{name}/{}", file_name(&path)), read(&path)?));
+                }
+            }
+        }
         if stacks.is_empty() {
             return Err(InfraError::NoStacks { path: directory.to_owned() });
         }
+        stacks.sort();
         let environments = files(&directory.join("env"), "json")?;
         let wanted = format!("{environment}.json");
         let Some(path) = environments.iter().find(|path| file_name(path) == wanted) else {
@@ -107,11 +117,10 @@ impl Sources {
             let known = bundled::ENVIRONMENTS.map(|(name, _)| name).join(", ");
             return Err(InfraError::UnknownEnvironment { environment: environment.to_owned(), known });
         };
-        Ok(Self {
-            stacks: bundled::STACKS.map(|(file, text)| (file.to_owned(), text.to_owned())).to_vec(),
-            environment: environment.to_owned(),
-            parameters: (*parameters).to_owned(),
-        })
+        let stacks = bundled::SHARED.iter().chain(bundled::FUNCTIONS);
+        let mut stacks: Vec<_> = stacks.map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
+        stacks.sort();
+        Ok(Self { stacks, environment: environment.to_owned(), parameters: (*parameters).to_owned() })
     }
 }
 
@@ -194,7 +203,7 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>, I
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(error)? {
         let path = entry.map_err(error)?.path();
-        if path.extension().is_some_and(|found| found == extension) {
+        if path.extension().unwrap_or_default() == extension {
             files.push(path);
         }
     }

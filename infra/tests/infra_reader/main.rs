@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use centinela_infra::{InfraError, Infrastructure, LAPTOP_ACCOUNT, SECRET_STAND_IN, Sources, StartingPosition};
+use centinela_infra::{
+    InfraError, Infrastructure, LAPTOP_ACCOUNT, Mapping, SECRET_STAND_IN, Sources, StartingPosition,
+};
 use serde_json::Value;
 
 mod refusals;
@@ -49,6 +51,10 @@ fn stacks(files: &[(&str, &str)], parameters: &str) -> Result<Infrastructure, In
     })
 }
 
+fn mapping<'a>(infrastructure: &'a Infrastructure, function: &str) -> &'a Mapping {
+    infrastructure.mappings.iter().find(|mapping| mapping.function == function).expect("it has a mapping")
+}
+
 fn refusal(result: Result<Infrastructure, InfraError>) -> String {
     result.expect_err("the stack must be refused").to_string()
 }
@@ -67,7 +73,7 @@ fn the_bundled_stacks_are_the_ones_of_the_directory() {
 fn environments_give_the_same_parameters_and_every_declared_one() {
     let declared: BTreeSet<String> =
         sources("prod").stacks.iter().flat_map(|(_, text)| declared_parameters(text)).collect();
-    assert!(declared.contains("PollersMax") && declared.contains("VpcCidrPrefix"));
+    assert!(declared.contains("ScoreTransactionsPollersMax") && declared.contains("VpcCidrPrefix"));
     for environment in ENVIRONMENTS {
         let file: Value = serde_json::from_str(&sources(environment).parameters).expect("the parameter file is JSON");
         let given = file["Parameters"].as_object().expect("it holds parameters").keys().cloned().collect();
@@ -141,8 +147,8 @@ fn the_scoring_function_is_told_where_everything_is() {
 #[test]
 fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_window() {
     let prod = load("prod");
-    let [mapping] = prod.mappings.as_slice() else { panic!("one mapping, found {:?}", prod.mappings) };
-    assert_eq!((mapping.function.as_str(), mapping.topic.as_str()), ("score-transactions", "transactions"));
+    let mapping = mapping(&prod, "score-transactions");
+    assert_eq!(mapping.topic, "transactions");
     assert_eq!(mapping.consumer_group, "score-transactions");
     assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && !mapping.bisect);
     assert_eq!((mapping.batch_size, mapping.window), (100, Duration::ZERO));
@@ -158,7 +164,7 @@ fn a_name_prefix_renames_everything_that_shares_an_account() {
     let dev = load("dev");
     let function = dev.function("dev-score-transactions").expect("it is prefixed");
     assert_eq!(function.binary, "score-transactions");
-    assert_eq!(dev.mappings[0].function, "dev-score-transactions");
+    assert_eq!(mapping(&dev, "dev-score-transactions").consumer_group, "score-transactions");
     assert_eq!(function.environment["USER_TABLE"], "dev-user_state");
     assert_eq!(function.environment["DECISIONS_STREAM"], "dev-decisions");
     assert_eq!(function.environment["APPROVED_TOPIC"], "approved", "topics belong to the environment's own cluster");

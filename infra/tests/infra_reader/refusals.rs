@@ -10,11 +10,14 @@ use super::{fixture, infra_directory, refusal, stacks, with_parameters};
 fn a_parameter_outside_its_declaration_is_refused_by_name() {
     let refused = |changes: &[(&str, &str)]| refusal(Infrastructure::from_sources(&with_parameters("prod", changes)));
     assert!(
-        refused(&[("PollersMax", "2001")])
-            .starts_with("40-app.yaml: Parameters.PollersMax: is 2001, must be between 1 and 2000")
+        refused(&[("ScoreTransactionsPollersMax", "2001")])
+            .starts_with("40-functions/score-transactions.yaml: Parameters.ScoreTransactionsPollersMax: is 2001, must be between 1 and 2000")
     );
     assert!(refused(&[("LogDays", "8")]).contains("Parameters.LogDays: is 8, must be one of 7, 14"));
-    assert!(refused(&[("BatchSize", "many")]).contains("Parameters.BatchSize: must be a whole number"));
+    assert!(
+        refused(&[("ScoreTransactionsBatchSize", "many")])
+            .contains("Parameters.ScoreTransactionsBatchSize: must be a whole number")
+    );
     assert!(refused(&[("NamePrefix", "a-very-long-name-")]).contains("at most 12 characters"));
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{ENVIRONMENTS, load, sources, with_parameters};
 
-/// Stack (by its number), a text that it holds exactly once, what to put there instead (`\n` is a new line), the rule that this breaks.
+/// Stack (by the beginning of its file's name), a text that it holds exactly once, what to put there instead (`\n` is a new line), the rule that this breaks.
 const DEFECTS: &str = r#"
 20 | auto.create.topics.enable=false | auto.create.topics.enable=true | CreatesTopics
 20 | "min.insync.replicas":"2","max.message | "min.insync.replicas":"3","max.message | InSyncReplicas
@@ -15,28 +15,28 @@ const DEFECTS: &str = r#"
 20 | "2097152" | "1048588" | DeadLettersTooSmall
 20 | TopicName: approved | TopicName: aproved | NamesNothing
 20 | PartitionCount: 3\n      ReplicationFactor: 3 | PartitionCount: 3\n      ReplicationFactor: 4 | MoreReplicasThanBrokers
-40 | Timeout: !Ref ScoreTransactionsTimeoutSeconds | Timeout: 900 | TimeoutTooLong
-40 | Topics: [transactions] | Topics: [transaction] | UnknownTopic
-40 | Topics: [transactions] | Topics: [approved] | EnvironmentDisagrees
-40 | kafka://dead-letters | kafka://transactions | FailureTopicIsSource
-40 | kafka://dead-letters | kafka://dead-leters | UnknownTopic
-40 |       DestinationConfig:\n        OnFailure:\n          Destination: kafka://dead-letters\n |  | GivesUpIntoNothing
-40 |       ProvisionedPollerConfig:\n        MinimumPollers: !Ref PollersMin\n        MaximumPollers: !Ref PollersMax\n |  | ControlsNeedProvisionedPollers
-40 |       MaximumRetryAttempts: !Ref MaximumRetryAttempts\n |  | EndlessRetriesWithFailureTopic
-40 | StartingPosition: TRIM_HORIZON | StartingPosition: LATEST | StartsAtLatest
-40 | ConsumerGroupId: score-transactions | ConsumerGroupId: score:transactions | GroupHasColon
-40 | ConsumerGroupId: score-transactions | ConsumerGroupId: scores | EnvironmentDisagrees
-40 | MAXIMUM_RECORD_AGE_SECONDS: !Ref MaximumRecordAgeSeconds | MAXIMUM_RECORD_AGE_SECONDS: 60 | EnvironmentDisagrees
-40 | BisectBatchOnFunctionError: false | BisectBatchOnFunctionError: true | SplitsBatches
-40 | FunctionName: !Ref ScoreTransactions\n | FunctionName: score-transaction\n | UnknownFunction
-40 | Architectures: [arm64] | Architectures: [x86_64] | NotPackagedForArm
-40 | Action: kinesis:PutRecords | Action: kinesis:* | WildcardAction
-40 |                   - kms:GenerateDataKey\n                Resource:\n                  Fn::ImportValue: !Sub '${NamePrefix}centinela-KeyArn' |                   - kms:GenerateDataKey\n                Resource: '*' | WildcardResource
-40 |                   - Fn::ImportValue: !Sub '${NamePrefix}centinela-BlockedTopicArn'\n |  | RoleCannotReach
-40 | '${Prefix}score-transactions' | '${Prefix}scores' | RoleCannotReach
-40 | Role: !GetAtt ScoreTransactionsRole.Arn | Role: arn:aws:iam::000000000000:role/other | UnknownRole
-40 | TRANSACTIONS_TOPIC: transactions\n | TRANSACTIONS_TOPIC: approved\n | EnvironmentDisagrees
-40 | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, ErrorCount] | MetricFromNobody
+score | Timeout: !Ref ScoreTransactionsTimeoutSeconds | Timeout: 900 | TimeoutTooLong
+score | Topics: [transactions] | Topics: [transaction] | UnknownTopic
+score | Topics: [transactions] | Topics: [approved] | EnvironmentDisagrees
+score | kafka://dead-letters | kafka://transactions | FailureTopicIsSource
+score | kafka://dead-letters | kafka://dead-leters | UnknownTopic
+score |       DestinationConfig:\n        OnFailure:\n          Destination: kafka://dead-letters\n |  | GivesUpIntoNothing
+score |       ProvisionedPollerConfig:\n        MinimumPollers: !Ref ScoreTransactionsPollersMin\n        MaximumPollers: !Ref ScoreTransactionsPollersMax\n |  | ControlsNeedProvisionedPollers
+score |       MaximumRetryAttempts: !Ref ScoreTransactionsMaximumRetryAttempts\n |  | EndlessRetriesWithFailureTopic
+score | StartingPosition: TRIM_HORIZON | StartingPosition: LATEST | StartsAtLatest
+score | ConsumerGroupId: score-transactions | ConsumerGroupId: score:transactions | GroupHasColon
+score | ConsumerGroupId: score-transactions | ConsumerGroupId: scores | EnvironmentDisagrees
+score | MAXIMUM_RECORD_AGE_SECONDS: !Ref ScoreTransactionsMaximumRecordAgeSeconds | MAXIMUM_RECORD_AGE_SECONDS: 60 | EnvironmentDisagrees
+score | BisectBatchOnFunctionError: false | BisectBatchOnFunctionError: true | SplitsBatches
+score | FunctionName: !Ref ScoreTransactions\n | FunctionName: score-transaction\n | UnknownFunction
+score | Architectures: [arm64] | Architectures: [x86_64] | NotPackagedForArm
+score | Action: kinesis:PutRecords | Action: kinesis:* | WildcardAction
+score |                   - kms:GenerateDataKey\n                Resource:\n                  Fn::ImportValue: !Sub '${NamePrefix}centinela-KeyArn' |                   - kms:GenerateDataKey\n                Resource: '*' | WildcardResource
+score |                   - Fn::ImportValue: !Sub '${NamePrefix}centinela-BlockedTopicArn'\n |  | RoleCannotReach
+score | '${Prefix}score-transactions' | '${Prefix}scores' | RoleCannotReach
+score | Role: !GetAtt ScoreTransactionsRole.Arn | Role: arn:aws:iam::000000000000:role/other | UnknownRole
+score | TRANSACTIONS_TOPIC: transactions\n | TRANSACTIONS_TOPIC: approved\n | EnvironmentDisagrees
+score | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, ErrorCount] | MetricFromNobody
 50 | MetricName: DroppedEventCount | MetricName: DropedEventCount | MetricFromNobody
 50 | DatapointsToAlarm: 2 | DatapointsToAlarm: 4 | MoreDatapointsThanPeriods
 50 | IF(decided >= 100 | IF(decisions >= 100 | UnknownMetricId
@@ -57,7 +57,8 @@ fn breaks(findings: &[Finding], rule: &str) -> bool {
 
 fn broken(stack: &str, from: &str, to: &str) -> Sources {
     let mut sources = sources("prod");
-    let (file, text) = sources.stacks.iter_mut().find(|(file, _)| file.starts_with(stack)).expect("the stack is there");
+    let is_meant = |file: &str| file.rsplit('/').next().is_some_and(|file| file.starts_with(stack));
+    let (file, text) = sources.stacks.iter_mut().find(|(file, _)| is_meant(file)).expect("the stack is there");
     assert_eq!(text.matches(from).count(), 1, "{file} must hold exactly once: {from}");
     *text = text.replace(from, to);
     sources
@@ -90,8 +91,8 @@ fn larger_loads_are_reached_by_parameters_alone() {
             ("TransactionsPartitions", "40"),
             ("DecisionPartitions", "40"),
             ("DecisionsShards", "24"),
-            ("PollersMin", "8"),
-            ("PollersMax", "8"),
+            ("ScoreTransactionsPollersMin", "8"),
+            ("ScoreTransactionsPollersMax", "8"),
             ("ScoreTransactionsConcurrency", "60"),
             ("UserWriteUnitsMax", "30000"),
             ("UserWarmWriteUnits", "20000"),
@@ -108,8 +109,8 @@ fn larger_loads_are_reached_by_parameters_alone() {
             ("TransactionsPartitions", "200"),
             ("DecisionPartitions", "200"),
             ("DecisionsShards", "200"),
-            ("PollersMin", "60"),
-            ("PollersMax", "60"),
+            ("ScoreTransactionsPollersMin", "60"),
+            ("ScoreTransactionsPollersMax", "60"),
             ("ScoreTransactionsConcurrency", "300"),
             ("UserWriteUnitsMax", "250000"),
             ("UserReadUnitsMax", "250000"),
@@ -131,11 +132,14 @@ fn each_defect_in_a_stack_is_found() {
 #[test]
 fn each_defect_in_the_parameters_is_found() {
     let defects: [(&[(&str, &str)], &str); 7] = [
-        (&[("PollersMin", "3")], "PollersOutOfOrder"),
-        (&[("PollersMax", "11")], "MorePollersThanPartitions"),
+        (&[("ScoreTransactionsPollersMin", "3")], "PollersOutOfOrder"),
+        (&[("ScoreTransactionsPollersMax", "11")], "MorePollersThanPartitions"),
         (&[("BrokerCount", "4")], "BrokersUneven"),
-        (&[("MaximumRecordAgeSeconds", "604800")], "AgeReachesRetention"),
-        (&[("MaximumRecordAgeSeconds", "60"), ("ScoreTransactionsTimeoutSeconds", "60")], "TimeoutReachesAge"),
+        (&[("ScoreTransactionsMaximumRecordAgeSeconds", "604800")], "AgeReachesRetention"),
+        (
+            &[("ScoreTransactionsMaximumRecordAgeSeconds", "60"), ("ScoreTransactionsTimeoutSeconds", "60")],
+            "TimeoutReachesAge",
+        ),
         (&[("ScoreTransactionsConcurrency", "9")], "TooLittleConcurrency"),
         (&[("TableBillingMode", "PROVISIONED"), ("UserWriteUnitsMin", "5000")], "ScalingOutOfOrder"),
     ];
