@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use centinela_local::kafka::{self, KafkaAccess, Parting};
+use centinela_local::kafka::{self, Parting};
 use centinela_local::platform::Cut;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
