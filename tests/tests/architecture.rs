@@ -5,6 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+/// The layer of the packages in `functions/`.
+const FUNCTIONS: &str = "functions/*";
+
 /// Which of our crates each crate may depend on. A new edge belongs into `ARCHITECTURE.md` first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
@@ -13,12 +16,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("delivery", &["contracts", "domain"]),
     ("scoring", &["delivery", "contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
-    ("adapters", &["scoring", "delivery", "contracts", "domain"]),
+    ("kafka-access", &[]),
+    ("adapters", &["scoring", "delivery", "contracts", "domain", "kafka-access"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
-    ("local", &["infra", "contracts"]),
+    ("local", &["infra", "contracts", "kafka-access"]),
     ("testkit", &["scoring", "delivery", "contracts", "domain"]),
-    ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
+    ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
+    (
+        FUNCTIONS,
+        &[
+            "function",
+            "adapters",
+            "inference",
+            "scoring",
+            "delivery",
+            "contracts",
+            "telemetry",
+            "domain",
+            "kafka-access",
+        ],
+    ),
     ("cli", &["local", "infra", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "traffic", "contracts", "domain", "testkit"]),
@@ -79,7 +97,7 @@ fn metadata(arguments: &[&str]) -> Value {
 /// The layer that a package of ours belongs to.
 fn layer(name: &str, manifest: &str) -> Option<String> {
     if manifest.contains("/functions/") {
-        return Some("function".to_owned());
+        return Some(FUNCTIONS.to_owned());
     }
     match name {
         "centinela" => Some("cli".to_owned()),

@@ -1,6 +1,4 @@
-//! Which Kafka, how to prove who we are, and whether that is enough: the one place where client settings for it are made.
-//!
-//! A password is never printed. Nothing here knows what a topic is for.
+//! Whether a Kafka lets us in, and what it lets us do. Nothing here knows what a topic is for.
 
 mod claim;
 mod edges;
@@ -8,15 +6,9 @@ mod parting;
 mod rights;
 mod watcher;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
-
-use rdkafka::ClientConfig;
-use rdkafka::client::OAuthToken;
-
 use super::ServiceError;
 
+pub use centinela_kafka_access::{KafkaAccess, KafkaLogin, Password, Scram, iam_token};
 pub use claim::{Claim, Claimed, Group, check_free};
 pub use edges::edges;
 pub use parting::Parting;
@@ -25,157 +17,6 @@ pub(super) use watcher::{Watcher, reach};
 
 /// How long a cluster may take to answer the first question.
 pub const REACH_LIMIT: std::time::Duration = std::time::Duration::from_secs(8);
-/// How the region gets to the place where tokens are made.
-const REGION_SETTING: &str = "region=";
-
-/// The SCRAM mechanisms of Kafka, by the names it gives them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scram {
-    /// `SCRAM-SHA-256`.
-    Sha256,
-    /// `SCRAM-SHA-512`, the one that MSK has.
-    #[default]
-    Sha512,
-}
-
-impl Scram {
-    /// Kafka's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "SCRAM-SHA-256",
-            Self::Sha512 => "SCRAM-SHA-512",
-        }
-    }
-}
-
-/// A password. Its `Debug` says nothing about it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(pub String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
-
-/// How to prove who we are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum KafkaLogin {
-    /// Not at all.
-    #[default]
-    Anonymous,
-    /// A user of the cluster.
-    Scram {
-        /// The name.
-        user: String,
-        /// The password.
-        password: Password,
-        /// The mechanism that the brokers offer.
-        mechanism: Scram,
-    },
-    /// MSK's IAM authentication; it always encrypts.
-    Iam {
-        /// The cluster's region.
-        region: String,
-    },
-}
-
-/// A cluster and how to get into it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KafkaAccess {
-    /// `host:port`, several with commas.
-    pub bootstrap: String,
-    /// Whether connections are encrypted.
-    pub tls: bool,
-    /// The certificate authority of the brokers, PEM; `None` takes the system's.
-    pub ca: Option<PathBuf>,
-    /// How to prove who we are.
-    pub login: KafkaLogin,
-}
-
-impl KafkaAccess {
-    /// No encryption and no login: a broker on the same machine.
-    #[must_use]
-    pub fn plaintext(bootstrap: &str) -> Self {
-        Self { bootstrap: bootstrap.to_owned(), ..Self::default() }
-    }
-
-    /// A client's settings with the brokers' addresses.
-    #[must_use]
-    pub fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        config.extend(self.settings());
-        config
-    }
-
-    /// Encryption and login, as librdkafka's settings.
-    #[must_use]
-    pub fn settings(&self) -> BTreeMap<String, String> {
-        let tls = self.is_encrypted();
-        let mut settings = BTreeMap::new();
-        let mut set = |name: &str, value: &str| {
-            settings.insert(name.to_owned(), value.to_owned());
-        };
-        match &self.login {
-            KafkaLogin::Anonymous if !tls => {}
-            KafkaLogin::Anonymous => set("security.protocol", "ssl"),
-            KafkaLogin::Scram { user, password, mechanism } => {
-                set("security.protocol", if tls { "sasl_ssl" } else { "sasl_plaintext" });
-                set("sasl.mechanism", mechanism.name());
-                set("sasl.username", user);
-                set("sasl.password", &password.0);
-            }
-            KafkaLogin::Iam { region } => {
-                set("security.protocol", "sasl_ssl");
-                set("sasl.mechanism", "OAUTHBEARER");
-                set("sasl.oauthbearer.config", &format!("{REGION_SETTING}{region}"));
-            }
-        }
-        if tls {
-            // OpenSSL is linked in, so the system's certificates have to be looked for.
-            let ca = self.ca.as_ref().map_or_else(|| "probe".to_owned(), |path| path.display().to_string());
-            set("ssl.ca.location", &ca);
-        }
-        settings
-    }
-
-    /// The variables with which a function of ours reaches this cluster.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let auth = match &self.login {
-            KafkaLogin::Anonymous if self.is_encrypted() => "tls",
-            KafkaLogin::Anonymous => "plaintext",
-            KafkaLogin::Scram { .. } => "scram",
-            KafkaLogin::Iam { .. } => "iam",
-        };
-        let mut variables = vec![("KAFKA_BOOTSTRAP", self.bootstrap.clone()), ("KAFKA_AUTH", auth.to_owned())];
-        if let KafkaLogin::Scram { user, password, mechanism } = &self.login {
-            variables.push(("KAFKA_USER", user.clone()));
-            variables.push(("KAFKA_PASSWORD", password.0.clone()));
-            variables.push(("KAFKA_SCRAM_MECHANISM", mechanism.name().to_owned()));
-            variables.push(("KAFKA_TLS", self.tls.to_string()));
-        }
-        if let Some(ca) = &self.ca {
-            variables.push(("KAFKA_CA", ca.display().to_string()));
-        }
-        variables
-    }
-
-    fn is_encrypted(&self) -> bool {
-        self.tls || matches!(self.login, KafkaLogin::Iam { .. })
-    }
-
-    /// Who we are to the cluster, for messages.
-    pub(super) fn who(&self) -> String {
-        match &self.login {
-            KafkaLogin::Anonymous => "a client without a login".to_owned(),
-            KafkaLogin::Scram { user, .. } => format!("user `{user}`"),
-            KafkaLogin::Iam { .. } => "this role".to_owned(),
-        }
-    }
-}
 
 /// Whether the cluster shows us a topic. Blocks for up to [`REACH_LIMIT`].
 ///
@@ -184,68 +25,4 @@ impl KafkaAccess {
 pub fn shows(access: &KafkaAccess, topic: &str) -> Result<bool, ServiceError> {
     let (_, metadata) = reach(access)?;
     Ok(metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty()))
-}
-
-/// A token of MSK's IAM authentication, for a client whose settings come from [`KafkaAccess`]; `config` is what librdkafka hands
-/// to its callback. Blocks while credentials are fetched.
-///
-/// # Errors
-/// When there are no credentials.
-pub fn iam_token(config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-    let region = config.and_then(|config| config.strip_prefix(REGION_SETTING));
-    let region = aws_config::Region::new(region.ok_or("a token was asked for without a region")?.to_owned());
-    // Called on a thread of the client, which has no runtime of its own.
-    let work = move || -> Result<(String, i64), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
-        runtime.block_on(aws_msk_iam_sasl_signer::generate_auth_token(region)).map_err(|error| error.to_string())
-    };
-    // On a thread of its own in any case: a consumer may be polled on a task.
-    let made = std::thread::spawn(work).join().map_err(|_| "the thread that makes tokens ended by a panic")?;
-    let (token, lifetime_ms) = made?;
-    Ok(OAuthToken { token, principal_name: String::new(), lifetime_ms })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scram() -> KafkaAccess {
-        let login = KafkaLogin::Scram {
-            user: "centinela".to_owned(),
-            password: Password("hush".to_owned()),
-            mechanism: Scram::default(),
-        };
-        KafkaAccess { login, ..KafkaAccess::plaintext("127.0.0.1:9092") }
-    }
-
-    #[test]
-    fn a_plain_broker_needs_no_settings() {
-        assert!(KafkaAccess::plaintext("127.0.0.1:9092").settings().is_empty());
-    }
-
-    #[test]
-    fn a_login_is_encrypted_only_when_that_was_asked_for() {
-        assert_eq!(scram().settings()["security.protocol"], "sasl_plaintext");
-        let encrypted = KafkaAccess { tls: true, ca: Some("/ca.pem".into()), ..scram() };
-        assert_eq!(encrypted.settings()["security.protocol"], "sasl_ssl");
-        assert_eq!(encrypted.settings()["ssl.ca.location"], "/ca.pem");
-    }
-
-    #[test]
-    fn iam_always_encrypts_and_carries_its_region_to_the_token() {
-        let login = KafkaLogin::Iam { region: "eu-west-1".to_owned() };
-        let settings = KafkaAccess { login, ..KafkaAccess::plaintext("b-1:9098") }.settings();
-        assert_eq!(settings["security.protocol"], "sasl_ssl");
-        assert_eq!(settings["sasl.oauthbearer.config"], "region=eu-west-1");
-    }
-
-    #[test]
-    fn a_function_gets_the_same_login_and_the_printed_form_holds_no_password() {
-        let variables: BTreeMap<_, _> = scram().environment().into_iter().collect();
-        assert_eq!(variables["KAFKA_AUTH"], "scram");
-        assert_eq!(variables["KAFKA_PASSWORD"], "hush");
-        assert_eq!(variables["KAFKA_TLS"], "false");
-        assert!(!format!("{:?}", scram()).contains("hush"));
-    }
 }
