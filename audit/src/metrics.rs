@@ -124,14 +124,22 @@ mod tests {
 
     use super::*;
 
+    centinela_telemetry::counts! {
+        struct Counts {
+            decided: always "Decided",
+            replayed: "Replayed",
+            stale: "Stale",
+            batch_records: always "BatchRecords",
+        }
+    }
+
     #[test]
     fn a_metric_line_of_the_functions_is_understood() {
-        let counts = emf::Counts { decided: 3, replayed: 2, stale: 1, batch_records: 6, ..Default::default() };
-        let stages = emf::StageMicros { commit_us: 2_000, ..Default::default() };
-        let line = emf::line(&emf::BatchMetrics { counts, stages, ..Default::default() });
+        let counts = Counts { decided: 3, replayed: 2, stale: 1, batch_records: 6 };
+        let metrics = emf::Metrics { counts, processing_ms: Vec::new(), stages: vec![("commit_us", 2_000)] };
         let function = FunctionMetrics::default();
         function.take("not a metric line");
-        function.take(&line);
+        function.take(&emf::line(&emf::Invocation::default(), &metrics));
         let metrics = function.sums();
         assert_eq!((metrics.replayed, metrics.stale, metrics.batch.max()), (2, 1, 6));
         assert_eq!(metrics.stages_us["commit"].max(), 2_000);

@@ -9,6 +9,9 @@ use super::attributes::mapping_id;
 use super::model::Resource;
 use super::rules::{Rule, integer};
 
+/// Where the functions' own metrics are, and their only dimension.
+const NAMESPACE: &str = "Centinela";
+const DIMENSION: &str = "Function";
 /// Metrics of a mapping that are sent only when their group is switched on.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>
 const MAPPING_METRICS: [(&str, &[&str]); 3] = [
@@ -44,13 +47,10 @@ pub(super) fn rules(alarm: &Resource, infrastructure: &Infrastructure) -> Vec<Ru
     if let Some(datapoints) = integer(alarm, "/DatapointsToAlarm").filter(|datapoints| *datapoints > periods) {
         rules.push(Rule::MoreDatapointsThanPeriods { datapoints, periods });
     }
-    let queries = alarm.properties.get("Metrics").and_then(Value::as_array);
-    let queries: Vec<&Value> = queries.into_iter().flatten().collect();
-    let single = alarm.properties.get("MetricName").map(|_| &alarm.properties);
-    let metrics = queries.iter().filter_map(|query| query.pointer("/MetricStat/Metric")).chain(single);
-    for metric in metrics {
+    for metric in metrics(alarm) {
         rules.extend(metric_rules(metric, infrastructure));
     }
+    let queries = queries(alarm);
     let ids: BTreeSet<&str> = queries.iter().filter_map(|query| query.get("Id")?.as_str()).collect();
     for expression in queries.iter().filter_map(|query| query.get("Expression")?.as_str()) {
         let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
@@ -62,17 +62,36 @@ pub(super) fn rules(alarm: &Resource, infrastructure: &Infrastructure) -> Vec<Ru
     rules
 }
 
+/// Names of the metrics in our own namespace that alarms watch of a function.
+pub(super) fn watched<'a>(infrastructure: &'a Infrastructure, function: &str) -> BTreeSet<&'a str> {
+    let alarms = infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::CloudWatch::Alarm");
+    let ours = alarms.flat_map(metrics).filter(|metric| {
+        metric.get("Namespace").and_then(Value::as_str) == Some(NAMESPACE)
+            && dimensions(metric) == [(DIMENSION, function)]
+    });
+    ours.filter_map(|metric| metric.get("MetricName")?.as_str()).collect()
+}
+
+/// The parts of an alarm on several metrics.
+fn queries(alarm: &Resource) -> &[Value] {
+    alarm.properties.get("Metrics").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Every metric that an alarm watches.
+fn metrics(alarm: &Resource) -> impl Iterator<Item = &Value> {
+    let single = alarm.properties.get("MetricName").map(|_| &alarm.properties);
+    queries(alarm).iter().filter_map(|query| query.pointer("/MetricStat/Metric")).chain(single)
+}
+
+fn dimensions(metric: &Value) -> Vec<(&str, &str)> {
+    let dimensions = metric.get("Dimensions").and_then(Value::as_array).into_iter().flatten();
+    dimensions.filter_map(|one| Some((one.get("Name")?.as_str()?, one.get("Value")?.as_str()?))).collect()
+}
+
 fn metric_rules(metric: &Value, infrastructure: &Infrastructure) -> Option<Rule> {
     let name = metric.get("MetricName").and_then(Value::as_str).unwrap_or_default();
-    let dimensions: Vec<(&str, &str)> = metric
-        .get("Dimensions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|dimension| Some((dimension.get("Name")?.as_str()?, dimension.get("Value")?.as_str()?)))
-        .collect();
     let nobody = Rule::MetricFromNobody(name.to_owned());
-    match (metric.get("Namespace").and_then(Value::as_str), dimensions.as_slice()) {
+    match (metric.get("Namespace").and_then(Value::as_str), dimensions(metric).as_slice()) {
         (Some("AWS/Lambda"), [("EventSourceMappingUUID", id)]) => {
             let group = MAPPING_METRICS.iter().find(|(_, names)| names.contains(&name)).map(|(group, _)| *group);
             let mappings = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping");
@@ -82,8 +101,8 @@ fn metric_rules(metric: &Value, infrastructure: &Infrastructure) -> Option<Rule>
             });
             (!sent).then_some(nobody)
         }
-        (Some("Centinela"), [("Function", function)]) => infrastructure.function(function).is_none().then_some(nobody),
-        (Some("Centinela"), _) => Some(nobody),
+        (Some(NAMESPACE), [(DIMENSION, function)]) => infrastructure.function(function).is_none().then_some(nobody),
+        (Some(NAMESPACE), _) => Some(nobody),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@
 //! It refuses a template that it does not understand completely: an unknown function, a transform, a reference or import that
 //! leads nowhere. Each error names the file, the resource and the property. It never writes, and never talks to AWS.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 mod alarms;
@@ -189,6 +190,12 @@ impl Infrastructure {
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// Names of the metrics of our own that alarms watch of a function: it must send each, or its alarm can never speak.
+    #[must_use]
+    pub fn watched_metrics(&self, function: &str) -> BTreeSet<&str> {
+        alarms::watched(self, function)
     }
 
     /// What is wrong with the stacks as a whole, though each could be read: empty for stacks that may be deployed.

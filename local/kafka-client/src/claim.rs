@@ -14,10 +14,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
-use crate::access::{KafkaAccess, REACH_LIMIT};
 use crate::error::ClusterError;
 use crate::parting::Parting;
 use crate::watcher::{Watcher, reach};
+use crate::{KafkaAccess, REACH_LIMIT};
 
 /// How long Kafka remembers a run that was killed: the least that it allows by default.
 /// <https://kafka.apache.org/documentation/#brokerconfigs_group.min.session.timeout.ms>

@@ -12,11 +12,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
-use crate::access::{KafkaAccess, KafkaLogin, REACH_LIMIT};
 use crate::error::ClusterError;
 use crate::rights::{may_read, may_write};
 use crate::topics::{REQUEST_LIMIT, TopicSpec, admin, visible_partitions};
 use crate::watcher::{Watcher, reach};
+use crate::{KafkaAccess, KafkaLogin, REACH_LIMIT};
 
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const MIN_INSYNC: &str = "min.insync.replicas";

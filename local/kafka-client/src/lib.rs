@@ -1,8 +1,7 @@
 //! A Kafka cluster from its clients' side: how to get into it, what it shows and allows, its topics, and who uses a consumer group.
 //!
-//! This is the one place where client settings for a cluster are made. Nothing here knows what a topic is for.
+//! Nothing here knows what a topic is for.
 
-mod access;
 mod claim;
 mod edges;
 mod error;
@@ -13,7 +12,7 @@ mod topic_admin;
 mod topics;
 mod watcher;
 
-pub use access::{KafkaAccess, KafkaLogin, Password, REACH_LIMIT, Scram, iam_token};
+pub use centinela_kafka_access::{KafkaAccess, KafkaLogin, Password, Scram, iam_token};
 pub use claim::{Claim, Claimed, Group, check_free};
 pub use edges::edges;
 pub use error::ClusterError;
@@ -23,3 +22,6 @@ pub use rights::may_use_group;
 pub use topic_admin::TopicAdmin;
 pub use topics::{TopicSpec, create_topics};
 pub use watcher::shows;
+
+/// How long a cluster may take to answer the first question.
+pub const REACH_LIMIT: std::time::Duration = std::time::Duration::from_secs(8);

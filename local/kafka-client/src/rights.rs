@@ -10,10 +10,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::access::{KafkaAccess, REACH_LIMIT};
 use crate::error::ClusterError;
 use crate::parting::Parting;
 use crate::watcher::Watcher;
+use crate::{KafkaAccess, REACH_LIMIT};
 
 const POLL: Duration = Duration::from_millis(50);
 /// One question; in between it is looked whether the cluster refused us.

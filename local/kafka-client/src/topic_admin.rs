@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, Reso
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::access::KafkaAccess;
+use crate::KafkaAccess;
 use crate::error::ClusterError;
 use crate::topics::{REQUEST_LIMIT, TopicSpec, admin, new_topic, partitions_when};
 

@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::access::KafkaAccess;
+use crate::KafkaAccess;
 use crate::error::ClusterError;
 
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(10);

@@ -14,8 +14,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::access::{KafkaAccess, REACH_LIMIT, iam_token};
 use crate::error::ClusterError;
+use crate::{KafkaAccess, REACH_LIMIT, iam_token};
 
 /// One question; in between it is looked whether the cluster refused us.
 const QUESTION: Duration = Duration::from_millis(1_000);

@@ -62,6 +62,8 @@ impl fmt::Debug for DynamoConfig {
             .field("user_table", &self.user_table)
             .field("device_table", &self.device_table)
             .field("settled_table", &self.settled_table)
+            .field("consumer_group", &self.consumer_group)
+            .field("transactions_topic", &self.transactions_topic)
             .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, Parked};
 use centinela_delivery::{Causes, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, Millis, Outcome};
+use centinela_kafka_access::KafkaAccess;
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
@@ -37,56 +38,14 @@ const METADATA_LIMIT: Duration = Duration::from_secs(4);
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
 
-/// How to prove who we are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KafkaAuth {
-    /// Not at all, and without encryption: a broker on the same machine.
-    Plaintext,
-    /// Not at all, but over TLS.
-    Tls,
-    /// A user of the cluster.
-    Scram(ScramLogin),
-    /// MSK's IAM authentication over TLS.
-    Iam {
-        /// The cluster's region.
-        region: String,
-    },
-}
-
-/// A user of the cluster. Its `Debug` does not show the password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ScramLogin {
-    /// The name.
-    pub user: String,
-    /// The password.
-    pub password: String,
-    /// `SCRAM-SHA-512` or `SCRAM-SHA-256`.
-    pub mechanism: String,
-    /// Whether connections are encrypted; MSK takes no login without it.
-    pub tls: bool,
-}
-
-impl std::fmt::Debug for ScramLogin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScramLogin")
-            .field("user", &self.user)
-            .field("mechanism", &self.mechanism)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Which cluster and which topics.
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
-    /// `host:port`, several with commas.
-    pub bootstrap: String,
-    /// How to prove who we are.
-    pub auth: KafkaAuth,
-    /// The certificate authority of the brokers, a PEM file; `None` takes the system's.
-    pub ca: Option<String>,
+    /// The cluster, and how to get into it.
+    pub access: KafkaAccess,
     /// The client's name in the brokers' logs.
     pub client_id: String,
-    /// Where decisions of each outcome go: a topic for every one.
+    /// Where decisions of each outcome go: a topic for every one, or none for a function that decides nothing.
     pub decision_topics: BTreeMap<Outcome, String>,
     /// Where parked records go.
     pub dead_letters_topic: String,
@@ -128,10 +87,11 @@ impl KafkaPublisher {
     /// Brokers that do not answer yet are no reason not to start.
     pub async fn connect(config: KafkaConfig) -> Result<Self, ConnectError> {
         let routed = |outcome| config.decision_topics.contains_key(outcome);
-        assert!(Outcome::ALL.iter().all(routed), "every outcome has a topic: {:?}", config.decision_topics);
+        let all_or_none = config.decision_topics.is_empty() || Outcome::ALL.iter().all(routed);
+        assert!(all_or_none, "every outcome has a topic: {:?}", config.decision_topics);
         let client_config = client_config(&config);
-        let refused = |source| ConnectError::KafkaClient { bootstrap: config.bootstrap.clone(), source };
-        let producer = Arc::new(start(&client_config, &config.auth).map_err(refused)?);
+        let refused = |source| ConnectError::KafkaClient { bootstrap: config.access.bootstrap.clone(), source };
+        let producer = Arc::new(start(&client_config).map_err(refused)?);
         let asked = Arc::clone(&producer);
         let topics = tokio::task::spawn_blocking(move || topics_of(&asked)).await;
         match topics {
@@ -188,7 +148,7 @@ impl KafkaPublisher {
         if !Arc::ptr_eq(&current, failed) {
             return;
         }
-        match start(&self.0.client_config, &self.0.config.auth) {
+        match start(&self.0.client_config) {
             Ok(producer) => {
                 warn!(%code, reason, "the kafka producer failed for good and was replaced");
                 let old = std::mem::replace(&mut *current, Arc::new(producer));
@@ -249,9 +209,8 @@ fn first_coordinates(record: &Parked, key: &DeploymentKey) -> Vec<(String, Vec<u
 }
 
 fn client_config(config: &KafkaConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
+    let mut client = config.access.client();
     client
-        .set("bootstrap.servers", &config.bootstrap)
         .set("client.id", &config.client_id)
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -274,34 +233,11 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("statistics.interval.ms", "250")
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
-    let is_encrypted = match &config.auth {
-        KafkaAuth::Plaintext => false,
-        KafkaAuth::Tls => {
-            client.set("security.protocol", "SSL");
-            true
-        }
-        KafkaAuth::Scram(login) => {
-            client
-                .set("security.protocol", if login.tls { "SASL_SSL" } else { "SASL_PLAINTEXT" })
-                .set("sasl.mechanism", &login.mechanism)
-                .set("sasl.username", &login.user)
-                .set("sasl.password", &login.password);
-            login.tls
-        }
-        KafkaAuth::Iam { .. } => {
-            client.set("security.protocol", "SASL_SSL").set("sasl.mechanism", "OAUTHBEARER");
-            true
-        }
-    };
-    if is_encrypted {
-        // OpenSSL is linked in, so the system's certificates have to be looked for.
-        client.set("ssl.ca.location", config.ca.as_deref().unwrap_or("probe"));
-    }
     client
 }
 
-fn start(client: &ClientConfig, auth: &KafkaAuth) -> Result<ThreadedProducer<Session>, KafkaError> {
-    ThreadedProducer::from_config_and_context(client, Session::new(auth))
+fn start(client: &ClientConfig) -> Result<ThreadedProducer<Session>, KafkaError> {
+    ThreadedProducer::from_config_and_context(client, Session::default())
 }
 
 /// Waits, within a limit, until the producer can send: what it waits for in init no decision waits for later.
@@ -323,7 +259,7 @@ fn refuse_missing(config: &KafkaConfig, present: &HashSet<String>) -> Result<(),
     if missing.is_empty() {
         return Ok(());
     }
-    Err(ConnectError::TopicsMissing { bootstrap: config.bootstrap.clone(), topics: missing })
+    Err(ConnectError::TopicsMissing { bootstrap: config.access.bootstrap.clone(), topics: missing })
 }
 
 fn classified(error: KafkaError) -> PublishError {

@@ -12,7 +12,7 @@ mod service_failure;
 mod system_clock;
 
 pub use dynamo_state::{DynamoConfig, DynamoStateStore};
-pub use kafka_publisher::{KafkaAuth, KafkaConfig, KafkaPublisher, ScramLogin};
+pub use kafka_publisher::{KafkaConfig, KafkaPublisher};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
 pub use system_clock::SystemClock;
 

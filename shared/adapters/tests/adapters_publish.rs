@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
-use centinela_adapters::{
-    ConnectError, KafkaAuth, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock,
-};
+use centinela_adapters::{ConnectError, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock};
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_delivery::{Clock, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
+use centinela_kafka_access::KafkaAccess;
 use centinela_local::aws::{
     ACCESS_KEY_ID, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom, RequestInfo,
     SECRET_ACCESS_KEY, StreamSpec,
@@ -52,9 +51,7 @@ fn key() -> DeploymentKey {
 
 fn kafka(bootstrap: &str) -> KafkaConfig {
     KafkaConfig {
-        bootstrap: bootstrap.to_owned(),
-        auth: KafkaAuth::Plaintext,
-        ca: None,
+        access: KafkaAccess::plaintext(bootstrap),
         client_id: "test".to_owned(),
         decision_topics: [(Outcome::Approved, TOPICS[0]), (Outcome::Review, TOPICS[1]), (Outcome::Blocked, TOPICS[1])]
             .map(|(outcome, topic)| (outcome, topic.to_owned()))

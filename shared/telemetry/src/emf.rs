@@ -13,100 +13,78 @@ pub const PROCESSING_MILLISECONDS: &str = "ProcessingMilliseconds";
 /// Most values that the format allows for one metric in one line.
 const VALUES_MAX: usize = 100;
 
+/// What a function counts per invocation; made by [`counts!`](crate::counts).
+pub trait Counts {
+    /// Names of all its metrics, in the order in which they stand in a line.
+    const NAMES: &'static [&'static str];
+    /// Those that stand in every line, because a rate needs its total even when it is 0. The others are left out when they are 0,
+    /// which halves what the lines cost; alarms treat missing data as nothing wrong.
+    const ALWAYS: &'static [&'static str];
+
+    /// The counts, in the order of [`Counts::NAMES`].
+    fn values(&self) -> impl Iterator<Item = u64>;
+}
+
+/// Declares a function's counts: a struct of `u64` fields, each with its metric's name; `always` marks those of [`Counts::ALWAYS`].
+///
+/// ```
+/// centinela_telemetry::counts! {
+///     /// What is counted per batch.
+///     pub struct Counts {
+///         /// Records in the batch.
+///         records: always "BatchRecords",
+///         /// Records to be delivered again.
+///         failed: "Failed",
+///     }
+/// }
+/// ```
+#[macro_export]
 macro_rules! counts {
-    ($($(#[$doc:meta])* $field:ident => $constant:ident = $name:literal;)*) => {
-        /// What is counted per batch.
+    (
+        $(#[$outer:meta])*
+        $visibility:vis struct $type:ident { $($(#[$inner:meta])* $field:ident: $($always:ident)? $name:literal,)* }
+    ) => {
+        $(#[$outer])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts {
-            $($(#[$doc])* pub $field: u64,)*
+        $visibility struct $type {
+            $($(#[$inner])* pub $field: u64,)*
         }
 
-        $($(#[$doc])* pub const $constant: &str = $name;)*
+        impl $crate::emf::Counts for $type {
+            const NAMES: &'static [&'static str] = &[$($name),*];
+            const ALWAYS: &'static [&'static str] = &[$($($crate::counts!(@$always $name),)?)*];
 
-        impl Counts {
-            /// Names of all counts.
-            pub const NAMES: &[&str] = &[$($constant),*];
-
-            fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$(($constant, self.$field)),*].into_iter()
+            fn values(&self) -> impl Iterator<Item = u64> {
+                [$(self.$field),*].into_iter()
             }
         }
     };
+    (@always $name:literal) => { $name };
 }
 
-counts! {
-    /// New decisions, published.
-    decided => DECIDED = "Decided";
-    /// Of these, approved.
-    approved => APPROVED = "Approved";
-    /// Of these, blocked.
-    blocked => BLOCKED = "Blocked";
-    /// Of these, for review.
-    review => REVIEW = "Review";
-    /// Records that can never be decided, parked.
-    parked => PARKED = "Parked";
-    /// Records answered from the user's remembered decisions.
-    replayed => REPLAYED = "Replayed";
-    /// Records settled long ago.
-    stale => STALE = "Stale";
-    /// Decisions on events far behind the user's newest one.
-    late => LATE = "Late";
-    /// Decisions made without an optional input.
-    degraded => DEGRADED = "Degraded";
-    /// Records to be delivered again.
-    unsettled => UNSETTLED = "Unsettled";
-    /// Lost races for a user's item.
-    conflicts => CONFLICTS = "Conflicts";
-    /// Partitions that were delivered out of order.
-    order_tripwire => ORDER_TRIPWIRE = "OrderTripwire";
-    /// Notes about devices that were not written.
-    device_notes_dropped => DEVICE_NOTES_DROPPED = "DeviceNotesDropped";
-    /// Decisions on events ahead of the broker's time.
-    ahead => AHEAD = "Ahead";
-    /// Transactions whose id their user has used before with other content, parked.
-    id_conflicts => ID_CONFLICTS = "IdConflicts";
-    /// Records whose user's item cannot be read.
-    state_unreadable => STATE_UNREADABLE = "StateUnreadable";
-    /// Pending-failure markers of records that turned out to be settled, taken off.
-    markers_settled => MARKERS_SETTLED = "MarkersSettled";
-    /// Pending-failure markers of records that the mapping has given up by their age, taken off.
-    markers_retired => MARKERS_RETIRED = "MarkersRetired";
-    /// Records in the batch.
-    batch_records => BATCH_RECORDS = "BatchRecords";
-}
-
-/// Counts that stand in every line, because a rate needs its total even when it is 0. The others are left out when they are 0,
-/// which halves what the lines cost; alarms treat missing data as nothing wrong.
-const ALWAYS: [&str; 4] = [DECIDED, APPROVED, BLOCKED, BATCH_RECORDS];
-
-/// Where the time of an invocation went, in microseconds. Fields of the line, not metrics: free to read in logs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct StageMicros {
-    pub decode_us: u64,
-    pub read_us: u64,
-    pub decide_us: u64,
-    pub commit_us: u64,
-    pub publish_us: u64,
-    pub total_us: u64,
-}
-
-/// What one invocation reports.
+/// What an invocation found out, beside what is known of every invocation.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct BatchMetrics<'a> {
+pub struct Metrics<C> {
+    /// The counts.
+    pub counts: C,
+    /// Per record or request that is done: milliseconds from when it came to be until then.
+    pub processing_ms: Vec<u32>,
+    /// Where the time went, in microseconds, by names that end in `_us`. Fields of the line, not metrics: free to read in logs.
+    pub stages: Vec<(&'static str, u64)>,
+}
+
+/// Which invocation it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Invocation<'a> {
     /// The function's name.
     pub function: &'a str,
-    /// The invocation's id.
+    /// Its id.
     pub request_id: &'a str,
-    /// Milliseconds since 1970 at the end of the batch.
+    /// Milliseconds since 1970 at its end.
     pub at_ms: i64,
-    /// The counts.
-    pub counts: Counts,
-    /// Per new decision: milliseconds from the broker's time of the record to its publication.
-    pub processing_ms: Vec<u32>,
-    /// Where the time went.
-    pub stages: StageMicros,
-    /// Duration of the start, in the first line of an environment only.
+    /// How long it took, in microseconds.
+    pub total_us: u64,
+    /// How long the start took, in microseconds; in the first invocation of an environment only.
     pub init_us: Option<u64>,
 }
 
@@ -114,43 +92,46 @@ pub struct BatchMetrics<'a> {
 ///
 /// The format takes at most 100 values per metric. Of more latencies, 100 are sent at even distances in their order, the
 /// smallest and the largest included, so percentiles hold and the sample count does not.
-pub fn line(metrics: &BatchMetrics<'_>) -> String {
-    let counts: Vec<(&str, u64)> =
-        metrics.counts.named().filter(|(name, count)| *count > 0 || ALWAYS.contains(name)).collect();
+pub fn line<C: Counts>(invocation: &Invocation<'_>, metrics: &Metrics<C>) -> String {
+    let counts = || {
+        let all = C::NAMES.iter().zip(metrics.counts.values());
+        all.filter(|(name, count)| *count > 0 || C::ALWAYS.contains(name))
+    };
     let mut line = String::with_capacity(1024);
+    let at_ms = invocation.at_ms;
     push(
         &mut line,
-        format_args!(r#"{{"_aws":{{"Timestamp":{},"CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","#, metrics.at_ms),
+        format_args!(r#"{{"_aws":{{"Timestamp":{at_ms},"CloudWatchMetrics":[{{"Namespace":"{NAMESPACE}","#),
     );
     push(&mut line, format_args!(r#""Dimensions":[["{DIMENSION}"]],"Metrics":["#));
-    for (index, (name, _)) in counts.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "," };
+    let mut separator = "";
+    for (name, _) in counts() {
         push(&mut line, format_args!(r#"{separator}{{"Name":"{name}","Unit":"Count"}}"#));
+        separator = ",";
     }
     if !metrics.processing_ms.is_empty() {
-        push(&mut line, format_args!(r#",{{"Name":"{PROCESSING_MILLISECONDS}","Unit":"Milliseconds"}}"#));
+        push(&mut line, format_args!(r#"{separator}{{"Name":"{PROCESSING_MILLISECONDS}","Unit":"Milliseconds"}}"#));
     }
-    push(&mut line, format_args!(r#"]}}]}},"{DIMENSION}":{}"#, quoted(metrics.function)));
-    for (name, count) in &counts {
+    push(&mut line, format_args!(r#"]}}]}},"{DIMENSION}":{}"#, quoted(invocation.function)));
+    for (name, count) in counts() {
         push(&mut line, format_args!(r#","{name}":{count}"#));
     }
     if !metrics.processing_ms.is_empty() {
         let values = thinned(&metrics.processing_ms);
         push(&mut line, format_args!(r#","{PROCESSING_MILLISECONDS}":{values:?}"#));
     }
-    push_fields(&mut line, metrics);
+    push_fields(&mut line, invocation, &metrics.stages);
     line.push('}');
     line
 }
 
-fn push_fields(line: &mut String, metrics: &BatchMetrics<'_>) {
-    let StageMicros { decode_us, read_us, decide_us, commit_us, publish_us, total_us } = metrics.stages;
-    push(line, format_args!(r#","request_id":{},"cold":{}"#, quoted(metrics.request_id), metrics.init_us.is_some()));
-    if let Some(init_us) = metrics.init_us {
-        push(line, format_args!(r#","init_us":{init_us}"#));
+fn push_fields(line: &mut String, invocation: &Invocation<'_>, stages: &[(&str, u64)]) {
+    let Invocation { request_id, init_us, total_us, .. } = invocation;
+    push(line, format_args!(r#","request_id":{},"cold":{}"#, quoted(request_id), init_us.is_some()));
+    let init = init_us.iter().map(|init_us| ("init_us", *init_us));
+    for (name, micros) in init.chain(stages.iter().copied()).chain([("total_us", *total_us)]) {
+        push(line, format_args!(r#","{name}":{micros}"#));
     }
-    push(line, format_args!(r#","decode_us":{decode_us},"read_us":{read_us},"decide_us":{decide_us}"#));
-    push(line, format_args!(r#","commit_us":{commit_us},"publish_us":{publish_us},"total_us":{total_us}"#));
 }
 
 fn push(line: &mut String, piece: std::fmt::Arguments<'_>) {
@@ -176,8 +157,16 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn parsed(metrics: &BatchMetrics<'_>) -> Value {
-        serde_json::from_str(&line(metrics)).unwrap()
+    crate::counts! {
+        struct Scored {
+            decided: always "Decided",
+            conflicts: "Conflicts",
+            records: always "BatchRecords",
+        }
+    }
+
+    fn parsed(invocation: &Invocation<'_>, metrics: &Metrics<Scored>) -> Value {
+        serde_json::from_str(&line(invocation, metrics)).unwrap()
     }
 
     fn declared(line: &Value) -> Vec<&str> {
@@ -187,16 +176,10 @@ mod tests {
 
     #[test]
     fn every_declared_metric_has_a_value_and_its_dimension() {
-        let counts = Counts { decided: 3, approved: 2, blocked: 1, conflicts: 4, ..Counts::default() };
-        let metrics = BatchMetrics {
-            function: "score",
-            request_id: "r\"1",
-            at_ms: 7,
-            counts,
-            processing_ms: vec![5, 9],
-            ..Default::default()
-        };
-        let line = parsed(&metrics);
+        let counts = Scored { decided: 3, conflicts: 4, records: 3 };
+        let metrics = Metrics { counts, processing_ms: vec![5, 9], stages: Vec::new() };
+        let line =
+            parsed(&Invocation { function: "score", request_id: "r\"1", at_ms: 7, ..Invocation::default() }, &metrics);
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Centinela");
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function"]]));
         assert_eq!(line["_aws"]["Timestamp"], 7);
@@ -211,15 +194,15 @@ mod tests {
 
     #[test]
     fn a_quiet_batch_still_gives_the_totals_that_rates_need_and_nothing_else() {
-        let line = parsed(&BatchMetrics::default());
-        assert_eq!(declared(&line), ["Decided", "Approved", "Blocked", "BatchRecords"]);
+        let line = parsed(&Invocation::default(), &Metrics::default());
+        assert_eq!(declared(&line), ["Decided", "BatchRecords"]);
         assert_eq!(line["cold"], false);
     }
 
     #[test]
     fn more_latencies_than_the_format_takes_keep_their_percentiles() {
         let processing_ms: Vec<u32> = (0..10_000).rev().collect();
-        let line = parsed(&BatchMetrics { processing_ms, ..Default::default() });
+        let line = parsed(&Invocation::default(), &Metrics { processing_ms, ..Metrics::default() });
         let sent = line["ProcessingMilliseconds"].as_array().unwrap();
         assert_eq!(sent.len(), 100);
         assert_eq!(sent[0], 0);
@@ -230,8 +213,19 @@ mod tests {
 
     #[test]
     fn a_cold_start_is_told_once_with_its_duration() {
-        let line = parsed(&BatchMetrics { init_us: Some(81_000), ..Default::default() });
+        let line = parsed(&Invocation { init_us: Some(81_000), ..Invocation::default() }, &Metrics::default());
         assert_eq!(line["cold"], true);
         assert_eq!(line["init_us"], 81_000);
+    }
+
+    #[test]
+    fn the_fields_of_a_line_have_their_order() {
+        let invocation = Invocation { function: "f", request_id: "r", at_ms: 7, total_us: 9, init_us: Some(8) };
+        let stages = vec![("read_us", 2), ("decide_us", 3)];
+        let metrics = Metrics { counts: Scored { decided: 1, ..Scored::default() }, processing_ms: vec![4], stages };
+        assert_eq!(
+            line(&invocation, &metrics),
+            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"}]}]},"Function":"f","Decided":1,"BatchRecords":0,"ProcessingMilliseconds":[4],"request_id":"r","cold":true,"init_us":8,"read_us":2,"decide_us":3,"total_us":9}"#
+        );
     }
 }

@@ -10,13 +10,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tracing::{debug, info, warn};
 
-use super::KafkaAuth;
 use super::delivery::Slot;
 
 /// The producer's context.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Session {
-    region: Option<String>,
     identified: Arc<AtomicBool>,
 }
 
@@ -24,14 +22,6 @@ pub(super) struct Session {
 const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
 
 impl Session {
-    pub(super) fn new(auth: &KafkaAuth) -> Self {
-        let region = match auth {
-            KafkaAuth::Plaintext | KafkaAuth::Tls | KafkaAuth::Scram(_) => None,
-            KafkaAuth::Iam { region } => Some(region.clone()),
-        };
-        Self { region, identified: Arc::default() }
-    }
-
     /// Whether the producer has its id; until then it holds messages back, for half a second if it asked too early.
     pub(super) fn is_identified(&self) -> bool {
         self.identified.load(Ordering::Relaxed)
@@ -64,16 +54,9 @@ impl ClientContext for Session {
 
     fn generate_oauth_token(
         &self,
-        _config: Option<&str>,
+        config: Option<&str>,
     ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
-        let region = self.region.clone().ok_or("a token was asked for without IAM authentication")?;
-        // Called on the polling thread, which has no runtime of its own.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let region = aws_config::Region::new(region);
-        let (token, lifetime_ms) = runtime
-            .block_on(aws_msk_iam_sasl_signer::generate_auth_token(region))
-            .map_err(|error| error.to_string())?;
-        Ok(rdkafka::client::OAuthToken { token, principal_name: String::new(), lifetime_ms })
+        centinela_kafka_access::iam_token(config)
     }
 }
 

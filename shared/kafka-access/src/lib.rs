@@ -1,15 +1,13 @@
-//! Which Kafka, how to prove who we are, and the client settings that follow from it. A password is never printed.
+//! Which Kafka, and how to prove who we are: the one place where a client's settings for it, and the variables that hand them to a
+//! function, are made. A password is never printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::OAuthToken;
 
-/// How long a cluster may take to answer the first question.
-pub const REACH_LIMIT: Duration = Duration::from_secs(8);
 /// How the region gets to the place where tokens are made.
 const REGION_SETTING: &str = "region=";
 
@@ -24,6 +22,9 @@ pub enum Scram {
 }
 
 impl Scram {
+    /// Every mechanism, the usual one first.
+    pub const ALL: [Self; 2] = [Self::Sha512, Self::Sha256];
+
     /// Kafka's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -34,7 +35,7 @@ impl Scram {
     }
 }
 
-/// A password. Its `Debug` says nothing about it.
+/// A password. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub String);
 
@@ -153,7 +154,8 @@ impl KafkaAccess {
     }
 
     /// Who we are to the cluster, for messages.
-    pub(crate) fn who(&self) -> String {
+    #[must_use]
+    pub fn who(&self) -> String {
         match &self.login {
             KafkaLogin::Anonymous => "a client without a login".to_owned(),
             KafkaLogin::Scram { user, .. } => format!("user `{user}`"),

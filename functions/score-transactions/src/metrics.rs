@@ -1,0 +1,117 @@
+//! What the function counts.
+
+use centinela_scoring::BatchReport;
+use centinela_telemetry::emf::Metrics;
+
+centinela_telemetry::counts! {
+    /// What is counted per batch.
+    pub struct Counts {
+        /// New decisions, published.
+        decided: always "Decided",
+        /// Of these, approved.
+        approved: always "Approved",
+        /// Of these, blocked.
+        blocked: always "Blocked",
+        /// Of these, for review.
+        review: "Review",
+        /// Records that can never be decided, parked.
+        parked: "Parked",
+        /// Records answered from the user's remembered decisions.
+        replayed: "Replayed",
+        /// Records settled long ago.
+        stale: "Stale",
+        /// Decisions on events far behind the user's newest one.
+        late: "Late",
+        /// Decisions made without an optional input.
+        degraded: "Degraded",
+        /// Records to be delivered again.
+        unsettled: "Unsettled",
+        /// Lost races for a user's item.
+        conflicts: "Conflicts",
+        /// Partitions that were delivered out of order.
+        order_tripwire: "OrderTripwire",
+        /// Notes about devices that were not written.
+        device_notes_dropped: "DeviceNotesDropped",
+        /// Decisions on events ahead of the broker's time.
+        ahead: "Ahead",
+        /// Transactions whose id their user has used before with other content, parked.
+        id_conflicts: "IdConflicts",
+        /// Records whose user's item cannot be read.
+        state_unreadable: "StateUnreadable",
+        /// Pending-failure markers of records that turned out to be settled, taken off.
+        markers_settled: "MarkersSettled",
+        /// Pending-failure markers of records that the mapping has given up by their age, taken off.
+        markers_retired: "MarkersRetired",
+        /// Records in the batch.
+        batch_records: always "BatchRecords",
+    }
+}
+
+/// The figures of a batch.
+pub fn of(report: BatchReport, decode_us: u64) -> Metrics<Counts> {
+    let stages = report.stages;
+    Metrics {
+        counts: counts(&report),
+        processing_ms: report.latencies_ms,
+        stages: vec![
+            ("decode_us", decode_us),
+            ("read_us", stages.read_us),
+            ("decide_us", stages.decide_us),
+            ("commit_us", stages.commit_us),
+            ("publish_us", stages.publish_us),
+        ],
+    }
+}
+
+fn counts(report: &BatchReport) -> Counts {
+    Counts {
+        decided: report.decided as u64,
+        approved: report.approved as u64,
+        blocked: report.blocked as u64,
+        review: report.review as u64,
+        parked: report.parked as u64,
+        replayed: report.replayed as u64,
+        stale: report.stale as u64,
+        late: report.late as u64,
+        ahead: report.ahead as u64,
+        degraded: report.degraded as u64,
+        unsettled: report.unsettled as u64,
+        conflicts: report.conflicts as u64,
+        order_tripwire: report.order_tripwire as u64,
+        id_conflicts: report.id_conflicts as u64,
+        state_unreadable: report.state_unreadable as u64,
+        markers_settled: report.holds_settled as u64,
+        markers_retired: report.holds_retired as u64,
+        device_notes_dropped: report.device_notes_dropped as u64,
+        batch_records: report.records as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use centinela_infra::Infrastructure;
+    use centinela_telemetry::emf::{Counts as _, Invocation, PROCESSING_MILLISECONDS, line};
+
+    #[test]
+    fn every_alarm_on_this_function_watches_a_metric_that_it_sends() {
+        let stacks = Infrastructure::bundled("prod").unwrap();
+        let watched = stacks.watched_metrics(env!("CARGO_PKG_NAME"));
+        assert!(watched.contains("Decided"), "{watched:?}");
+        let unsent: Vec<_> =
+            watched.iter().filter(|name| **name != PROCESSING_MILLISECONDS && !Counts::NAMES.contains(*name)).collect();
+        assert!(unsent.is_empty(), "{unsent:?} are watched and never sent");
+    }
+
+    #[test]
+    fn the_line_of_a_batch_is_what_its_readers_know() {
+        let mut report = BatchReport { records: 3, decided: 2, approved: 1, blocked: 1, ..BatchReport::default() };
+        (report.conflicts, report.latencies_ms) = (4, vec![5, 9]);
+        let invocation =
+            Invocation { function: "score-transactions", request_id: "r", at_ms: 7, total_us: 9, init_us: Some(8) };
+        assert_eq!(
+            line(&invocation, &of(report, 1)),
+            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"Approved","Unit":"Count"},{"Name":"Blocked","Unit":"Count"},{"Name":"Conflicts","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"}]}]},"Function":"score-transactions","Decided":2,"Approved":1,"Blocked":1,"Conflicts":4,"BatchRecords":3,"ProcessingMilliseconds":[5, 9],"request_id":"r","cold":true,"init_us":8,"decode_us":1,"read_us":0,"decide_us":0,"commit_us":0,"publish_us":0,"total_us":9}"#
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! From the start of a process to the loop that asks Lambda for work.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use centinela_delivery::Causes;
+use centinela_telemetry::emf::{self, Counts};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use tracing::{error, info, warn};
+
+use crate::invocation::{invalid, micros_since, now};
+use crate::{Answer, Environment, Failure, Invocation, configure};
+
+/// A function of ours, ready for invocations.
+pub trait Function: Sized {
+    /// What it is told by its environment. Printed at the start, so it must not print a secret.
+    type Config: Debug;
+    /// What it counts.
+    type Counts: Counts;
+
+    /// Reads the environment, and notes every problem there; `None` when it cannot go on.
+    fn configure(environment: &mut Environment<'_>) -> Option<Self::Config>;
+
+    /// Makes every client and warms it.
+    fn connect(config: Self::Config) -> impl Future<Output = Result<Self, Error>>;
+
+    /// Handles one event.
+    fn handle(&self, invocation: &Invocation<'_>) -> impl Future<Output = Result<Answer<Self::Counts>, Failure>>;
+}
+
+/// Starts a function and gives it events for as long as there are any.
+///
+/// # Errors
+/// When it cannot start, or Lambda cannot be asked.
+pub async fn run<F: Function>() -> Result<(), Error> {
+    let started = Instant::now();
+    centinela_telemetry::init()?;
+    let host = start::<F>(started).await.inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
+    lambda_runtime::run(service_fn(|event| host.invoke(event))).await
+}
+
+async fn start<F: Function>(started: Instant) -> Result<Host<F>, Error> {
+    let config = configure(|name| std::env::var(name).ok(), F::configure)?;
+    info!(?config, "starting");
+    let function = F::connect(config).await?;
+    Ok(Host { function, init_us: micros_since(started), warm: AtomicBool::new(false) })
+}
+
+/// A function between two invocations.
+struct Host<F> {
+    function: F,
+    init_us: u64,
+    warm: AtomicBool,
+}
+
+impl<F: Function> Host<F> {
+    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Box<RawValue>, Failure> {
+        let started = Instant::now();
+        let LambdaEvent { payload, context } = event;
+        let is_first = !self.warm.swap(true, Ordering::Relaxed);
+        let invocation = Invocation { payload: payload.get(), context: &context, started, is_first };
+        let Answer { body, metrics } = self.function.handle(&invocation).await?;
+        let body = String::from_utf8(body).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into());
+        let invocation = emf::Invocation {
+            function: &context.env_config.function_name,
+            request_id: &context.request_id,
+            at_ms: now().0,
+            total_us: micros_since(started),
+            init_us: is_first.then_some(self.init_us),
+        };
+        print(emf::line(&invocation, &metrics));
+        RawValue::from_string(body).map_err(invalid)
+    }
+}
+
+/// In one write, so that no other line gets in between.
+fn print(mut line: String) {
+    line.push('\n');
+    if let Err(error) = std::io::stdout().lock().write_all(line.as_bytes()) {
+        warn!(error = %Causes(&error), "metrics were not printed");
+    }
+}
