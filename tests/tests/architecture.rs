@@ -9,6 +9,7 @@ use serde_json::Value;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
+    ("verdict", &["domain"]),
     ("contracts", &["domain"]),
     ("delivery", &["contracts", "domain"]),
     ("scoring", &["delivery", "contracts", "domain"]),
@@ -17,12 +18,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
     ("local", &["infra", "contracts"]),
-    ("testkit", &["scoring", "delivery", "contracts", "domain"]),
+    ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
-    ("audit", &["local", "contracts", "domain"]),
+    ("audit", &["local", "verdict", "contracts", "domain"]),
     ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
     ("xtask", &[]),
-    ("e2e", &["local", "infra", "traffic", "contracts", "domain", "testkit"]),
+    ("e2e", &["local", "infra", "verdict", "traffic", "contracts", "domain", "testkit"]),
 ];
 
 /// What only one layer may link: a crate's name, and the crates of ours that may name it.
@@ -36,7 +37,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] = &["domain", "contracts", "delivery", "scoring", "traffic"];
+const PURE: &[&str] = &["domain", "verdict", "contracts", "delivery", "scoring", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const LICENCES: &[&str] = &[

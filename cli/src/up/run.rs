@@ -81,7 +81,7 @@ impl Names {
             ("TRANSACTIONS_TOPIC", Content::Transactions),
             ("APPROVED_TOPIC", Content::Approved),
             ("BLOCKED_TOPIC", Content::Blocked),
-            ("DEAD_LETTERS_TOPIC", Content::Parked),
+            ("DEAD_LETTERS_TOPIC", Content::DeadLetters),
         ] {
             let name = variable(name)?;
             let declared = infrastructure.topics.iter().find(|topic| topic.name == name);
@@ -351,7 +351,7 @@ impl<'a> Run<'a> {
             tokio::time::sleep(TICK).await;
             self.tick();
             let seen = self.tracker.seen();
-            let done = seen.decided + seen.parked;
+            let done = seen.decided + seen.dead_lettered;
             if watch.wants_a_look(done) {
                 watch.begin(self.look(done, Instant::now()));
             }
@@ -456,7 +456,7 @@ impl<'a> Run<'a> {
         Report::new(Evidence {
             is_whole: self.gaps.is_empty(),
             seen: self.tracker.seen(),
-            verdict: self.tracker.verdict(&gone),
+            reconciled: self.tracker.reconcile(&gone),
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
