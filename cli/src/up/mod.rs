@@ -4,8 +4,8 @@ mod blocked;
 mod endpoints;
 mod files;
 mod function_logs;
-mod kills;
 mod live;
+mod names;
 mod past;
 mod report_text;
 mod run;
@@ -17,10 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use centinela_audit::chaos::Chaos;
+use centinela_audit::chaos::{Chaos, Course};
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
-use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, PlatformError, Ports, Servers};
 use centinela_local::services::{AwsAccess, Latency, ServiceError};
 
@@ -70,8 +69,7 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         lived = past::live_through(&arguments, source, &infrastructure) => lived?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
-    let length = arguments.traffic.duration;
-    let chaos = arguments.chaos.clone().map(|kinds| Chaos::new(kinds, arguments.traffic.seed, length));
+    let chaos = chaos(&arguments, source.as_ref());
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
@@ -171,9 +169,6 @@ async fn start(
     config.remembered_tables = user_tables(&config.infrastructure);
     config.seeds = seeds;
     config.say = Arc::new(terminal::note);
-    if arguments.redeliver {
-        config.mapping_faults = Arc::new(EveryBatchAgain);
-    }
     if let Some(chaos) = chaos {
         config.mapping_faults = chaos.sources.clone();
         config.faults = chaos.sources.clone();
@@ -184,6 +179,21 @@ async fn start(
         ) => Failure::usage(&error),
         error => Failure::failed(&error),
     })
+}
+
+/// The faults that are asked for.
+fn chaos(arguments: &Up, source: Option<&Source>) -> Option<Chaos> {
+    let length = arguments.traffic.duration;
+    if let Some(kinds) = &arguments.chaos {
+        return Some(Chaos::drawn(kinds.clone(), arguments.traffic.seed, length));
+    }
+    let course = match (length, source.and_then(Source::expected)) {
+        (Some(length), _) => Course::Time(length),
+        (None, Some(records)) => Course::Records(records),
+        (None, None) => Course::Open,
+    };
+    let kills = arguments.kill.unwrap_or(0);
+    (kills > 0 || arguments.redeliver).then(|| Chaos::even(kills, course, arguments.redeliver))
 }
 
 /// The servers that are used instead of embedded ones.
