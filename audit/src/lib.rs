@@ -6,6 +6,8 @@
 pub mod backlog;
 pub mod blocked;
 pub mod chaos;
+pub mod end;
+pub mod errors;
 pub mod figures;
 pub mod metrics;
 pub mod reader;

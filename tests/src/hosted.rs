@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
 use centinela_contracts::parked_v1::{self, StoredParked};
-use centinela_contracts::stored_user;
+use centinela_contracts::{decision_v1, stored_user};
 use centinela_domain::UserId;
 use centinela_infra::Infrastructure;
 use centinela_local::lambda::{FunctionHost, FunctionStats, InvokeError, LogLine};
 use centinela_local::platform::{Platform, PlatformConfig};
+use centinela_verdict::{Answer, Fate, Totals};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
@@ -48,8 +49,24 @@ pub struct Hosted {
 pub struct Published {
     /// From `approved` and `blocked`.
     pub decisions: Vec<Value>,
+    /// What these come to, by user and transaction.
+    pub fates: BTreeMap<(String, String), Fate>,
     /// From `dead-letters`.
-    pub parked: Vec<StoredParked>,
+    pub dead_letters: Vec<StoredParked>,
+}
+
+impl Published {
+    fn take(&mut self, topic: &str, payload: &[u8]) {
+        if topic == DEAD_LETTERS {
+            self.dead_letters.push(parked_v1::parse(payload).expect("a dead letter"));
+            return;
+        }
+        let decision = decision_v1::parse(payload).expect("a decision");
+        let key = (decision.user_id.as_str().to_owned(), decision.transaction_id.as_str().to_owned());
+        let answer = Answer::new(decision.outcome, decision.evidence.is_some(), payload);
+        self.fates.entry(key).or_default().answered(answer);
+        self.decisions.push(serde_json::from_slice(payload).expect("a decision is JSON"));
+    }
 }
 
 impl Hosted {
@@ -116,17 +133,19 @@ impl Hosted {
         })
     }
 
-    /// How many transactions a user's item counts; 0 without an item.
+    /// What a user's item counts; nothing without an item.
     ///
     /// # Panics
     /// When the item cannot be read.
-    pub fn transactions_of<'a>(&'a self, user: &'a str) -> Boxed<'a, u64> {
+    pub fn totals_of<'a>(&'a self, user: &'a str) -> Boxed<'a, Totals> {
         Box::pin(async move {
             let call = self.dynamodb.get_item().table_name("user_state").key("pk", AttributeValue::S(user.to_owned()));
-            let Some(item) = call.consistent_read(true).send().await.expect("the table answers").item else { return 0 };
+            let item = call.consistent_read(true).send().await.expect("the table answers").item;
+            let Some(item) = item else { return Totals::default() };
             let content = item["s"].as_b().expect("the content is binary");
             let id = UserId::new(user).expect("a user that was decided has a valid id");
-            stored_user::decode(content.as_ref(), &id).expect("the function reads what it wrote").state.transactions
+            let state = stored_user::decode(content.as_ref(), &id).expect("the function reads what it wrote").state;
+            Totals { transactions: state.transactions, amount_minor: state.amount_total_minor }
         })
     }
 
@@ -151,11 +170,7 @@ impl Hosted {
             let place = (message.topic().to_owned(), message.partition());
             *ends.get_mut(&place).expect("an assigned partition") -= 1;
             let payload = message.payload().expect("a value");
-            if message.topic() == DEAD_LETTERS {
-                published.parked.push(parked_v1::parse(payload).expect("a parked record"));
-            } else {
-                published.decisions.push(serde_json::from_slice(payload).expect("a decision is JSON"));
-            }
+            published.take(message.topic(), payload);
         }
         published
     }

@@ -13,6 +13,7 @@ const FUNCTIONS: &str = "functions/*";
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
+    ("verdict", &["domain"]),
     ("contracts", &["domain"]),
     ("delivery", &["contracts", "domain"]),
     ("scoring", &["delivery", "contracts", "domain"]),
@@ -27,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
     ("local", &["aws", "broker", "infra", "kafka-client", "lambda-host", "serve"]),
-    ("testkit", &["scoring", "delivery", "contracts", "domain"]),
+    ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
         FUNCTIONS,
@@ -43,10 +44,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "kafka-access",
         ],
     ),
-    ("audit", &["local", "contracts", "domain"]),
+    ("audit", &["local", "verdict", "contracts", "domain"]),
     ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
     ("xtask", &[]),
-    ("e2e", &["local", "infra", "traffic", "contracts", "domain", "testkit"]),
+    ("e2e", &["local", "infra", "verdict", "traffic", "contracts", "domain", "testkit"]),
 ];
 
 /// What only one layer may link: a crate's name, and the crates of ours that may name it.
@@ -60,7 +61,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] = &["domain", "contracts", "delivery", "scoring", "traffic"];
+const PURE: &[&str] = &["domain", "verdict", "contracts", "delivery", "scoring", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

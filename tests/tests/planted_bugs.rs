@@ -22,7 +22,8 @@ const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
 /// What the simulation is made of.
-const CRATES: [&str; 5] = ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit"];
+const CRATES: [&str; 6] =
+    ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit", "shared/verdict"];
 /// Where [`PLANTED`] goes.
 const DOMAIN: &str = "shared/domain/src/lib.rs";
 /// What the copy has and the sources do not.
@@ -63,7 +64,7 @@ impl Bug {
 /// A failed run.
 struct Found {
     seed: u64,
-    /// What of the account was not as it should be.
+    /// What was not as it should be.
     said: String,
 }
 
@@ -80,7 +81,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The four crates as a workspace of their own, with the versions and the profile of ours.
+/// Those crates as a workspace of their own, with the versions and the profile of ours.
 fn sources() -> Sources {
     let root = workspace();
     let paths = CRATES.iter().flat_map(|directory| files(&root.join(directory)));
@@ -196,11 +197,11 @@ fn found(simulation: &Path, bug: &Bug) -> Result<Found, String> {
     Ok(Found { seed, said: said(panic) })
 }
 
-/// The names of the account's figures that are not as they should be; of another panic its first words.
+/// The names of the findings that are not as they should be; of another panic its first words.
 fn said(panic: &str) -> String {
     let line = |start| panic.lines().find_map(|line| line.trim_start().strip_prefix(start));
-    let figures = line("right: Account { ").unwrap_or_default().trim_end_matches(" }").split(", ");
-    let found = line("left: Account { ").unwrap_or_default();
+    let figures = line("right: Findings { ").unwrap_or_default().trim_end_matches(" }").split(", ");
+    let found = line("left: Findings { ").unwrap_or_default();
     let wrong: Vec<&str> =
         figures.filter(|figure| !found.contains(figure)).filter_map(|figure| figure.split(':').next()).collect();
     if wrong.is_empty() { panic.lines().nth(1).unwrap_or(panic).chars().take(60).collect() } else { wrong.join(", ") }
@@ -243,7 +244,7 @@ fn the_simulation_finds_every_planted_bug() {
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker that ends")).collect()
     });
 
-    let mut rows = vec![["bug", "rule it breaks", "found at seed", "seeds", "the report's"].map(str::to_owned)];
+    let mut rows = vec![["bug", "rule it breaks", "found at seed", "seeds", "what it found"].map(str::to_owned)];
     let mut missed = Vec::new();
     for bug in wanted {
         let [seed, seeds, said] = match &results[&bug.name] {

@@ -47,12 +47,12 @@ kinds! {
     Outage => "outage", "both decision topics refuse records for longer than twice the function's timeout";
     BrokerRestart => "broker-restart", "Kafka goes down and comes back with its records";
     BrokerFrozen => "broker-frozen", "Kafka answers nothing for a while and goes on, its connections open";
-    Recreated => "topic-recreated", "the topic of the transactions is deleted and made again, with the mapping disabled";
+    Recreated => "topic-recreated", "the topic of the transactions is deleted and recreated, with the mapping disabled";
     PartitionsAdded => "partitions-added", "the topic of the transactions gets further partitions";
 }
 
 /// Which faults are asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kinds(Vec<Kind>);
 
 impl Kinds {

@@ -1,13 +1,18 @@
-//! `up --chaos`: faults on a running platform, from a seed, and a table of what they led to.
+//! Faults on a running platform, and a table of what they led to.
 //!
-//! Faults of calls and deliveries are drawn per call (`sources`); faults that take a while follow a plan (`plan`), which a driver
-//! carries out beside the traffic (`driver`). What a fault leaves behind is undone before the run drains.
+//! Those of `--chaos` come from a seed: faults of calls and deliveries are drawn per call (`sources`); faults that take a while follow a
+//! plan (`plan`). Those of `--kill` and `--redeliver` come evenly (`schedule`) and with every batch. A driver carries out what has a
+//! moment, beside the traffic (`driver`), and what a fault leaves behind is undone before the run is judged.
 
 mod driver;
 mod gate;
+mod kafka;
 mod kinds;
 mod plan;
+mod processes;
+mod schedule;
 mod sources;
+mod surroundings;
 mod tally;
 
 use std::sync::Arc;
@@ -15,47 +20,70 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use driver::{Driver, Surroundings};
+use driver::Moments;
+
+pub use driver::Driver;
 pub use gate::Gate;
 pub use kinds::{Kind, Kinds};
+pub use schedule::Course;
 pub use sources::Sources;
+pub use surroundings::{ChaosError, Surroundings};
 pub use tally::{FaultLine, Tally};
 
-/// The faults of a run.
+/// The faults of a run. They begin when a [`Driver`] runs; batches that come again do so from the start.
 #[derive(Clone)]
 pub struct Chaos {
-    /// Which ones.
-    pub kinds: Kinds,
-    /// What decides when.
-    pub seed: u64,
-    /// The length of the run, if it is known.
-    pub length: Option<Duration>,
     /// How often each happened.
     pub tally: Arc<Tally>,
     /// What services and mappings ask.
     pub sources: Arc<Sources>,
+    moments: Moments,
 }
 
 impl Chaos {
+    /// Faults of these kinds when `seed` says, in a run of this length, if it is known.
+    pub fn drawn(kinds: Kinds, seed: u64, length: Option<Duration>) -> Self {
+        let tally = Arc::new(Tally::default());
+        let sources = Arc::new(Sources::new(seed, kinds.clone(), Arc::clone(&tally)));
+        Self { tally, sources, moments: Moments::Drawn { kinds, seed, length } }
+    }
+
+    /// So many kills of every function process, evenly over a run, and every batch once more after it succeeded or not.
+    pub fn even(kills: u32, course: Course, every_batch_again: bool) -> Self {
+        let tally = Arc::new(Tally::default());
+        let sources = Arc::new(Sources::even(every_batch_again, Arc::clone(&tally)));
+        Self { tally, sources, moments: Moments::Even { kills, course } }
+    }
+
+    /// What lets them happen.
+    pub fn driver<'a>(&self, surroundings: Surroundings<'a>) -> Driver<'a> {
+        Driver::new(surroundings, Arc::clone(&self.sources), self.moments.clone())
+    }
+
+    /// Whether they end with the traffic, so that what waits then is worked off without any.
+    pub fn ends_with_traffic(&self) -> bool {
+        matches!(self.moments, Moments::Drawn { .. })
+    }
+
     /// What is asked for and has no room in a run of this length.
     pub fn left_out(&self, timeout: Duration) -> Option<String> {
+        let Moments::Drawn { kinds, length, .. } = &self.moments else { return None };
         let needs = plan::outage_needs(timeout);
-        let too_short = self.length.is_some_and(|length| length < needs) && self.kinds.has(Kind::Outage);
+        let too_short = length.is_some_and(|length| length < needs) && kinds.has(Kind::Outage);
         too_short.then(|| {
             format!("the fault outage is left out: it needs a run of at least {:.0} s", needs.as_secs_f64().ceil())
         })
     }
 
-    /// Faults that begin when a [`Driver`] runs.
-    pub fn new(kinds: Kinds, seed: u64, length: Option<Duration>) -> Self {
-        let tally = Arc::new(Tally::default());
-        let sources = Arc::new(Sources::new(seed, kinds.clone(), Arc::clone(&tally)));
-        Self { kinds, seed, length, tally, sources }
+    /// Times at which every function process was killed.
+    pub fn kills(&self) -> u64 {
+        if self.ends_with_traffic() { 0 } else { self.tally.times(Kind::Kill) }
     }
 
-    /// What happened.
-    pub fn table(&self) -> Table {
-        Table { seed: self.seed, faults: self.tally.lines(&self.kinds) }
+    /// What happened; none of faults without a seed.
+    pub fn table(&self) -> Option<Table> {
+        let Moments::Drawn { kinds, seed, .. } = &self.moments else { return None };
+        Some(Table { seed: *seed, faults: self.tally.lines(kinds) })
     }
 }
 

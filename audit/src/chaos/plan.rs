@@ -58,7 +58,7 @@ pub enum Action {
         /// For how long.
         lasts: Duration,
     },
-    /// The topic of the transactions is made again.
+    /// The topic of the transactions is recreated.
     Recreate,
     /// It gets further partitions.
     AddPartitions,

@@ -37,29 +37,36 @@ pub struct Sources {
     calls: Mutex<ChaCha8Rng>,
     batches: Mutex<ChaCha8Rng>,
     held_back: RwLock<Vec<i32>>,
+    every_batch_again: bool,
     tally: Arc<Tally>,
 }
 
 impl Sources {
+    /// No draws; every batch once more after it succeeded, or not.
+    pub(super) fn even(every_batch_again: bool, tally: Arc<Tally>) -> Self {
+        Self { every_batch_again, ..Self::new(0, Kinds::default(), tally) }
+    }
+
     /// Switched off.
-    pub fn new(seed: u64, kinds: Kinds, tally: Arc<Tally>) -> Self {
+    pub(super) fn new(seed: u64, kinds: Kinds, tally: Arc<Tally>) -> Self {
         Self {
             kinds,
             on: AtomicBool::new(false),
             calls: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 0xca11)),
             batches: Mutex::new(ChaCha8Rng::seed_from_u64(seed ^ 0xba7c4)),
             held_back: RwLock::default(),
+            every_batch_again: false,
             tally,
         }
     }
 
     /// Switches it on or off.
-    pub fn switch(&self, on: bool) {
+    pub(super) fn switch(&self, on: bool) {
         self.on.store(on, Ordering::SeqCst);
     }
 
     /// Leaves a partition alone, or not any more.
-    pub fn hold_back(&self, partition: i32, held: bool) {
+    pub(super) fn hold_back(&self, partition: i32, held: bool) {
         let mut partitions = self.held_back.write().unwrap_or_else(PoisonError::into_inner);
         partitions.retain(|known| *known != partition);
         if held {
@@ -147,6 +154,10 @@ impl MappingFaultSource for Sources {
     }
 
     fn answer(&self) -> AnswerFault {
+        if self.every_batch_again {
+            self.tally.happened(Kind::Again);
+            return AnswerFault::DeliverAgain;
+        }
         if !self.is_on() {
             return AnswerFault::None;
         }
@@ -222,5 +233,14 @@ mod tests {
         assert!((0..5_000).all(|_| sources.delivery(9) == DeliveryFault::None));
         let sources = Sources::new(7, "all".parse().unwrap(), Arc::default());
         assert!((0..5_000).all(|_| sources.answer() == AnswerFault::None));
+    }
+
+    #[test]
+    fn every_batch_comes_again_and_nothing_else_happens() {
+        let tally = Arc::<Tally>::default();
+        let sources = Sources::even(true, Arc::clone(&tally));
+        assert!((0..50).all(|_| sources.answer() == AnswerFault::DeliverAgain));
+        assert!((0..5_000).all(|_| sources.delivery(9) == DeliveryFault::None));
+        assert_eq!(tally.times(Kind::Again), 50);
     }
 }

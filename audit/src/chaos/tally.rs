@@ -41,6 +41,11 @@ impl Tally {
         }
     }
 
+    /// How often a fault happened.
+    pub fn times(&self, kind: Kind) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).map_or(0, |count| count.times)
+    }
+
     fn with(&self, kind: Kind, change: impl FnOnce(&mut Count)) {
         change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default());
     }

@@ -257,7 +257,7 @@ impl Reading {
             }
             Content::Approved => self.saw_decision(false, message.payload()),
             Content::Blocked => self.saw_decision(true, message.payload()),
-            Content::Parked => self.tracker.saw_parked(message.payload().unwrap_or_default()),
+            Content::DeadLetters => self.tracker.saw_dead_letter(message.payload().unwrap_or_default()),
         }
     }
 

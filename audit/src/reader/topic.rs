@@ -17,7 +17,7 @@ pub enum Content {
     /// Decisions that stop it.
     Blocked,
     /// Records that can never be decided.
-    Parked,
+    DeadLetters,
 }
 
 /// A topic to read.

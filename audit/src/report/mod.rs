@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use centinela_local::platform::PlatformStats;
 use centinela_local::threads::{self, CpuTimes};
+use centinela_verdict::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ use crate::chaos;
 use crate::figures::{Percentiles, ProcessCpu, as_f64, rounded};
 use crate::metrics::Metrics;
 use crate::score::ScoreMetrics;
-use crate::tracker::{Seen, Verdict};
+use crate::tracker::{Reconciliation, Seen};
 
 /// The report, as it is written to a file.
 #[derive(Clone, Debug, Serialize)]
@@ -74,7 +75,7 @@ pub struct Report {
 pub struct Records {
     /// On topic `transactions`.
     pub sent: u64,
-    /// Different transactions among them, and records that are none: the sum of decided, parked and lost.
+    /// Different transactions among them, and records that are none: the sum of decided, dead-lettered and lost.
     pub unique: u64,
     /// Different transactions with a decision.
     pub decided: u64,
@@ -86,17 +87,17 @@ pub struct Records {
     pub parked: u64,
     /// Deliveries that were answered from the users' remembered decisions.
     pub replayed: u64,
-    /// Messages that repeat a decision byte for byte, or a parked record.
+    /// Messages that repeat a decision byte for byte, or a dead letter.
     pub republished: u64,
     /// Of these, decisions of transactions that their producer sent more than once.
     pub republished_duplicates: u64,
-    /// Deliveries of records that were settled long ago.
+    /// Deliveries of records that were complete long ago.
     pub stale: u64,
     /// Decisions on events that came too late for their window.
     pub late: u64,
     /// Decisions that were made without an optional input.
     pub degraded: u64,
-    /// Neither decided nor parked.
+    /// Neither decided nor dead-lettered.
     pub lost: u64,
     /// Without a decision when the report had to end early; whether they are lost, nobody can say.
     pub undecided: u64,
@@ -119,8 +120,8 @@ pub struct Evidence<'a> {
     pub is_whole: bool,
     /// Counters of the topics.
     pub seen: Seen,
-    /// The reconciliation of the topics.
-    pub verdict: Verdict,
+    /// What the topics came to.
+    pub reconciled: Reconciliation,
     /// Latencies in microseconds.
     pub latencies: Histogram<u64>,
     /// From the broker's time of a record to its decision, in microseconds.
@@ -154,13 +155,14 @@ pub struct Evidence<'a> {
 impl Report {
     /// Draws up the report.
     pub fn new(evidence: Evidence<'_>) -> Self {
-        let Evidence { seen, verdict, stats, metrics, .. } = evidence;
+        let Evidence { seen, reconciled, stats, metrics, .. } = evidence;
         let items = evidence.items.filter(|_| evidence.is_whole);
-        let state = items.map(|items| totals::compare(&verdict.users, &items, evidence.baseline)).unwrap_or_default();
+        let added = &reconciled.users;
+        let state = items.map(|items| totals::differences(added, &items, evidence.baseline)).unwrap_or_default();
         let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
-        let missing = verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
+        let missing = reconciled.verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
         let mapping = stats.mappings.get(evidence.topic);
         let records = Records {
             sent: seen.records,
@@ -168,20 +170,20 @@ impl Report {
             decided: seen.decided,
             approved: seen.approved,
             blocked: seen.blocked,
-            parked: seen.parked,
+            parked: seen.dead_lettered,
             replayed: scoring.replayed,
             republished: seen.republished,
-            republished_duplicates: verdict.republished_duplicates,
+            republished_duplicates: reconciled.republished_duplicates,
             stale: scoring.stale,
             late: seen.late,
             degraded: seen.degraded,
             lost: if evidence.is_whole { missing } else { 0 },
             undecided: if evidence.is_whole { 0 } else { missing },
             lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
-            doubled: verdict.doubled + state.counted_twice,
-            doubled_duplicates: verdict.doubled_duplicates,
-            invented: if evidence.is_whole { verdict.invented + seen.unreadable_decisions } else { 0 },
-            users_differing: state.differing,
+            doubled: reconciled.verdict.doubled + state.counted_twice,
+            doubled_duplicates: reconciled.doubled_duplicates,
+            invented: if evidence.is_whole { reconciled.verdict.invented + seen.unreadable_decisions } else { 0 },
+            users_differing: state.users.len() as u64,
         };
         let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
         let mut report = Self {
@@ -207,7 +209,7 @@ impl Report {
             cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
-            score: verdict.scores.measure(),
+            score: reconciled.scores.measure(),
             rate_tx_s: if seconds > 0.0 { rounded(as_f64(seen.decided) / seconds) } else { 0.0 },
             seconds: rounded(seconds),
         };
@@ -224,15 +226,6 @@ impl Report {
     /// What was lost or counted twice.
     pub fn fault(&self) -> Option<String> {
         let Records { lost, lost_by_retention, doubled, invented, users_differing, .. } = self.records;
-        let faults = [
-            (lost, "lost"),
-            (lost_by_retention, "lost by retention: deleted before they were delivered"),
-            (doubled, "doubled"),
-            (invented, "invented"),
-            (users_differing, "users whose totals differ from their transactions"),
-        ];
-        let named: Vec<String> =
-            faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
-        if named.is_empty() { None } else { Some(named.join(", ")) }
+        Verdict { lost, lost_by_retention, doubled, invented, users_differing }.fault()
     }
 }

@@ -32,3 +32,12 @@ pub(super) fn place(id: DecisionId) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = id.0;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
+
+/// 48 bits of a decision's id.
+pub(super) type ShortId = [u8; 6];
+
+/// The start of an id.
+pub(super) fn short(id: DecisionId) -> ShortId {
+    let [a, b, c, d, e, f, ..] = id.0;
+    [a, b, c, d, e, f]
+}

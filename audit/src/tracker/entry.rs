@@ -2,21 +2,18 @@
 
 use std::ops::Range;
 
-use super::settled::ShortId;
+use centinela_verdict::Fate;
+
+use super::digest::ShortId;
 
 /// Unit of the stored times.
 pub(super) const TICK_US: u64 = 100;
 /// Bits of [`Entry::flags`].
-pub(super) const SENT: u16 = 1;
-pub(super) const DECIDED: u16 = 2;
-pub(super) const PARKED: u16 = 4;
-pub(super) const BLOCKED: u16 = 8;
-pub(super) const DOUBLED: u16 = 16;
-pub(super) const FRAUD: u16 = 32;
-pub(super) const LABELLED: u16 = 64;
-pub(super) const SENT_AGAIN: u16 = 128;
+pub(super) const FRAUD: u8 = 1;
+pub(super) const LABELLED: u8 = 2;
+pub(super) const SENT_AGAIN: u8 = 4;
 /// The decision is older than its record: it was made and counted for an earlier one, which is forgotten.
-pub(super) const OF_OLD: u16 = 256;
+pub(super) const OF_OLD: u8 = 8;
 
 /// Incarnation of the topic, partition, offset.
 pub(super) type Place = (u32, u32, u64);
@@ -24,8 +21,7 @@ pub(super) type Place = (u32, u32, u64);
 /// A transaction.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Entry {
-    /// Hash of the decision's bytes as they came first.
-    pub(super) bytes: u64,
+    pub(super) fate: Fate,
     /// Where it stands on its topic.
     pub(super) place: Place,
     /// The broker's time of its record, or of its decision's while that is all that is known.
@@ -37,18 +33,18 @@ pub(super) struct Entry {
     pub(super) amount_sent: u64,
     pub(super) amount_decided: u64,
     pub(super) score: f32,
-    pub(super) flags: u16,
-    /// Messages that repeated the decision.
-    pub(super) repeats: u8,
+    pub(super) flags: u8,
 }
 
 impl Entry {
-    pub(super) fn is(&self, flag: u16) -> bool {
+    pub(super) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        self.is(DECIDED | PARKED)
+    /// The amount that counts: of several that were sent under one id, the one that was decided.
+    pub(super) fn counted_amount(&self, others: Option<&Vec<u64>>) -> u64 {
+        let is_another = others.is_some_and(|amounts| amounts.contains(&self.amount_decided));
+        if is_another { self.amount_decided } else { self.amount_sent }
     }
 }
 

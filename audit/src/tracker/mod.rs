@@ -1,19 +1,18 @@
 //! What is known about every record of a run: when it was meant to be sent, whether it stands on its topic, and what came of it.
 //!
-//! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were settled after it; then it is
-//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 90 MB by the sizes of
-//! its tables when they are full. What was not settled is never forgotten.
+//! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were complete after it; then it is
+//! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 95 MB by the sizes of
+//! its tables when they are full. What is not complete is never forgotten.
 
 mod digest;
 mod entry;
+mod folded;
 mod recent;
 mod seen;
-mod settled;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -21,18 +20,19 @@ use centinela_contracts::kafka_event::{KafkaBatch, Record};
 use centinela_contracts::parked_v1::{self, Parked, StoredParked};
 use centinela_contracts::{decision_v1, transaction_v1};
 use centinela_domain::{Currency, DecisionId};
+use centinela_verdict::Answer;
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::entry::Gone;
-pub use self::seen::{Seen, Totals, Verdict};
+pub use self::seen::{Reconciliation, Seen};
 
 use self::entry::TICK_US;
 use self::state::State;
 use crate::blocked::Blocked;
 
-/// Settled transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again
+/// Complete transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again
 /// mostly come sooner, and are told more of than of what is folded.
 const WHOLE: usize = 300_000;
 /// Folded decisions that are remembered at least: some 20 minutes at 1,667 a second.
@@ -52,7 +52,7 @@ impl Tracker {
         Self::with_room(started, expected, WHOLE, REMEMBERED)
     }
 
-    /// The same, with room for so many settled transactions, and for so many that are folded.
+    /// The same, with room for so many complete transactions, and for so many that are folded.
     fn with_room(started: Instant, expected: usize, whole: usize, remembered: usize) -> Self {
         Self {
             started,
@@ -81,7 +81,7 @@ impl Tracker {
         self.lock().sending(id, fraud, ticks);
     }
 
-    /// Transactions that were sent and are neither decided nor parked.
+    /// Transactions that were sent and are neither decided nor dead-lettered.
     pub fn undecided(&self) -> u64 {
         self.lock().undecided()
     }
@@ -94,12 +94,7 @@ impl Tracker {
         let place = (state.incarnation, partition, offset);
         match transaction {
             Some(Ok(transaction)) => state.sent(&transaction, place, ingested_ms),
-            Some(Err(_)) | None => {
-                state.seen.unique += 1;
-                if state.parked.get(&place).is_none() {
-                    state.unreadable.insert(place);
-                }
-            }
+            Some(Err(_)) | None => state.sent_unreadable(place),
         }
     }
 
@@ -111,37 +106,37 @@ impl Tracker {
     /// A message of topic `approved` or `blocked` that arrived at `at`; `now_ms` is the same moment since 1970.
     pub fn saw_decision(&self, blocked: bool, value: &[u8], at: Instant, now_ms: i64) {
         let decision = decision_v1::parse(value);
-        let bytes = hash(value);
         let ticks = self.ticks(at);
         let mut state = self.lock();
         let Ok(decision) = decision else {
             state.seen.unreadable_decisions += 1;
             return;
         };
-        state.decided(&decision, blocked, bytes, ticks, now_ms);
+        let answer = Answer::new(decision.outcome, decision.evidence.is_some(), value);
+        state.decided(&decision, answer, blocked, ticks, now_ms);
         state.first_decision.get_or_insert(at);
         state.last_decision = Some(at);
     }
 
     /// A message of topic `dead-letters`.
-    pub fn saw_parked(&self, value: &[u8]) {
+    pub fn saw_dead_letter(&self, value: &[u8]) {
         let parked = parked_v1::parse(value);
         let given_up = if parked.is_ok() { Vec::new() } else { given_up(value) };
         let mut state = self.lock();
         match parked {
             Ok(StoredParked { parked: Parked { partition, offset: Some(offset), value, .. }, .. }) => {
-                state.parked((partition, offset), value.as_deref());
+                state.dead_lettered(partition, offset, value.as_deref());
             }
             Ok(_) => state.seen.unreadable_decisions += 1,
             Err(_) if given_up.is_empty() => state.seen.unreadable_decisions += 1,
             Err(_) => given_up.iter().for_each(|record| {
-                let at = (record.coordinates.partition, record.coordinates.offset);
-                state.parked(at, record.value.as_deref());
+                let at = record.coordinates;
+                state.dead_lettered(at.partition, at.offset, record.value.as_deref());
             }),
         }
     }
 
-    /// The topic of the transactions was made again; all of the old one was read and settled before.
+    /// The topic of the transactions was recreated; all of the old one was read and complete before.
     pub fn topic_recreated(&self) {
         self.lock().incarnation += 1;
     }
@@ -184,9 +179,9 @@ impl Tracker {
         self.lock().last_decision
     }
 
-    /// The verdict. Everything must have been read.
-    pub fn verdict(&self, gone: &Gone) -> Verdict {
-        self.lock().verdict(gone)
+    /// What everything came to. All of it must have been read.
+    pub fn reconcile(&self, gone: &Gone) -> Reconciliation {
+        self.lock().reconcile(gone)
     }
 }
 
@@ -200,10 +195,4 @@ fn given_up(value: &[u8]) -> Vec<Record> {
     let Ok(message) = serde_json::from_slice::<Destination<'_>>(value) else { return Vec::new() };
     let Ok(batch) = KafkaBatch::parse(message.payload.get().as_bytes()) else { return Vec::new() };
     batch.partitions.into_iter().flat_map(|partition| partition.records).filter_map(Result::ok).collect()
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }

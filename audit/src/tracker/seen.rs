@@ -1,6 +1,8 @@
-//! What a tracker tells: counters while a run goes on, and the verdict at its end.
+//! What a tracker tells: counters while a run goes on, and what everything came to at its end.
 
 use std::collections::BTreeMap;
+
+use centinela_verdict::{Totals, Verdict};
 
 use crate::score::Scores;
 
@@ -17,9 +19,9 @@ pub struct Seen {
     pub approved: u64,
     /// Of these, on topic `blocked`.
     pub blocked: u64,
-    /// Different parked records.
-    pub parked: u64,
-    /// Messages that repeat a decision or a parked record.
+    /// Different dead-lettered records.
+    pub dead_lettered: u64,
+    /// Messages that repeat a decision or a dead letter.
     pub republished: u64,
     /// Decisions that say that their event was late.
     pub late: u64,
@@ -27,34 +29,21 @@ pub struct Seen {
     pub degraded: u64,
     /// Messages on a decision topic that are no decision.
     pub unreadable_decisions: u64,
-    /// Offsets of topic `transactions` that were deleted before the reader had read them.
+    /// Offsets of topic `transactions` that were deleted before they were read.
     pub missed: u64,
-}
-
-/// What one user should have in the state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Different transactions.
-    pub transactions: u64,
-    /// The sum of their amounts.
-    pub amount_minor: u64,
 }
 
 /// What became of everything that was sent.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
-    /// Neither decided nor parked.
-    pub lost: u64,
-    /// With two different decisions.
-    pub doubled: u64,
-    /// Of these, those that their producer sent more than once.
+pub struct Reconciliation {
+    /// As far as the topics tell.
+    pub verdict: Verdict,
+    /// Of the doubled ones, those that their producer sent more than once.
     pub doubled_duplicates: u64,
-    /// Decisions about something that nobody sent.
-    pub invented: u64,
     /// Repeated decisions of transactions that their producer sent more than once.
     pub republished_duplicates: u64,
     /// What each user should have.
-    pub users: BTreeMap<Box<str>, Totals>,
+    pub users: BTreeMap<String, Totals>,
     /// Score and truth of the labelled transactions.
     pub scores: Scores,
 }

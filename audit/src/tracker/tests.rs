@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use centinela_verdict::{Totals, Verdict};
+
 use super::*;
 
 const DECISION: &[u8] = include_bytes!("../../../shared/contracts/tests/golden/decision_v1.json");
@@ -66,8 +68,8 @@ fn seen(count: u64) -> Tracker {
     tracker
 }
 
-fn transactions(verdict: &Verdict) -> u64 {
-    verdict.users.values().map(|totals| totals.transactions).sum()
+fn transactions(reconciled: &Reconciliation) -> u64 {
+    reconciled.users.values().map(|totals| totals.transactions).sum()
 }
 
 #[test]
@@ -80,13 +82,13 @@ fn what_is_folded_is_counted_and_what_comes_of_it_later_is_told_apart() {
     decide(&tracker, 25, 25);
     decide(&tracker, 26, 26);
     assert_eq!(tracker.seen().republished, 2);
-    let verdict = tracker.verdict(&Gone::default());
-    assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
-    assert_eq!(verdict.republished_duplicates, 1);
-    assert_eq!(transactions(&verdict), 40);
-    assert_eq!(verdict.users["user-0"], Totals { transactions: 14, amount_minor: 14 * 1_234 });
+    let reconciled = tracker.reconcile(&Gone::default());
+    assert_eq!(reconciled.verdict, Verdict::default());
+    assert_eq!(reconciled.republished_duplicates, 1);
+    assert_eq!(transactions(&reconciled), 40);
+    assert_eq!(reconciled.users["user-0"], Totals { transactions: 14, amount_minor: 14 * 1_234 });
     decide(&tracker, 27, 9_999);
-    assert_eq!(tracker.verdict(&Gone::default()).doubled, 1);
+    assert_eq!(tracker.reconcile(&Gone::default()).verdict.doubled, 1);
 }
 
 #[test]
@@ -98,23 +100,23 @@ fn a_duplicate_of_what_is_forgotten_counts_once() {
     // The decision may be read before the record.
     decide(&tracker, 4, 4);
     send(&tracker, 4, 501, 501);
-    let verdict = tracker.verdict(&Gone::default());
-    assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
-    assert_eq!(transactions(&verdict), 200);
+    let reconciled = tracker.reconcile(&Gone::default());
+    assert_eq!(reconciled.verdict, Verdict::default());
+    assert_eq!(transactions(&reconciled), 200);
 }
 
 #[test]
-fn what_is_not_settled_is_never_forgotten() {
+fn what_is_not_complete_is_never_forgotten() {
     let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
     send(&tracker, 1_000, 0, 0);
     for number in 0..100 {
         send(&tracker, number, number + 1, 1);
         decide(&tracker, number, 1);
     }
-    assert_eq!(tracker.verdict(&Gone::default()).lost, 1);
+    assert_eq!(tracker.reconcile(&Gone::default()).verdict.lost, 1);
     assert_eq!(tracker.undecided(), 1);
     decide(&tracker, 1_000, 0);
-    assert_eq!(tracker.verdict(&Gone::default()).lost, 0);
+    assert_eq!(tracker.reconcile(&Gone::default()).verdict.lost, 0);
 }
 
 #[test]
@@ -127,29 +129,33 @@ fn what_retention_took_is_neither_lost_nor_invented() {
     decide(&tracker, 41, 41);
     decide(&tracker, 42, 42);
     let gone = Gone { unread: vec![(0, 40..41)] };
-    let verdict = tracker.verdict(&gone);
-    assert_eq!((verdict.lost, verdict.doubled, verdict.invented), (0, 0, 0));
-    assert_eq!(transactions(&verdict), 32, "what was delivered counts");
-    assert_eq!(tracker.verdict(&Gone::default()).lost, 1, "of another offset it would be lost");
+    let reconciled = tracker.reconcile(&gone);
+    assert_eq!(reconciled.verdict, Verdict::default());
+    assert_eq!(transactions(&reconciled), 32, "what was delivered counts");
+    assert_eq!(tracker.reconcile(&Gone::default()).verdict.lost, 1, "of another offset it would be lost");
     decide(&tracker, 43, 43);
-    assert_eq!(tracker.verdict(&gone).invented, 1, "more decisions than were missed");
+    assert_eq!(tracker.reconcile(&gone).verdict.invented, 1, "more decisions than were missed");
 }
 
 #[test]
-fn a_record_is_parked_by_its_place_whatever_comes_first() {
+fn a_record_is_dead_lettered_by_its_place_whatever_comes_first() {
     let parked = include_bytes!("../../../shared/contracts/tests/golden/parked_v1.json");
     let StoredParked { parked: Parked { partition, offset, .. }, .. } = parked_v1::parse(parked).unwrap();
-    for parked_first in [false, true] {
+    for dead_letter_first in [false, true] {
         let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
-        if parked_first {
-            tracker.saw_parked(parked);
+        if dead_letter_first {
+            tracker.saw_dead_letter(parked);
         }
         tracker.saw_transaction(partition, offset.unwrap(), Some(&transaction(1)), 1);
-        if !parked_first {
-            tracker.saw_parked(parked);
+        if !dead_letter_first {
+            tracker.saw_dead_letter(parked);
         }
-        let verdict = tracker.verdict(&Gone::default());
-        assert_eq!((verdict.lost, transactions(&verdict)), (0, 0), "parked first: {parked_first}");
+        let reconciled = tracker.reconcile(&Gone::default());
+        assert_eq!(
+            (reconciled.verdict.lost, transactions(&reconciled)),
+            (0, 0),
+            "dead letter first: {dead_letter_first}"
+        );
         assert_eq!(tracker.undecided(), 0);
     }
 }

@@ -14,12 +14,13 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use centinela_audit::errors::one_line;
 use centinela_contracts::settled::{self, SettledItem};
 use centinela_local::aws::AwsClient;
 
 use super::Place;
 use crate::aws_credentials;
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 
 const KEY: &str = "pk";
 const VERSION: &str = "v";

@@ -70,13 +70,13 @@ fn read(path: &Path) -> Result<Vec<Message>, InputError> {
 }
 
 fn transactions(path: &Path) -> Vec<Transaction> {
-    let messages = read(path).unwrap_or_else(|error| panic!("{}", crate::failure::one_line(&error)));
+    let messages = read(path).unwrap_or_else(|error| panic!("{}", centinela_audit::errors::one_line(&error)));
     messages.iter().map(|message| transaction_v1::parse(&message.value).unwrap()).collect()
 }
 
 #[track_caller]
 fn refused(path: &Path, named: &[&str]) {
-    let error = crate::failure::one_line(&read(path).map(|messages| messages.len()).unwrap_err());
+    let error = centinela_audit::errors::one_line(&read(path).map(|messages| messages.len()).unwrap_err());
     for name in named {
         assert!(error.contains(name), "{name} is missing in: {error}");
     }

@@ -100,7 +100,7 @@ impl Live {
             seen.decided,
             seen.approved,
             seen.blocked,
-            seen.parked,
+            seen.dead_lettered,
             milliseconds(&look.recent, 0.5),
             milliseconds(&look.recent, 0.99),
             write_units_per_tx(look),
@@ -138,7 +138,7 @@ impl Live {
             seen.blocked,
             write_units_per_tx(look),
             look.stats.functions.values().map(|function| function.environments).sum::<usize>(),
-            seen.parked,
+            seen.dead_lettered,
             seen.republished,
         );
         if BEHIND_MS_MAX < look.behind_ms {

@@ -4,8 +4,8 @@ mod blocked;
 mod endpoints;
 mod files;
 mod function_logs;
-mod kills;
 mod live;
+mod names;
 mod past;
 mod report_text;
 mod run;
@@ -17,12 +17,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use centinela_audit::chaos::Chaos;
+use centinela_audit::chaos::{Chaos, Course};
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
 use centinela_local::ServerError;
 use centinela_local::aws::{AwsAccess, Latency};
-use centinela_local::mapping::faults::EveryBatchAgain;
 use centinela_local::platform::{Platform, PlatformConfig, Ports, Servers};
 
 use crate::args::{self, Up};
@@ -71,8 +70,7 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         lived = past::live_through(&arguments, source, &infrastructure) => lived?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
-    let length = arguments.traffic.duration;
-    let chaos = arguments.chaos.clone().map(|kinds| Chaos::new(kinds, arguments.traffic.seed, length));
+    let chaos = chaos(&arguments, source.as_ref());
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
@@ -172,9 +170,6 @@ async fn start(
     config.remembered_tables = user_tables(&config.infrastructure);
     config.seeds = seeds;
     config.say = Arc::new(terminal::note);
-    if arguments.redeliver {
-        config.mapping_faults = Arc::new(EveryBatchAgain);
-    }
     if let Some(chaos) = chaos {
         config.mapping_faults = chaos.sources.clone();
         config.faults = chaos.sources.clone();
@@ -183,6 +178,21 @@ async fn start(
         error if error.is_usage() => Failure::usage(&error),
         error => Failure::failed(&error),
     })
+}
+
+/// The faults that are asked for.
+fn chaos(arguments: &Up, source: Option<&Source>) -> Option<Chaos> {
+    let length = arguments.traffic.duration;
+    if let Some(kinds) = &arguments.chaos {
+        return Some(Chaos::drawn(kinds.clone(), arguments.traffic.seed, length));
+    }
+    let course = match (length, source.and_then(Source::expected)) {
+        (Some(length), _) => Course::Time(length),
+        (None, Some(records)) => Course::Records(records),
+        (None, None) => Course::Open,
+    };
+    let kills = arguments.kill.unwrap_or(0);
+    (kills > 0 || arguments.redeliver).then(|| Chaos::even(kills, course, arguments.redeliver))
 }
 
 /// The servers that are used instead of embedded ones.

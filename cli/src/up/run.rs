@@ -1,30 +1,33 @@
 //! One run: readers, producer, view and kills around a platform that is up; then the drain and the account.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_audit::backlog::{self, Backlog};
 use centinela_audit::chaos::{Chaos, Driver, Surroundings};
+use centinela_audit::end::{Beat, End};
+use centinela_audit::errors::one_line;
 use centinela_audit::figures::as_f64;
 use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
-use centinela_audit::report::{self, Evidence, Producer, Report};
-use centinela_audit::tracker::{Gone, Tracker};
-use centinela_domain::Currency;
-use centinela_local::mapping::MappingError;
-use centinela_local::platform::{Cut, Platform, PlatformError, topic_spec};
+use centinela_audit::report::{Evidence, Producer, Report};
+use centinela_audit::tracker::Tracker;
+use centinela_local::platform::Platform;
 use centinela_local::threads::{CpuLedger, CpuTimes};
+use futures::future::{self, MaybeDone};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::function_logs::{self, SharedFile};
-use super::kills::{Course, Kills};
 use super::live::{Live, Look};
-use super::{default_currency, endpoints, terminal};
+use super::names::Names;
+use super::{endpoints, terminal};
 use crate::args::Up;
-use crate::failure::{Failure, one_line};
+use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
 use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
@@ -33,12 +36,8 @@ use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Unti
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks at what the threads spent: a thread that ends loses at most this much of its account.
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// One attempt to drain; afterwards it is looked at whether anything moved.
-const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// Servers that do not answer and a drain that does not move are given up after this long: the account is incomplete then.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// How soon it is said what is waited for.
-const SAID_AFTER: Duration = Duration::from_secs(5);
 /// How long the last metric lines may take from a function to the account.
 const METRICS_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes worth an answer of the broker: any decision, whose arrival is measured, and many transactions, whose arrival is not.
@@ -55,50 +54,6 @@ pub struct Finished {
     pub failure: Option<Failure>,
 }
 
-/// The names that the stacks give to what a run looks at.
-struct Names {
-    scoring: String,
-    user_table: String,
-    default_currency: Currency,
-    transactions: String,
-    topics: Vec<Topic>,
-}
-
-impl Names {
-    /// Takes them from the function that publishes decisions.
-    fn find(platform: &Platform) -> Result<Self, Failure> {
-        let infrastructure = platform.infrastructure();
-        let scoring =
-            infrastructure.functions.iter().find(|function| function.environment.contains_key("APPROVED_TOPIC"));
-        let scoring =
-            scoring.ok_or_else(|| Failure::Usage("no stack declares a function with APPROVED_TOPIC".to_owned()))?;
-        let variable = |name: &str| {
-            let missing = || Failure::Usage(format!("function `{}` has no variable {name}", scoring.name));
-            scoring.environment.get(name).cloned().ok_or_else(missing)
-        };
-        let mut topics = Vec::new();
-        for (name, content) in [
-            ("TRANSACTIONS_TOPIC", Content::Transactions),
-            ("APPROVED_TOPIC", Content::Approved),
-            ("BLOCKED_TOPIC", Content::Blocked),
-            ("DEAD_LETTERS_TOPIC", Content::Parked),
-        ] {
-            let name = variable(name)?;
-            let declared = infrastructure.topics.iter().find(|topic| topic.name == name);
-            let declared = declared.ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))?;
-            let starts = platform.starts(&name).to_vec();
-            topics.push(Topic { name, partitions: declared.partitions, content, starts });
-        }
-        Ok(Self {
-            scoring: scoring.name.clone(),
-            user_table: variable("USER_TABLE")?,
-            default_currency: default_currency(platform.infrastructure()),
-            transactions: topics[0].name.clone(),
-            topics,
-        })
-    }
-}
-
 /// A run in progress.
 pub struct Run<'a> {
     arguments: &'a Up,
@@ -110,14 +65,11 @@ pub struct Run<'a> {
     metrics: BTreeMap<String, FunctionMetrics>,
     log_file: Option<SharedFile>,
     live: Live,
-    kills: Kills,
     backlog: Option<Backlog>,
     started: Instant,
     cpu: CpuLedger,
     cpu_at_start: Option<CpuTimes>,
     cpu_looked_at: Instant,
-    /// Why the account covers less than the run.
-    gaps: Vec<String>,
 }
 
 type Sending = JoinHandle<Result<(), SendError>>;
@@ -143,35 +95,37 @@ impl<'a> Run<'a> {
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
         let calm = CancellationToken::new();
         let driver = chaos.as_ref().map(|chaos| run.driver(chaos, &calm)).transpose()?;
-        let faults = async move {
+        let faults = future::maybe_done(async move {
             match driver {
                 Some(driver) => driver.run().await,
                 None => Ok(()),
             }
-        };
-        let watched = async {
-            let sent = run.watch_traffic(sending, interrupt).await;
+        });
+        let mut faults = pin!(faults);
+        let sent = beside(run.watch_traffic(sending, interrupt), faults.as_mut()).await;
+        // Whatever happens, what faults have done is undone first.
+        if sent.is_err() || chaos.as_ref().is_some_and(Chaos::ends_with_traffic) {
             calm.cancel();
-            sent
-        };
-        let (sent, faulted) = tokio::join!(watched, faults);
-        let sent = sent?;
-        if arguments.backlog.is_some() {
-            run.work_off(interrupt).await?;
+            faults.as_mut().await;
         }
-        let cuts = run.cut().await;
-        run.drain(&cuts).await;
-        run.read_to_the_end(&cuts).await;
-        let mut report = run.report(is_producer, &cuts).await;
-        report.chaos = chaos.map(|chaos| chaos.table());
+        let sent = sent?;
+        let end = beside(run.end(interrupt), faults.as_mut()).await;
+        calm.cancel();
+        faults.as_mut().await;
+        let mut end = end?;
+        let faulted = faults.as_mut().take_output().unwrap_or(Ok(()));
+        run.cpu.look();
+        end.read().await;
+        let mut report = run.report(is_producer, chaos.as_ref(), &mut end).await;
+        report.chaos = chaos.and_then(|chaos| chaos.table());
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
         };
         let faulted = faulted.err().map(|error| Failure::failed(&error));
         let unsent = run.failure(sent);
-        run.gaps.extend(unsent.map(|failure| failure.to_string()));
-        let incomplete = (!run.gaps.is_empty()).then(|| run.gaps.join("; "));
+        let gaps: Vec<String> = end.gaps().iter().cloned().chain(unsent.map(|failure| failure.to_string())).collect();
+        let incomplete = (!gaps.is_empty()).then(|| gaps.join("; "));
         if let Some(why) = &incomplete {
             report.is_incomplete(why.clone());
         }
@@ -185,12 +139,6 @@ impl<'a> Run<'a> {
         progress: Arc<Progress>,
         traffic: Option<&(Source, Pace)>,
     ) -> Result<Self, Failure> {
-        let expected = traffic.and_then(|(source, _)| source.expected());
-        let course = match (arguments.traffic.duration, expected) {
-            (Some(duration), _) => Course::Time(duration),
-            (None, Some(records)) => Course::Records(records),
-            (None, None) => Course::Open,
-        };
         let log_file = match &arguments.logs {
             None => None,
             Some(path) => {
@@ -226,27 +174,17 @@ impl<'a> Run<'a> {
             metrics,
             log_file,
             live: Live::new(arguments.quiet),
-            kills: Kills::new(arguments.kill.unwrap_or(0), course),
             backlog: None,
             started,
             cpu_at_start: cpu.times(),
             cpu,
             cpu_looked_at: started,
-            gaps: Vec::new(),
         })
     }
 
     /// What lets the faults happen beside the traffic.
     fn driver(&self, chaos: &Chaos, calm: &CancellationToken) -> Result<Driver<'a>, Failure> {
         let (platform, names) = (self.platform, &self.names);
-        let topic = |name: &str| {
-            let declared = platform.infrastructure().topics.iter().find(|topic| topic.name == name);
-            declared.map(topic_spec).ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))
-        };
-        let content = |content: Content| {
-            let found = names.topics.iter().find(|topic| topic.content == content);
-            topic(found.map_or("", |topic| topic.name.as_str()))
-        };
         let missing = |what: &str| Failure::Usage(format!("{what} is not there, so no faults can happen to it"));
         let host = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
         let mapping = platform.mapping(&names.transactions).ok_or_else(|| missing("its mapping"))?;
@@ -254,22 +192,21 @@ impl<'a> Run<'a> {
         if let Some(left_out) = chaos.left_out(host.spec().timeout) {
             terminal::note(&left_out);
         }
-        let surroundings = Surroundings {
+        let declared = |content| names.declared(platform, content);
+        Ok(chaos.driver(Surroundings {
+            platform,
             host,
             mapping,
-            broker: platform.broker(),
-            kafka: platform.kafka().clone(),
             kafka_restart: self.arguments.kafka_restart.clone(),
             kafka_pid: self.arguments.kafka_pid,
-            transactions: topic(&names.transactions)?,
-            decisions: [content(Content::Approved)?, content(Content::Blocked)?],
+            transactions: declared(Content::Transactions)?,
+            decisions: [declared(Content::Approved)?, declared(Content::Blocked)?],
             gate: Arc::clone(&self.progress.gate),
             reader,
             tracker: Arc::clone(&self.tracker),
             tally: Arc::clone(&chaos.tally),
-        };
-        let sources = Arc::clone(&chaos.sources);
-        Ok(Driver::new(surroundings, sources, chaos.kinds.clone(), chaos.seed, chaos.length, calm.clone()))
+            calm: calm.clone(),
+        }))
     }
 
     fn announce(&self) -> Result<(), Failure> {
@@ -318,10 +255,6 @@ impl<'a> Run<'a> {
             self.cpu_looked_at = Instant::now();
             self.cpu.look();
         }
-        if self.kills.is_due(self.tracker.seen().decided) {
-            let killed = self.platform.kill_functions();
-            tracing::info!(killed, "function processes were killed");
-        }
         if self.live.is_due() {
             self.live.show(&Look {
                 seen: self.tracker.seen(),
@@ -351,7 +284,7 @@ impl<'a> Run<'a> {
             tokio::time::sleep(TICK).await;
             self.tick();
             let seen = self.tracker.seen();
-            let done = seen.decided + seen.parked;
+            let done = seen.decided + seen.dead_lettered;
             if watch.wants_a_look(done) {
                 watch.begin(self.look(done, Instant::now()));
             }
@@ -370,93 +303,30 @@ impl<'a> Run<'a> {
         backlog::Look { at, decided, function_cpu, process_cpu: self.cpu.times() }
     }
 
-    /// Ends the account's part of the topic of the transactions: whatever producers send from now on does not count.
-    ///
-    /// No cuts when Kafka does not say where they would be.
-    async fn cut(&mut self) -> Vec<Cut> {
-        for reader in self.readers.iter().filter(|reader| reader.reads(Content::Transactions)) {
-            // What the account has read already must lie before the cut. A reader that has ended says why when it is asked to finish.
-            reader.control().rest().await.unwrap_or_default();
+    /// Works off a backlog, if there is one; then everything before the cut is handled.
+    async fn end(&mut self, interrupt: &Interrupt) -> Result<End<'a>, Failure> {
+        if self.arguments.backlog.is_some() {
+            self.work_off(interrupt).await?;
         }
-        let mut patience = Patience::new();
-        loop {
-            let error = match Box::pin(self.platform.cut()).await {
-                Ok(cuts) => return cuts,
-                Err(error) => error,
-            };
-            let for_good = matches!(&error, PlatformError::Mapping(MappingError::TopicMissing { .. }));
-            let why = format!("kafka at {} does not say where the topics end: {}", self.kafka(), one_line(&error));
-            if for_good || patience.is_over() {
-                self.gaps.push(why);
-                return Vec::new();
-            }
-            patience.say(&why);
-            tokio::time::sleep(TICK).await;
-            self.tick();
-        }
+        let mut end = End::new(self.platform, std::mem::take(&mut self.readers), STUCK_AFTER);
+        end.settle(&mut |beat| match beat {
+            Beat::Tick => self.tick(),
+            Beat::Waiting(what) => terminal::note(&format!("{what}; Ctrl-C ends at once, without a report")),
+        })
+        .await;
+        Ok(end)
     }
 
-    /// Waits until everything before the cuts was handled, as long as it moves.
-    async fn drain(&mut self, cuts: &[Cut]) {
-        let (mut least, mut patience) = (u64::MAX, Patience::new());
-        loop {
-            match Box::pin(self.platform.drain(cuts, DRAIN_SLICE)).await {
-                Ok(()) => return,
-                Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
-                    if records < least {
-                        (least, patience) = (records, Patience::new());
-                    }
-                    let why = format!("{records} records wait for the function and do not move");
-                    if patience.is_over() {
-                        self.gaps.push(why);
-                        return;
-                    }
-                    patience.say(&why);
-                }
-                Err(error) => {
-                    self.gaps.push(format!("what waits cannot be followed: {}", one_line(&error)));
-                    return;
-                }
-            }
-            self.tick();
-        }
-    }
-
-    /// Without cuts there is nobody to read from.
-    async fn read_to_the_end(&mut self, cuts: &[Cut]) {
-        self.cpu.look();
-        let readers = std::mem::take(&mut self.readers);
-        let finishing: Vec<_> = readers
-            .into_iter()
-            .filter(|reader| !cuts.is_empty() || reader.has_ended())
-            .map(|reader| {
-                let cuts = cuts.to_vec();
-                tokio::task::spawn_blocking(move || reader.finish(cuts))
-            })
-            .collect();
-        for finished in finishing {
-            let problem = match finished.await {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => one_line(&error),
-                Err(error) => one_line(&error),
-            };
-            if !self.gaps.contains(&problem) {
-                self.gaps.push(problem);
-            }
-        }
-    }
-
-    async fn report(&mut self, is_producer: bool, cuts: &[Cut]) -> Report {
+    async fn report(&mut self, is_producer: bool, chaos: Option<&Chaos>, end: &mut End<'_>) -> Report {
         let stats = self.platform.stats();
-        let (cut, gone) = self.bounds(cuts).await;
+        let (cut, gone) = end.bounds(&self.names.transactions).await;
         self.await_metrics(&stats.functions).await;
-        let items = self.platform.read_back(&self.names.user_table).await;
-        let items = items.map_err(|error| self.gaps.push(one_line(&error))).ok();
+        let items = end.items(&self.names.user_table).await;
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Report::new(Evidence {
-            is_whole: self.gaps.is_empty(),
+            is_whole: end.gaps().is_empty(),
             seen: self.tracker.seen(),
-            verdict: self.tracker.verdict(&gone),
+            reconciled: self.tracker.reconcile(&gone),
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
             items,
@@ -467,34 +337,11 @@ impl<'a> Run<'a> {
             metrics: self.metrics.iter().map(|(name, metrics)| (name.clone(), metrics.sums())).collect(),
             started: first.unwrap_or(self.started),
             last_decision: self.tracker.last_decision(),
-            producer: is_producer.then(|| self.producer()),
+            producer: is_producer.then(|| self.producer(chaos.map_or(0, Chaos::kills))),
             cut,
             cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
             backlog: self.backlog.clone(),
         })
-    }
-
-    /// The brokers' addresses.
-    fn kafka(&self) -> &str {
-        &self.platform.kafka().bootstrap
-    }
-
-    /// Where the account ends on the topic of the transactions, and what was deleted there before it was delivered.
-    async fn bounds(&self, cuts: &[Cut]) -> (report::Cut, Gone) {
-        let topic = &self.names.transactions;
-        let (Some(cut), Some(mapping)) = (cuts.iter().find(|cut| cut.topic == *topic), self.platform.mapping(topic))
-        else {
-            return Default::default();
-        };
-        // A Kafka that has gone away by now takes nothing any more.
-        let ends = mapping.ends().await.unwrap_or_else(|_| cut.ends.clone());
-        let later = ends.iter().zip(&cut.ends).map(|(end, cut)| u64::try_from(end - cut).unwrap_or(0)).sum();
-        let unread = mapping.skipped().into_iter().filter_map(|skipped| {
-            let offset = |offset| u64::try_from(offset).ok();
-            let offsets = offset(skipped.offsets.start)?..offset(skipped.offsets.end)?;
-            Some((u32::try_from(skipped.partition).ok()?, offsets))
-        });
-        (report::Cut { ends: cut.ends.clone(), later }, Gone { unread: unread.collect() })
     }
 
     /// The line of an invocation comes through a pipe and may be a moment behind its answer.
@@ -511,7 +358,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn producer(&self) -> Producer {
+    fn producer(&self, kills: u64) -> Producer {
         let traffic = &self.arguments.traffic;
         let is_paced = traffic.input.is_none() && self.arguments.backlog.is_none();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
@@ -525,7 +372,7 @@ impl<'a> Run<'a> {
             failed: count(&self.progress.failed),
             first_failure: self.progress.first_error(),
             behind_ms_max: count(&self.progress.behind_ms_max),
-            kills: u64::from(self.kills.done()),
+            kills,
         }
     }
 
@@ -544,30 +391,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// For how long the end of a run waits for something that does not come.
-struct Patience {
-    until: Instant,
-    say_at: Option<Instant>,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { until: Instant::now() + STUCK_AFTER, say_at: Some(Instant::now() + SAID_AFTER) }
-    }
-
-    fn is_over(&self) -> bool {
-        self.until <= Instant::now()
-    }
-
-    /// Says once, after a while, what is waited for.
-    fn say(&mut self, what: &str) {
-        if self.say_at.take_if(|at| *at <= Instant::now()).is_some() {
-            let left = self.until.saturating_duration_since(Instant::now()).as_secs();
-            terminal::note(&format!(
-                "{what}; waiting for up to {left} s more; Ctrl-C ends at once, without an account"
-            ));
-        }
-    }
+/// Does some work beside faults that go on.
+async fn beside<T, F: Future>(work: impl Future<Output = T>, mut faults: Pin<&mut MaybeDone<F>>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let _pending_or_done = faults.as_mut().poll(context);
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {

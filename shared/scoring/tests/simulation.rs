@@ -1,9 +1,9 @@
 //! Goal: no fault loses or doubles a decision, whatever the order of events.
-//! Method: real engines on faulty fakes, interleaved and crashed at any await from a seed; then the account.
+//! Method: real engines on faulty fakes, interleaved and crashed at any await from a seed; then the verdict.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use centinela_testkit::world::{Account, Happened, World};
+use centinela_testkit::world::{Findings, Happened, World};
 
 /// Seeds of an ordinary run; `CENTINELA_SEEDS` asks for more.
 const SEEDS: u64 = 1_500;
@@ -23,12 +23,12 @@ fn no_seed_loses_or_doubles_a_decision() {
                 return total;
             }
             let run = std::panic::catch_unwind(|| World::seeded(seed).run(EVENTS));
-            if !matches!(&run, Ok((account, _)) if *account == Account::default()) {
+            if !matches!(&run, Ok((findings, _)) if *findings == Findings::default()) {
                 // The others need not look further.
                 next.store(seeds, Ordering::Relaxed);
             }
-            let (account, happened) = run.unwrap_or_else(|_| panic!("seed {seed}: the run itself failed"));
-            assert_eq!(account, Account::default(), "seed {seed}");
+            let (findings, happened) = run.unwrap_or_else(|_| panic!("seed {seed}: the run itself failed"));
+            assert_eq!(findings, Findings::default(), "seed {seed}");
             total.add(&happened);
         }
     };

@@ -1,9 +1,10 @@
 //! Compares what happened with what each case says. Everything that differs is told at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use centinela_contracts::parked_v1::{ORIGINAL_VALUE_BYTES_MAX, StoredParked};
 use centinela_local::lambda::{FunctionStats, InvokeError};
+use centinela_verdict::{Totals, compare};
 use serde_json::{Value, json};
 
 use crate::Prepared;
@@ -16,6 +17,8 @@ const NEVER_LOGGED: [&str; 4] = ["jane.doe@example.com", "4111111111111111", "41
 #[derive(Default)]
 pub struct Verdicts {
     differences: Vec<String>,
+    /// User and transaction of everything that was to be decided.
+    sent: BTreeSet<(String, String)>,
 }
 
 impl Verdicts {
@@ -47,46 +50,40 @@ impl Verdicts {
     }
 
     pub fn published(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
-        let count = |user: &str, transaction: Option<&str>| {
-            let is_it = |decision: &&Value| {
-                decision["user_id"] == user && transaction.is_none_or(|id| decision["transaction_id"] == id)
-            };
-            published.decisions.iter().filter(is_it).count()
-        };
-        // A batch that fails as a whole may have published what it settled; the next delivery answers that from memory.
-        let whole = matches!(case.fate, Fate::Error(_));
+        // A batch that fails as a whole may have published what it completed; the next delivery answers that from memory.
+        let may_be_undecided = matches!(case.fate, Fate::Error(_));
         for (user, transaction) in &prepared.good {
-            let times = count(user, Some(transaction));
-            self.check(case, times == 1 || (whole && times == 0), || format!("{times} decisions for the good {user}"));
+            self.decided_once(case, user, transaction, may_be_undecided, published);
         }
         if let Fate::Decided(decisions) = &case.fate {
             for (user, transaction) in decisions {
-                let (times, of_user) = (count(user, Some(transaction)), count(user, None));
-                let expected = decisions.iter().filter(|(other, _)| other == user).count();
-                self.check(case, times == 1 && of_user == expected, || {
-                    format!("{times} decisions for {transaction} of {user}, {of_user} for the user")
-                });
+                self.decided_once(case, user, transaction, false, published);
             }
             let of_case = |decision: &&Value| decisions.iter().any(|(user, _)| decision["user_id"] == *user);
             let degraded = published.decisions.iter().filter(of_case).all(|it| it["degraded"] == case.degraded);
             self.check(case, degraded, || format!("degraded is not {}", case.degraded));
-        } else {
-            let user = case.user();
-            // A case that cuts items has a user for each length.
-            let is_it = |id: &str| match id.strip_prefix(&user) {
-                Some(rest) => rest.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()),
-                None => false,
-            };
-            let decided = published.decisions.iter().filter(|decision| decision["user_id"].as_str().is_some_and(is_it));
-            let decided = decided.count();
-            self.check(case, decided == 0, || format!("{decided} decisions for {user}"));
         }
-        self.parked(case, prepared, published);
+        self.dead_lettered(case, prepared, published);
     }
 
-    fn parked(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
+    fn decided_once(&mut self, case: &Case, user: &str, transaction: &str, may_be_undecided: bool, of: &Published) {
+        let key = (user.to_owned(), transaction.to_owned());
+        let mut fate = of.fates.get(&key).copied().unwrap_or_default();
+        fate.sent();
+        let is_once = !fate.is_doubled() && fate.repeats() == 0 && (may_be_undecided || !fate.is_lost());
+        self.check(case, is_once, || format!("{transaction} of {user} is not decided once: {fate:?}"));
+        self.sent.insert(key);
+    }
+
+    /// Every decision is on a transaction that some case names; all cases must have been judged.
+    pub fn nothing_is_invented(&mut self, published: &Published) {
+        let invented = published.fates.keys().filter(|key| !self.sent.contains(*key));
+        self.differences.extend(invented.map(|(user, transaction)| format!("{transaction} of {user} is decided")));
+    }
+
+    fn dead_lettered(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
         let parked: Vec<&StoredParked> =
-            published.parked.iter().filter(|stored| stored.parked.partition == prepared.partition).collect();
+            published.dead_letters.iter().filter(|stored| stored.parked.partition == prepared.partition).collect();
         if let Some(reason) = &case.last_parked {
             let (values, last) = (parked.iter().map(|stored| stored.parked.value.as_deref()), case.values.last());
             let is_last = values.eq(last.map(|value| Some(value.bytes())).as_ref().map(|value| value.as_deref()));
@@ -112,13 +109,17 @@ impl Verdicts {
         }
     }
 
-    /// The users' items count each transaction once.
+    /// The users' items count each transaction once; what one costs is not said.
     pub async fn counted(&mut self, case: &Case, decisions: &[(String, String)], world: &Hosted) {
-        let users: BTreeSet<&String> = decisions.iter().map(|(user, _)| user).collect();
-        for user in users {
-            let expected = decisions.iter().filter(|(other, _)| other == user).count() as u64;
-            let counted = world.transactions_of(user).await;
-            self.check(case, counted == expected, || format!("{user}'s item counts {counted} instead of {expected}"));
+        let (mut added, mut stored) = (BTreeMap::<&str, Totals>::new(), BTreeMap::new());
+        decisions.iter().for_each(|(user, _)| added.entry(user).or_default().add(0));
+        for (user, added) in &mut added {
+            let totals = world.totals_of(user).await;
+            added.amount_minor = totals.amount_minor;
+            stored.insert(*user, Some(totals));
+        }
+        for (user, wanted, found) in compare(&added, &stored, &BTreeMap::new()).users {
+            self.check(case, false, || format!("{user}'s item counts {found:?} instead of {wanted:?}"));
         }
     }
 

@@ -214,6 +214,7 @@ async fn every_bad_input_meets_its_fate_and_harms_nothing_else() {
             verdicts.counted(case, decisions, &world).await;
         }
     }
+    verdicts.nothing_is_invented(&published);
     let (lines, stats) = world.end().await;
     verdicts.logged(&cases, &lines, &stats);
 

@@ -1,11 +1,11 @@
-//! A topic, a mapping and several environments under faults, from one seed; and the account at the end.
+//! A topic, a mapping and several environments under faults, from one seed; and what was wrong at the end.
 //!
 //! The mapping is as unkind as the documentation allows: one batch per partition in flight, but crashed, cut and partly failed
 //! batches come again in any of three readings of AWS's text, a paused poller wakes up with an old batch, an invocation may
 //! go on while its batch is already delivered elsewhere, and records are given up and driven again by an operator. Producers send
 //! duplicates, other transactions under a used id, forged headers, and times from the future; brokers' clocks step back.
 
-mod account;
+mod findings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::Future;
@@ -22,7 +22,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub use account::Account;
+pub use findings::Findings;
 
 use crate::bench::FOREVER;
 use crate::builders::{self, EPOCH_MS, TOPIC};
@@ -44,6 +44,7 @@ const STEPS_TO_REST: usize = 1_000;
 const STEPS_MAX: usize = 50_000;
 /// What everything was bought for, and what it costs under an id that is used already.
 const AMOUNT: &str = "12.34";
+const AMOUNT_MINOR: u64 = 1_234;
 const OTHER_AMOUNT: &str = "99.99";
 /// 2099: a time that nobody has reached.
 const FUTURE_MS: i64 = 4_070_908_800_000;
@@ -276,8 +277,8 @@ impl World {
         }
     }
 
-    /// Runs `events` random events, then lets everything come to an end without faults, and takes the account.
-    pub fn run(mut self, events: usize) -> (Account, Happened) {
+    /// Runs `events` random events, then lets everything come to an end without faults, and says what is wrong.
+    pub fn run(mut self, events: usize) -> (Findings, Happened) {
         for _ in 0..events {
             self.event();
         }
@@ -293,8 +294,8 @@ impl World {
             (0..self.partitions.len()).for_each(|index| self.produce_good(index));
             self.rest(STEPS_MAX);
         }
-        let account = self.account();
-        (account, self.happened)
+        let findings = self.findings();
+        (findings, self.happened)
     }
 
     fn event(&mut self) {

@@ -1,28 +1,31 @@
 //! What became of everything that a world made.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use centinela_contracts::decision_v1::{self, DecisionV1};
-use centinela_contracts::parked_v1::ParkReason;
+use centinela_contracts::decision_v1;
+use centinela_contracts::parked_v1::{ParkReason, Parked};
 use centinela_domain::transaction::AHEAD_TOLERANCE_MS;
 use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, TransactionId, UserId};
+use centinela_verdict::{Answer, Fate, Totals, compare};
 
-use super::{Made, RING, World};
+use super::{AMOUNT_MINOR, Made, RING, World};
 use crate::fakes::{Entered, Shared};
 
 /// What a run found. All lists are empty when the protocol holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Transactions without a decision on the topics or on the stream, that were not parked either.
+pub struct Findings {
+    /// Transactions without a decision on the topics or on the stream, that were not dead-lettered either.
     pub lost: Vec<(String, String)>,
     /// Transactions with two different decisions.
     pub doubled: Vec<(String, String)>,
-    /// Transactions under a used id that were answered, or neither answered nor parked.
+    /// Transactions under a used id that were answered, or neither answered nor dead-lettered.
     pub mistaken: Vec<(String, String)>,
     /// Users whose totals differ from a fold over their unique transactions.
     pub totals: Vec<String>,
-    /// Bad and forged records that were not parked.
-    pub unparked: usize,
+    /// Decisions on transactions that nobody sent.
+    pub invented: Vec<DecisionId>,
+    /// Bad and forged records that were not dead-lettered.
+    pub not_dead_lettered: usize,
     /// New decisions that were reported as published and were not.
     pub unpublished: usize,
     /// Published without being committed.
@@ -41,11 +44,21 @@ pub struct Account {
     pub stuck: bool,
 }
 
+/// What the users should have.
+#[derive(Default)]
+struct Expected {
+    users: BTreeMap<UserId, Totals>,
+    /// Some of their transactions were for an amount that cannot be told any more.
+    of_unknown_amount: BTreeSet<UserId>,
+    /// Their producers sent something again after the promised window.
+    excused: BTreeSet<UserId>,
+}
+
 /// Every payload of a decision on the topics and on the stream.
 type Payloads<'a> = HashMap<DecisionId, [HashSet<&'a [u8]>; 2]>;
 
 impl World {
-    pub(super) fn account(&mut self) -> Account {
+    pub(super) fn findings(&mut self) -> Findings {
         let fakes = self.fakes.clone();
         let shared = fakes.shared();
         let mut payloads: Payloads<'_> = HashMap::new();
@@ -56,76 +69,108 @@ impl World {
                 }
             }
         }
-        let mut account =
-            Account { uncommitted: shared.uncommitted.len(), idle_writes: shared.idle_writes, ..Account::default() };
+        let mut findings =
+            Findings { uncommitted: shared.uncommitted.len(), idle_writes: shared.idle_writes, ..Findings::default() };
         let in_full = |payload: &&&[u8]| decision_v1::parse(payload).is_ok_and(|decision| decision.evidence.is_some());
         let published: usize =
             payloads.values().map(|[topics, stream]| topics.intersection(stream).filter(in_full).count()).sum();
-        account.unpublished = self.happened.decided.saturating_sub(published);
-        let parked: HashSet<&[u8]> = shared.parked.iter().filter_map(|parked| parked.value.as_deref()).collect();
-        let undecidable =
-            |code: ParkReason| shared.parked.iter().filter(move |parked| parked.reason_code == code).count();
-        self.happened.undecidable += undecidable(ParkReason::BadFirstCoordinates);
-        account.unparked = self.bad.iter().filter(|value| !parked.contains(value.as_slice())).count();
-        let mut expected: BTreeMap<UserId, (u64, Option<u64>)> = BTreeMap::new();
-        let mut excused: HashSet<UserId> = HashSet::new();
+        findings.unpublished = self.happened.decided.saturating_sub(published);
+        let dead_letters: HashSet<&[u8]> = shared.parked.iter().filter_map(|parked| parked.value.as_deref()).collect();
+        let is_undecidable = |parked: &&Parked| parked.reason_code == ParkReason::BadFirstCoordinates;
+        self.happened.undecidable += shared.parked.iter().filter(is_undecidable).count();
+        findings.not_dead_lettered = self.bad.iter().filter(|value| !dead_letters.contains(value.as_slice())).count();
+        let expected = self.judge_transactions(&shared, &payloads, &dead_letters, &mut findings);
+        self.judge_users(&shared, &expected, &mut findings);
+        findings.devices = self.devices_with_a_false_past(&shared);
+        let is_held =
+            |index: &usize| shared.settled.get(&(*index as u32)).is_some_and(|item| !item.item.holds.is_empty());
+        findings.held = (0..self.partitions.len()).filter(is_held).collect();
+        findings.stuck =
+            !self.invocations.is_empty() || self.partitions.iter().any(|partition| !partition.is_at_rest());
+        findings
+    }
+
+    /// Judges every transaction; returns what the users should have.
+    fn judge_transactions(
+        &self,
+        shared: &Shared,
+        payloads: &Payloads<'_>,
+        dead_letters: &HashSet<&[u8]>,
+        findings: &mut Findings,
+    ) -> Expected {
+        let mut expected = Expected::default();
+        let sent: HashSet<DecisionId> = self.made.iter().map(|made| made.ids().1).collect();
+        findings.invented.extend(payloads.keys().filter(|id| !sent.contains(id)));
         for made in &self.made {
             let (user, id) = made.ids();
             let entered = shared.entered.get(&user).map_or(&[][..], Vec::as_slice);
             if (made.repeated || made.values.len() > 1) && outside_the_window(entered, id.digest()) {
-                excused.insert(user);
+                expected.excused.insert(user);
                 continue;
             }
             let pair = || (made.user.clone(), made.transaction.clone());
             let none = Default::default();
             let places = payloads.get(&id).unwrap_or(&none);
-            let all: Vec<DecisionV1> =
-                places.iter().flatten().filter_map(|payload| decision_v1::parse(payload).ok()).collect();
-            let full: HashSet<&[u8]> = places
-                .iter()
-                .flatten()
-                .copied()
-                .filter(|payload| decision_v1::parse(payload).is_ok_and(|decision| decision.evidence.is_some()))
-                .collect();
-            let is_parked = made.values.iter().any(|value| parked.contains(value.as_slice()));
-            if places.iter().any(HashSet::is_empty) && !is_parked {
-                account.lost.push(pair());
+            let is_dead = |value: &&Vec<u8>| dead_letters.contains(value.as_slice());
+            let fate = |places: &[HashSet<&[u8]>]| {
+                let mut fate = Fate::default();
+                fate.sent();
+                if made.values.iter().any(|value| is_dead(&value)) {
+                    fate.dead_lettered();
+                }
+                places.iter().flatten().filter_map(|payload| answer(payload)).for_each(|answer| {
+                    fate.answered(answer);
+                });
+                fate
+            };
+            if places.chunks(1).any(|place| fate(place).is_lost()) {
+                findings.lost.push(pair());
             }
-            if full.len() > 1 || all.iter().any(|decision| decision.outcome != all[0].outcome) {
-                account.doubled.push(pair());
+            if fate(places).is_doubled() {
+                findings.doubled.push(pair());
             }
-            let answered = all.iter().find_map(|decision| Some(decision.evidence.as_ref()?.amount.minor()));
-            let unanswered = made.values.iter().filter(|value| !parked.contains(value.as_slice())).count();
+            let unanswered = made.values.iter().filter(|value| !is_dead(value)).count();
             if made.values.len() > 1 && unanswered > 1 {
-                account.mistaken.push(pair());
+                findings.mistaken.push(pair());
             }
             if entered.iter().any(|entered| entered.digest == id.digest()) {
-                let (count, sum) = expected.entry(user).or_insert((0, Some(0)));
-                *count += 1;
+                let amounts = places.iter().flatten().filter_map(|payload| decision_v1::parse(payload).ok()?.evidence);
+                let answered = amounts.map(|evidence| evidence.amount.minor()).next();
                 // Of one that was published from what remains only, it is not known which of two amounts it was for.
-                *sum = sum.zip(answered.or((made.values.len() == 1).then_some(1234))).map(|(sum, amount)| sum + amount);
+                let amount = answered.or((made.values.len() == 1).then_some(AMOUNT_MINOR));
+                expected.users.entry(user.clone()).or_default().add(amount.unwrap_or(0));
+                if amount.is_none() {
+                    expected.of_unknown_amount.insert(user);
+                }
             }
         }
-        for (user, (count, sum)) in &expected {
-            let stored = shared.user(user);
-            let state = stored.as_ref().map(|stored| &stored.item.state);
-            let found = state.map_or((0, 0), |state| (state.transactions, state.amount_total_minor));
-            if !excused.contains(user) && found != (*count, sum.unwrap_or(found.1)) {
-                account.totals.push(format!("{}: {found:?} instead of {:?}", user.as_str(), (count, sum)));
-            }
-            if state.is_some_and(|state| state.newest_at.since(self.latest) > AHEAD_TOLERANCE_MS) {
-                account.blinded.push(user.as_str().to_owned());
-            }
-            let entries = stored.iter().flat_map(|stored| &stored.item.ledger.entries);
-            let frozen = entries.filter(|entry| self.is_frozen(entry)).map(|entry| &entry.coordinates);
-            account.frozen.extend(frozen.map(|coordinates| format!("{}: {coordinates:?}", user.as_str())));
+        expected
+    }
+
+    fn judge_users(&self, shared: &Shared, expected: &Expected, findings: &mut Findings) {
+        let stored = |user: &UserId| {
+            let state = &shared.user(user)?.item.state;
+            Some(Totals { transactions: state.transactions, amount_minor: state.amount_total_minor })
+        };
+        let stored: BTreeMap<UserId, _> = shared.users.keys().map(|user| (user.clone(), stored(user))).collect();
+        let mut added = expected.users.clone();
+        for user in &expected.of_unknown_amount {
+            let (Some(added), Some(Some(stored))) = (added.get_mut(user), stored.get(user)) else { continue };
+            added.amount_minor = stored.amount_minor;
         }
-        account.devices = self.devices_with_a_false_past(&shared);
-        let is_held =
-            |index: &usize| shared.settled.get(&(*index as u32)).is_some_and(|item| !item.item.holds.is_empty());
-        account.held = (0..self.partitions.len()).filter(is_held).collect();
-        account.stuck = !self.invocations.is_empty() || self.partitions.iter().any(|partition| !partition.is_at_rest());
-        account
+        for (user, wanted, found) in compare(&added, &stored, &BTreeMap::new()).users {
+            if !expected.excused.contains(&user) {
+                findings.totals.push(format!("{}: {found:?} instead of {wanted:?}", user.as_str()));
+            }
+        }
+        for user in expected.users.keys() {
+            let Some(stored) = shared.user(user) else { continue };
+            if stored.item.state.newest_at.since(self.latest) > AHEAD_TOLERANCE_MS {
+                findings.blinded.push(user.as_str().to_owned());
+            }
+            let frozen = stored.item.ledger.entries.iter().filter(|entry| self.is_frozen(entry));
+            findings.frozen.extend(frozen.map(|entry| format!("{}: {:?}", user.as_str(), entry.coordinates)));
+        }
     }
 
     /// Decided long ago and not proved published.
@@ -176,6 +221,12 @@ impl Made {
             _ => panic!("the world makes valid identifiers"),
         }
     }
+}
+
+/// What a payload says.
+fn answer(payload: &[u8]) -> Option<Answer> {
+    let decision = decision_v1::parse(payload).ok()?;
+    Some(Answer::new(decision.outcome, decision.evidence.is_some(), payload))
 }
 
 /// Whether a repetition was seen only after so many newer decisions, of the user and of the user in its partition, that the promised

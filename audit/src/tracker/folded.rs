@@ -3,36 +3,12 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
 
-use centinela_domain::DecisionId;
+use centinela_verdict::{Seal, Totals};
 
-use super::digest::Digest;
+use super::digest::{Digest, ShortId};
+use super::entry::{Entry, FRAUD, LABELLED, OF_OLD, SENT_AGAIN};
 use super::recent::Recent;
-use super::seen::Totals;
 use crate::score::Scores;
-
-/// 48 bits of a decision's id.
-pub(super) type ShortId = [u8; 6];
-
-/// The start of an id.
-pub(super) fn short(id: DecisionId) -> ShortId {
-    let [a, b, c, d, e, f, ..] = id.0;
-    [a, b, c, d, e, f]
-}
-
-/// The message of a decision, as far as it is remembered: which way it went, and 15 bits of its bytes' hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seal([u8; 2]);
-
-impl Seal {
-    pub(super) fn new(bytes: u64, blocked: bool) -> Self {
-        let [high, low, ..] = bytes.to_be_bytes();
-        Self([high & 0x7f | u8::from(blocked) << 7, low])
-    }
-
-    pub(super) fn blocked(self) -> bool {
-        self.0[0] >> 7 == 1
-    }
-}
 
 /// Sums over the transactions that were folded into them.
 #[derive(Clone, Default)]
@@ -46,29 +22,46 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// Counts what came of a transaction that was sent.
+    pub(super) fn take(&mut self, entry: &Entry, amount_minor: u64) {
+        let doubled = u64::from(entry.fate.is_doubled());
+        self.doubled += doubled;
+        if entry.is(SENT_AGAIN) {
+            self.doubled_duplicates += doubled;
+            self.republished_duplicates += entry.fate.repeats();
+        }
+        if !entry.fate.is_decided() {
+            return;
+        }
+        if entry.is(LABELLED) {
+            self.scores.add(entry.score, entry.is(FRAUD), entry.fate.is_blocked());
+        }
+        if !entry.is(OF_OLD) {
+            self.count(entry.user, amount_minor);
+        }
+    }
+
     /// Counts a transaction of a user.
     pub(super) fn count(&mut self, user: u32, amount_minor: u64) {
         let user = user as usize;
         if self.totals.len() <= user {
             self.totals.resize(user + 1, Totals::default());
         }
-        let totals = &mut self.totals[user];
-        totals.transactions += 1;
-        totals.amount_minor += amount_minor;
+        self.totals[user].add(amount_minor);
     }
 
     /// What each user should have, by name.
-    pub(super) fn by_name<'a>(&self, users: impl Iterator<Item = (&'a str, u32)>) -> BTreeMap<Box<str>, Totals> {
+    pub(super) fn by_name<'a>(&self, users: impl Iterator<Item = (&'a str, u32)>) -> BTreeMap<String, Totals> {
         users
             .filter_map(|(name, user)| Some((name.into(), *self.totals.get(user as usize)?)))
-            .filter(|(_, totals): &(_, Totals)| totals.transactions > 0)
+            .filter(|(_, totals): &(String, Totals)| totals.transactions > 0)
             .collect()
     }
 }
 
-/// The newest settled decisions. A second decision about one of them is told from a repetition of the first; about an older one only
+/// The newest folded decisions. A second decision about one of them is told from a repetition of the first; about an older one only
 /// its user's totals tell.
-pub(super) struct Settled {
+pub(super) struct Folded {
     seals: Recent<ShortId, Seal, BuildHasherDefault<Digest>>,
     /// Newest broker time of what is in the newer half, and of what was there before it.
     newest_ms: [i64; 2],
@@ -76,7 +69,7 @@ pub(super) struct Settled {
     forgotten_ms: i64,
 }
 
-impl Settled {
+impl Folded {
     /// Remembers so many decisions at least.
     pub(super) fn new(remembered: usize) -> Self {
         Self { seals: Recent::new(remembered), newest_ms: [i64::MIN; 2], forgotten_ms: i64::MIN }

@@ -1,0 +1,187 @@
+//! Faults of Kafka and of its topics.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use centinela_local::mapping::MappingError;
+use centinela_local::warden;
+use centinela_local::{broker::Broker, kafka::TopicSpec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::kinds::Kind;
+use super::plan::PARTITIONS_ADDED;
+use super::surroundings::{ChaosError, REST_LIMIT, Surroundings};
+
+/// A recreated topic is told from a replay by its records' times: this much later than the deleted topic's last record.
+const RECREATED_LATER: Duration = Duration::from_secs(11);
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Surroundings<'_> {
+    /// Lets topics refuse records for a while.
+    pub(super) async fn refuse(&self, kind: Kind, topics: &[TopicSpec], lasts: Duration) -> Result<(), ChaosError> {
+        let mut outcome = Ok(());
+        for topic in topics {
+            outcome = outcome.and(self.set_refusing(topic, true).await);
+        }
+        if outcome.is_ok() {
+            self.tally.happened(kind);
+            self.tally.led_to(kind, lasts.as_millis() as u64, "ms in all");
+            self.wait(lasts).await;
+            self.tally.led_to(kind, self.mapping.stats().lag, "records behind at the end of it");
+        }
+        for topic in topics {
+            outcome = outcome.and(self.set_refusing(topic, false).await);
+        }
+        outcome
+    }
+
+    async fn set_refusing(&self, topic: &TopicSpec, refusing: bool) -> Result<(), ChaosError> {
+        match self.platform.broker() {
+            Some(broker) => {
+                broker.set_refusing(&topic.name, refusing);
+            }
+            None => self.admin()?.set_refusing(&topic.name, &topic.config, refusing).await?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn restart_broker(&self, down: Duration) -> Result<(), ChaosError> {
+        let started = Instant::now();
+        match (self.platform.broker(), &self.kafka_restart) {
+            (Some(broker), _) => broker.restart(down).await?,
+            (None, Some(command)) => restart_by(command).await?,
+            // Nobody said how.
+            (None, None) => return Ok(()),
+        }
+        self.tally.happened(Kind::BrokerRestart);
+        self.tally.led_to(Kind::BrokerRestart, started.elapsed().as_millis() as u64, "ms away in all");
+        Ok(())
+    }
+
+    pub(super) async fn freeze_broker(&self, lasts: Duration) -> Result<(), ChaosError> {
+        // Without either nobody said which.
+        let Some(frozen) = Frozen::begin(self.platform.broker(), self.kafka_pid)? else { return Ok(()) };
+        self.tally.happened(Kind::BrokerFrozen);
+        self.tally.led_to(Kind::BrokerFrozen, lasts.as_millis() as u64, "ms in all");
+        self.wait(lasts).await;
+        drop(frozen);
+        self.tally.led_to(Kind::BrokerFrozen, self.mapping.stats().lag, "records behind at the end of it");
+        Ok(())
+    }
+
+    pub(super) async fn add_partitions(&self) -> Result<(), ChaosError> {
+        let topic = &self.transactions.name;
+        let before = self.mapping.stats().partitions;
+        let wanted = before + PARTITIONS_ADDED;
+        match self.platform.broker() {
+            Some(broker) => {
+                broker.add_partitions(topic, wanted);
+            }
+            None => self.admin()?.add_partitions(topic, wanted).await?,
+        }
+        self.reader.grow(topic, wanted);
+        self.tally.happened(Kind::PartitionsAdded);
+        while self.mapping.stats().partitions < wanted && !self.calm.is_cancelled() {
+            self.wait(LOOK).await;
+        }
+        let joined = (self.mapping.stats().partitions - before) as u64;
+        self.tally.led_to(Kind::PartitionsAdded, joined, "partitions joined the mapping");
+        Ok(())
+    }
+
+    /// As an operator must do it: nothing is sent, everything is committed, the mapping is disabled and its invocations have ended,
+    /// and the new topic's records are clearly later.
+    pub(super) async fn recreate(&self) -> Result<(), ChaosError> {
+        self.gate.close(true);
+        let outcome = self.recreate_at_rest().await;
+        self.gate.close(false);
+        outcome
+    }
+
+    async fn recreate_at_rest(&self) -> Result<(), ChaosError> {
+        while !self.gate.is_quiet() {
+            if self.calm.is_cancelled() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let last_record = Instant::now();
+        match self.mapping.drain(REST_LIMIT).await {
+            Err(MappingError::NotDrained { records, .. }) => return Err(ChaosError::Restless { records }),
+            outcome => outcome?,
+        }
+        self.mapping.disable().await?;
+        let recreated = self.delete_and_create(last_record).await;
+        // Whatever became of the topic, the mapping must not stay behind.
+        let enabled = self.mapping.enable().await;
+        recreated?;
+        enabled?;
+        self.tally.happened(Kind::Recreated);
+        self.tally.led_to(Kind::Recreated, last_record.elapsed().as_millis() as u64, "ms without traffic");
+        Ok(())
+    }
+
+    async fn delete_and_create(&self, last_record: Instant) -> Result<(), ChaosError> {
+        let topic = &self.transactions;
+        self.reader.leave(&topic.name).await.map_err(|_| ChaosError::Reader)?;
+        let admin = self.admin()?;
+        admin.delete(&topic.name).await?;
+        tokio::time::sleep(RECREATED_LATER.saturating_sub(last_record.elapsed())).await;
+        admin.create(topic).await?;
+        self.tracker.topic_recreated();
+        self.reader.restart(&topic.name, topic.partitions);
+        Ok(())
+    }
+}
+
+/// A Kafka that answers nothing. It goes on when this is dropped, so that a run that is cut short leaves nobody's Kafka frozen.
+enum Frozen<'a> {
+    Embedded(&'a Broker),
+    External(i32),
+}
+
+impl<'a> Frozen<'a> {
+    fn begin(broker: Option<&'a Broker>, kafka_pid: Option<i32>) -> Result<Option<Self>, ChaosError> {
+        match (broker, kafka_pid) {
+            (Some(broker), _) => {
+                broker.set_frozen(true);
+                Ok(Some(Self::Embedded(broker)))
+            }
+            (None, Some(pid)) => {
+                kill(Pid::from_raw(pid), Signal::SIGSTOP).map_err(|reason| ChaosError::Freeze { pid, reason })?;
+                Ok(Some(Self::External(pid)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::Embedded(broker) => broker.set_frozen(false),
+            Self::External(pid) => {
+                if let Err(reason) = kill(Pid::from_raw(*pid), Signal::SIGCONT) {
+                    tracing::warn!(pid, %reason, "kafka could not be continued");
+                }
+            }
+        }
+    }
+}
+
+/// Runs the command that somebody gave for it.
+async fn restart_by(command: &str) -> Result<(), ChaosError> {
+    let failed = |reason: String| ChaosError::Restart { command: command.to_owned(), reason };
+    let mut shell = tokio::process::Command::new("sh");
+    // A group of its own: Ctrl-C is for this command, not for a Kafka that this one starts.
+    shell.args(["-c", command]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let shell = shell.spawn().map_err(|error| failed(error.to_string()))?;
+    let _ward = shell.id().map(warden::guard_group);
+    let output = shell.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(format!("{}: {}", output.status, said.lines().last().unwrap_or_default())))
+}

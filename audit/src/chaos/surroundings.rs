@@ -1,0 +1,103 @@
+//! What the faults reach, and why one cannot be carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use centinela_local::broker::BrokerError;
+use centinela_local::kafka::{ClusterError, TopicAdmin, TopicSpec};
+use centinela_local::lambda::FunctionHost;
+use centinela_local::mapping::{KafkaMapping, MappingError};
+use centinela_local::platform::Platform;
+use nix::errno::Errno;
+use tokio_util::sync::CancellationToken;
+
+use super::gate::Gate;
+use super::tally::Tally;
+use crate::reader::ReadControl;
+use crate::tracker::Tracker;
+
+/// How long everything in flight may take to come to rest before the topic is deleted.
+pub(super) const REST_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the faults need to reach.
+pub struct Surroundings<'a> {
+    /// The functions, and Kafka where it is embedded.
+    pub platform: &'a Platform,
+    /// The function whose processes suffer.
+    pub host: &'a Arc<FunctionHost>,
+    /// The mapping that invokes it.
+    pub mapping: &'a Arc<KafkaMapping>,
+    /// A command that restarts a Kafka which is not embedded.
+    pub kafka_restart: Option<String>,
+    /// The process of such a Kafka, on this machine.
+    pub kafka_pid: Option<i32>,
+    /// The topic of the transactions, as it was declared.
+    pub transactions: TopicSpec,
+    /// The topics of approved and of blocked ones.
+    pub decisions: [TopicSpec; 2],
+    /// Holds the producer while the topic is recreated.
+    pub gate: Arc<Gate>,
+    /// The reader of the topic of the transactions.
+    pub reader: ReadControl,
+    /// What is known about every record.
+    pub tracker: Arc<Tracker>,
+    /// How often each fault happened.
+    pub tally: Arc<Tally>,
+    /// Cancelled when the faults have to end.
+    pub calm: CancellationToken,
+}
+
+impl Surroundings<'_> {
+    /// Waits, or less when the faults have to end.
+    pub(super) async fn wait(&self, duration: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.calm.cancelled() => {}
+        }
+    }
+
+    pub(super) fn admin(&self) -> Result<TopicAdmin, ClusterError> {
+        TopicAdmin::new(self.platform.kafka())
+    }
+}
+
+/// Why a fault could not be carried out or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// An external Kafka.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The mapping.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The command that restarts Kafka.
+    #[error("`{command}` did not restart kafka: {reason}")]
+    Restart {
+        /// The command.
+        command: String,
+        /// Its end.
+        reason: String,
+    },
+    /// The process of a Kafka that is not embedded.
+    #[error(
+        "process {pid} cannot be stopped or continued: {reason}; give the one of Kafka on this machine (--kafka-pid)"
+    )]
+    Freeze {
+        /// Which.
+        pid: i32,
+        /// What the system said.
+        reason: Errno,
+    },
+    /// The reader of the topics has ended.
+    #[error("the reader of the topics ended while a topic was changed")]
+    Reader,
+    /// The topic could not be recreated safely.
+    #[error("{records} records were still open after {} s, so the topic was not recreated", REST_LIMIT.as_secs())]
+    Restless {
+        /// Records that were not committed.
+        records: u64,
+    },
+}

@@ -1,0 +1,180 @@
+//! The end of a run: where its report ends, that everything before was handled, and that all of it is read.
+
+use std::time::{Duration, Instant};
+
+use centinela_local::mapping::MappingError;
+use centinela_local::platform::{Cut, Platform, PlatformError};
+
+use crate::errors::one_line;
+use crate::reader::{Content, Reader};
+use crate::report;
+use crate::tracker::Gone;
+
+/// Between two looks at everything.
+const TICK: Duration = Duration::from_millis(50);
+/// One attempt to drain; afterwards it is looked at whether anything moved.
+const DRAIN_SLICE: Duration = Duration::from_secs(1);
+/// How soon it is said what is waited for.
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// What a run's owner is told while it waits.
+#[derive(Clone, Copy, Debug)]
+pub enum Beat<'a> {
+    /// Time has passed.
+    Tick,
+    /// It takes long: why, and what can be done.
+    Waiting(&'a str),
+}
+
+/// A run that sends nothing more.
+pub struct End<'a> {
+    platform: &'a Platform,
+    readers: Vec<Reader>,
+    stuck_after: Duration,
+    cuts: Vec<Cut>,
+    gaps: Vec<String>,
+}
+
+impl<'a> End<'a> {
+    /// Of what these readers read. Servers that do not answer and a drain that does not move are given up after `stuck_after`: the report
+    /// is incomplete then.
+    pub fn new(platform: &'a Platform, readers: Vec<Reader>, stuck_after: Duration) -> Self {
+        Self { platform, readers, stuck_after, cuts: Vec::new(), gaps: Vec::new() }
+    }
+
+    /// Ends the report's part of the source topics, whatever producers send from now on, and waits as long as it moves until everything
+    /// before was handled.
+    pub async fn settle(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
+        self.cut(beat).await;
+        self.drain(beat).await;
+    }
+
+    /// No cuts when Kafka does not say where they would be.
+    async fn cut(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
+        for reader in self.readers.iter().filter(|reader| reader.reads(Content::Transactions)) {
+            // What was read already must lie before the cut. A reader that has ended says why when it is asked to finish.
+            reader.control().rest().await.unwrap_or_default();
+        }
+        let mut patience = Patience::new(self.stuck_after);
+        loop {
+            let error = match Box::pin(self.platform.cut()).await {
+                Ok(cuts) => {
+                    self.cuts = cuts;
+                    return;
+                }
+                Err(error) => error,
+            };
+            let for_good = matches!(&error, PlatformError::Mapping(MappingError::TopicMissing { .. }));
+            let kafka = &self.platform.kafka().bootstrap;
+            let why = format!("kafka at {kafka} does not say where the topics end: {}", one_line(&error));
+            if for_good || patience.is_over() {
+                self.gaps.push(why);
+                return;
+            }
+            patience.say(&why, beat);
+            tokio::time::sleep(TICK).await;
+            beat(Beat::Tick);
+        }
+    }
+
+    async fn drain(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
+        let (mut least, mut patience) = (u64::MAX, Patience::new(self.stuck_after));
+        loop {
+            match Box::pin(self.platform.drain(&self.cuts, DRAIN_SLICE)).await {
+                Ok(()) => return,
+                Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
+                    if records < least {
+                        (least, patience) = (records, Patience::new(self.stuck_after));
+                    }
+                    let why = format!("{records} records wait for the function and do not move");
+                    if patience.is_over() {
+                        self.gaps.push(why);
+                        return;
+                    }
+                    patience.say(&why, beat);
+                }
+                Err(error) => {
+                    self.gaps.push(format!("what waits cannot be followed: {}", one_line(&error)));
+                    return;
+                }
+            }
+            beat(Beat::Tick);
+        }
+    }
+
+    /// Reads the topics to the cuts. Without cuts there is nobody to read from.
+    pub async fn read(&mut self) {
+        let readers = std::mem::take(&mut self.readers);
+        let finishing: Vec<_> = readers
+            .into_iter()
+            .filter(|reader| !self.cuts.is_empty() || reader.has_ended())
+            .map(|reader| {
+                let cuts = self.cuts.clone();
+                tokio::task::spawn_blocking(move || reader.finish(cuts))
+            })
+            .collect();
+        for finished in finishing {
+            let problem = match finished.await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => one_line(&error),
+                Err(error) => one_line(&error),
+            };
+            if !self.gaps.contains(&problem) {
+                self.gaps.push(problem);
+            }
+        }
+    }
+
+    /// The items of a table; none when it cannot be read.
+    pub async fn items(&mut self, table: &str) -> Option<Vec<(String, Vec<u8>)>> {
+        let items = self.platform.read_back(table).await;
+        items.map_err(|error| self.gaps.push(one_line(&error))).ok()
+    }
+
+    /// Where the report ends on a topic, and what was deleted there before it was delivered.
+    pub async fn bounds(&self, topic: &str) -> (report::Cut, Gone) {
+        let (Some(cut), Some(mapping)) =
+            (self.cuts.iter().find(|cut| cut.topic == *topic), self.platform.mapping(topic))
+        else {
+            return Default::default();
+        };
+        // A Kafka that has gone away by now takes nothing any more.
+        let ends = mapping.ends().await.unwrap_or_else(|_| cut.ends.clone());
+        let later = ends.iter().zip(&cut.ends).map(|(end, cut)| u64::try_from(end - cut).unwrap_or(0)).sum();
+        let unread = mapping.skipped().into_iter().filter_map(|skipped| {
+            let offset = |offset| u64::try_from(offset).ok();
+            let offsets = offset(skipped.offsets.start)?..offset(skipped.offsets.end)?;
+            Some((u32::try_from(skipped.partition).ok()?, offsets))
+        });
+        (report::Cut { ends: cut.ends.clone(), later }, Gone { unread: unread.collect() })
+    }
+
+    /// Why the report covers less than the run; empty when it does not.
+    pub fn gaps(&self) -> &[String] {
+        &self.gaps
+    }
+}
+
+/// For how long the end of a run waits for something that does not come.
+struct Patience {
+    until: Instant,
+    say_at: Option<Instant>,
+}
+
+impl Patience {
+    fn new(lasts: Duration) -> Self {
+        Self { until: Instant::now() + lasts, say_at: Some(Instant::now() + SAID_AFTER) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until <= Instant::now()
+    }
+
+    /// Says once, after a while, what is waited for.
+    fn say(&mut self, what: &str, beat: &mut dyn FnMut(Beat<'_>)) {
+        if self.say_at.take_if(|at| *at <= Instant::now()).is_some() {
+            let left = self.until.saturating_duration_since(Instant::now()).as_secs();
+            beat(Beat::Waiting(&format!("{what}; waiting for up to {left} s more")));
+        }
+    }
+}

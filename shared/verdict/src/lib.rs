@@ -1,0 +1,43 @@
+//! The one judge of a run: what of it was lost, doubled or invented, and whose totals differ.
+//!
+//! The simulation, the bad-input tests and `centinela up` watch runs in different ways and judge them by these rules. It reads nothing
+//! and keeps nothing; whoever watches keeps a [`Fate`] per transaction and [`Totals`] per user.
+
+mod answer;
+mod fate;
+mod totals;
+
+pub use answer::{Answer, Seal};
+pub use fate::{Fate, Heard};
+pub use totals::{Differences, Totals, compare};
+
+/// What a run is judged by. It is clean when all of them are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Transactions that were neither decided nor dead-lettered.
+    pub lost: u64,
+    /// Records that the broker's retention deleted before they were delivered.
+    pub lost_by_retention: u64,
+    /// Transactions with two different decisions, or counted twice in their user's totals.
+    pub doubled: u64,
+    /// Decisions on transactions that nobody sent.
+    pub invented: u64,
+    /// Users whose stored totals differ from the sum over their transactions.
+    pub users_differing: u64,
+}
+
+impl Verdict {
+    /// What is wrong, in words; none of a clean run.
+    pub fn fault(&self) -> Option<String> {
+        let faults = [
+            (self.lost, "lost"),
+            (self.lost_by_retention, "lost by retention: deleted before they were delivered"),
+            (self.doubled, "doubled"),
+            (self.invented, "invented"),
+            (self.users_differing, "users whose totals differ from their transactions"),
+        ];
+        let named: Vec<String> =
+            faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+        if named.is_empty() { None } else { Some(named.join(", ")) }
+    }
+}
