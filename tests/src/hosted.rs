@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
-use centinela_contracts::parked_v1::{self, StoredParked};
+use centinela_contracts::dead_letter_v1::{self, ReceivedDeadLetter};
 use centinela_contracts::stored_user;
 use centinela_domain::UserId;
 use centinela_infra::Infrastructure;
@@ -49,7 +49,7 @@ pub struct Published {
     /// From `approved` and `blocked`.
     pub decisions: Vec<Value>,
     /// From `dead-letters`.
-    pub parked: Vec<StoredParked>,
+    pub parked: Vec<ReceivedDeadLetter>,
 }
 
 impl Hosted {
@@ -152,7 +152,7 @@ impl Hosted {
             *ends.get_mut(&place).expect("an assigned partition") -= 1;
             let payload = message.payload().expect("a value");
             if message.topic() == DEAD_LETTERS {
-                published.parked.push(parked_v1::parse(payload).expect("a parked record"));
+                published.parked.push(dead_letter_v1::parse(payload).expect("a parked record"));
             } else {
                 published.decisions.push(serde_json::from_slice(payload).expect("a decision is JSON"));
             }

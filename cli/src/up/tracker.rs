@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetter, ReceivedDeadLetter};
 use centinela_contracts::kafka_event::{KafkaBatch, Record};
-use centinela_contracts::parked_v1::{self, Parked, StoredParked};
 use centinela_contracts::{decision_v1, transaction_v1};
 use centinela_domain::{Currency, DecisionId, Outcome, Transaction};
 use hdrhistogram::Histogram;
@@ -304,11 +304,11 @@ impl Tracker {
 
     /// A message of topic `dead-letters`.
     pub fn saw_parked(&self, value: &[u8]) {
-        let parked = parked_v1::parse(value);
+        let parked = dead_letter_v1::parse(value);
         let given_up = if parked.is_ok() { Vec::new() } else { given_up(value) };
         let mut state = self.lock();
         match parked {
-            Ok(StoredParked { parked: Parked { partition, offset: Some(offset), value, .. }, .. }) => {
+            Ok(ReceivedDeadLetter { letter: DeadLetter { partition, offset: Some(offset), value, .. }, .. }) => {
                 state.parked((partition, offset), value.as_deref());
             }
             Ok(_) => state.seen.unreadable_decisions += 1,

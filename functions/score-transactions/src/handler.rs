@@ -109,8 +109,8 @@ impl Handler {
         let batch = KafkaBatch::parse(payload.as_bytes())?.of_topic(&self.transactions_topic)?;
         let decode_us = micros_since(started);
         let report = self.engine.process(batch, deadline(&context, SystemClock.now())).await?;
-        if report.unsettled > 0 {
-            warn!(records = report.unsettled, "records are to be delivered again");
+        if report.failed > 0 {
+            warn!(records = report.failed, "records are to be delivered again");
         }
         let answer = String::from_utf8_lossy(&report.response.encode()).into_owned();
         let stages = StageMicros {
@@ -139,7 +139,7 @@ fn dynamo(config: &Config) -> DynamoConfig {
     DynamoConfig {
         user_table: config.user_table.clone(),
         device_table: config.device_table.clone(),
-        settled_table: config.settled_table.clone(),
+        marks_table: config.settled_table.clone(),
         consumer_group: config.consumer_group.clone(),
         transactions_topic: config.transactions_topic.clone(),
         name_for_logs: Arc::new(move |identifier| key.pseudonym(identifier).to_string()),
@@ -182,19 +182,19 @@ fn counts(report: &BatchReport) -> Counts {
         approved: report.approved as u64,
         blocked: report.blocked as u64,
         review: report.review as u64,
-        parked: report.parked as u64,
+        parked: report.dead_lettered as u64,
         replayed: report.replayed as u64,
         stale: report.stale as u64,
         late: report.late as u64,
         ahead: report.ahead as u64,
         degraded: report.degraded as u64,
-        unsettled: report.unsettled as u64,
+        unsettled: report.failed as u64,
         conflicts: report.conflicts as u64,
-        order_tripwire: report.order_tripwire as u64,
+        order_tripwire: report.order_violations as u64,
         id_conflicts: report.id_conflicts as u64,
         state_unreadable: report.state_unreadable as u64,
-        markers_settled: report.holds_settled as u64,
-        markers_retired: report.holds_retired as u64,
+        markers_settled: report.markers_complete as u64,
+        markers_retired: report.markers_retired as u64,
         device_notes_dropped: report.device_notes_dropped as u64,
         batch_records: report.records as u64,
     }

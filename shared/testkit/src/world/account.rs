@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use centinela_contracts::dead_letter_v1::DeadLetterReason;
 use centinela_contracts::decision_v1::{self, DecisionV1};
-use centinela_contracts::parked_v1::ParkReason;
 use centinela_domain::transaction::AHEAD_TOLERANCE_MS;
 use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, TransactionId, UserId};
 
@@ -62,10 +62,11 @@ impl World {
         let published: usize =
             payloads.values().map(|[topics, stream]| topics.intersection(stream).filter(in_full).count()).sum();
         account.unpublished = self.happened.decided.saturating_sub(published);
-        let parked: HashSet<&[u8]> = shared.parked.iter().filter_map(|parked| parked.value.as_deref()).collect();
-        let undecidable =
-            |code: ParkReason| shared.parked.iter().filter(move |parked| parked.reason_code == code).count();
-        self.happened.undecidable += undecidable(ParkReason::BadFirstCoordinates);
+        let parked: HashSet<&[u8]> = shared.dead_letters.iter().filter_map(|parked| parked.value.as_deref()).collect();
+        let undecidable = |code: DeadLetterReason| {
+            shared.dead_letters.iter().filter(move |parked| parked.reason_code == code).count()
+        };
+        self.happened.undecidable += undecidable(DeadLetterReason::BadFirstCoordinates);
         account.unparked = self.bad.iter().filter(|value| !parked.contains(value.as_slice())).count();
         let mut expected: BTreeMap<UserId, (u64, Option<u64>)> = BTreeMap::new();
         let mut excused: HashSet<UserId> = HashSet::new();
@@ -121,8 +122,9 @@ impl World {
             account.frozen.extend(frozen.map(|coordinates| format!("{}: {coordinates:?}", user.as_str())));
         }
         account.devices = self.devices_with_a_false_past(&shared);
-        let is_held =
-            |index: &usize| shared.settled.get(&(*index as u32)).is_some_and(|item| !item.item.holds.is_empty());
+        let is_held = |index: &usize| {
+            shared.partitions.get(&(*index as u32)).is_some_and(|item| !item.item.pending_failures.is_empty())
+        };
         account.held = (0..self.partitions.len()).filter(is_held).collect();
         account.stuck = !self.invocations.is_empty() || self.partitions.iter().any(|partition| !partition.is_at_rest());
         account
