@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use centinela_contracts::settled::{self, Hold, Owner, SettledItem};
+use centinela_contracts::stored_partition::{self, Owner, PendingFailure, StoredPartition};
 use centinela_domain::{Mark, Millis, TransactionDigest, UserId};
 use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, Fault, FaultSource, NoFaults, REGION, RequestInfo,
@@ -89,15 +89,18 @@ impl Bench {
         Self { client: client(&url), url, database }
     }
 
-    async fn put(&self, partition: u32, version: u64, item: &SettledItem) {
-        put(&self.client, partition, version, settled::encode(item).unwrap()).await;
+    async fn put(&self, partition: u32, version: u64, item: &StoredPartition) {
+        put(&self.client, partition, version, stored_partition::encode(item).unwrap()).await;
     }
 
     /// Version and content as they are stored.
-    async fn stored(&self, partition: u32) -> (u64, SettledItem) {
+    async fn stored(&self, partition: u32) -> (u64, StoredPartition) {
         let item = self.client.get_item().table_name(TABLE).key("pk", key(partition)).consistent_read(true);
         let item = item.send().await.unwrap().item.unwrap();
-        (item["v"].as_n().unwrap().parse().unwrap(), settled::decode(item["s"].as_b().unwrap().as_ref()).unwrap())
+        (
+            item["v"].as_n().unwrap().parse().unwrap(),
+            stored_partition::decode(item["s"].as_b().unwrap().as_ref()).unwrap(),
+        )
     }
 }
 
@@ -111,7 +114,7 @@ fn client(url: &str) -> Client {
 }
 
 fn key(partition: u32) -> AttributeValue {
-    AttributeValue::S(settled::key("score-transactions", "transactions", partition))
+    AttributeValue::S(stored_partition::key("score-transactions", "transactions", partition))
 }
 
 async fn put(client: &Client, partition: u32, version: u64, content: Vec<u8>) {
@@ -120,13 +123,13 @@ async fn put(client: &Client, partition: u32, version: u64, content: Vec<u8>) {
     item.send().await.unwrap();
 }
 
-fn marker(offset: u64, timestamp_ms: i64, user: Option<&str>) -> Hold {
+fn marker(offset: u64, timestamp_ms: i64, user: Option<&str>) -> PendingFailure {
     let owner = user.map(|user| Owner {
         user: UserId::new(user).unwrap(),
         digest: TransactionDigest([0x01, 0x23, 0x45, 0x67, 0x89, 0xab]),
         content: None,
     });
-    Hold { at: Mark { offset, timestamp: Millis(timestamp_ms) }, owner, unreadable: 0 }
+    PendingFailure { at: Mark { offset, timestamp: Millis(timestamp_ms) }, owner, unreadable: 0 }
 }
 
 fn now_ms() -> i64 {
@@ -134,24 +137,24 @@ fn now_ms() -> i64 {
 }
 
 /// A marker of ten hours, whose user is known, and one of an hour.
-fn two_markers() -> SettledItem {
+fn two_markers() -> StoredPartition {
     let now = now_ms();
-    SettledItem {
+    StoredPartition {
         mark: Some(Mark { offset: 500, timestamp: Millis(MARK_MS) }),
-        holds: vec![marker(510, now - 10 * HOUR_MS, Some(USER)), marker(520, now - HOUR_MS, None)],
+        pending_failures: vec![marker(510, now - 10 * HOUR_MS, Some(USER)), marker(520, now - HOUR_MS, None)],
         noted_at: Millis(MARK_MS + 5_250),
     }
 }
 
-fn offsets(item: &SettledItem) -> Vec<u64> {
-    item.holds.iter().map(|hold| hold.at.offset).collect()
+fn offsets(item: &StoredPartition) -> Vec<u64> {
+    item.pending_failures.iter().map(|hold| hold.at.offset).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn list_shows_each_partition_with_its_mark_and_its_markers_and_no_user() {
     let bench = Bench::start().await;
     bench.put(3, 7, &two_markers()).await;
-    bench.put(10, 1, &SettledItem { holds: Vec::new(), ..two_markers() }).await;
+    bench.put(10, 1, &StoredPartition { pending_failures: Vec::new(), ..two_markers() }).await;
     let lines = printed(&["list", "--dynamodb", &bench.url]);
     let lines: Vec<&str> = lines.lines().collect();
     let [third, known, unknown, tenth, sum] = lines[..] else { panic!("{lines:#?}") };
@@ -206,7 +209,7 @@ async fn clear_changes_nothing_without_yes_and_then_exactly_the_marker_that_was_
 
     let done = printed(&[&request[..], &["--yes"]].concat());
     assert!(done.ends_with("cleared, 1 pending-failure marker left\n"), "{done}");
-    let after = SettledItem { holds: vec![before.holds[1].clone()], ..before.clone() };
+    let after = StoredPartition { pending_failures: vec![before.pending_failures[1].clone()], ..before.clone() };
     assert_eq!(bench.stored(3).await, (8, after));
     assert_eq!(bench.stored(4).await, (9, before));
     bench.database.shutdown().await.unwrap();
@@ -298,9 +301,9 @@ async fn a_lost_race_is_begun_again_from_the_winner_and_keeps_what_it_wrote() {
     let before = two_markers();
     // The function moves the mark and notes one more failure after the command has read and before it writes.
     let mut winner = before.clone();
-    winner.holds.push(marker(530, now_ms(), None));
+    winner.pending_failures.push(marker(530, now_ms(), None));
     winner.mark = Some(Mark { offset: 505, timestamp: Millis(MARK_MS) });
-    let content = settled::encode(&winner).unwrap();
+    let content = stored_partition::encode(&winner).unwrap();
     let (runtime, database) = (Handle::current(), Arc::clone(&url));
     let race = move || {
         let client = client(database.get().unwrap());

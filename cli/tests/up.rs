@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use centinela_contracts::parked_v1::{self, ParkReason};
+use centinela_contracts::dead_letter_v1::{self, DeadLetterReason};
 use centinela_local::kafka::{TopicSpec, create_topics};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -276,7 +276,7 @@ fn a_parked_record_carries_a_reason_that_a_person_understands() {
     let sent = run(&["send", "--kafka", kafka, "--unchecked", "--input", input.to_str().unwrap()]);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
     let reasons = parked_reasons(kafka, 2);
-    assert!(reasons.iter().any(|(code, text)| *code == ParkReason::NotJson && !text.is_empty()), "{reasons:?}");
+    assert!(reasons.iter().any(|(code, text)| *code == DeadLetterReason::NotJson && !text.is_empty()), "{reasons:?}");
     assert!(reasons.iter().any(|(_, text)| text.contains("amount")), "{reasons:?}");
     running.interrupt();
     assert_eq!(running.end().0, Some(0));
@@ -290,7 +290,7 @@ fn bad_lines() -> TempDir {
     directory
 }
 
-fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(ParkReason, String)> {
+fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(DeadLetterReason, String)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", "test")
@@ -303,8 +303,8 @@ fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(ParkReason, String)> {
     let mut reasons = Vec::new();
     while reasons.len() < wanted && Instant::now() < until {
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-            let stored = parked_v1::parse(message.payload().unwrap()).unwrap();
-            reasons.push((stored.parked.reason_code, stored.parked.reason));
+            let stored = dead_letter_v1::parse(message.payload().unwrap()).unwrap();
+            reasons.push((stored.letter.reason_code, stored.letter.reason));
         }
     }
     reasons

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
-use centinela_contracts::parked_v1::{self, StoredParked};
+use centinela_contracts::dead_letter_v1::{self, ReceivedDeadLetter};
 use centinela_contracts::{decision_v1, stored_user};
 use centinela_domain::UserId;
 use centinela_infra::Infrastructure;
@@ -52,13 +52,13 @@ pub struct Published {
     /// What these come to, by user and transaction.
     pub fates: BTreeMap<(String, String), Fate>,
     /// From `dead-letters`.
-    pub dead_letters: Vec<StoredParked>,
+    pub dead_letters: Vec<ReceivedDeadLetter>,
 }
 
 impl Published {
     fn take(&mut self, topic: &str, payload: &[u8]) {
         if topic == DEAD_LETTERS {
-            self.dead_letters.push(parked_v1::parse(payload).expect("a dead letter"));
+            self.dead_letters.push(dead_letter_v1::parse(payload).expect("a dead letter"));
             return;
         }
         let decision = decision_v1::parse(payload).expect("a decision");

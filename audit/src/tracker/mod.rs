@@ -16,8 +16,8 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetter, ReceivedDeadLetter};
 use centinela_contracts::kafka_event::{KafkaBatch, Record};
-use centinela_contracts::parked_v1::{self, Parked, StoredParked};
 use centinela_contracts::{decision_v1, transaction_v1};
 use centinela_domain::{Currency, DecisionId};
 use centinela_verdict::Answer;
@@ -120,11 +120,11 @@ impl Tracker {
 
     /// A message of topic `dead-letters`.
     pub fn saw_dead_letter(&self, value: &[u8]) {
-        let parked = parked_v1::parse(value);
+        let parked = dead_letter_v1::parse(value);
         let given_up = if parked.is_ok() { Vec::new() } else { given_up(value) };
         let mut state = self.lock();
         match parked {
-            Ok(StoredParked { parked: Parked { partition, offset: Some(offset), value, .. }, .. }) => {
+            Ok(ReceivedDeadLetter { letter: DeadLetter { partition, offset: Some(offset), value, .. }, .. }) => {
                 state.dead_lettered(partition, offset, value.as_deref());
             }
             Ok(_) => state.seen.unreadable_decisions += 1,

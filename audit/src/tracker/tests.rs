@@ -140,7 +140,8 @@ fn what_retention_took_is_neither_lost_nor_invented() {
 #[test]
 fn a_record_is_dead_lettered_by_its_place_whatever_comes_first() {
     let parked = include_bytes!("../../../shared/contracts/tests/golden/parked_v1.json");
-    let StoredParked { parked: Parked { partition, offset, .. }, .. } = parked_v1::parse(parked).unwrap();
+    let ReceivedDeadLetter { letter: DeadLetter { partition, offset, .. }, .. } =
+        dead_letter_v1::parse(parked).unwrap();
     for dead_letter_first in [false, true] {
         let tracker = Tracker::with_room(Instant::now(), 0, 10, 20);
         if dead_letter_first {

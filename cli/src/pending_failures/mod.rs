@@ -1,7 +1,7 @@
 //! `centinela pending-failures`: the operator's view of records that were reported as failures and have not come back, and the way to
 //! say that one of them never will.
 //!
-//! A partition's item in the table of settled offsets has a marker for each such record (`centinela_contracts::settled`). The function
+//! A partition's item in the table of settled offsets has a marker for each such record (`centinela_contracts::stored_partition`). The function
 //! takes markers off by itself when it learns what became of their records; this is for those of which it cannot learn. It decides
 //! nothing about a record, publishes nothing, and shows no user.
 
@@ -11,7 +11,7 @@ mod shown;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use centinela_contracts::settled::Hold;
+use centinela_contracts::stored_partition::PendingFailure;
 use centinela_domain::{Mark, Millis};
 use clap::{ArgGroup, Subcommand};
 
@@ -175,15 +175,15 @@ async fn clear(arguments: &Clear) -> Result<(), Failure> {
     let Some(mut stored) = table.read(partition).await? else {
         return Err(no_such_partition(arguments, &table.read_all().await?));
     };
-    let chosen = choose(arguments, &stored.item.holds, now())?;
-    let (markers, cleared) = (stored.item.holds.len(), chosen.len());
+    let chosen = choose(arguments, &stored.item.pending_failures, now())?;
+    let (markers, cleared) = (stored.item.pending_failures.len(), chosen.len());
     if chosen.is_empty() {
         let held = shown::counted(markers);
         terminal::print(&format!("partition {partition} has {held}, nothing to clear\n"));
         return Ok(());
     }
     let mut text = format!("partition {partition}: {cleared} of {}\n", shown::counted(markers));
-    for hold in stored.item.holds.iter().filter(|hold| chosen.contains(&hold.at)) {
+    for hold in stored.item.pending_failures.iter().filter(|hold| chosen.contains(&hold.at)) {
         // Writing to a string cannot fail.
         let _infallible = writeln!(text, "  {}", shown::marker(hold, now()));
     }
@@ -196,9 +196,9 @@ async fn clear(arguments: &Clear) -> Result<(), Failure> {
     }
     for _ in 0..ATTEMPTS {
         let mut item = stored.item.clone();
-        item.holds.retain(|hold| !chosen.contains(&hold.at));
-        let left = shown::counted(item.holds.len());
-        if item.holds.len() == stored.item.holds.len() {
+        item.pending_failures.retain(|hold| !chosen.contains(&hold.at));
+        let left = shown::counted(item.pending_failures.len());
+        if item.pending_failures.len() == stored.item.pending_failures.len() {
             terminal::print(&format!("gone already, {left} left\n"));
             return Ok(());
         }
@@ -216,7 +216,7 @@ async fn clear(arguments: &Clear) -> Result<(), Failure> {
 }
 
 /// The markers that are meant.
-fn choose(arguments: &Clear, holds: &[Hold], now: Millis) -> Result<Vec<Mark>, Failure> {
+fn choose(arguments: &Clear, holds: &[PendingFailure], now: Millis) -> Result<Vec<Mark>, Failure> {
     let partition = arguments.partition;
     if let Some(missing) = arguments.offset.iter().find(|offset| holds.iter().all(|hold| hold.at.offset != **offset)) {
         let has = match holds {
@@ -226,7 +226,7 @@ fn choose(arguments: &Clear, holds: &[Hold], now: Millis) -> Result<Vec<Mark>, F
         let line = format!("partition {partition} has no pending-failure marker at offset {missing}; {has}");
         return Err(Failure::Usage(line));
     }
-    let is_meant = |hold: &&Hold| match arguments.older_than {
+    let is_meant = |hold: &&PendingFailure| match arguments.older_than {
         Some(limit) => now.since(hold.at.timestamp) > i64::try_from(limit.as_millis()).unwrap_or(i64::MAX),
         None => arguments.all || arguments.offset.contains(&hold.at.offset),
     };

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_audit::errors::one_line;
-use centinela_contracts::settled::{self, SettledItem};
+use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_local::aws::AwsClient;
 
 use super::Place;
@@ -46,7 +46,7 @@ pub(super) struct SettledTable {
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) version: u64,
-    pub(super) item: SettledItem,
+    pub(super) item: StoredPartition,
 }
 
 /// Everything in the table, by partition.
@@ -95,7 +95,7 @@ impl SettledTable {
             for attributes in page.items.unwrap_or_default() {
                 let Some(Ok(key)) = attributes.get(KEY).map(AttributeValue::as_s) else { continue };
                 let Some((group_and_topic, partition)) = parts(key) else { continue };
-                if settled::key(&self.group, &self.topic, partition) != *key {
+                if stored_partition::key(&self.group, &self.topic, partition) != *key {
                     found.others.insert(format!("`{group_and_topic}`"));
                     continue;
                 }
@@ -122,8 +122,8 @@ impl SettledTable {
     }
 
     /// Writes a partition's item unless somebody else has written it since; returns whether it did.
-    pub(super) async fn replace(&self, partition: u32, version: u64, item: &SettledItem) -> Result<bool, Failure> {
-        let content = settled::encode(item).map_err(|error| Failure::failed(&error))?;
+    pub(super) async fn replace(&self, partition: u32, version: u64, item: &StoredPartition) -> Result<bool, Failure> {
+        let content = stored_partition::encode(item).map_err(|error| Failure::failed(&error))?;
         let call = self
             .client
             .update_item()
@@ -146,7 +146,7 @@ impl SettledTable {
     }
 
     fn key(&self, partition: u32) -> AttributeValue {
-        AttributeValue::S(settled::key(&self.group, &self.topic, partition))
+        AttributeValue::S(stored_partition::key(&self.group, &self.topic, partition))
     }
 
     fn failed<E>(&self, doing: &str, error: SdkError<E, HttpResponse>) -> Failure
@@ -220,7 +220,7 @@ fn stored(attributes: &Attributes) -> Result<Stored, String> {
     let version = attributes.get(VERSION).and_then(|value| value.as_n().ok()?.parse().ok());
     let version = version.ok_or_else(|| wrong(VERSION))?;
     let content = attributes.get(CONTENT).and_then(|value| value.as_b().ok()).ok_or_else(|| wrong(CONTENT))?;
-    let item = settled::decode(content.as_ref()).map_err(|problem| one_line(&problem))?;
+    let item = stored_partition::decode(content.as_ref()).map_err(|problem| one_line(&problem))?;
     Ok(Stored { version, item })
 }
 

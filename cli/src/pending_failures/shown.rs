@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use centinela_contracts::settled::{Hold, SettledItem};
+use centinela_contracts::stored_partition::{PendingFailure, StoredPartition};
 use centinela_domain::{Mark, Millis};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub(super) fn text(place: &Place, found: &Found, now: Millis) -> String {
             put(format!("partition {partition}: cannot be read: {problem}"));
         }
         let Some(stored) = found.readable.get(&partition) else { continue };
-        let SettledItem { mark, holds, noted_at } = &stored.item;
+        let StoredPartition { mark, pending_failures: holds, noted_at } = &stored.item;
         let mark = mark.map_or("no settled mark".to_owned(), |mark| {
             format!("settled below offset {} ({})", mark.offset, rfc3339(mark.timestamp))
         });
@@ -36,7 +36,7 @@ pub(super) fn text(place: &Place, found: &Found, now: Millis) -> String {
         }
     }
     let partitions = found.partitions().count();
-    let markers: usize = found.readable.values().map(|stored| stored.item.holds.len()).sum();
+    let markers: usize = found.readable.values().map(|stored| stored.item.pending_failures.len()).sum();
     put(match partitions {
         0 => format!(
             "no partition of topic `{topic}` has an item of group `{group}` in table `{table}`: {}",
@@ -53,7 +53,7 @@ pub(super) fn json(place: &Place, found: &Found, now: Millis) -> String {
         .partitions()
         .filter_map(|partition| match (found.readable.get(&partition), found.unreadable.get(&partition)) {
             (Some(stored), _) => {
-                let SettledItem { mark, holds, noted_at } = &stored.item;
+                let StoredPartition { mark, pending_failures: holds, noted_at } = &stored.item;
                 Some(json!({
                     "partition": partition,
                     "version": stored.version,
@@ -70,7 +70,7 @@ pub(super) fn json(place: &Place, found: &Found, now: Millis) -> String {
         "table": place.table,
         "group": place.group,
         "topic": place.topic,
-        "markers": found.readable.values().map(|stored| stored.item.holds.len()).sum::<usize>(),
+        "markers": found.readable.values().map(|stored| stored.item.pending_failures.len()).sum::<usize>(),
         "partitions": partitions,
     });
     format!("{all:#}\n")
@@ -86,14 +86,14 @@ pub(super) fn counted(markers: usize) -> String {
 }
 
 /// One marker, in one line.
-pub(super) fn marker(hold: &Hold, now: Millis) -> String {
+pub(super) fn marker(hold: &PendingFailure, now: Millis) -> String {
     let Mark { offset, timestamp } = hold.at;
     let known =
         transaction(hold).map_or("no user known".to_owned(), |digest| format!("user known, transaction {digest}"));
     format!("offset {offset}  {}  {} old  {known}", rfc3339(timestamp), duration(now.since(timestamp)))
 }
 
-fn marker_json(hold: &Hold, now: Millis) -> Value {
+fn marker_json(hold: &PendingFailure, now: Millis) -> Value {
     let mut object = position(hold.at);
     object["age_seconds"] = (now.since(hold.at.timestamp).max(0) / SECOND_MS).into();
     object["user_known"] = hold.owner.is_some().into();
@@ -106,7 +106,7 @@ fn position(mark: Mark) -> Value {
 }
 
 /// The digest of the record's transaction, in the form of a `decision_id`.
-fn transaction(hold: &Hold) -> Option<String> {
+fn transaction(hold: &PendingFailure) -> Option<String> {
     hold.owner.as_ref().map(|owner| owner.digest.to_string())
 }
 

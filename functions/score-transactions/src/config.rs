@@ -49,7 +49,7 @@ impl Config {
             state: DynamoConfig {
                 user_table,
                 device_table,
-                settled_table,
+                marks_table: settled_table,
                 consumer_group,
                 transactions_topic: transactions,
                 name_for_logs: Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string()),

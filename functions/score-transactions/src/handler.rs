@@ -42,8 +42,8 @@ impl Function for ScoreTransactions {
         let batch = invocation.kafka_batch(&self.transactions_topic)?;
         let decode_us = invocation.elapsed_us();
         let report = self.engine.process(batch, invocation.deadline()).await.map_err(failure)?;
-        if report.unsettled > 0 {
-            warn!(records = report.unsettled, "records are to be delivered again");
+        if report.failed > 0 {
+            warn!(records = report.failed, "records are to be delivered again");
         }
         Ok(Answer { body: report.response.encode(), metrics: metrics::of(report, decode_us) })
     }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use centinela_contracts::settled::{self, SettledItem};
 use centinela_contracts::stored_device;
+use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_domain::{DeviceId, DeviceState, Millis, UserId};
 use centinela_scoring::ports::{
@@ -44,8 +44,8 @@ pub struct DynamoConfig {
     pub user_table: String,
     /// Devices' items.
     pub device_table: String,
-    /// Settled offsets.
-    pub settled_table: String,
+    /// Committed marks and pending-failure markers, by partition.
+    pub marks_table: String,
     /// The consumer group of the source mapping.
     pub consumer_group: String,
     /// The source topic.
@@ -61,7 +61,7 @@ impl fmt::Debug for DynamoConfig {
         f.debug_struct("DynamoConfig")
             .field("user_table", &self.user_table)
             .field("device_table", &self.device_table)
-            .field("settled_table", &self.settled_table)
+            .field("marks_table", &self.marks_table)
             .field("consumer_group", &self.consumer_group)
             .field("transactions_topic", &self.transactions_topic)
             .finish_non_exhaustive()
@@ -112,8 +112,8 @@ impl DynamoStateStore {
                 warn!(error = &*error as &dyn std::error::Error, "dynamodb did not answer the first read");
             }
             Err(ServiceFailure::Refused(source)) => {
-                let DynamoConfig { user_table, device_table, settled_table, .. } = &*store.config;
-                let tables = [user_table.clone(), device_table.clone(), settled_table.clone()];
+                let DynamoConfig { user_table, device_table, marks_table, .. } = &*store.config;
+                let tables = [user_table.clone(), device_table.clone(), marks_table.clone()];
                 return Err(ConnectError::Tables { tables, source });
             }
         }
@@ -127,8 +127,8 @@ impl DynamoStateStore {
         Self { client, config: Arc::new(config), users, devices }
     }
 
-    fn settled_key(&self, partition: u32) -> String {
-        settled::key(&self.config.consumer_group, &self.config.transactions_topic, partition)
+    fn partition_key(&self, partition: u32) -> String {
+        stored_partition::key(&self.config.consumer_group, &self.config.transactions_topic, partition)
     }
 
     fn user_from(&self, item: &RawItem, user: &UserId) -> Result<Versioned<StoredUser>, StoreError> {
@@ -145,8 +145,8 @@ impl DynamoStateStore {
             .map_err(|problem| self.corrupt("device", device.as_str(), problem))
     }
 
-    fn settled_from(&self, item: &RawItem) -> Result<Versioned<SettledItem>, StoreError> {
-        let content = settled::decode(&item.content);
+    fn partition_from(&self, item: &RawItem) -> Result<Versioned<StoredPartition>, StoreError> {
+        let content = stored_partition::decode(&item.content);
         content.map(|content| Versioned { version: item.version, item: content }).map_err(|problem| {
             let item = CorruptItem { kind: "partition", name: item.key.clone(), problem: problem.into() };
             StoreError::Corrupt(Box::new(item))
@@ -215,28 +215,28 @@ impl KnownDevices for DynamoStateStore {
 }
 
 impl Marks for DynamoStateStore {
-    async fn read_settled(
+    async fn read_partition(
         &self,
         partition: u32,
         deadline: Millis,
-    ) -> Result<Option<Versioned<SettledItem>>, StoreError> {
-        let key = self.settled_key(partition);
-        let item = self.get_item(&self.config.settled_table, &key, Budget::until(deadline)).await?;
-        item.map(|item| self.settled_from(&item)).transpose()
+    ) -> Result<Option<Versioned<StoredPartition>>, StoreError> {
+        let key = self.partition_key(partition);
+        let item = self.get_item(&self.config.marks_table, &key, Budget::until(deadline)).await?;
+        item.map(|item| self.partition_from(&item)).transpose()
     }
 
-    async fn commit_settled(&self, write: Write<u32, SettledItem>, deadline: Millis) -> Commit<SettledItem> {
-        let content = match settled::encode(&write.item) {
+    async fn commit_partition(&self, write: Write<u32, StoredPartition>, deadline: Millis) -> Commit<StoredPartition> {
+        let content = match stored_partition::encode(&write.item) {
             Ok(content) => content,
             Err(too_many) => return Commit::Failed(StoreError::Rejected(Box::new(too_many))),
         };
-        let key = self.settled_key(write.key);
+        let key = self.partition_key(write.key);
         let budget = Budget::until(deadline);
-        let verdict = self.update_item(&self.config.settled_table, &key, write.expected, content, budget).await;
+        let verdict = self.update_item(&self.config.marks_table, &key, write.expected, content, budget).await;
         verdict.into_commit(|item| {
             let corrupt = |problem| CorruptItem { kind: "partition", name: key.clone(), problem };
             let item = item.map_err(|problem| StoreError::Corrupt(Box::new(corrupt(problem))))?;
-            self.settled_from(&item)
+            self.partition_from(&item)
         })
     }
 }

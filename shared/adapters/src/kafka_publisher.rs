@@ -1,4 +1,4 @@
-//! Decisions and parked records to Kafka, by librdkafka's idempotent producer.
+//! Decisions and dead letters to Kafka, by librdkafka's idempotent producer.
 //!
 //! One producer per process. A batch is enqueued whole before anything is awaited, so it leaves in as few requests as there are
 //! leaders. Retries are librdkafka's: it repeats until the message's time is over, in order and without duplicates of its own. A
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetter};
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1::{self, Parked};
 use centinela_delivery::{Causes, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, Millis, Outcome};
 use centinela_kafka_access::KafkaAccess;
@@ -47,9 +47,9 @@ pub struct KafkaConfig {
     pub client_id: String,
     /// Where decisions of each outcome go: a topic for every one, or none for a function that decides nothing.
     pub decision_topics: BTreeMap<Outcome, String>,
-    /// Where parked records go.
+    /// Where dead letters go.
     pub dead_letters_topic: String,
-    /// Signs where parked records were first delivered.
+    /// Signs where dead-lettered records were first delivered.
     pub deployment_key: DeploymentKey,
     /// How long the client tries to deliver a message.
     pub message_timeout: Duration,
@@ -116,7 +116,7 @@ impl KafkaPublisher {
                 None => record,
             };
             if let Err((error, record)) = producer.send(record) {
-                record.delivery_opaque.settle(Err(error));
+                record.delivery_opaque.resolve(Err(error));
             }
         }
         if let Some(left) = Budget::until(deadline).left() {
@@ -179,8 +179,8 @@ impl DecisionPublisher for KafkaPublisher {
 }
 
 impl DeadLetters for KafkaPublisher {
-    async fn send(&self, records: &[Parked], deadline: Millis) -> Vec<Result<(), PublishError>> {
-        let payloads: Vec<Vec<u8>> = records.iter().map(parked_v1::encode).collect();
+    async fn send(&self, records: &[DeadLetter], deadline: Millis) -> Vec<Result<(), PublishError>> {
+        let payloads: Vec<Vec<u8>> = records.iter().map(dead_letter_v1::encode).collect();
         let messages = records.iter().zip(&payloads).map(|(record, payload)| {
             let headers = first_coordinates(record, &self.0.config.deployment_key);
             Message {
@@ -198,13 +198,13 @@ impl DeadLetters for KafkaPublisher {
 
 /// Headers that name the record's first delivery, signed, so that driving it again is recognised. Those that it already carries
 /// stay, if they are this deployment's.
-fn first_coordinates(record: &Parked, key: &DeploymentKey) -> Vec<(String, Vec<u8>)> {
+fn first_coordinates(record: &DeadLetter, key: &DeploymentKey) -> Vec<(String, Vec<u8>)> {
     let (Some(offset), Some(timestamp)) = (record.offset, record.timestamp) else { return Vec::new() };
     let delivered = Coordinates { partition: record.partition, offset, timestamp };
     let value = record.value.as_deref().unwrap_or_default();
-    match parked_v1::first_coordinates(&record.headers, value, delivered, key) {
-        Some(Ok((topic, first))) => parked_v1::first_headers(&topic, first, value, key),
-        Some(Err(_)) | None => parked_v1::first_headers(&record.topic, delivered, value, key),
+    match dead_letter_v1::first_coordinates(&record.headers, value, delivered, key) {
+        Some(Ok((topic, first))) => dead_letter_v1::first_headers(&topic, first, value, key),
+        Some(Err(_)) | None => dead_letter_v1::first_headers(&record.topic, delivered, value, key),
     }
 }
 
@@ -227,7 +227,7 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.nagle.disable", "true")
         .set("socket.keepalive.enable", "true")
-        // A record may be as large as an invocation payload, and parked it is in base64.
+        // A record may be as large as an invocation payload, and in a dead letter it is base64.
         .set("message.max.bytes", "8388608")
         // The statistics are the only word on whether the producer has its id.
         .set("statistics.interval.ms", "250")

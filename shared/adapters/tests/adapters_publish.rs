@@ -9,8 +9,8 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use centinela_adapters::{ConnectError, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock};
+use centinela_contracts::dead_letter_v1::{self, DeadLetter, DeadLetterReason};
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_delivery::{Clock, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
 use centinela_kafka_access::KafkaAccess;
@@ -143,12 +143,12 @@ async fn a_decision_goes_to_the_topic_of_its_outcome_under_its_transaction() -> 
 }
 
 #[tokio::test]
-async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResult {
+async fn a_dead_letter_can_be_driven_again_as_what_it_first_was() -> TestResult {
     let broker = broker(&TOPICS).await?;
     let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
     let first = Coordinates { partition: 4, offset: 17, timestamp: T };
-    let fresh = Parked {
-        reason_code: ParkReason::NotJson,
+    let fresh = DeadLetter {
+        reason_code: DeadLetterReason::NotJson,
         reason: "no json".to_owned(),
         topic: "transactions".to_owned(),
         partition: first.partition,
@@ -157,24 +157,24 @@ async fn a_parked_record_can_be_driven_again_as_what_it_first_was() -> TestResul
         key: Some(b"fresh".to_vec()),
         value: Some(b"{".to_vec()),
         headers: Vec::new(),
-        parked_at: T,
+        dead_lettered_at: T,
     };
     let before = Coordinates { partition: 9, offset: 3, timestamp: Millis(T.0 - 5) };
-    let again = Parked {
+    let again = DeadLetter {
         key: Some(b"redriven".to_vec()),
-        headers: parked_v1::first_headers("transactions", before, b"{", &key()),
+        headers: dead_letter_v1::first_headers("transactions", before, b"{", &key()),
         ..fresh.clone()
     };
-    let nowhere = Parked { key: None, offset: None, ..fresh.clone() };
+    let nowhere = DeadLetter { key: None, offset: None, ..fresh.clone() };
     assert!(all_ok(&publisher.send(&[fresh.clone(), again, nowhere], soon()).await));
     let records = seen(&broker.bootstrap(), "dead-letters", 3).await?;
     let by_key: HashMap<Option<&[u8]>, &Seen> = records.iter().map(|seen| (seen.key.as_deref(), seen)).collect();
-    let parked = by_key[&Some(&b"fresh"[..])];
-    assert_eq!(parked_v1::parse(&parked.payload)?.parked, fresh);
+    let letter = by_key[&Some(&b"fresh"[..])];
+    assert_eq!(dead_letter_v1::parse(&letter.payload)?.letter, fresh);
     // As it stands once it was driven again, a little later.
     let delivered = Coordinates { partition: 2, offset: 1, timestamp: Millis(T.0 + 60_000) };
-    let coordinates = |seen: &Seen| parked_v1::first_coordinates(&seen.headers, b"{", delivered, &key());
-    assert_eq!(coordinates(parked), Some(Ok(("transactions".to_owned(), first))));
+    let coordinates = |seen: &Seen| dead_letter_v1::first_coordinates(&seen.headers, b"{", delivered, &key());
+    assert_eq!(coordinates(letter), Some(Ok(("transactions".to_owned(), first))));
     assert_eq!(coordinates(by_key[&Some(&b"redriven"[..])]), Some(Ok(("transactions".to_owned(), before))));
     assert_eq!(coordinates(by_key[&None]), None);
     Ok(())

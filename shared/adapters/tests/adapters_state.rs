@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_adapters::dynamo_state::DynamoLimits;
 use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClock};
-use centinela_contracts::settled::{HOLDS_MAX, Hold, SettledItem};
+use centinela_contracts::stored_partition::{PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::Clock;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
@@ -68,7 +68,7 @@ fn config() -> DynamoConfig {
     DynamoConfig {
         user_table: "user_state".to_owned(),
         device_table: "device_state".to_owned(),
-        settled_table: "settled_offsets".to_owned(),
+        marks_table: "settled_offsets".to_owned(),
         consumer_group: "score-transactions".to_owned(),
         transactions_topic: "transactions".to_owned(),
         name_for_logs: Arc::new(|_| "pseudonym".to_owned()),
@@ -152,13 +152,14 @@ fn done<T>(commits: &[Commit<T>]) -> Vec<bool> {
 async fn what_is_written_is_read_with_its_version() -> TestResult {
     let world = World::calm().await?;
     let device_state = DeviceState::first_seen(T);
-    let settled = SettledItem { mark: Some(Mark { offset: 7, timestamp: T }), holds: Vec::new(), noted_at: T };
+    let partition =
+        StoredPartition { mark: Some(Mark { offset: 7, timestamp: T }), pending_failures: Vec::new(), noted_at: T };
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     assert_eq!(done(&world.store.commit_users(vec![write("ana", Some(1), 2)], soon()).await), [true]);
     let note = Write { key: device("phone"), expected: None, item: device_state.clone() };
     assert_eq!(done(&world.store.commit_devices(vec![note], soon()).await), [true]);
-    let note = Write { key: 3, expected: None, item: settled.clone() };
-    assert!(matches!(world.store.commit_settled(note, soon()).await, Commit::Done));
+    let note = Write { key: 3, expected: None, item: partition.clone() };
+    assert!(matches!(world.store.commit_partition(note, soon()).await, Commit::Done));
 
     let request = ReadRequest {
         users: vec![user("ana"), user("nobody")],
@@ -168,7 +169,7 @@ async fn what_is_written_is_read_with_its_version() -> TestResult {
     let answer = world.store.read(request, soon()).await;
     assert_eq!(answer.users, [(user("ana"), Versioned { version: 2, item: stored(2) })].into());
     assert_eq!(answer.devices, [(device("phone"), Versioned { version: 1, item: device_state })].into());
-    assert_eq!(answer.settled, [(3, Versioned { version: 1, item: settled })].into());
+    assert_eq!(answer.partitions, [(3, Versioned { version: 1, item: partition })].into());
     assert!(answer.unread_users.is_empty() && answer.unread_devices.is_empty() && answer.unread_partitions.is_empty());
     assert!(answer.problem.is_none());
     Ok(())
@@ -299,9 +300,10 @@ async fn an_item_whose_version_none_could_follow_is_unreadable() -> TestResult {
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     let seen = Write { key: device("phone"), expected: None, item: DeviceState::first_seen(T) };
     assert_eq!(done(&world.store.commit_devices(vec![seen], soon()).await), [true]);
-    let mark = SettledItem { mark: Some(Mark { offset: 5, timestamp: T }), holds: Vec::new(), noted_at: T };
+    let mark =
+        StoredPartition { mark: Some(Mark { offset: 5, timestamp: T }), pending_failures: Vec::new(), noted_at: T };
     let mark = Write { key: 2, expected: None, item: mark };
-    assert!(matches!(world.store.commit_settled(mark, soon()).await, Commit::Done));
+    assert!(matches!(world.store.commit_partition(mark, soon()).await, Commit::Done));
     let keys =
         [("user_state", "ana"), ("device_state", "phone"), ("settled_offsets", "score-transactions/transactions/2")];
     let request = || ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![2] };
@@ -313,13 +315,13 @@ async fn an_item_whose_version_none_could_follow_is_unreadable() -> TestResult {
             change.expression_attribute_values(":v", AttributeValue::N(version.to_string())).send().await?;
         }
         let answer = world.store.read(request(), soon()).await;
-        let read = [answer.users.len(), answer.devices.len(), answer.settled.len()];
+        let read = [answer.users.len(), answer.devices.len(), answer.partitions.len()];
         assert_eq!(read, [usize::from(is_read); 3], "{version}");
         let unread = [answer.unreadable_users.len(), answer.unread_devices.len(), answer.unread_partitions.len()];
         assert_eq!(unread, [usize::from(!is_read); 3], "{version}");
         let alone = world.store.read_user(&user("ana"), soon()).await;
         assert_eq!(matches!(alone, Err(StoreError::Corrupt(_))), !is_read, "{version}");
-        let alone = world.store.read_settled(2, soon()).await;
+        let alone = world.store.read_partition(2, soon()).await;
         assert_eq!(matches!(alone, Err(StoreError::Corrupt(_))), !is_read, "{version}");
     }
     Ok(())
@@ -416,22 +418,26 @@ async fn many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice() -> Test
 }
 
 #[tokio::test]
-async fn a_settled_note_is_conditional_and_a_loser_learns_the_winner() -> TestResult {
+async fn a_partitions_write_is_conditional_and_a_loser_learns_the_winner() -> TestResult {
     let world = World::calm().await?;
-    let item = |offset| SettledItem { mark: Some(Mark { offset, timestamp: T }), holds: Vec::new(), noted_at: T };
+    let item = |offset| StoredPartition {
+        mark: Some(Mark { offset, timestamp: T }),
+        pending_failures: Vec::new(),
+        noted_at: T,
+    };
     let note = |expected, offset| Write { key: 2, expected, item: item(offset) };
-    assert!(matches!(world.store.commit_settled(note(None, 5), soon()).await, Commit::Done));
-    assert!(matches!(world.store.commit_settled(note(Some(1), 6), soon()).await, Commit::Done));
+    assert!(matches!(world.store.commit_partition(note(None, 5), soon()).await, Commit::Done));
+    assert!(matches!(world.store.commit_partition(note(Some(1), 6), soon()).await, Commit::Done));
     for late in [note(None, 9), note(Some(1), 9)] {
-        let Commit::Lost(Some(winner)) = world.store.commit_settled(late, soon()).await else { panic!("not lost") };
+        let Commit::Lost(Some(winner)) = world.store.commit_partition(late, soon()).await else { panic!("not lost") };
         assert_eq!(winner, Versioned { version: 2, item: item(6) });
     }
-    assert_eq!(world.store.read_settled(2, soon()).await?.map(|found| found.version), Some(2));
-    assert!(world.store.read_settled(9, soon()).await?.is_none());
-    let hold = |offset| Hold { at: Mark { offset, timestamp: T }, owner: None, unreadable: 0 };
-    let holds = (0..=HOLDS_MAX as u64).map(hold).collect();
-    let crowded = Write { key: 2, expected: Some(2), item: SettledItem { holds, ..item(6) } };
-    assert!(matches!(world.store.commit_settled(crowded, soon()).await, Commit::Failed(StoreError::Rejected(_))));
+    assert_eq!(world.store.read_partition(2, soon()).await?.map(|found| found.version), Some(2));
+    assert!(world.store.read_partition(9, soon()).await?.is_none());
+    let marker = |offset| PendingFailure { at: Mark { offset, timestamp: T }, owner: None, unreadable: 0 };
+    let pending_failures = (0..=PENDING_FAILURES_MAX as u64).map(marker).collect();
+    let crowded = Write { key: 2, expected: Some(2), item: StoredPartition { pending_failures, ..item(6) } };
+    assert!(matches!(world.store.commit_partition(crowded, soon()).await, Commit::Failed(StoreError::Rejected(_))));
     Ok(())
 }
 
@@ -439,7 +445,7 @@ async fn a_settled_note_is_conditional_and_a_loser_learns_the_winner() -> TestRe
 async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one() -> TestResult {
     let world = World::calm().await?;
     let sdk = sdk(&world.service.url()).await;
-    let missing = DynamoConfig { settled_table: "gone".to_owned(), ..config() };
+    let missing = DynamoConfig { marks_table: "gone".to_owned(), ..config() };
     let error = DynamoStateStore::connect(&sdk, missing).await.expect_err("a table is missing");
     assert!(matches!(error, ConnectError::Tables { .. }));
     assert!(error.to_string().contains("\"gone\""), "{error}");

@@ -6,17 +6,17 @@
 
 pub mod batch_response;
 mod binary;
+pub mod dead_letter_v1;
 pub mod decision_v1;
 pub mod event_v1;
 mod excerpt;
 mod json;
 pub mod kafka_event;
 pub mod keyed;
-pub mod parked_v1;
 pub mod payload;
 mod rfc3339;
-pub mod settled;
 pub mod stored_device;
+pub mod stored_partition;
 pub mod stored_user;
 pub mod transaction_v1;
 pub mod user_action_v1;

@@ -49,8 +49,8 @@ pub enum PayloadProblem {
         /// The field.
         field: &'static str,
     },
-    /// A field stands there more than once.
-    #[error("{field} stands there more than once")]
+    /// A field appears more than once.
+    #[error("{field} appears more than once")]
     Duplicate {
         /// The field.
         field: &'static str,
@@ -285,7 +285,7 @@ fn checked_time(milliseconds: i64, text: &[u8]) -> Result<Millis, PayloadProblem
     Err(PayloadProblem::TimeUnit { found: Excerpt::of_figure(text), unit })
 }
 
-/// The problem of a field, unless the value as a whole is no JSON.
+/// The problem of a field, unless the value as a whole is not JSON.
 pub(crate) fn syntax_first(value: &[u8], problem: PayloadProblem) -> PayloadProblem {
     use PayloadProblem as Problem;
     if matches!(problem, Problem::Empty | Problem::OtherFormat { .. } | Problem::Syntax(_) | Problem::NotAnObject) {

@@ -16,7 +16,7 @@ use crate::excerpt::Excerpt;
 use crate::json::{Decimal, Kind, Misfit, Object, Reader, push_decimal};
 use crate::payload::{Fields, PayloadProblem, required, syntax_first};
 
-/// Why a value is no transaction.
+/// Why a value is not a transaction.
 pub type TransactionProblem = PayloadProblem;
 
 /// Largest accepted value.
@@ -36,7 +36,7 @@ const NAMES: &[&str] = &[
     "merchant_id",
 ];
 
-/// Reads a transaction. What is no JSON as a whole is told as that, whatever stands wrong before the place where it breaks: a number
+/// Reads a transaction. Bytes that are not JSON at all are reported as that, whatever is wrong before the place where it breaks: a number
 /// that was cut off must not be called a wrong number.
 pub fn parse(value: &[u8]) -> Result<Transaction, TransactionProblem> {
     parse_in(value, Currency::DEFAULT)

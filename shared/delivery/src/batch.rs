@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::slice::Chunks;
 
 use centinela_contracts::batch_response::KafkaBatchResponse;
+use centinela_contracts::dead_letter_v1::{DeadLetter, DeadLetterReason};
 use centinela_contracts::kafka_event::Record;
-use centinela_contracts::parked_v1::{ParkReason, Parked};
 use centinela_domain::{Coordinates, Mark, Millis};
 
 use crate::intake;
@@ -22,7 +22,7 @@ pub type Groups<K> = Vec<(K, Vec<usize>)>;
 pub struct Deadline {
     /// After this nothing new is started.
     pub work: Millis,
-    /// Until this it is noted what could not be done.
+    /// Until this it is written down what could not be done.
     pub answer: Millis,
 }
 
@@ -70,8 +70,8 @@ impl<T> Delivered<T> {
 
 /// A record to dead-letter. Without a position it cannot be reported alone.
 #[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub letter: Parked,
+pub(crate) struct DueLetter {
+    pub letter: DeadLetter,
     pub position: Option<Position>,
 }
 
@@ -86,7 +86,7 @@ pub struct Batch<T> {
     pub size: usize,
     /// Until when there is time.
     pub deadline: Deadline,
-    pub(crate) dead: Vec<DeadLetter>,
+    pub(crate) dead: Vec<DueLetter>,
     pub(crate) dead_lettered: usize,
     pub(crate) undelivered: HashSet<Position>,
     pub(crate) failed: BTreeSet<Position>,
@@ -107,11 +107,11 @@ impl<T> Batch<T> {
     }
 
     /// This record can never be handled: it goes to the dead letters before the batch is answered.
-    pub fn dead_letter(&mut self, index: usize, code: ParkReason, reason: String, now: Millis) {
+    pub fn dead_letter(&mut self, index: usize, code: DeadLetterReason, reason: String, now: Millis) {
         let record = &self.records[index];
         let topic = &self.slices[record.partition_index].topic;
         let letter = *intake::letter(record.record.clone(), topic, code, reason, now);
-        self.dead.push(DeadLetter { letter, position: Some(record.position()) });
+        self.dead.push(DueLetter { letter, position: Some(record.position()) });
     }
 
     /// Whether the record at this place was to be dead-lettered and could not be.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use centinela_contracts::parked_v1::Parked;
+use centinela_contracts::dead_letter_v1::DeadLetter;
 use centinela_domain::Mark;
 
 /// The last so many.
@@ -29,7 +29,7 @@ impl DeadLettered {
 }
 
 /// Where a record stands; none when its offset could not be read.
-pub(crate) fn place(letter: &Parked) -> Option<Place> {
-    let Parked { partition, offset, timestamp, .. } = letter;
+pub(crate) fn place(letter: &DeadLetter) -> Option<Place> {
+    let DeadLetter { partition, offset, timestamp, .. } = letter;
     offset.map(|offset| (*partition, Mark { offset, timestamp: timestamp.unwrap_or_default() }))
 }

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use centinela_contracts::batch_response::KafkaBatchResponse;
+use centinela_contracts::dead_letter_v1::DeadLetter;
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1::Parked;
 use centinela_domain::Coordinates;
 use tracing::warn;
 
@@ -155,7 +155,7 @@ impl<D: DeadLetters, C: Clock> Delivery<D, C> {
         if dead.is_empty() {
             return Ok(());
         }
-        let (letters, positions): (Vec<Parked>, Vec<Option<Position>>) =
+        let (letters, positions): (Vec<DeadLetter>, Vec<Option<Position>>) =
             dead.into_iter().map(|dead| (dead.letter, dead.position)).unzip();
         let outcomes = self.dead_letters.send(&letters, batch.deadline.work).await;
         for ((outcome, position), letter) in outcomes.into_iter().zip(positions).zip(&letters) {

@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetter, DeadLetterReason};
 use centinela_contracts::kafka_event::{BadRecord, KafkaBatch, PartitionBatch, Record};
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1::{self, ParkReason, Parked};
 use centinela_contracts::payload::PayloadProblem;
 use centinela_domain::{Coordinates, Mark, Millis};
 
-use crate::batch::{Batch, DeadLetter, Deadline, Delivered, Slice};
+use crate::batch::{Batch, Deadline, Delivered, DueLetter, Slice};
 
 /// Why a record can never be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// For machines.
-    pub code: ParkReason,
+    pub code: DeadLetterReason,
     /// For people: what is wrong, and what to do.
     pub reason: String,
 }
 
 impl Rejection {
-    fn new(code: ParkReason, reason: impl Into<String>) -> Self {
+    fn new(code: DeadLetterReason, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
 }
@@ -30,20 +30,20 @@ impl From<PayloadProblem> for Rejection {
         use PayloadProblem as Problem;
         let code = match &problem {
             Problem::Empty | Problem::OtherFormat { .. } | Problem::Syntax(_) | Problem::NotAnObject => {
-                ParkReason::NotJson
+                DeadLetterReason::NotJson
             }
-            Problem::TooLarge { .. } => ParkReason::TooLarge,
-            Problem::Version { .. } => ParkReason::UnsupportedVersion,
-            Problem::Missing { .. } => ParkReason::MissingField,
-            Problem::Duplicate { .. } => ParkReason::DuplicateField,
-            Problem::WrongType { .. } => ParkReason::WrongType,
+            Problem::TooLarge { .. } => DeadLetterReason::TooLarge,
+            Problem::Version { .. } => DeadLetterReason::UnsupportedVersion,
+            Problem::Missing { .. } => DeadLetterReason::MissingField,
+            Problem::Duplicate { .. } => DeadLetterReason::DuplicateField,
+            Problem::WrongType { .. } => DeadLetterReason::WrongType,
             Problem::Text { .. }
             | Problem::Unexpected { .. }
             | Problem::AmountNegative { .. }
             | Problem::AmountTooFine { .. }
             | Problem::AmountTooLarge { .. }
             | Problem::TimeUnit { .. }
-            | Problem::Invalid(_) => ParkReason::InvalidValue,
+            | Problem::Invalid(_) => DeadLetterReason::InvalidValue,
         };
         Self::new(code, problem.to_string())
     }
@@ -98,7 +98,7 @@ pub(crate) fn take_in<T>(
                 Ok(delivered) => taken.records.push(delivered),
                 Err(letter) => {
                     let position = mark.map(|mark| (index, mark.offset));
-                    taken.dead.push(DeadLetter { letter: *letter, position });
+                    taken.dead.push(DueLetter { letter: *letter, position });
                 }
             }
         }
@@ -123,20 +123,20 @@ fn read<T>(
 ) -> Result<(Coordinates, T), Rejection> {
     let Some(value) = &record.value else {
         return Err(Rejection::new(
-            ParkReason::NoValue,
+            DeadLetterReason::NoValue,
             "the record has no value (a tombstone), so there is nothing to handle",
         ));
     };
-    let first = parked_v1::first_coordinates(&record.headers, value, record.coordinates, key).transpose();
+    let first = dead_letter_v1::first_coordinates(&record.headers, value, record.coordinates, key).transpose();
     let source = match first {
         Ok(None) => record.coordinates,
         Ok(Some((first_topic, first))) if first_topic == topic => first,
         Ok(Some((first_topic, _))) => {
             let reason =
                 format!("the record was first delivered on topic {first_topic:?}, not on this one: redrive it there");
-            return Err(Rejection::new(ParkReason::BadFirstCoordinates, reason));
+            return Err(Rejection::new(DeadLetterReason::BadFirstCoordinates, reason));
         }
-        Err(problem) => return Err(Rejection::new(ParkReason::BadFirstCoordinates, problem.to_string())),
+        Err(problem) => return Err(Rejection::new(DeadLetterReason::BadFirstCoordinates, problem.to_string())),
     };
     Ok((source, decode(value, source)?))
 }
@@ -144,11 +144,11 @@ fn read<T>(
 pub(crate) fn letter(
     record: Record,
     topic: &str,
-    reason_code: ParkReason,
+    reason_code: DeadLetterReason,
     reason: String,
-    parked_at: Millis,
-) -> Box<Parked> {
-    Box::new(Parked {
+    dead_lettered_at: Millis,
+) -> Box<DeadLetter> {
+    Box::new(DeadLetter {
         reason_code,
         reason,
         topic: topic.to_owned(),
@@ -158,13 +158,13 @@ pub(crate) fn letter(
         key: record.key,
         value: record.value,
         headers: record.headers,
-        parked_at,
+        dead_lettered_at,
     })
 }
 
-fn letter_of_bad(bad: BadRecord, topic: &str, partition: u32, parked_at: Millis) -> Parked {
-    Parked {
-        reason_code: ParkReason::UnreadableRecord,
+fn letter_of_bad(bad: BadRecord, topic: &str, partition: u32, dead_lettered_at: Millis) -> DeadLetter {
+    DeadLetter {
+        reason_code: DeadLetterReason::UnreadableRecord,
         reason: bad.problem.to_string(),
         topic: topic.to_owned(),
         partition,
@@ -173,6 +173,6 @@ fn letter_of_bad(bad: BadRecord, topic: &str, partition: u32, parked_at: Millis)
         key: None,
         value: Some(bad.raw),
         headers: Vec::new(),
-        parked_at,
+        dead_lettered_at,
     }
 }

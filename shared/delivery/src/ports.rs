@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
-use centinela_contracts::parked_v1::Parked;
+use centinela_contracts::dead_letter_v1::DeadLetter;
 use centinela_domain::Millis;
 
 /// Time.
@@ -40,5 +40,9 @@ impl PublishError {
 /// Where records go that can never be handled.
 pub trait DeadLetters: Send + Sync {
     /// Keeps all durably; one answer per record in the same order.
-    fn send(&self, records: &[Parked], deadline: Millis) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
+    fn send(
+        &self,
+        records: &[DeadLetter],
+        deadline: Millis,
+    ) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 }

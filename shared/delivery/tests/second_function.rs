@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Mutex;
 
+use centinela_contracts::dead_letter_v1::DeadLetterReason;
 use centinela_contracts::kafka_event::KafkaBatch;
-use centinela_contracts::parked_v1::ParkReason;
 use centinela_contracts::user_action_v1::{self, ActionKind, UserAction};
 use centinela_delivery::{Batch, Delivery, Outcome, Rejection, Settings, UseCase};
 use centinela_domain::{Coordinates, Millis, UserId};
@@ -67,16 +67,16 @@ fn records_are_handled_by_key_dead_lettered_or_named_in_the_answer() {
     assert_eq!((outcome.records, outcome.dead_lettered, outcome.report), (4, 1, 2));
     assert_eq!(outcome.response.failures, [("transactions-0".to_owned(), 2)]);
     assert_eq!(logins.0.lock().unwrap().values().copied().collect::<Vec<_>>(), [2]);
-    assert_eq!(fakes.shared().parked[0].reason_code, ParkReason::NotJson);
+    assert_eq!(fakes.shared().dead_letters[0].reason_code, DeadLetterReason::NotJson);
 }
 
 #[test]
 fn what_cannot_be_dead_lettered_is_named_in_the_answer_and_comes_again() {
     let (logins, fakes) = (CountLogins::default(), Fakes::new(1, Millis(EPOCH_MS)));
     let event = || batch([record(0, 0, b"nonsense".to_vec()), record(0, 1, action("ana", 1))]);
-    fakes.shared().faults = Faults { park_failed: 1.0, ..Faults::default() };
+    fakes.shared().faults = Faults { dead_letter_failed: 1.0, ..Faults::default() };
     assert_eq!(deliver(&logins, &fakes, event()).response.failures, [("transactions-0".to_owned(), 0)]);
     fakes.shared().faults = Faults::default();
     assert_eq!(deliver(&logins, &fakes, event()).response.failures, []);
-    assert_eq!(fakes.shared().parked.len(), 1);
+    assert_eq!(fakes.shared().dead_letters.len(), 1);
 }

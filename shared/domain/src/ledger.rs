@@ -1,4 +1,5 @@
-//! What makes a decision happen once: a ring of remembered decisions per user, and floors below which everything is settled.
+//! What makes a decision happen once: a ring of remembered decisions per user, and eviction floors below which every record
+//! is complete.
 //!
 //! A decision stays in the ring *with its full evidence* until the source's own order proves that it was published; it then
 //! shrinks, and outside the promised window ([`RingSize`]) it may leave, raising the floor of its partition. No proof goes by age.
@@ -49,9 +50,9 @@ impl RingSize {
 
 /// A lower offset whose time is later by more than this belongs to a recreated topic; less is another broker's clock.
 pub const RECREATED_AFTER_MS: i64 = 10_000;
-/// A floor may go when its partition has been silent for the user this long: longer than the 14 days for which parked records
+/// An eviction floor may go when its partition has been silent for the user this long: longer than the 14 days for which dead letters
 /// are kept, after which nothing can be delivered again but by an operator's rewind.
-pub const FLOOR_SILENCE_MS: i64 = 15 * DAY_MS;
+pub const EVICTION_FLOOR_SILENCE_MS: i64 = 15 * DAY_MS;
 
 /// Where a record stands in its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,18 +133,19 @@ impl Mark {
     }
 }
 
-/// Per partition the first offset that is not known to be settled: everything below was decided and published, or parked.
+/// Committed marks: per partition the first position that is not known to be committed. Everything below was decided and published,
+/// or dead-lettered.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settled(BTreeMap<u32, Mark>);
+pub struct CommittedMarks(BTreeMap<u32, Mark>);
 
-impl Settled {
-    /// Takes a partition's mark as it was read or noted. Marks never move back.
+impl CommittedMarks {
+    /// Takes a partition's mark as it was read or proved. Marks never move back.
     pub fn raise(&mut self, partition: u32, to: Mark) {
         let mark = Mark::raised(self.0.get(&partition).copied(), to);
         self.0.insert(partition, mark);
     }
 
-    /// Whether the record at `at` is proved settled.
+    /// Whether the record at `at` is proved to be committed.
     pub fn covers(&self, at: Coordinates) -> bool {
         self.0.get(&at.partition).is_some_and(|mark| at.offset < mark.offset && at.timestamp <= mark.timestamp)
     }
@@ -193,8 +195,8 @@ pub struct Entry {
 
 impl Entry {
     /// Proved published; or of a topic that is gone, whose marks will never come, and too old to be delivered from anywhere.
-    fn is_settled(&self, settled: &Settled, size: RingSize) -> bool {
-        self.coordinates.iter().all(|&at| settled.covers(at) || settled.outlives(at, size.delivered_within_ms))
+    fn is_proved(&self, committed: &CommittedMarks, size: RingSize) -> bool {
+        self.coordinates.iter().all(|&at| committed.covers(at) || committed.outlives(at, size.delivered_within_ms))
     }
 
     /// Whether the record at `at` is one of those that this entry stands for.
@@ -215,14 +217,14 @@ impl Entry {
     }
 }
 
-/// A user's ring and floors.
+/// A user's ring and eviction floors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// Remembered decisions, oldest first.
     pub entries: Vec<Entry>,
     /// Per partition the highest position among the entries that have left the ring.
-    pub floors: BTreeMap<u32, Mark>,
-    /// A partition and its settled mark, as the last writer knew it: it rides along for whoever reads the item next.
+    pub eviction_floors: BTreeMap<u32, Mark>,
+    /// A partition and its committed mark, as the last writer knew it: it rides along for whoever reads the item next.
     pub proof: Option<(u32, Mark)>,
 }
 
@@ -232,16 +234,18 @@ impl Ledger {
         self.entries.iter().rev().find(|entry| entry.digest == digest)
     }
 
-    /// Whether the record at `at` was decided, published and settled so long ago that its entry has left the ring.
+    /// Whether the record at `at` was decided, published and committed so long ago that its entry has left the ring.
     /// Meaningful only for a record that [`Ledger::find`] does not know.
-    pub fn is_below_floor(&self, at: Coordinates) -> bool {
-        self.floors.get(&at.partition).is_some_and(|floor| floor.reaches(at))
+    pub fn is_below_eviction_floor(&self, at: Coordinates) -> bool {
+        self.eviction_floors.get(&at.partition).is_some_and(|floor| floor.reaches(at))
     }
 
     /// Whether nobody can tell any more what became of the record at `first`, which was given up there: it is at or below the floor,
     /// or the floor is that of a later topic of the same name. Meaningful only for a record that [`Ledger::find`] does not know.
     pub fn cannot_tell(&self, first: Coordinates) -> bool {
-        self.floors.get(&first.partition).is_some_and(|floor| floor.reaches(first) || floor.outlives(first.into()))
+        self.eviction_floors
+            .get(&first.partition)
+            .is_some_and(|floor| floor.reaches(first) || floor.outlives(first.into()))
     }
 
     /// Whether another decision would go beyond [`RingSize::most`].
@@ -264,12 +268,12 @@ impl Ledger {
         content: ContentDigest,
         at: Coordinates,
         decision: Decision,
-        settled: &Settled,
+        committed: &CommittedMarks,
     ) {
         self.entries.push(Entry {
             digest,
             content: Some(content),
-            coordinates: vec![settled.beyond(at)],
+            coordinates: vec![committed.beyond(at)],
             outcome: decision.outcome,
             score: decision.score,
             decision: Some(Box::new(decision)),
@@ -277,33 +281,33 @@ impl Ledger {
     }
 
     /// Takes a record that repeats a remembered transaction. Returns whether the ledger changed: a producer's duplicate keeps the
-    /// entry until the duplicate is settled too; a redelivery changes nothing.
-    pub fn repeat(&mut self, digest: TransactionDigest, at: Coordinates, settled: &Settled) -> bool {
+    /// entry until the duplicate is committed too; a redelivery changes nothing.
+    pub fn repeat(&mut self, digest: TransactionDigest, at: Coordinates, committed: &CommittedMarks) -> bool {
         let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.digest == digest) else {
             return false;
         };
-        if entry.knows(at) || (entry.decision.is_none() && settled.covers(at)) {
+        if entry.knows(at) || (entry.decision.is_none() && committed.covers(at)) {
             return false;
         }
         entry.take_coordinates(at)
     }
 
-    /// Shrinks what is proved settled, lets of it leave what is outside the promised window, and drops floors of partitions that
-    /// have been silent for [`FLOOR_SILENCE_MS`] before `newest`, the broker time of the newest record at hand. Returns whether an
+    /// Shrinks what is proved published, lets of it leave what is outside the promised window, and drops eviction floors of partitions that
+    /// have been silent for [`EVICTION_FLOOR_SILENCE_MS`] before `newest`, the broker time of the newest record at hand. Returns whether an
     /// entry shrank or left.
-    pub fn compact(&mut self, settled: &Settled, newest: Millis, size: RingSize) -> bool {
+    pub fn compact(&mut self, committed: &CommittedMarks, newest: Millis, size: RingSize) -> bool {
         let before = (self.entries.len(), self.unproved());
         for entry in &mut self.entries {
-            if entry.decision.is_some() && entry.is_settled(settled, size) {
+            if entry.decision.is_some() && entry.is_proved(committed, size) {
                 entry.decision = None;
                 entry.score = quantized(entry.score);
             }
         }
         if self.entries.len() > size.newest {
             let mut stays = self.promised(newest, size).into_iter();
-            let floors = &mut self.floors;
+            let floors = &mut self.eviction_floors;
             self.entries.retain(|entry| {
-                if stays.next().unwrap_or(true) || !entry.is_settled(settled, size) {
+                if stays.next().unwrap_or(true) || !entry.is_proved(committed, size) {
                     return true;
                 }
                 for &at in &entry.coordinates {
@@ -313,7 +317,7 @@ impl Ledger {
                 false
             });
         }
-        self.floors.retain(|_, floor| newest.since(floor.timestamp) <= FLOOR_SILENCE_MS);
+        self.eviction_floors.retain(|_, floor| newest.since(floor.timestamp) <= EVICTION_FLOOR_SILENCE_MS);
         (self.entries.len(), self.unproved()) != before
     }
 

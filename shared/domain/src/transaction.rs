@@ -26,7 +26,7 @@ impl Millis {
     }
 }
 
-/// Why something on the topic is no transaction. Leads to a parked record.
+/// Why something on the topic is not a transaction. Leads to a dead letter.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidTransaction {
     /// An identifier has no characters.

@@ -1,8 +1,8 @@
-//! Rules of the ring and the floors.
+//! Rules of the ring and the eviction floors.
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
-use centinela_domain::ledger::{FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RingSize, Settled, quantized};
+use centinela_domain::ledger::{CommittedMarks, EVICTION_FLOOR_SILENCE_MS, RECREATED_AFTER_MS, RingSize, quantized};
 use centinela_domain::{
     AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, Ledger, Mark, Millis, MissingInputs,
     ModelStamp, Outcome, RecordedFeatures, TransactionDigest, TransactionId, UserId,
@@ -19,10 +19,10 @@ fn mark(offset: u64, after: i64) -> Mark {
     Mark { offset, timestamp: Millis(T + after) }
 }
 
-fn settled_up_to(partition: u32, offset: u64) -> Settled {
-    let mut settled = Settled::default();
-    settled.raise(partition, mark(offset, offset as i64));
-    settled
+fn committed_up_to(partition: u32, offset: u64) -> CommittedMarks {
+    let mut committed = CommittedMarks::default();
+    committed.raise(partition, mark(offset, offset as i64));
+    committed
 }
 
 fn decision(number: u64) -> Decision {
@@ -54,9 +54,9 @@ fn digest(number: u64) -> TransactionDigest {
     TransactionDigest([a, b, c, d, e, f])
 }
 
-/// Where nothing is known to be settled yet.
+/// Where nothing is known to be committed yet.
 fn remember(ledger: &mut Ledger, digest: TransactionDigest, at: Coordinates, decision: Decision) {
-    ledger.record(digest, ContentDigest(7), at, decision, &Settled::default());
+    ledger.record(digest, ContentDigest(7), at, decision, &CommittedMarks::default());
 }
 
 fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
@@ -68,22 +68,22 @@ fn ledger_of(offsets: std::ops::Range<u64>) -> Ledger {
 }
 
 #[test]
-fn an_unsettled_decision_keeps_its_evidence_however_old_it_is() {
+fn a_decision_that_is_not_proved_published_keeps_its_evidence_however_old_it_is() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&Settled::default(), Millis(T + 365 * 86_400_000), RingSize::DEFAULT);
+    ledger.compact(&CommittedMarks::default(), Millis(T + 365 * 86_400_000), RingSize::DEFAULT);
     assert_eq!(ledger.entries.len(), 40);
     assert_eq!(ledger.unproved(), 40);
-    assert!(ledger.floors.is_empty());
+    assert!(ledger.eviction_floors.is_empty());
 }
 
 #[test]
-fn settled_decisions_shrink_and_the_newest_sixteen_stay() {
+fn published_decisions_shrink_and_the_newest_sixteen_stay() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&settled_up_to(0, 30), Millis(T), RingSize::DEFAULT);
+    ledger.compact(&committed_up_to(0, 30), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 10, "offsets 30 to 39 may be unpublished");
-    assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest, "24 settled ones left");
+    assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest, "24 committed ones left");
     assert!(ledger.find(digest(24)).is_some_and(|entry| entry.decision.is_none()));
-    assert_eq!(ledger.floors[&0].offset, 23);
+    assert_eq!(ledger.eviction_floors[&0].offset, 23);
 }
 
 #[test]
@@ -95,18 +95,21 @@ fn an_entry_of_a_deleted_topic_that_leaves_late_hides_nothing_of_the_new_one() {
     };
     let mut ledger = ledger_of(13..14);
     (0..30).for_each(|offset| remember(&mut ledger, digest(100 + offset), new(offset), decision(100 + offset)));
-    let mut settled = Settled::default();
+    let mut committed = CommittedMarks::default();
     for offset in 1..30 {
-        // The old topic's offset 13 is proved settled only when the new topic has passed it.
-        settled.raise(0, new(offset).into());
-        ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
+        // The old topic's offset 13 is proved committed only when the new topic has passed it.
+        committed.raise(0, new(offset).into());
+        ledger.compact(&committed, Millis(T), RingSize::DEFAULT);
     }
     assert_eq!(ledger.entries.len(), RingSize::DEFAULT.newest);
     for offset in 0..14 {
         assert!(ledger.find(digest(100 + offset)).is_none());
-        assert!(ledger.is_below_floor(new(offset)), "offset {offset} left the ring, so its floor must reach it");
+        assert!(
+            ledger.is_below_eviction_floor(new(offset)),
+            "offset {offset} left the ring, so its floor must reach it"
+        );
     }
-    assert!(!ledger.is_below_floor(new(14)));
+    assert!(!ledger.is_below_eviction_floor(new(14)));
 }
 
 /// Found with a port of the rule: a floor took its offset from the deleted topic and its time from the new one, and the record at
@@ -120,17 +123,21 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
         remember(&mut ledger, digest(offset), old, decision(offset));
     }
     (0..16).for_each(|number| remember(&mut ledger, digest(number), at(1, number), decision(number)));
-    ledger.floors.insert(0, Mark { offset: 5, timestamp: later });
-    let mut known_to_an_environment = Settled::default();
+    ledger.eviction_floors.insert(0, Mark { offset: 5, timestamp: later });
+    let mut known_to_an_environment = CommittedMarks::default();
     known_to_an_environment.raise(0, Mark { offset: 900_100, timestamp: Millis(T) });
     ledger.compact(&known_to_an_environment, later, RingSize::DEFAULT);
     assert_eq!(ledger.entries.len(), 16, "those of the deleted topic left");
     let undecided = Coordinates { partition: 0, offset: 7, timestamp: later };
-    assert!(!ledger.is_below_floor(undecided));
-    assert_eq!(ledger.floors[&0], Mark { offset: 5, timestamp: later });
+    assert!(!ledger.is_below_eviction_floor(undecided));
+    assert_eq!(ledger.eviction_floors[&0], Mark { offset: 5, timestamp: later });
 
     remember(&mut ledger, digest(1), undecided, decision(1));
-    ledger.repeat(digest(1), Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) }, &Settled::default());
+    ledger.repeat(
+        digest(1),
+        Coordinates { partition: 0, offset: 900_050, timestamp: Millis(T) },
+        &CommittedMarks::default(),
+    );
     let entry = ledger.find(digest(1)).unwrap();
     assert_eq!(entry.coordinates, [undecided], "nor do the positions of a duplicate");
 }
@@ -138,105 +145,109 @@ fn floors_of_a_deleted_topic_and_of_the_new_one_never_mix() {
 #[test]
 fn a_record_decided_below_its_mark_waits_for_a_later_one() {
     let mut ledger = Ledger::default();
-    let settled = settled_up_to(0, 50);
-    ledger.record(digest(4), ContentDigest(4), at(0, 4), decision(4), &settled);
-    assert!(!ledger.compact(&settled, Millis(T), RingSize::DEFAULT), "what was proved before says nothing of it");
+    let committed = committed_up_to(0, 50);
+    ledger.record(digest(4), ContentDigest(4), at(0, 4), decision(4), &committed);
+    assert!(!ledger.compact(&committed, Millis(T), RingSize::DEFAULT), "what was proved before says nothing of it");
     assert_eq!(ledger.unproved(), 1);
     assert!(ledger.find(digest(4)).is_some_and(|entry| entry.knows(at(0, 4))));
-    assert!(ledger.compact(&settled_up_to(0, 51), Millis(T), RingSize::DEFAULT));
+    assert!(ledger.compact(&committed_up_to(0, 51), Millis(T), RingSize::DEFAULT));
     assert_eq!(ledger.unproved(), 0);
 }
 
 #[test]
 fn a_hot_user_is_remembered_in_each_partition_for_a_minute() {
     let mut ledger = Ledger::default();
-    let mut settled = Settled::default();
+    let mut committed = CommittedMarks::default();
     let quiet = |offset| Coordinates { partition: 7, offset, timestamp: Millis(T) };
     (0..10).for_each(|offset| remember(&mut ledger, digest(1000 + offset), quiet(offset), decision(offset)));
     let busy = |offset| Coordinates { partition: 0, offset, timestamp: Millis(T + 59_000 + offset as i64) };
     (0..200).for_each(|offset| remember(&mut ledger, digest(offset), busy(offset), decision(offset)));
-    settled.raise(7, mark(10, 0));
-    settled.raise(0, mark(200, 60_000));
-    ledger.compact(&settled, Millis(T + 60_000), RingSize::DEFAULT);
+    committed.raise(7, mark(10, 0));
+    committed.raise(0, mark(200, 60_000));
+    ledger.compact(&committed, Millis(T + 60_000), RingSize::DEFAULT);
     let kept = |partition| ledger.entries.iter().filter(|entry| entry.coordinates[0].partition == partition).count();
     assert_eq!((kept(7), kept(0)), (8, 16), "the last 8 of the partition that others ran ahead of, and the newest 16");
-    ledger.compact(&settled, Millis(T + 60_300), RingSize::DEFAULT);
+    ledger.compact(&committed, Millis(T + 60_300), RingSize::DEFAULT);
     assert_eq!(ledger.entries.len(), 16, "and no longer than that");
 }
 
 #[test]
 fn an_ordinary_user_pays_nothing_for_the_window_of_hot_ones() {
     let mut ledger = Ledger::default();
-    let mut settled = Settled::default();
+    let mut committed = CommittedMarks::default();
     // One a second: many for a person, and 16 are enough.
     for number in 0..60_u64 {
         let at =
             Coordinates { partition: number as u32 % 10, offset: number, timestamp: Millis(T + number as i64 * 1_000) };
         remember(&mut ledger, digest(number), at, decision(number));
-        settled.raise(at.partition, mark(100, 60_000));
+        committed.raise(at.partition, mark(100, 60_000));
     }
-    ledger.compact(&settled, Millis(T + 59_000), RingSize::DEFAULT);
+    ledger.compact(&committed, Millis(T + 59_000), RingSize::DEFAULT);
     assert_eq!(ledger.entries.len(), 16);
 }
 
 #[test]
 fn however_many_partitions_the_window_never_fills_a_ring() {
     let mut ledger = Ledger::default();
-    let mut settled = Settled::default();
+    let mut committed = CommittedMarks::default();
     for number in 0..3_000_u64 {
         let at = Coordinates { partition: (number % 1_000) as u32, offset: number / 1_000, timestamp: Millis(T) };
         remember(&mut ledger, digest(number), at, decision(number));
-        settled.raise(at.partition, Mark { offset: 100, timestamp: Millis(T) });
+        committed.raise(at.partition, Mark { offset: 100, timestamp: Millis(T) });
     }
-    ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
+    ledger.compact(&committed, Millis(T), RingSize::DEFAULT);
     assert!(!ledger.is_full(RingSize::DEFAULT));
     assert_eq!(ledger.entries.len(), RingSize::DEFAULT.most / 4);
 }
 
 #[test]
-fn the_record_at_the_settled_mark_itself_is_not_proved() {
+fn the_record_at_the_committed_mark_itself_is_not_proved() {
     let mut ledger = ledger_of(5..6);
-    ledger.compact(&settled_up_to(0, 5), Millis(T), RingSize::DEFAULT);
+    ledger.compact(&committed_up_to(0, 5), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 1);
-    ledger.compact(&settled_up_to(0, 6), Millis(T), RingSize::DEFAULT);
+    ledger.compact(&committed_up_to(0, 6), Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 0);
 }
 
 #[test]
-fn a_lower_offset_with_a_later_time_is_not_taken_for_settled() {
-    let settled = settled_up_to(0, 1_000);
+fn a_lower_offset_with_a_later_time_is_not_taken_for_committed() {
+    let committed = committed_up_to(0, 1_000);
     let recreated = Coordinates { partition: 0, offset: 3, timestamp: Millis(T + 1_001) };
-    assert!(!settled.covers(recreated));
-    assert!(settled.covers(Coordinates { timestamp: Millis(T + 1_000), ..recreated }));
+    assert!(!committed.covers(recreated));
+    assert!(committed.covers(Coordinates { timestamp: Millis(T + 1_000), ..recreated }));
 }
 
 #[test]
 fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
     let mut ledger = ledger_of(0..40);
-    ledger.compact(&settled_up_to(0, 100), Millis(T), RingSize::DEFAULT);
-    assert!(ledger.is_below_floor(at(0, 7)));
-    assert!(!ledger.is_below_floor(at(0, 24)), "still in the ring");
-    assert!(!ledger.is_below_floor(at(1, 7)), "another partition");
-    assert!(!ledger.is_below_floor(Coordinates { partition: 0, offset: 7, timestamp: Millis(T + RECREATED_AFTER_MS) }));
+    ledger.compact(&committed_up_to(0, 100), Millis(T), RingSize::DEFAULT);
+    assert!(ledger.is_below_eviction_floor(at(0, 7)));
+    assert!(!ledger.is_below_eviction_floor(at(0, 24)), "still in the ring");
+    assert!(!ledger.is_below_eviction_floor(at(1, 7)), "another partition");
+    assert!(!ledger.is_below_eviction_floor(Coordinates {
+        partition: 0,
+        offset: 7,
+        timestamp: Millis(T + RECREATED_AFTER_MS)
+    }));
 }
 
 #[test]
-fn a_duplicate_keeps_its_decision_until_the_duplicate_is_settled_too() {
+fn a_duplicate_keeps_its_decision_until_the_duplicate_is_committed_too() {
     let mut ledger = ledger_of(0..1);
-    let settled = settled_up_to(0, 10);
-    ledger.compact(&settled, Millis(T), RingSize::DEFAULT);
+    let committed = committed_up_to(0, 10);
+    ledger.compact(&committed, Millis(T), RingSize::DEFAULT);
     assert_eq!(ledger.unproved(), 0);
-    assert!(ledger.repeat(digest(0), at(0, 50), &settled), "the duplicate is noted");
-    assert!(!ledger.repeat(digest(0), at(0, 50), &settled), "its redelivery is not");
-    assert!(!ledger.repeat(digest(0), at(0, 0), &settled), "nor the first record's");
+    assert!(ledger.repeat(digest(0), at(0, 50), &committed), "the duplicate is noted");
+    assert!(!ledger.repeat(digest(0), at(0, 50), &committed), "its redelivery is not");
+    assert!(!ledger.repeat(digest(0), at(0, 0), &committed), "nor the first record's");
     for offset in 51..91 {
         remember(&mut ledger, digest(offset), at(0, offset), decision(offset));
     }
-    ledger.compact(&settled_up_to(0, 50), Millis(T), RingSize::DEFAULT);
-    assert!(ledger.find(digest(0)).is_some(), "the duplicate at 50 is not settled yet");
-    ledger.compact(&settled_up_to(0, 91), Millis(T), RingSize::DEFAULT);
+    ledger.compact(&committed_up_to(0, 50), Millis(T), RingSize::DEFAULT);
+    assert!(ledger.find(digest(0)).is_some(), "the duplicate at 50 is not committed yet");
+    ledger.compact(&committed_up_to(0, 91), Millis(T), RingSize::DEFAULT);
     assert!(ledger.find(digest(0)).is_none());
-    assert!(ledger.is_below_floor(at(0, 50)));
+    assert!(ledger.is_below_eviction_floor(at(0, 50)));
 }
 
 #[test]
@@ -250,15 +261,15 @@ fn a_shrunk_score_is_the_same_after_it_was_stored() {
 #[test]
 fn a_floor_of_a_silent_partition_goes_and_no_other() {
     let mut ledger = Ledger::default();
-    ledger.floors.insert(0, mark(5, 0));
-    ledger.floors.insert(1, mark(5, 1));
-    ledger.compact(&Settled::default(), Millis(T + FLOOR_SILENCE_MS + 1), RingSize::DEFAULT);
-    assert_eq!(ledger.floors.keys().copied().collect::<Vec<_>>(), [1]);
+    ledger.eviction_floors.insert(0, mark(5, 0));
+    ledger.eviction_floors.insert(1, mark(5, 1));
+    ledger.compact(&CommittedMarks::default(), Millis(T + EVICTION_FLOOR_SILENCE_MS + 1), RingSize::DEFAULT);
+    assert_eq!(ledger.eviction_floors.keys().copied().collect::<Vec<_>>(), [1]);
 }
 
 proptest! {
     /// Marks never move back in offset, but for a topic that was clearly recreated; and a leader whose clock is behind does not
-    /// hold them up.
+    /// delay them.
     #[test]
     fn a_mark_never_moves_back(steps in prop::collection::vec((0u64..1_000, -5_000i64..5_000), 1..50)) {
         let mut current: Option<Mark> = None;
@@ -283,33 +294,33 @@ proptest! {
         prop_assert_eq!(Mark::raised(Some(current), after), after);
     }
 
-    /// Whatever is settled in whatever order: no unproved decision ever leaves or shrinks, and each record is known to the ring or
-    /// at or below a floor.
+    /// Whatever is committed in whatever order: no unproved decision ever leaves or shrinks, and each record is known to the ring or
+    /// at or below an eviction floor.
     #[test]
     fn nothing_unproved_is_forgotten(
         records in prop::collection::vec((0u32..3, any::<bool>()), 1..120),
-        settle in prop::collection::vec((0u32..3, 0u64..60), 0..20),
+        commits in prop::collection::vec((0u32..3, 0u64..60), 0..20),
     ) {
         let mut ledger = Ledger::default();
-        let mut settled = Settled::default();
+        let mut committed = CommittedMarks::default();
         let mut next = [0u64; 3];
         let mut all = Vec::new();
-        let mut settle = settle.into_iter();
+        let mut commits = commits.into_iter();
         for (number, (partition, compact)) in records.into_iter().enumerate() {
             let coordinates = at(partition, next[partition as usize]);
             next[partition as usize] += 1;
             remember(&mut ledger, digest(number as u64), coordinates, decision(number as u64));
             all.push((digest(number as u64), coordinates));
             if compact {
-                if let Some((partition, offset)) = settle.next() {
-                    settled.raise(partition, mark(offset, offset as i64));
+                if let Some((partition, offset)) = commits.next() {
+                    committed.raise(partition, mark(offset, offset as i64));
                 }
-                ledger.compact(&settled, coordinates.timestamp, RingSize::DEFAULT);
+                ledger.compact(&committed, coordinates.timestamp, RingSize::DEFAULT);
             }
             for &(digest, coordinates) in &all {
                 match ledger.find(digest) {
-                    Some(entry) => prop_assert!(entry.decision.is_some() || settled.covers(coordinates)),
-                    None => prop_assert!(settled.covers(coordinates) && ledger.is_below_floor(coordinates)),
+                    Some(entry) => prop_assert!(entry.decision.is_some() || committed.covers(coordinates)),
+                    None => prop_assert!(committed.covers(coordinates) && ledger.is_below_eviction_floor(coordinates)),
                 }
             }
             prop_assert!(ledger.entries.len() >= RingSize::DEFAULT.newest.min(all.len()));

@@ -1,7 +1,7 @@
 //! Plans and writes users, and plans again what lost a race.
 
-use centinela_contracts::parked_v1::ParkReason;
-use centinela_contracts::settled::SettledItem;
+use centinela_contracts::dead_letter_v1::DeadLetterReason;
+use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::{Batch, Causes, Clock};
 use centinela_domain::Millis;
@@ -27,11 +27,11 @@ where
         &self,
         users: &[UserWorks],
         answer: ReadAnswer,
-        notes: Vec<Write<u32, SettledItem>>,
+        notes: Vec<Write<u32, StoredPartition>>,
         batch: &mut Batch<Decoded>,
         progress: &mut Progress,
     ) -> Result<Vec<Plan>, ScoringError> {
-        progress.settled = self.with_knowledge(|knowledge| knowledge.settled.clone());
+        progress.committed = self.with_knowledge(|knowledge| knowledge.committed.clone());
         let mut jobs = self.take_jobs(users, answer, batch, progress);
         let mut held = Vec::new();
         let mut notes = Some(notes);
@@ -58,7 +58,7 @@ where
                 self.note_marks(notes.take().unwrap_or_default(), batch.deadline.work),
             )
             .await;
-            progress.report.settled_notes_dropped += dropped;
+            progress.report.marks_dropped += dropped;
             for (plan, commit) in to_write.into_iter().zip(commits) {
                 match commit {
                     Commit::Done => held.push(learned(plan, &mut progress.devices)),
@@ -80,7 +80,7 @@ where
         }
         // Still here when the batch had no user to write, as one of only bad records.
         let left = notes.unwrap_or_default();
-        progress.report.settled_notes_dropped += self.note_marks(left, batch.deadline.work).await;
+        progress.report.marks_dropped += self.note_marks(left, batch.deadline.work).await;
         for job in jobs {
             batch.fail(job.works);
         }
@@ -91,7 +91,7 @@ where
         let planner = Planner {
             scorer: &self.scorer,
             works: &batch.records,
-            settled: &progress.settled,
+            committed: &progress.committed,
             ring: self.limits.ring,
             allowed_lateness_ms: self.limits.allowed_lateness.as_millis() as i64,
             decided_at: self.clock.now(),
@@ -104,10 +104,10 @@ where
         Ok(plans)
     }
 
-    async fn note_marks(&self, notes: Vec<Write<u32, SettledItem>>, deadline: Millis) -> usize {
-        let writes = notes.into_iter().map(|note| self.store.commit_settled(note, deadline));
+    async fn note_marks(&self, notes: Vec<Write<u32, StoredPartition>>, deadline: Millis) -> usize {
+        let writes = notes.into_iter().map(|note| self.store.commit_partition(note, deadline));
         let outcomes = futures::future::join_all(writes).await;
-        // Whoever was first noted at least as much; the next batch notes again.
+        // Whoever was first wrote at least as much; the next batch writes again.
         outcomes.iter().filter(|outcome| matches!(outcome, Commit::Failed(_))).count()
     }
 
@@ -168,7 +168,7 @@ where
                     "the stored item of the record's user cannot be read, after {deliveries} deliveries: repair the item, then drive \
                      the record again"
                 );
-                batch.dead_letter(index, ParkReason::StateUnreadable, reason, self.clock.now());
+                batch.dead_letter(index, DeadLetterReason::StateUnreadable, reason, self.clock.now());
             }
         }
     }

@@ -4,14 +4,14 @@
 //! Does no I/O of its own, starts no tasks, and reads time only through the [`centinela_delivery::Clock`].
 
 mod commit;
-mod holds;
 mod outgoing;
+mod pending_failures;
 mod plan;
 pub mod ports;
 mod process;
+mod proof;
 mod publish;
 mod report;
-mod settlement;
 mod work;
 
 pub use process::{Engine, Limits, ScoringError, Settings};

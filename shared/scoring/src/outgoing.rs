@@ -2,16 +2,16 @@
 
 use centinela_contracts::decision_v1;
 use centinela_domain::Entry;
-use centinela_domain::ledger::Settled;
+use centinela_domain::ledger::CommittedMarks;
 
 use crate::ports::Outgoing;
 use crate::work::Work;
 
 /// The decision that answers a record that the ring knew, if it may be unpublished: byte for byte the same every time. None when
 /// it is proved published; a decision that was made just now never is, and goes out by [`again`].
-pub(crate) fn outgoing(entry: &Entry, work: &Work, settled: &Settled) -> Option<Outgoing> {
+pub(crate) fn outgoing(entry: &Entry, work: &Work, committed: &CommittedMarks) -> Option<Outgoing> {
     let payload = match &entry.decision {
-        Some(_) if !work.is_redriven() && entry.coordinates.iter().all(|&at| settled.covers(at)) => return None,
+        Some(_) if !work.is_redriven() && entry.coordinates.iter().all(|&at| committed.covers(at)) => return None,
         Some(decision) => decision_v1::encode(decision),
         // The mapping gave the record up, so the order of the source proves nothing about it.
         None if work.is_redriven() => decision_v1::encode_reduced(

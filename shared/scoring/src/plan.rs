@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::features::DeviceInput;
-use centinela_domain::ledger::{RECREATED_AFTER_MS, RingSize, Settled};
+use centinela_domain::ledger::{CommittedMarks, RECREATED_AFTER_MS, RingSize};
 use centinela_domain::{
     Decision, DeviceId, DeviceState, Entry, FeatureVector, Ledger, Mark, Millis, MissingInputs, Outcome, UserId,
     UserState, decision,
@@ -22,9 +22,9 @@ pub(crate) enum Reply {
     New,
     /// The ring knows it.
     Replay,
-    /// Settled so long ago that its entry has left the ring.
+    /// Complete so long ago that its entry has left the ring.
     Stale,
-    /// A redriven record whose first place the floors have passed: nobody can tell whether it was decided before the mapping gave it up.
+    /// A redriven record whose first place the eviction floors have passed: nobody can tell whether it was decided before the mapping gave it up.
     Undecidable,
     /// The ring knows the transaction's id with other content: it is another transaction, and must not get the first one's answer.
     OtherContent,
@@ -116,7 +116,7 @@ impl Draft {
     }
 
     /// Answers what needs no score, up to the next new transaction.
-    fn advance(&mut self, works: &[Work], settled: &Settled, ring: RingSize) -> Option<usize> {
+    fn advance(&mut self, works: &[Work], committed: &CommittedMarks, ring: RingSize) -> Option<usize> {
         while let Some(&index) = self.works.get(self.cursor) {
             if self.full_from.is_some() {
                 return None;
@@ -128,15 +128,15 @@ impl Draft {
                     Reply::OtherContent
                 }
                 Some(_) => {
-                    self.changed |= ledger.repeat(work.content.digest, work.at, settled);
+                    self.changed |= ledger.repeat(work.content.digest, work.at, committed);
                     self.visits.push(visit(work));
                     Reply::Replay
                 }
-                None if ledger.is_below_floor(work.at) => Reply::Stale,
+                None if ledger.is_below_eviction_floor(work.at) => Reply::Stale,
                 None if work.is_redriven() && ledger.cannot_tell(work.source) => Reply::Undecidable,
                 None => {
                     if ledger.is_full(ring) {
-                        self.changed |= ledger.compact(settled, work.at.timestamp, ring);
+                        self.changed |= ledger.compact(committed, work.at.timestamp, ring);
                     }
                     if self.item.ledger.is_full(ring) {
                         self.full_from = Some(self.cursor);
@@ -151,12 +151,12 @@ impl Draft {
         None
     }
 
-    fn record(&mut self, index: usize, work: &Work, decision: Decision, settled: &Settled) {
+    fn record(&mut self, index: usize, work: &Work, decision: Decision, committed: &CommittedMarks) {
         let late = decision.late;
-        self.item.ledger.record(work.content.digest, work.content.content_digest, work.at, decision, settled);
+        self.item.ledger.record(work.content.digest, work.content.content_digest, work.at, decision, committed);
         // A place in a topic that is gone would never be proved, and the entry stay in full for ever.
-        if work.is_redriven() && !settled.outlives(work.source, RECREATED_AFTER_MS) {
-            self.item.ledger.repeat(work.content.digest, work.source, settled);
+        if work.is_redriven() && !committed.outlives(work.source, RECREATED_AFTER_MS) {
+            self.item.ledger.repeat(work.content.digest, work.source, committed);
         }
         self.item.state.apply(&work.content.transaction, work.content.time.at, late);
         self.visits.push(visit(work));
@@ -165,16 +165,16 @@ impl Draft {
         self.cursor += 1;
     }
 
-    fn finish(mut self, works: &[Work], settled: &Settled, ring: RingSize) -> Plan {
+    fn finish(mut self, works: &[Work], committed: &CommittedMarks, ring: RingSize) -> Plan {
         if self.changed {
             let newest = self.works.iter().map(|&index| works[index].at.timestamp).max().unwrap_or_default();
-            self.item.ledger.compact(settled, newest, ring);
+            self.item.ledger.compact(committed, newest, ring);
             let partition = self.works.last().map(|&index| works[index].at.partition);
-            let known = partition.and_then(|partition| Some((partition, settled.mark(partition)?)));
+            let known = partition.and_then(|partition| Some((partition, committed.mark(partition)?)));
             self.item.ledger.proof = known.or(self.item.ledger.proof);
         }
         let answers =
-            self.replies.iter().map(|&(index, reply)| self.answer(index, reply, &works[index], settled)).collect();
+            self.replies.iter().map(|&(index, reply)| self.answer(index, reply, &works[index], committed)).collect();
         let waiting = self.item.ledger.entries.iter().filter(|entry| entry.decision.is_some());
         let waits_for = waiting.flat_map(|entry| &entry.coordinates).map(|at| at.partition).collect();
         let unproved = self.item.ledger.unproved();
@@ -183,7 +183,7 @@ impl Draft {
         Plan { user, works, answers, write, full_from, unproved, waits_for, visits }
     }
 
-    fn answer(&self, index: usize, reply: Reply, work: &Work, settled: &Settled) -> Answer {
+    fn answer(&self, index: usize, reply: Reply, work: &Work, committed: &CommittedMarks) -> Answer {
         let entry = self.item.ledger.find(work.content.digest);
         let decision = entry.and_then(|entry| entry.decision.as_deref());
         let of_partition =
@@ -194,7 +194,7 @@ impl Draft {
             outgoing: entry.and_then(|entry| match reply {
                 // Whatever is proved of its place: the proof is about records that were handled before.
                 Reply::New => again(entry),
-                Reply::Replay => outgoing(entry, work, settled),
+                Reply::Replay => outgoing(entry, work, committed),
                 Reply::Stale | Reply::Undecidable | Reply::OtherContent => None,
             }),
             stands_at: entry.filter(|_| matches!(reply, Reply::New | Reply::Replay)).and_then(of_partition),
@@ -279,7 +279,7 @@ impl Devices {
 pub(crate) struct Planner<'a, M> {
     pub scorer: &'a M,
     pub works: &'a [Work],
-    pub settled: &'a Settled,
+    pub committed: &'a CommittedMarks,
     pub ring: RingSize,
     pub allowed_lateness_ms: i64,
     pub decided_at: Millis,
@@ -293,7 +293,7 @@ impl<M: Scorer> Planner<'_, M> {
             let mut rows = Vec::new();
             let mut wave = Vec::new();
             for (place, draft) in drafts.iter_mut().enumerate() {
-                if let Some(index) = draft.advance(self.works, self.settled, self.ring) {
+                if let Some(index) = draft.advance(self.works, self.committed, self.ring) {
                     let Decoded { transaction, time, .. } = &self.works[index].content;
                     let device = devices.state_after(&transaction.device_id, &draft.visits);
                     let input = match &device {
@@ -313,10 +313,10 @@ impl<M: Scorer> Planner<'_, M> {
             for (((place, index), features), scored) in wave.into_iter().zip(rows).zip(scores) {
                 let work = &self.works[index];
                 let decision = self.decide(&drafts[place], work, &features, &scored, devices);
-                drafts[place].record(index, work, decision, self.settled);
+                drafts[place].record(index, work, decision, self.committed);
             }
         }
-        Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.settled, self.ring)).collect())
+        Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.committed, self.ring)).collect())
     }
 
     fn decide(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::future::Future;
 
-use centinela_contracts::settled::SettledItem;
+use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::PublishError;
 use centinela_domain::{
@@ -27,7 +27,7 @@ pub enum StoreError {
     /// Throttled, timed out or unreachable; a write may have been applied.
     #[error("the state store is throttling or unreachable")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// Refused: a missing grant, a wrong table or a fault of ours. Parking good transactions would hide it.
+    /// Refused: a missing grant, a wrong table or a fault of ours. Dead-lettering good transactions would hide it.
     #[error("the state store refused the request")]
     Rejected(#[source] Box<dyn Error + Send + Sync>),
     /// The stored bytes cannot be read by this version.
@@ -52,7 +52,7 @@ pub struct ReadRequest {
     pub users: Vec<UserId>,
     /// Devices; optional inputs, given up early.
     pub devices: Vec<DeviceId>,
-    /// Partitions of the source topic whose settled item is wanted, strongly consistent.
+    /// Partitions of the source topic whose item is wanted, strongly consistent.
     pub partitions: Vec<u32>,
 }
 
@@ -69,9 +69,9 @@ pub struct ReadAnswer {
     pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
     /// Devices whose item could not be read.
     pub unread_devices: HashSet<DeviceId>,
-    /// Found settled items.
-    pub settled: BTreeMap<u32, Versioned<SettledItem>>,
-    /// Partitions whose settled item could not be read.
+    /// Found partitions.
+    pub partitions: BTreeMap<u32, Versioned<StoredPartition>>,
+    /// Partitions whose item could not be read.
     pub unread_partitions: HashSet<u32>,
     /// Why something was not read.
     pub problem: Option<StoreError>,
@@ -134,19 +134,19 @@ pub trait KnownDevices: Send + Sync {
 
 /// What the mapping has committed, partition by partition, and the records that were reported below that.
 pub trait Marks: Send + Sync {
-    /// Reads one partition's settled item, strongly consistent.
-    fn read_settled(
+    /// Reads one partition's item, strongly consistent.
+    fn read_partition(
         &self,
         partition: u32,
         deadline: Millis,
-    ) -> impl Future<Output = Result<Option<Versioned<SettledItem>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Versioned<StoredPartition>>, StoreError>> + Send;
 
-    /// Writes one partition's settled item.
-    fn commit_settled(
+    /// Writes one partition's item.
+    fn commit_partition(
         &self,
-        write: Write<u32, SettledItem>,
+        write: Write<u32, StoredPartition>,
         deadline: Millis,
-    ) -> impl Future<Output = Commit<SettledItem>> + Send;
+    ) -> impl Future<Output = Commit<StoredPartition>> + Send;
 }
 
 /// All the state of a decision.

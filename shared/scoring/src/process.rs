@@ -10,15 +10,15 @@ use centinela_contracts::keyed::DeploymentKey;
 use centinela_delivery::{
     Batch, BatchError, Causes, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
 };
-use centinela_domain::ledger::{RingSize, Settled};
+use centinela_domain::ledger::{CommittedMarks, RingSize};
 use centinela_domain::{Coordinates, Currency, DeviceId, UserId};
 use tracing::warn;
 
-use crate::holds::{self, Reported};
+use crate::pending_failures::{self, Reported};
 use crate::plan::Devices;
 use crate::ports::{DecisionPublisher, ReadAnswer, ReadRequest, ScoreError, Scorer, State, StoreError};
+use crate::proof::{self, Knowledge, Proof, Times};
 use crate::report::BatchReport;
-use crate::settlement::{self, Knowledge, Proof, Times};
 use crate::work::{self, Decoded};
 
 /// Bounds of the protocol.
@@ -26,14 +26,14 @@ use crate::work::{self, Decoded};
 pub struct Limits {
     /// How far an event may be behind the user's newest one before it is `late`.
     pub allowed_lateness: Duration,
-    /// How often a partition's settled mark is noted and the marks of the others are read. An environment knows at once what its
-    /// own batches prove; the note is for the others.
-    pub settled_interval: Duration,
+    /// How often a partition's committed mark is written and the marks of the others are read. An environment knows at once what its
+    /// own batches prove; the written mark is for the others.
+    pub mark_interval: Duration,
     /// The same while some user's ring is growing.
-    pub settled_interval_eager: Duration,
+    pub mark_interval_eager: Duration,
     /// What a ring keeps.
     pub ring: RingSize,
-    /// Deliveries after which a record is parked whose user's item cannot be read.
+    /// Deliveries after which a record is dead-lettered whose user's item cannot be read.
     pub unreadable_deliveries: u8,
     /// A ring with more unproved decisions than this is growing.
     pub ring_growing_above: usize,
@@ -49,8 +49,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             allowed_lateness: Duration::from_secs(24 * 3600),
-            settled_interval: Duration::from_secs(5),
-            settled_interval_eager: Duration::from_millis(500),
+            mark_interval: Duration::from_secs(5),
+            mark_interval_eager: Duration::from_millis(500),
             ring: RingSize::DEFAULT,
             unreadable_deliveries: 8,
             ring_growing_above: 8,
@@ -75,9 +75,9 @@ pub struct Settings {
 /// Why the whole batch must be delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoringError {
-    /// Records are unsettled and this could not be noted, so no partial answer would be safe.
-    #[error("unsettled records could not be noted")]
-    HoldsNotNoted(#[source] StoreError),
+    /// Records failed and their markers could not be written, so no partial answer would be safe.
+    #[error("pending-failure markers could not be written")]
+    MarkersNotWritten(#[source] StoreError),
     /// The model failed.
     #[error(transparent)]
     Score(#[from] ScoreError),
@@ -119,8 +119,8 @@ where
     ) -> Result<BatchReport, BatchError<ScoringError>> {
         let Outcome { response, records, dead_lettered, report } =
             self.delivery.deliver(&self.scoring, batch, deadline).await?;
-        let unsettled = response.failures.len();
-        Ok(BatchReport { response, records, parked: dead_lettered, unsettled, ..report })
+        let failed = response.failures.len();
+        Ok(BatchReport { response, records, dead_lettered, failed, ..report })
     }
 }
 
@@ -148,8 +148,8 @@ pub struct Progress {
     pub report: BatchReport,
     pub devices: Devices,
     pub proof: Proof,
-    /// Proved settled, as this batch knows it.
-    pub settled: Settled,
+    /// What is proved to be committed, as this batch knows it.
+    pub committed: CommittedMarks,
     /// How often records have been reported because their user's item could not be read.
     pub unreadable_before: HashMap<Position, u8>,
     /// When the publishing began.
@@ -182,7 +182,7 @@ where
         let mut answer = self.read(first, partitions, batch, &mut progress).await;
         progress.proof = self.prove(batch, &mut answer);
         progress.unreadable_before = std::mem::take(&mut progress.proof.unreadable);
-        progress.report.holds_retired = progress.proof.retired;
+        progress.report.markers_retired = progress.proof.retired;
         let notes = std::mem::take(&mut progress.proof.notes);
         let mut plans = self.commit(first, answer, notes, batch, &mut progress).await?;
         for users in rounds {
@@ -195,11 +195,12 @@ where
     }
 
     async fn complete(&self, batch: &mut Batch<Decoded>, mut progress: Progress) -> Result<BatchReport, ScoringError> {
-        self.ask_about_holds(batch.deadline, &mut progress).await;
-        let noted = holds::update(&self.store, &self.clock, batch, &progress.reported, &progress.proof).await;
-        if let Err(problem) = noted {
+        self.ask_about_markers(batch.deadline, &mut progress).await;
+        let marked =
+            pending_failures::update(&self.store, &self.clock, batch, &progress.reported, &progress.proof).await;
+        if let Err(problem) = marked {
             batch.note_refusal(problem.is_refusal());
-            return Err(ScoringError::HoldsNotNoted(problem));
+            return Err(ScoringError::MarkersNotWritten(problem));
         }
         progress.report.stages.publish_us = self.clock.monotonic_us() - progress.publish_us;
         Ok(progress.report)
@@ -225,7 +226,7 @@ where
         let first_places = batch.records.iter().filter(|work| work.is_redriven()).map(|work| work.source.partition);
         let mut wanted: BTreeSet<u32> = batch.slices.iter().map(|slice| slice.partition).chain(first_places).collect();
         self.with_knowledge(|knowledge| {
-            if now.since(knowledge.refreshed_at) >= self.limits.settled_interval.as_millis() as i64 {
+            if now.since(knowledge.refreshed_at) >= self.limits.mark_interval.as_millis() as i64 {
                 knowledge.refreshed_at = now;
                 wanted.extend(&knowledge.partitions);
             }
@@ -233,7 +234,7 @@ where
         wanted
     }
 
-    /// Reads users, the devices of their transactions, and settled marks.
+    /// Reads users, the devices of their transactions, and committed marks.
     async fn read(
         &self,
         users: &[UserWorks],
@@ -261,12 +262,12 @@ where
 
     fn prove(&self, batch: &Batch<Decoded>, answer: &mut ReadAnswer) -> Proof {
         let now = self.clock.now();
-        let Limits { settled_interval, settled_interval_eager, ring, .. } = self.limits;
+        let Limits { mark_interval, mark_interval_eager, ring, .. } = self.limits;
         self.with_knowledge(|knowledge| {
-            let interval = if knowledge.eager { settled_interval_eager } else { settled_interval };
+            let interval = if knowledge.eager { mark_interval_eager } else { mark_interval };
             let times =
                 Times { now, interval_ms: interval.as_millis() as i64, delivered_within_ms: ring.delivered_within_ms };
-            settlement::prove(knowledge, &batch.slices, answer, times)
+            proof::prove(knowledge, &batch.slices, answer, times)
         })
     }
 }

@@ -1,14 +1,14 @@
-//! Publishes what is committed, settles what waited for it, and lets the devices learn of it.
+//! Publishes what is committed, completes what waited for it, and lets the devices learn of it.
 
 use std::collections::{BTreeMap, HashMap};
 
-use centinela_contracts::parked_v1::ParkReason;
+use centinela_contracts::dead_letter_v1::DeadLetterReason;
 use centinela_delivery::{Batch, Causes, Clock, Deadline};
 use centinela_domain::{DeviceId, DeviceState, Millis, Outcome};
 use futures::future::join;
 use tracing::warn;
 
-use crate::holds::{self, Fate};
+use crate::pending_failures::{self, Fate};
 use crate::plan::{Answer, Plan, Reply, Visit};
 use crate::ports::{Commit, DecisionPublisher, Outgoing, Scorer, State, Write};
 use crate::process::{Progress, Scoring};
@@ -23,7 +23,7 @@ where
     M: Scorer,
     C: Clock,
 {
-    /// Publishes what the plans say, and settles or gives back each of their records.
+    /// Publishes what the plans say, and completes each of their records or reports it as failed.
     pub(crate) async fn publish(&self, mut plans: Vec<Plan>, batch: &mut Batch<Decoded>, progress: &mut Progress) {
         let mut out: Vec<Outgoing> = Vec::new();
         let mut place_of_decision = HashMap::new();
@@ -50,8 +50,8 @@ where
                 let decision_id = batch.records[answer.index].content.decision_id;
                 place_of_decision.get(&decision_id).is_none_or(|&place| published[place])
             };
-            let settled = plan.answers.iter().position(|answer| !is_published(answer)).unwrap_or(plan.answers.len());
-            for answer in &plan.answers[..settled] {
+            let complete = plan.answers.iter().position(|answer| !is_published(answer)).unwrap_or(plan.answers.len());
+            for answer in &plan.answers[..complete] {
                 match answer.reply {
                     Reply::Undecidable => self.dead_letter_undecidable(answer.index, batch, now),
                     Reply::OtherContent => {
@@ -63,8 +63,8 @@ where
                     }
                 }
             }
-            batch.fail(plan.answers[settled..].iter().map(|answer| answer.index));
-            for answer in &plan.answers[settled..] {
+            batch.fail(plan.answers[complete..].iter().map(|answer| answer.index));
+            for answer in &plan.answers[complete..] {
                 let position = batch.records[answer.index].position();
                 progress.reported.unpublished.extend(answer.stands_at.map(|mark| (position, mark)));
             }
@@ -83,7 +83,7 @@ where
              whether it was decided cannot be told any more; look for decision {} on the decision topics",
             work.source.offset, work.source.partition, work.content.decision_id
         );
-        batch.dead_letter(index, ParkReason::BadFirstCoordinates, reason, now);
+        batch.dead_letter(index, DeadLetterReason::BadFirstCoordinates, reason, now);
     }
 
     fn dead_letter_other_content(&self, index: usize, batch: &mut Batch<Decoded>, now: Millis) {
@@ -92,44 +92,45 @@ where
              this record is not answered; send it with an id of its own if it is another transaction",
             batch.records[index].content.decision_id
         );
-        batch.dead_letter(index, ParkReason::TransactionIdReused, reason, now);
+        batch.dead_letter(index, DeadLetterReason::TransactionIdReused, reason, now);
     }
 
-    /// Settles the holds that the batch started above, as far as the rings of their users know what became of them. What is left
-    /// trips the wire. The proof itself waits for the next batch.
-    pub(crate) async fn ask_about_holds(&self, deadline: Deadline, progress: &mut Progress) {
+    /// Asks the rings of their users about the markers that the batch started above, and takes off those of complete records. What is
+    /// left is an ordering violation. The proof itself waits for the next batch.
+    pub(crate) async fn ask_about_markers(&self, deadline: Deadline, progress: &mut Progress) {
         let Deadline { work: deadline, answer: answer_by } = deadline;
         for (partition, above) in &progress.proof.above {
             if self.clock.now() >= deadline {
                 return;
             }
             let start = self.with_knowledge(|knowledge| knowledge.next_to_ask);
-            let asked: Vec<_> = holds::in_turn(above, start).collect();
+            let asked: Vec<_> = pending_failures::in_turn(above, start).collect();
             self.with_knowledge(|knowledge| knowledge.next_to_ask = start.wrapping_add(asked.len()));
-            let asking =
-                asked.iter().map(|hold| holds::ask(&self.store, *partition, hold, &progress.settled, deadline));
+            let asking = asked
+                .iter()
+                .map(|marker| pending_failures::ask(&self.store, *partition, marker, &progress.committed, deadline));
             let fates = futures::future::join_all(asking).await;
-            let mut settled = Vec::new();
+            let mut complete = Vec::new();
             let mut out = Vec::new();
             let mut published_at = Vec::new();
             let mut unknown = 0;
-            for (hold, fate) in asked.into_iter().zip(fates) {
+            for (marker, fate) in asked.into_iter().zip(fates) {
                 match fate {
-                    Fate::Settled => settled.push(hold.at),
+                    Fate::Complete => complete.push(marker.at),
                     Fate::Decided(decision) => {
                         out.push(*decision);
-                        published_at.push(hold.at);
+                        published_at.push(marker.at);
                     }
                     Fate::Unknown => unknown += 1,
                 }
             }
             let (published, _) = self.publish_everywhere(&out, deadline).await;
-            settled.extend(published_at.into_iter().zip(published).filter_map(|(at, done)| done.then_some(at)));
-            if !settled.is_empty() {
-                holds::take_off(&self.store, *partition, &settled, answer_by).await;
+            complete.extend(published_at.into_iter().zip(published).filter_map(|(at, done)| done.then_some(at)));
+            if !complete.is_empty() {
+                pending_failures::take_off(&self.store, *partition, &complete, answer_by).await;
             }
-            progress.report.holds_settled += settled.len();
-            progress.report.order_tripwire += usize::from(unknown > 0);
+            progress.report.markers_complete += complete.len();
+            progress.report.order_violations += usize::from(unknown > 0);
         }
     }
 

@@ -5,13 +5,13 @@ use centinela_contracts::batch_response::KafkaBatchResponse;
 /// Where the time of a batch went, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
-    /// Reading users, devices and settled marks.
+    /// Reading users, devices and committed marks.
     pub read_us: u64,
     /// Features, scores and decisions.
     pub decide_us: u64,
     /// Conditional writes, repeats after lost races included.
     pub commit_us: u64,
-    /// Publication to both places, and parking.
+    /// Publication to both places, and dead letters.
     pub publish_us: u64,
 }
 
@@ -38,30 +38,30 @@ pub struct BatchReport {
     pub degraded: usize,
     /// Records answered from the ring.
     pub replayed: usize,
-    /// Records settled long ago.
+    /// Records that were complete long ago.
     pub stale: usize,
-    /// Records parked.
-    pub parked: usize,
+    /// Records dead-lettered.
+    pub dead_lettered: usize,
     /// Of these, transactions whose id was decided with other content.
     pub id_conflicts: usize,
-    /// Records whose user's item cannot be read by this release; parked after several deliveries, to be delivered again before.
+    /// Records whose user's item cannot be read by this release; dead-lettered after several deliveries, to be delivered again before.
     pub state_unreadable: usize,
     /// Records to be delivered again.
-    pub unsettled: usize,
+    pub failed: usize,
     /// Users whose ring was full of unpublished decisions.
     pub full_rings: usize,
     /// Lost races.
     pub conflicts: usize,
-    /// Partitions in which a batch began above a record that was noted as unsettled and of which its user's ring knows nothing.
-    pub order_tripwire: usize,
-    /// Records noted as unsettled that were found settled, or were published now, by asking their users' rings.
-    pub holds_settled: usize,
-    /// Records noted as unsettled that the mapping can no longer deliver: their notes are taken off unanswered.
-    pub holds_retired: usize,
+    /// Partitions in which a batch began above the marker of a failed record of which its user's ring knows nothing.
+    pub order_violations: usize,
+    /// Markers of records that were found complete, or were published now, by asking their users' rings.
+    pub markers_complete: usize,
+    /// Markers of records that the mapping can no longer deliver: they are taken off unanswered.
+    pub markers_retired: usize,
     /// Notes about devices that could not be written; the user's next transaction writes them.
     pub device_notes_dropped: usize,
-    /// Settled marks that could not be noted; the next batch notes them.
-    pub settled_notes_dropped: usize,
+    /// Committed marks that could not be written; the next batch writes them.
+    pub marks_dropped: usize,
     /// Per new decision: milliseconds from the broker's time of the record to its publication.
     pub latencies_ms: Vec<u32>,
     /// Where the time went.

@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetterReason};
 use centinela_contracts::decision_v1::{self, Evidence};
 use centinela_contracts::kafka_event::Record;
-use centinela_contracts::parked_v1::{self, ParkReason};
 use centinela_delivery::{Deadline, Settings};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::transaction::TIME_MIN_MS;
@@ -39,8 +39,8 @@ fn was_published(bench: &Bench, id: &str) -> bool {
     bench.published().iter().any(|decision| decision.transaction_id.as_str() == id)
 }
 
-fn reasons(bench: &Bench) -> Vec<ParkReason> {
-    bench.fakes.shared().parked.iter().map(|parked| parked.reason_code).collect()
+fn reasons(bench: &Bench) -> Vec<DeadLetterReason> {
+    bench.fakes.shared().dead_letters.iter().map(|letter| letter.reason_code).collect()
 }
 
 #[test]
@@ -57,13 +57,13 @@ fn a_new_decision_below_a_mark_keeps_its_evidence_until_it_is_published() {
     let bench = Bench::new();
     bench.deliver([transaction(0, 5, "ana", "t5")]);
     bench.fakes.shared().outage = true;
-    assert_eq!(bench.deliver([transaction(0, 4, "ana", "t4")]).unsettled, 1);
-    assert_eq!(bench.holds(0), 1, "although the mark is above it");
+    assert_eq!(bench.deliver([transaction(0, 4, "ana", "t4")]).failed, 1);
+    assert_eq!(bench.pending_failures(0), 1, "although the mark is above it");
     bench.fakes.shared().outage = false;
     bench.deliver([transaction(1, 0, "ana", "u0")]);
     assert_eq!(bench.deliver([transaction(0, 4, "ana", "t4")]).replayed, 1);
     assert!(!evidence(&bench, "t4").features.values.is_empty());
-    assert_eq!(bench.holds(0), 0);
+    assert_eq!(bench.pending_failures(0), 0);
     for offset in 6..8 {
         bench.deliver([transaction(0, offset, "ana", &format!("t{offset}"))]);
     }
@@ -71,13 +71,13 @@ fn a_new_decision_below_a_mark_keeps_its_evidence_until_it_is_published() {
 }
 
 #[test]
-fn a_bad_record_that_cannot_be_parked_holds_nothing_up() {
+fn a_bad_record_that_cannot_be_dead_lettered_delays_nothing() {
     let bench = Bench::new();
-    bench.faults(Faults { park_failed: 1.0, ..Faults::default() });
+    bench.faults(Faults { dead_letter_failed: 1.0, ..Faults::default() });
     let report = bench.deliver([record(0, 0, b"nonsense".to_vec()), transaction(0, 1, "ana", "t1")]);
-    assert_eq!((report.unsettled, bench.holds(0)), (1, 0), "no ring has anything to lose by it");
+    assert_eq!((report.failed, bench.pending_failures(0)), (1, 0), "no ring has anything to lose by it");
     let report = bench.deliver([transaction(0, 2, "ana", "t2")]);
-    assert_eq!(report.order_tripwire, 0);
+    assert_eq!(report.order_violations, 0);
     assert_eq!(bench.unproved("ana"), 1);
 }
 
@@ -89,15 +89,15 @@ fn a_hold_of_a_record_that_the_mapping_gave_up_is_retired_and_rings_shrink_again
     bench.faults(Faults::default());
     for offset in 1..5 {
         let report = bench.deliver([transaction(0, offset, "ben", &format!("t{offset}"))]);
-        assert_eq!((report.order_tripwire, report.holds_retired), (1, 0));
+        assert_eq!((report.order_violations, report.markers_retired), (1, 0));
     }
-    assert_eq!(bench.unproved("ben"), 4, "nothing is proved above a hold that may still be delivered");
+    assert_eq!(bench.unproved("ben"), 4, "nothing is proved above a marker whose record may still be delivered");
     bench.pass(RingSize::DEFAULT.delivered_within_ms);
     let mut late = transaction(0, 5, "ben", "t5");
     late.coordinates.timestamp = bench.fakes.shared().now;
     let report = bench.deliver([late]);
-    assert_eq!((report.order_tripwire, report.holds_retired), (0, 1), "and it is told");
-    assert_eq!((bench.holds(0), bench.unproved("ben")), (0, 1));
+    assert_eq!((report.order_violations, report.markers_retired), (0, 1), "and it is told");
+    assert_eq!((bench.pending_failures(0), bench.unproved("ben")), (0, 1));
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn a_hold_is_retired_by_a_batch_without_a_user_too_and_told_once() {
     let bad = |offset| {
         let mut bad = record(0, offset, b"nonsense".to_vec());
         bad.coordinates.timestamp = bench.fakes.shared().now;
-        bench.deliver([bad]).holds_retired
+        bench.deliver([bad]).markers_retired
     };
-    assert_eq!((bad(1), bench.holds(0)), (1, 0));
+    assert_eq!((bad(1), bench.pending_failures(0)), (1, 0));
     assert_eq!(bad(2), 0, "it was written that it is gone");
 }
 
@@ -128,11 +128,11 @@ fn holds_that_nobody_can_answer_do_not_hide_those_that_can_be_answered() {
     bench.fakes.shared().outage = true;
     run(zombie.process(batch([transaction(0, 40, "ana", "t40")]), FOREVER)).unwrap();
     bench.fakes.shared().outage = false;
-    assert_eq!(bench.holds(0), 41);
-    let settled: usize = (41..45)
-        .map(|offset| bench.deliver([transaction(0, offset, "ben", &format!("t{offset}"))]).holds_settled)
+    assert_eq!(bench.pending_failures(0), 41);
+    let complete: usize = (41..45)
+        .map(|offset| bench.deliver([transaction(0, offset, "ben", &format!("t{offset}"))]).markers_complete)
         .sum();
-    assert_eq!((settled, bench.holds(0)), (1, 40), "ana's was asked within three batches");
+    assert_eq!((complete, bench.pending_failures(0)), (1, 40), "ana's was asked within three batches");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_full_ring_that_cannot_shrink_is_not_written_again() {
     bench.deliver(records.clone());
     let writes = bench.fakes.shared().user_writes;
     for _ in 0..3 {
-        assert_eq!(bench.deliver(records.clone()).unsettled, records.len());
+        assert_eq!(bench.deliver(records.clone()).failed, records.len());
     }
     assert_eq!(bench.fakes.shared().user_writes, writes, "each would be 360 units");
 }
@@ -219,11 +219,15 @@ fn an_unreadable_item_stops_its_user_and_not_the_partition() {
     let both = || [transaction(0, 0, "ana", "t0"), transaction(0, 1, "ben", "t1")];
     for delivery in 1..Limits::default().unreadable_deliveries {
         let report = bench.deliver(both());
-        assert_eq!((report.unsettled, report.state_unreadable, bench.holds(0)), (1, 1, 1), "delivery {delivery}");
+        assert_eq!(
+            (report.failed, report.state_unreadable, bench.pending_failures(0)),
+            (1, 1, 1),
+            "delivery {delivery}"
+        );
     }
     let report = bench.deliver(both());
-    assert_eq!((report.unsettled, report.parked, bench.holds(0)), (0, 1, 0));
-    assert_eq!(reasons(&bench), [ParkReason::StateUnreadable]);
+    assert_eq!((report.failed, report.dead_lettered, bench.pending_failures(0)), (0, 1, 0));
+    assert_eq!(reasons(&bench), [DeadLetterReason::StateUnreadable]);
     bench.deliver([transaction(0, 2, "ben", "t2")]);
     assert_eq!((bench.transactions("ben"), bench.unproved("ben")), (2, 1), "the partition's proof goes on");
     // After the repair.
@@ -233,32 +237,32 @@ fn an_unreadable_item_stops_its_user_and_not_the_partition() {
 }
 
 #[test]
-fn a_bad_record_is_parked_once_however_often_its_batch_comes() {
+fn a_bad_record_is_dead_lettered_once_however_often_its_batch_comes() {
     let bench = Bench::new();
     let records = || [record(0, 1, b"nonsense".to_vec()), transaction(0, 0, "ana", "t0")];
     bench.faults(Faults { write_refused: 1.0, ..Faults::default() });
     for _ in 0..50 {
         bench.deliver(records());
     }
-    // As a whole, because nothing can be noted either.
-    bench.faults(Faults { write_refused: 1.0, settled_refused: 1.0, ..Faults::default() });
+    // As a whole, because no marker can be written either.
+    bench.faults(Faults { write_refused: 1.0, marks_refused: 1.0, ..Faults::default() });
     for _ in 0..50 {
         bench.deliver_batch_tolerant(records());
     }
     bench.faults(Faults::default());
-    assert_eq!(bench.deliver(records()).unsettled, 0);
-    assert_eq!(reasons(&bench), [ParkReason::NotJson]);
+    assert_eq!(bench.deliver(records()).failed, 0);
+    assert_eq!(reasons(&bench), [DeadLetterReason::NotJson]);
 }
 
 #[test]
-fn noting_what_could_not_be_done_ends_before_the_function_does() {
+fn marking_what_could_not_be_done_ends_before_the_function_does() {
     let bench = Bench::new();
     bench.fakes.shared().pauses_take_time = true;
-    bench.faults(Faults { write_refused: 1.0, settled_refused: 1.0, ..Faults::default() });
+    bench.faults(Faults { write_refused: 1.0, marks_refused: 1.0, ..Faults::default() });
     let now = bench.fakes.shared().now;
     let deadline = Deadline { work: Millis(now.0 - 1), answer: Millis(now.0 + 30) };
     let answer = run(bench.engine.process(batch([transaction(0, 0, "ana", "t0")]), deadline));
-    assert!(answer.is_err(), "it could not be noted");
+    assert!(answer.is_err(), "its marker could not be written");
     let took_ms = bench.fakes.shared().now.since(now);
     assert!((30..60).contains(&took_ms), "{took_ms} ms, with 30 to go and pauses of 20");
 }
@@ -269,7 +273,7 @@ fn a_refusal_that_comes_at_once_is_not_answered_at_once() {
     bench.fakes.shared().pauses_take_time = true;
     bench.faults(Faults { refused: 1.0, ..Faults::default() });
     let report = bench.deliver([transaction(0, 0, "ana", "t0")]);
-    assert_eq!(report.unsettled, 1);
+    assert_eq!(report.failed, 1);
     assert_eq!(
         bench.fakes.shared().pauses,
         [Settings::new(builders::key()).refused_pause],
@@ -295,16 +299,17 @@ fn forged_headers_of_a_redrive_fill_no_ring_and_freeze_no_partition() {
     let never = Coordinates { partition: 7, offset: 9_000_000_000_000_000_000, timestamp: Millis(EPOCH_MS) };
     let forged = |offset: u64| {
         let mut record = transaction(0, offset, "ana", &format!("t{offset}"));
-        record.headers = parked_v1::first_headers(TOPIC, never, record.value.as_deref().unwrap(), &builders::key());
+        record.headers =
+            dead_letter_v1::first_headers(TOPIC, never, record.value.as_deref().unwrap(), &builders::key());
         // Whoever has not the key can do no better than to guess.
         record.headers[4].1 = vec![b'0'; 32];
         record
     };
     for offset in (0..1_100).step_by(100) {
         let report = bench.deliver((offset..offset + 100).map(forged));
-        assert_eq!((report.parked, report.decided, report.unsettled), (100, 0, 0));
+        assert_eq!((report.dead_lettered, report.decided, report.failed), (100, 0, 0));
     }
-    assert!(reasons(&bench).iter().all(|reason| *reason == ParkReason::BadFirstCoordinates));
+    assert!(reasons(&bench).iter().all(|reason| *reason == DeadLetterReason::BadFirstCoordinates));
     let report = bench.deliver((1_100..1_110).map(|offset| transaction(0, offset, "ana", &format!("n{offset}"))));
     assert_eq!(report.decided, 10);
 }
@@ -322,12 +327,12 @@ fn a_transaction_id_that_comes_again_with_other_content_is_never_answered() {
         }
         let published = bench.published().len();
         let report = bench.deliver(records);
-        assert_eq!((report.id_conflicts, report.parked, report.unsettled), (1, 1, 0));
+        assert_eq!((report.id_conflicts, report.dead_lettered, report.failed), (1, 1, 0));
         assert_eq!(report.replayed, usize::from(at_once), "a repetition is still a repetition");
         assert_eq!(distinct(&bench.published()[published..]).len(), usize::from(at_once));
     }
-    assert_eq!(reasons(&bench), [ParkReason::TransactionIdReused; 2]);
-    assert_eq!(bench.fakes.shared().parked[0].value.as_deref(), Some(&*large), "with its original bytes");
+    assert_eq!(reasons(&bench), [DeadLetterReason::TransactionIdReused; 2]);
+    assert_eq!(bench.fakes.shared().dead_letters[0].value.as_deref(), Some(&*large), "with its original bytes");
     assert_eq!(bench.transactions("ana"), 1);
 }
 

@@ -87,7 +87,7 @@ fn what_is_proved_rides_along_in_users_items_to_other_environments() {
     let other = bench.fakes.engine();
     let both = [transaction(1, 0, "ana", "t2"), transaction(1, 1, "bob", "t3")];
     run(other.process(batch(both), FOREVER)).expect("the batch is answered");
-    assert_eq!(bench.unproved("ana"), 1, "bob's item told that everything below offset 1 of partition 0 is settled");
+    assert_eq!(bench.unproved("ana"), 1, "bob's item told that everything below offset 1 of partition 0 is committed");
     assert_eq!(bench.unproved("bob"), 2, "nothing tells that offset 1 itself is");
 }
 
@@ -115,7 +115,7 @@ fn a_duplicate_leaves_a_trace_that_outlives_the_ring() {
         bench.deliver([transaction(0, offset, "ana", &format!("t{offset}"))]);
     }
     let report = bench.deliver([transaction(1, 50, "ana", "t0")]);
-    assert_eq!((report.decided, report.replayed), (0, 1), "the unsettled duplicate kept its entry");
+    assert_eq!((report.decided, report.replayed), (0, 1), "the uncommitted duplicate kept its entry");
     assert_eq!(bench.transactions("ana"), 60);
 }
 
@@ -136,7 +136,11 @@ fn a_record_that_was_never_decided_is_not_stale_because_newer_ones_were() {
     let bench = Bench::new();
     bench.deliver([transaction(0, 5, "ana", "t5")]);
     let report = bench.deliver([transaction(0, 4, "ana", "t4")]);
-    assert_eq!((report.decided, report.stale), (1, 0), "a floor is what left the ring, not the highest offset applied");
+    assert_eq!(
+        (report.decided, report.stale),
+        (1, 0),
+        "an eviction floor is what left the ring, not the highest offset applied"
+    );
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn a_lost_reply_is_a_replay_the_next_time() {
     let bench = Bench::new();
     bench.faults(Faults { reply_lost: 1.0, ..Faults::default() });
     let report = bench.deliver_batch_tolerant([transaction(0, 0, "ana", "t0")]);
-    assert!(report.is_none_or(|report| report.unsettled == 1));
+    assert!(report.is_none_or(|report| report.failed == 1));
     assert!(bench.published().is_empty(), "its outcome is unknown");
     bench.faults(Faults::default());
     assert_eq!(bench.deliver([transaction(0, 0, "ana", "t0")]).replayed, 1);
@@ -249,13 +253,13 @@ fn a_batch_that_starts_above_an_undecided_record_proves_nothing_and_says_so() {
     bench.deliver([transaction(0, 0, "ana", "t0")]);
     bench.faults(Faults::default());
     let report = bench.deliver([transaction(0, 1, "ana", "t1")]);
-    assert_eq!(report.order_tripwire, 1);
-    assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(0), "the mark stays below the unsettled record");
+    assert_eq!(report.order_violations, 1);
+    assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(0), "the mark stays below the failed record");
     assert_eq!(bench.unproved("ana"), 1);
     let report = bench.deliver([transaction(0, 0, "ana", "t0")]);
     assert_eq!(report.decided, 1);
     let report = bench.deliver([transaction(0, 2, "ana", "t2")]);
-    assert_eq!(report.order_tripwire, 0, "settled, so it is taken off");
+    assert_eq!(report.order_violations, 0, "complete, so it is taken off");
     assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(2));
     assert_eq!(bench.unproved("ana"), 1);
 }
@@ -267,7 +271,7 @@ fn a_decided_record_below_a_batch_is_published_by_whoever_starts_above_it() {
     bench.deliver([transaction(0, 0, "ana", "t0")]);
     bench.fakes.shared().outage = false;
     let report = bench.deliver([transaction(0, 1, "bob", "t1")]);
-    assert_eq!((report.order_tripwire, report.holds_settled), (0, 1), "ana's ring knows what became of it");
+    assert_eq!((report.order_violations, report.markers_complete), (0, 1), "ana's ring knows what became of it");
     assert_eq!(distinct(&bench.published()).len(), 2);
     assert_eq!(bench.mark(0).map(|mark| mark.offset), Some(0), "the proof is the next batch's");
     bench.deliver([transaction(0, 2, "bob", "t2")]);
@@ -283,31 +287,31 @@ fn a_report_that_comes_after_its_batch_was_handled_elsewhere_holds_nothing_up() 
     // It could not publish in time, reports, and nobody listens.
     bench.fakes.shared().outage = true;
     let report = run(zombie.process(batch([record()]), FOREVER)).expect("the batch is answered");
-    assert_eq!(report.unsettled, 1);
+    assert_eq!(report.failed, 1);
     bench.fakes.shared().outage = false;
-    assert_eq!(bench.holds(0), 1);
+    assert_eq!(bench.pending_failures(0), 1);
     let report = bench.deliver([transaction(0, 1, "ana", "t1")]);
-    assert_eq!((report.order_tripwire, report.holds_settled, bench.holds(0)), (0, 1, 0));
+    assert_eq!((report.order_violations, report.markers_complete, bench.pending_failures(0)), (0, 1, 0));
     bench.deliver([transaction(0, 2, "ana", "t2")]);
     assert_eq!(bench.unproved("ana"), 1, "marks rise and rings shrink again");
 }
 
 #[test]
-fn a_report_about_what_is_proved_settled_is_not_noted() {
+fn a_failure_of_what_is_proved_committed_leaves_no_marker() {
     let bench = Bench::new();
     let zombie = bench.fakes.engine();
     bench.deliver([transaction(0, 0, "ana", "t0")]);
     bench.deliver([transaction(0, 1, "bob", "t1")]);
     bench.faults(Faults { user_unread: 1.0, ..Faults::default() });
     let report = run(zombie.process(batch([transaction(0, 0, "ana", "t0")]), FOREVER)).expect("the batch is answered");
-    assert_eq!(report.unsettled, 1, "it is reported, for it could not be answered");
-    assert_eq!(bench.holds(0), 0);
+    assert_eq!(report.failed, 1, "it is reported, for it could not be answered");
+    assert_eq!(bench.pending_failures(0), 0);
 }
 
 #[test]
-fn an_unsettled_record_that_cannot_be_noted_gives_the_whole_batch_back() {
+fn a_failed_record_that_cannot_be_marked_fails_the_whole_batch() {
     let bench = Bench::new();
-    bench.faults(Faults { user_unread: 1.0, settled_refused: 1.0, ..Faults::default() });
+    bench.faults(Faults { user_unread: 1.0, marks_refused: 1.0, ..Faults::default() });
     let answer = bench.deliver_batch_tolerant([transaction(0, 0, "ana", "t0"), transaction(0, 1, "bob", "t1")]);
     assert!(answer.is_none(), "a partial answer without the note could let the mark pass the record");
 }
@@ -336,31 +340,31 @@ fn a_redriven_record_that_was_never_decided_is_decided_once() {
 }
 
 #[test]
-fn a_redriven_record_below_the_floor_is_parked_again_and_never_counts_twice() {
+fn a_redriven_record_below_the_eviction_floor_is_dead_lettered_again_and_never_counts_twice() {
     let bench = Bench::new();
     for offset in 0..60 {
         bench.deliver([transaction(0, offset, "ana", &format!("t{offset}"))]);
     }
     let report = bench.deliver([redriven(&transaction(0, 2, "ana", "t2"), 1, 0, Millis(EPOCH_MS + 900_000))]);
-    assert_eq!((report.decided, report.parked), (0, 1));
+    assert_eq!((report.decided, report.dead_lettered), (0, 1));
     assert_eq!(bench.transactions("ana"), 60);
-    assert!(bench.fakes.shared().parked[0].reason.contains("cannot be told"));
+    assert!(bench.fakes.shared().dead_letters[0].reason.contains("cannot be told"));
 }
 
 #[test]
-fn a_bad_record_is_parked_with_a_reason_and_delays_nobody() {
+fn a_bad_record_is_dead_lettered_with_a_reason_and_delays_nobody() {
     let bench = Bench::new();
     let poison = builders::record(0, 0, b"{\"no\": 1".to_vec());
     let report = bench.deliver([poison, transaction(0, 1, "ana", "t1")]);
     assert!(report.response.failures.is_empty());
-    assert_eq!((report.parked, report.decided), (1, 1));
-    assert!(!bench.fakes.shared().parked[0].reason.is_empty());
+    assert_eq!((report.dead_lettered, report.decided), (1, 1));
+    assert!(!bench.fakes.shared().dead_letters[0].reason.is_empty());
 }
 
 #[test]
-fn a_bad_record_that_cannot_be_parked_is_delivered_again() {
+fn a_bad_record_that_cannot_be_dead_lettered_is_delivered_again() {
     let bench = Bench::new();
-    bench.faults(Faults { park_failed: 1.0, ..Faults::default() });
+    bench.faults(Faults { dead_letter_failed: 1.0, ..Faults::default() });
     let report = bench.deliver([builders::record(0, 0, b"nonsense".to_vec()), transaction(0, 1, "ana", "t1")]);
     assert_eq!(report.response.failures, [("transactions-0".to_owned(), 0)]);
     assert_eq!(report.decided, 1);
@@ -371,7 +375,7 @@ fn a_user_stops_at_the_first_record_to_retry_and_other_users_go_on() {
     let bench = Bench::new();
     bench.fakes.shared().faults.user_unread = 1.0;
     let report = bench.deliver([transaction(0, 0, "ana", "t0"), transaction(0, 1, "ana", "t1")]);
-    assert_eq!(report.unsettled, 2, "all of hers: the mapping may resume at the first or redeliver the listed ones");
+    assert_eq!(report.failed, 2, "all of hers: the mapping may resume at the first or redeliver the listed ones");
     bench.faults(Faults::default());
     let report =
         bench.deliver([transaction(0, 0, "ana", "t0"), transaction(0, 1, "ana", "t1"), transaction(0, 2, "bob", "t2")]);
@@ -429,17 +433,17 @@ fn after_the_deadline_nothing_is_written_and_everything_comes_again() {
     let bench = Bench::new();
     let past = Deadline { work: Millis(EPOCH_MS - 1), answer: Millis(EPOCH_MS + 1_000) };
     let report = run(bench.engine.process(batch([transaction(0, 0, "ana", "t0")]), past)).unwrap();
-    assert_eq!(report.unsettled, 1);
+    assert_eq!(report.failed, 1);
     assert_eq!(bench.fakes.shared().user_writes, 0);
 }
 
 #[test]
-fn settled_marks_are_noted_every_five_seconds() {
+fn committed_marks_are_written_every_five_seconds() {
     let bench = Bench::new();
     for offset in 0..50 {
         bench.pass(500);
         bench.deliver_batch(batch([transaction(0, offset, "ana", &format!("t{offset}"))]));
     }
-    let notes = bench.fakes.shared().settled[&0].version;
+    let notes = bench.fakes.shared().partitions[&0].version;
     assert!((4..=8).contains(&notes), "{notes} notes in 25 seconds");
 }

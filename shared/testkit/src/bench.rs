@@ -46,11 +46,11 @@ impl Bench {
     pub fn deliver_batch(&self, batch: KafkaBatch) -> BatchReport {
         match run(self.engine.process(batch, FOREVER)) {
             Ok(report) => report,
-            Err(crash) => panic!("the batch is given back: {crash}"),
+            Err(problem) => panic!("the batch failed: {problem}"),
         }
     }
 
-    /// None when the whole batch is given back.
+    /// None when the whole batch failed.
     pub fn deliver_batch_tolerant(&self, records: impl IntoIterator<Item = Record>) -> Option<BatchReport> {
         self.pass(5_000);
         run(self.engine.process(batch(records), FOREVER)).ok()
@@ -82,14 +82,14 @@ impl Bench {
         self.fakes.shared().user(&user_id(user)).map_or(0, |stored| stored.item.ledger.unproved())
     }
 
-    /// How many records of the partition are noted as unsettled.
-    pub fn holds(&self, partition: u32) -> usize {
-        self.fakes.shared().settled.get(&partition).map_or(0, |item| item.item.holds.len())
+    /// How many records of the partition have a pending-failure marker.
+    pub fn pending_failures(&self, partition: u32) -> usize {
+        self.fakes.shared().partitions.get(&partition).map_or(0, |item| item.item.pending_failures.len())
     }
 
-    /// The partition's noted mark.
+    /// The partition's committed mark, as it was written.
     pub fn mark(&self, partition: u32) -> Option<Mark> {
-        self.fakes.shared().settled.get(&partition).and_then(|item| item.item.mark)
+        self.fakes.shared().partitions.get(&partition).and_then(|item| item.item.mark)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use centinela_contracts::dead_letter_v1;
 use centinela_contracts::kafka_event::{KafkaBatch, PartitionBatch, Record};
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1;
 use centinela_domain::{Coordinates, Millis};
 
 /// The topic of every batch.
@@ -53,7 +53,7 @@ pub fn transaction(partition: u32, offset: u64, user: &str, transaction: &str) -
 pub fn redriven(record: &Record, partition: u32, offset: u64, timestamp: Millis) -> Record {
     let mut again = record.clone();
     again.headers =
-        parked_v1::first_headers(TOPIC, record.coordinates, record.value.as_deref().unwrap_or_default(), &key());
+        dead_letter_v1::first_headers(TOPIC, record.coordinates, record.value.as_deref().unwrap_or_default(), &key());
     again.coordinates = Coordinates { partition, offset, timestamp };
     again
 }

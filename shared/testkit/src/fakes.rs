@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use centinela_contracts::parked_v1::Parked;
-use centinela_contracts::settled::SettledItem;
+use centinela_contracts::dead_letter_v1::DeadLetter;
+use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_delivery::{Clock, DeadLetters, PublishError, Rounds};
 use centinela_domain::ledger::RingSize;
@@ -35,12 +35,12 @@ pub struct Faults {
     pub device_unread: f64,
     /// A read returns an earlier version.
     pub stale_read: f64,
-    /// A settled item is not read.
-    pub settled_unread: f64,
+    /// A partition's item is not read.
+    pub marks_unread: f64,
     /// A write is refused before it has an effect.
     pub write_refused: f64,
-    /// A settled item's write is refused.
-    pub settled_refused: f64,
+    /// A partition's write is refused.
+    pub marks_refused: f64,
     /// A write has its effect but its reply is lost.
     pub reply_lost: f64,
     /// A lost race comes back without the item.
@@ -49,8 +49,8 @@ pub struct Faults {
     pub topic_failed: f64,
     /// A decision is not acknowledged by the stream.
     pub stream_failed: f64,
-    /// A record is not parked.
-    pub park_failed: f64,
+    /// A record is not dead-lettered.
+    pub dead_letter_failed: f64,
     /// A call about users is refused at once and for good, as without a grant.
     pub refused: f64,
 }
@@ -91,14 +91,14 @@ pub struct Shared {
     pub users: HashMap<UserId, History>,
     /// Devices.
     pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
-    /// Settled items.
-    pub settled: HashMap<u32, Versioned<SettledItem>>,
+    /// Committed marks and pending-failure markers, by partition.
+    pub partitions: HashMap<u32, Versioned<StoredPartition>>,
     /// What the topics received, in order.
     pub on_topics: Vec<Outgoing>,
     /// What the stream received, in order.
     pub on_stream: Vec<Outgoing>,
-    /// What was parked, in order.
-    pub parked: Vec<Parked>,
+    /// What was dead-lettered, in order.
+    pub dead_letters: Vec<DeadLetter>,
     /// Transactions in the order in which they entered a user's item; decided again included.
     pub entered: BTreeMap<UserId, Vec<Entered>>,
     /// Writes of users that were applied.
@@ -165,10 +165,10 @@ impl Fakes {
             now,
             users: HashMap::new(),
             devices: HashMap::new(),
-            settled: HashMap::new(),
+            partitions: HashMap::new(),
             on_topics: Vec::new(),
             on_stream: Vec::new(),
-            parked: Vec::new(),
+            dead_letters: Vec::new(),
             entered: BTreeMap::new(),
             user_writes: 0,
             writes_asked: 0,
@@ -253,10 +253,10 @@ impl StateReader for Fakes {
                 }
             }
             for partition in request.partitions {
-                if shared.chance(faults.settled_unread) {
+                if shared.chance(faults.marks_unread) {
                     answer.unread_partitions.insert(partition);
-                } else if let Some(found) = shared.settled.get(&partition).cloned() {
-                    answer.settled.insert(partition, found);
+                } else if let Some(found) = shared.partitions.get(&partition).cloned() {
+                    answer.partitions.insert(partition, found);
                 }
             }
         }
@@ -322,32 +322,32 @@ impl KnownDevices for Fakes {
 }
 
 impl Marks for Fakes {
-    async fn read_settled(
+    async fn read_partition(
         &self,
         partition: u32,
         _deadline: Millis,
-    ) -> Result<Option<Versioned<SettledItem>>, StoreError> {
+    ) -> Result<Option<Versioned<StoredPartition>>, StoreError> {
         yield_once().await;
         let mut shared = self.shared();
         let faults = shared.faults;
-        if shared.chance(faults.settled_unread) {
+        if shared.chance(faults.marks_unread) {
             return Err(StoreError::Unavailable(failure()));
         }
-        Ok(shared.settled.get(&partition).cloned())
+        Ok(shared.partitions.get(&partition).cloned())
     }
 
-    async fn commit_settled(&self, write: Write<u32, SettledItem>, _deadline: Millis) -> Commit<SettledItem> {
+    async fn commit_partition(&self, write: Write<u32, StoredPartition>, _deadline: Millis) -> Commit<StoredPartition> {
         yield_once().await;
         let outcome = {
             let mut shared = self.shared();
             let faults = shared.faults;
             shared.writes_asked += 1;
-            let current = shared.settled.get(&write.key).cloned();
-            if shared.chance(faults.settled_refused) {
+            let current = shared.partitions.get(&write.key).cloned();
+            if shared.chance(faults.marks_refused) {
                 Commit::Failed(StoreError::Unavailable(failure()))
             } else if current.as_ref().map(|current| current.version) == write.expected {
                 shared
-                    .settled
+                    .partitions
                     .insert(write.key, Versioned { version: write.expected.unwrap_or(0) + 1, item: write.item });
                 if shared.chance(faults.reply_lost) {
                     Commit::Failed(StoreError::Unavailable(failure()))
@@ -449,16 +449,16 @@ impl DecisionPublisher for Stream {
 }
 
 impl DeadLetters for Fakes {
-    async fn send(&self, records: &[Parked], _deadline: Millis) -> Vec<Result<(), PublishError>> {
+    async fn send(&self, records: &[DeadLetter], _deadline: Millis) -> Vec<Result<(), PublishError>> {
         let mut results = Vec::new();
         for record in records {
             yield_once().await;
             let mut shared = self.shared();
             let faults = shared.faults;
-            results.push(if shared.chance(faults.park_failed) {
+            results.push(if shared.chance(faults.dead_letter_failed) {
                 Err(PublishError::Unacknowledged(failure()))
             } else {
-                shared.parked.push(record.clone());
+                shared.dead_letters.push(record.clone());
                 Ok(())
             });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use centinela_contracts::parked_v1::{ORIGINAL_VALUE_BYTES_MAX, StoredParked};
+use centinela_contracts::dead_letter_v1::{ORIGINAL_VALUE_BYTES_MAX, ReceivedDeadLetter};
 use centinela_local::lambda::{FunctionStats, InvokeError};
 use centinela_verdict::{Totals, compare};
 use serde_json::{Value, json};
@@ -82,12 +82,12 @@ impl Verdicts {
     }
 
     fn dead_lettered(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
-        let parked: Vec<&StoredParked> =
-            published.dead_letters.iter().filter(|stored| stored.parked.partition == prepared.partition).collect();
+        let parked: Vec<&ReceivedDeadLetter> =
+            published.dead_letters.iter().filter(|stored| stored.letter.partition == prepared.partition).collect();
         if let Some(reason) = &case.last_parked {
-            let (values, last) = (parked.iter().map(|stored| stored.parked.value.as_deref()), case.values.last());
+            let (values, last) = (parked.iter().map(|stored| stored.letter.value.as_deref()), case.values.last());
             let is_last = values.eq(last.map(|value| Some(value.bytes())).as_ref().map(|value| value.as_deref()));
-            let codes: Vec<&str> = parked.iter().map(|stored| stored.parked.reason_code.as_str()).collect();
+            let codes: Vec<&str> = parked.iter().map(|stored| stored.letter.reason_code.as_str()).collect();
             return self
                 .check(case, is_last && codes == [reason], || format!("parked as {codes:?} instead of {reason}"));
         }
@@ -98,12 +98,12 @@ impl Verdicts {
             format!("{} records are parked instead of {}", parked.len(), prepared.bad.len())
         });
         for stored in parked {
-            let code = stored.parked.reason_code.as_str();
-            self.check(case, code == reason, || format!("parked as {code}: {}", stored.parked.reason));
+            let code = stored.letter.reason_code.as_str();
+            self.check(case, code == reason, || format!("parked as {code}: {}", stored.letter.reason));
             let kept = prepared.bad.iter().any(|(_, original)| keeps(stored, original.as_deref()));
             self.check(case, kept, || "the original bytes are not kept".to_owned());
             for secret in secrets(case) {
-                let told = stored.parked.reason.contains(&secret);
+                let told = stored.letter.reason.contains(&secret);
                 self.check(case, !told, || format!("the reason tells `{secret}`"));
             }
         }
@@ -160,8 +160,8 @@ fn secrets(case: &Case) -> Vec<String> {
 }
 
 /// Whether the message holds these bytes, as many as a message may.
-fn keeps(stored: &StoredParked, original: Option<&[u8]>) -> bool {
-    match (&stored.parked.value, original) {
+fn keeps(stored: &ReceivedDeadLetter, original: Option<&[u8]>) -> bool {
+    match (&stored.letter.value, original) {
         (Some(kept), Some(original)) => {
             let expected = &original[..original.len().min(ORIGINAL_VALUE_BYTES_MAX)];
             kept == expected && stored.truncated_bytes == (original.len() - expected.len()) as u64

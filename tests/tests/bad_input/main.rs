@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use case::{Case, Fate};
-use centinela_contracts::settled;
+use centinela_contracts::stored_partition;
 use centinela_e2e::hosted::Hosted;
 use judge::Verdicts;
 use serde_json::json;
@@ -177,7 +177,7 @@ fn stored_items(
         let key = match item.table.as_str() {
             "user_state" => case.user(),
             "device_state" => device.clone(),
-            _ => settled::key(&world.group, &world.topic, partition),
+            _ => stored_partition::key(&world.group, &world.topic, partition),
         };
         items.extend((!item.cut_everywhere).then(|| (item.table.clone(), key, item.values())));
     }

@@ -42,7 +42,7 @@ enum CallFailure {
 impl DynamoStateStore {
     pub(super) async fn warm(&self) -> Result<(), ServiceFailure> {
         let config = &self.config;
-        let keys = [(&config.user_table, false), (&config.device_table, false), (&config.settled_table, true)];
+        let keys = [(&config.user_table, false), (&config.device_table, false), (&config.marks_table, true)];
         let mut call = self.client.batch_get_item();
         for (table, consistent) in keys {
             let keys = KeysAndAttributes::builder().keys(key_of(WARM_UP_KEY)).consistent_read(consistent).build();
@@ -123,14 +123,14 @@ impl DynamoStateStore {
             match key {
                 Key::User(user) => users.push(key_of(user.as_str())),
                 Key::Device(device) => devices.push(key_of(device.as_str())),
-                Key::Partition(partition) => partitions.push(key_of(&self.settled_key(*partition))),
+                Key::Partition(partition) => partitions.push(key_of(&self.partition_key(*partition))),
             }
         }
         let config = &self.config;
         let tables = [
             (&config.user_table, users, false),
             (&config.device_table, devices, false),
-            (&config.settled_table, partitions, true),
+            (&config.marks_table, partitions, true),
         ];
         let mut call = self.client.batch_get_item();
         for (table, keys, consistent) in tables {
@@ -185,7 +185,7 @@ impl DynamoStateStore {
                 answer.devices.insert(device.clone(), self.device_from(item, device)?);
             }
             Key::Partition(partition) => {
-                answer.settled.insert(*partition, self.settled_from(item)?);
+                answer.partitions.insert(*partition, self.partition_from(item)?);
             }
         }
         Ok(())
@@ -265,7 +265,7 @@ fn merged(mut all: ReadAnswer, part: ReadAnswer) -> ReadAnswer {
     all.unreadable_users.extend(part.unreadable_users);
     all.devices.extend(part.devices);
     all.unread_devices.extend(part.unread_devices);
-    all.settled.extend(part.settled);
+    all.partitions.extend(part.partitions);
     all.unread_partitions.extend(part.unread_partitions);
     all.problem = all.problem.or(part.problem);
     all

@@ -50,7 +50,7 @@ impl Delivery {
 }
 
 impl Slot {
-    pub(super) fn settle(&self, report: Report) {
+    pub(super) fn resolve(&self, report: Report) {
         let mut reports = self.delivery.reports.lock().unwrap_or_else(PoisonError::into_inner);
         reports[self.index] = Some(report);
         drop(reports);
@@ -68,8 +68,8 @@ mod tests {
     async fn the_owner_wakes_with_the_last_report_and_finds_each_in_its_place() {
         let delivery = Arc::new(Delivery::of(2));
         let slot = |index| Slot { delivery: Arc::clone(&delivery), index };
-        slot(1).settle(Err(KafkaError::Canceled));
-        slot(0).settle(Ok(()));
+        slot(1).resolve(Err(KafkaError::Canceled));
+        slot(0).resolve(Ok(()));
         delivery.finished().await;
         assert_eq!(delivery.results(), [Some(Ok(())), Some(Err(KafkaError::Canceled))]);
     }

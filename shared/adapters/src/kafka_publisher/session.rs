@@ -64,6 +64,6 @@ impl ProducerContext for Session {
     type DeliveryOpaque = Box<Slot>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, slot: Self::DeliveryOpaque) {
-        slot.settle(result.as_ref().map(drop).map_err(|(error, _)| error.clone()));
+        slot.resolve(result.as_ref().map(drop).map_err(|(error, _)| error.clone()));
     }
 }

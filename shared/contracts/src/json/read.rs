@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Bytes that are no JSON.
+/// Bytes that are not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not valid JSON: expected {expected} at byte {at}")]
 pub struct Syntax {

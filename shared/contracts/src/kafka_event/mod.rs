@@ -27,7 +27,7 @@ pub struct KafkaBatch {
 }
 
 impl KafkaBatch {
-    /// The batch, if all of it is from this topic. Offsets of two topics must never meet: what is known to be settled of a
+    /// The batch, if all of it is from this topic. Offsets of two topics must never meet: what is known to be committed of a
     /// partition is kept by its number.
     ///
     /// # Errors
@@ -85,13 +85,13 @@ pub struct BadRecord {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordProblem {
     /// Not an object.
-    #[error("the record is no JSON object")]
+    #[error("the record is not a JSON object")]
     NotAnObject,
     /// A field that every record has is missing or null.
     #[error("the record's {0} is missing or null")]
     Missing(&'static str),
-    /// A field stands there more than once.
-    #[error("the record's {0} stands there more than once")]
+    /// A field appears more than once.
+    #[error("the record's {0} appears more than once")]
     Duplicate(&'static str),
     /// A field is not what it should be.
     #[error("the record's {field} must be {expected}")]
@@ -130,7 +130,7 @@ pub enum EnvelopeError {
     #[error("the event is {0}")]
     Syntax(#[from] Syntax),
     /// Not an object.
-    #[error("the event is no JSON object")]
+    #[error("the event is not a JSON object")]
     NotAnObject,
     /// From another kind of source.
     #[error(

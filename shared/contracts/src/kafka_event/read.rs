@@ -106,7 +106,7 @@ fn offset_of(record: &Result<Record, BadRecord>) -> u64 {
 
 fn in_order(mut partitions: Vec<PartitionBatch>) -> Vec<PartitionBatch> {
     partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-    // A key that stands there twice is one list.
+    // A key that appears twice is one list.
     partitions.dedup_by(|next, kept| {
         let same = next.key == kept.key;
         if same {

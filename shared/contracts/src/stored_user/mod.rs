@@ -1,7 +1,7 @@
-//! A user's item, attribute `s`: aggregates, remembered decisions and floors, small enough that an ordinary user's item takes
+//! A user's item, attribute `s`: aggregates, remembered decisions and eviction floors, small enough that an ordinary user's item takes
 //! one write unit (1 KB, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 //!
-//! Layout of format 3: aggregates; floors by partition; the proof that rides along; entries, oldest first. Format 2 does not say
+//! Layout of format 3: aggregates; eviction floors by partition; the proof that rides along; entries, oldest first. Format 2 does not say
 //! what a transaction was about nor which list of features its evidence is in; format 1 has no proof either. Positions are differences
 //! from the position written before, times differences from the newest event time or from the record's broker time. What can
 //! be derived from the user's and the transaction's id is not stored. Lossless: what is read equals what was written.
@@ -28,7 +28,7 @@ const FLOATS: usize = 13;
 pub struct StoredUser {
     /// Aggregates.
     pub state: UserState,
-    /// Remembered decisions and floors.
+    /// Remembered decisions and eviction floors.
     pub ledger: Ledger,
 }
 
@@ -38,8 +38,8 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
     let mut output = Output::begin(FORMAT, 1024);
     put_state(&mut output, &stored.state);
     let mut previous = chain_start(&stored.state);
-    output.unsigned(stored.ledger.floors.len() as u64);
-    for (&partition, &floor) in &stored.ledger.floors {
+    output.unsigned(stored.ledger.eviction_floors.len() as u64);
+    for (&partition, &floor) in &stored.ledger.eviction_floors {
         output.unsigned(u64::from(partition));
         output.mark(floor, &mut previous);
     }
@@ -67,9 +67,9 @@ pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> 
     let state = take_state(&mut input)?;
     let mut previous = chain_start(&state);
     let mut ledger = Ledger::default();
-    for _ in 0..input.count(3, "number of floors")? {
+    for _ in 0..input.count(3, "number of eviction floors")? {
         let partition = input.at_most(u64::from(u32::MAX), "partition")? as u32;
-        ledger.floors.insert(partition, input.mark(&mut previous)?);
+        ledger.eviction_floors.insert(partition, input.mark(&mut previous)?);
     }
     if with_proof {
         ledger.proof = match input.byte()? {

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use centinela_contracts::batch_response::KafkaBatchResponse;
+use centinela_contracts::dead_letter_v1::{BadFirstCoordinates, DeadLetter, DeadLetterReason};
 use centinela_contracts::event_v1::{Event, EventId, EventKind};
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_contracts::parked_v1::{BadFirstCoordinates, ParkReason, Parked};
-use centinela_contracts::settled::{Hold, Owner, SettledItem};
+use centinela_contracts::stored_partition::{Owner, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1::TransactionV1;
 use centinela_contracts::user_action_v1::{ActionKind, UserAction};
 use centinela_contracts::{
-    decision_v1, event_v1, parked_v1, settled, stored_device, stored_user, transaction_v1, user_action_v1,
+    dead_letter_v1, decision_v1, event_v1, stored_device, stored_partition, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::{
     AmountMinor, ContentDigest, Coordinates, Currency, DecisionId, DeviceId, DeviceState, DeviceType, Mark, MerchantId,
@@ -64,9 +64,9 @@ fn a_decision_is_published_as_it_always_was() {
 }
 
 #[test]
-fn a_parked_record_is_written_as_it_always_was() {
-    let parked = Parked {
-        reason_code: ParkReason::WrongType,
+fn a_dead_letter_is_written_as_it_always_was() {
+    let letter = DeadLetter {
+        reason_code: DeadLetterReason::WrongType,
         reason: "amount must be a number".into(),
         topic: "transactions".into(),
         partition: 3,
@@ -75,9 +75,9 @@ fn a_parked_record_is_written_as_it_always_was() {
         key: Some(b"tx-1".to_vec()),
         value: Some(b"{\"amount\":true}".to_vec()),
         headers: vec![("trace".into(), vec![0, 255]), ("trace".into(), Vec::new())],
-        parked_at: Millis(NOW.0 + 5),
+        dead_lettered_at: Millis(NOW.0 + 5),
     };
-    golden("parked_v1.json", &parked_v1::encode(&parked));
+    golden("parked_v1.json", &dead_letter_v1::encode(&letter));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn stored_items_of_every_format_stay_readable() {
     let with_proof = include_bytes!("../golden/stored_user_2.bin");
     assert_eq!(stored_user::decode(with_proof, &samples::user_id()).unwrap(), user);
     golden("stored_user_3.bin", &stored_user::encode(&user));
-    assert_eq!((user.state.transactions, user.state.late, user.ledger.floors.len()), (120, 3, 10));
+    assert_eq!((user.state.transactions, user.state.late, user.ledger.eviction_floors.len()), (120, 3, 10));
     assert_eq!((user.ledger.entries.len(), user.ledger.unproved()), (16, 2));
     // Written in 64 bits and the other way round, and still known by what is computed now: else an upgrade forgets every decision.
     for (number, entry) in (104..).zip(&user.ledger.entries) {
@@ -136,11 +136,11 @@ fn stored_items_of_every_format_stay_readable() {
     device.label(true, Millis(NOW.0 + 86_400_000));
     golden("stored_device_1.bin", &stored_device::encode(&device));
     let mark = |offset, later| Mark { offset, timestamp: Millis(NOW.0 + later) };
-    let item = SettledItem {
+    let item = StoredPartition {
         mark: Some(mark(50_000_000, -3)),
-        holds: vec![
-            Hold { at: mark(50_000_007, 1), owner: None, unreadable: 0 },
-            Hold {
+        pending_failures: vec![
+            PendingFailure { at: mark(50_000_007, 1), owner: None, unreadable: 0 },
+            PendingFailure {
                 at: mark(50_000_009, 2),
                 owner: Some(Owner {
                     user: samples::user_id(),
@@ -152,27 +152,27 @@ fn stored_items_of_every_format_stay_readable() {
         ],
         noted_at: NOW,
     };
-    assert_eq!(settled::decode(include_bytes!("../golden/settled_2.bin")).unwrap(), item);
-    let unreadable = SettledItem {
-        holds: item
-            .holds
+    assert_eq!(stored_partition::decode(include_bytes!("../golden/settled_2.bin")).unwrap(), item);
+    let unreadable = StoredPartition {
+        pending_failures: item
+            .pending_failures
             .iter()
             .cloned()
-            .map(|hold| Hold {
+            .map(|marker| PendingFailure {
                 unreadable: 3,
-                owner: hold.owner.map(|owner| Owner { content: Some(ContentDigest(0xbeef)), ..owner }),
-                ..hold
+                owner: marker.owner.map(|owner| Owner { content: Some(ContentDigest(0xbeef)), ..owner }),
+                ..marker
             })
             .collect(),
         ..item.clone()
     };
-    golden("settled_3.bin", &settled::encode(&unreadable).unwrap());
-    assert_eq!(settled::decode(&settled::encode(&unreadable).unwrap()).unwrap(), unreadable);
-    let without_owners = settled::decode(include_bytes!("../golden/settled_1.bin")).unwrap();
+    golden("settled_3.bin", &stored_partition::encode(&unreadable).unwrap());
+    assert_eq!(stored_partition::decode(&stored_partition::encode(&unreadable).unwrap()).unwrap(), unreadable);
+    let without_owners = stored_partition::decode(include_bytes!("../golden/settled_1.bin")).unwrap();
     assert_eq!((without_owners.mark, without_owners.noted_at), (item.mark, NOW));
-    let places = |item: &SettledItem| item.holds.iter().map(|hold| hold.at).collect::<Vec<_>>();
+    let places = |item: &StoredPartition| item.pending_failures.iter().map(|marker| marker.at).collect::<Vec<_>>();
     assert_eq!(places(&without_owners), places(&item));
-    assert_eq!(settled::key("score-transactions", "transactions", 7), "score-transactions/transactions/7");
+    assert_eq!(stored_partition::key("score-transactions", "transactions", 7), "score-transactions/transactions/7");
 }
 
 /// What a replay publishes years later: the evidence as it was, in the list of features of its time, whatever the list is now and
@@ -226,10 +226,10 @@ fn headers_of_a_first_delivery_come_back() {
     let first = Coordinates { partition: 3, offset: 50_000_000, timestamp: NOW };
     let delivered = Coordinates { partition: 4, offset: 1, timestamp: Millis(NOW.0 + 5) };
     let value = b"{\"amount\":1}";
-    let read = |headers: &[(String, Vec<u8>)]| parked_v1::first_coordinates(headers, value, delivered, &key);
+    let read = |headers: &[(String, Vec<u8>)]| dead_letter_v1::first_coordinates(headers, value, delivered, &key);
     let mut headers = vec![("other".to_owned(), b"x".to_vec())];
     assert_eq!(read(&headers), None);
-    headers.extend(parked_v1::first_headers("transactions", first, value, &key));
+    headers.extend(dead_letter_v1::first_headers("transactions", first, value, &key));
     assert_eq!(read(&headers), Some(Ok(("transactions".to_owned(), first))));
     assert_eq!(headers[5].1, b"00755369634a1154b2707975a77d1e26", "frozen: records wait on dead-letters for weeks");
     for broken in 1..6 {
@@ -248,9 +248,9 @@ fn headers_of_a_first_delivery_that_somebody_else_wrote_are_not_believed() {
     let other = DeploymentKey::new(b"another key for tests").unwrap();
     let at = |partition, offset, after| Coordinates { partition, offset, timestamp: Millis(NOW.0 + after) };
     let (first, delivered) = (at(7, 9_000, 0), at(2, 5, 1_000));
-    let signed = parked_v1::first_headers("transactions", first, b"one", &key);
+    let signed = dead_letter_v1::first_headers("transactions", first, b"one", &key);
     let read = |headers: &[(String, Vec<u8>)], value: &[u8], delivered, key: &DeploymentKey| {
-        parked_v1::first_coordinates(headers, value, delivered, key).unwrap()
+        dead_letter_v1::first_coordinates(headers, value, delivered, key).unwrap()
     };
     assert_eq!(read(&signed, b"one", delivered, &other), Err(BadFirstCoordinates::NotSigned));
     assert_eq!(read(&signed, b"two", delivered, &key), Err(BadFirstCoordinates::NotSigned), "of another record");

@@ -78,7 +78,7 @@ fn a_bad_record_is_told_apart_and_never_fails_the_batch() {
         ("\"offset\":7", "\"offset\":7.5", "offset must be a whole number"),
         ("\"offset\":7", "\"offset\":1e30", "offset must be a whole number"),
         ("\"offset\":7,", "", "offset is missing"),
-        ("\"offset\":7", "\"offset\":7,\"offset\":8", "offset stands there more than once"),
+        ("\"offset\":7", "\"offset\":7,\"offset\":8", "offset appears more than once"),
         ("\"a-b\"", "\"other\"", "not that of the list"),
         ("\"partition\":3", "\"partition\":4", "not that of the list"),
         ("\"partition\":3", "\"partition\":4294967296", "partition must be a partition number"),
@@ -163,7 +163,7 @@ fn a_key_without_a_partition_is_replaced_by_what_the_records_say() {
 fn what_is_no_kafka_event_says_so() {
     for (text, expected) in [
         ("", "expected a value at byte 0"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ("{}", "no object `records`"),
         (r#"{"records":null}"#, "no object `records`"),
         (r#"{"Records":[]}"#, "no object `records`"),

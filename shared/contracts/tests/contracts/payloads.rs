@@ -1,10 +1,10 @@
-//! Decisions, parked records, actions and events: what was written is what is read.
+//! Decisions, dead letters, actions and events: what was written is what is read.
 
+use centinela_contracts::dead_letter_v1::{
+    self, DeadLetter, DeadLetterReason, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_KEY_BYTES_MAX, ORIGINAL_VALUE_BYTES_MAX,
+};
 use centinela_contracts::decision_v1;
 use centinela_contracts::event_v1::{self, EventKind};
-use centinela_contracts::parked_v1::{
-    self, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_KEY_BYTES_MAX, ORIGINAL_VALUE_BYTES_MAX, ParkReason, Parked,
-};
 use centinela_contracts::user_action_v1::{self, ActionKind};
 use centinela_domain::{Outcome, RecordedFeatures};
 use proptest::prelude::*;
@@ -82,10 +82,10 @@ fn the_extremes_of_a_float_are_still_json() {
     assert_eq!(bits, expected, "what is no finite number is null");
 }
 
-fn parked(value: Option<Vec<u8>>, key: Option<Vec<u8>>, headers: Vec<(String, Vec<u8>)>) -> Parked {
-    Parked {
-        reason_code: ParkReason::NotJson,
-        reason: "the value is no JSON".into(),
+fn letter(value: Option<Vec<u8>>, key: Option<Vec<u8>>, headers: Vec<(String, Vec<u8>)>) -> DeadLetter {
+    DeadLetter {
+        reason_code: DeadLetterReason::NotJson,
+        reason: "the value is not JSON".into(),
         topic: "transactions".into(),
         partition: 3,
         offset: Some(7),
@@ -93,36 +93,36 @@ fn parked(value: Option<Vec<u8>>, key: Option<Vec<u8>>, headers: Vec<(String, Ve
         key,
         value,
         headers,
-        parked_at: NOW,
+        dead_lettered_at: NOW,
     }
 }
 
 #[test]
-fn a_parked_record_that_would_not_fit_is_cut_and_says_by_how_much() {
+fn a_dead_letter_that_would_not_fit_is_cut_and_says_by_how_much() {
     let value = vec![0xff; 5_000_000];
     let headers =
         vec![("a".repeat(10), vec![1; 10]), ("\u{1}".repeat(90_000), vec![2; 100]), ("b".into(), vec![3; 70_000])];
-    let mut whole = parked(Some(value.clone()), Some(vec![9; 60_000]), headers);
+    let mut whole = letter(Some(value.clone()), Some(vec![9; 60_000]), headers);
     whole.reason = "é".repeat(100_000);
-    let bytes = parked_v1::encode(&whole);
+    let bytes = dead_letter_v1::encode(&whole);
     assert!(bytes.len() < MESSAGE_BYTES_MAX - 20_000, "{}", bytes.len());
-    let read = parked_v1::parse(&bytes).unwrap();
-    let kept = read.parked.value.unwrap().len()
-        + read.parked.key.unwrap().len()
-        + read.parked.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let read = dead_letter_v1::parse(&bytes).unwrap();
+    let kept = read.letter.value.unwrap().len()
+        + read.letter.key.unwrap().len()
+        + read.letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     assert_eq!(kept as u64 + read.truncated_bytes, 5_000_000 + 60_000 + 20 + 90_100 + 70_001);
-    assert_eq!(read.parked.headers.len(), 2, "headers after one that does not fit are kept");
-    assert!(read.parked.reason.len() <= 1024);
+    assert_eq!(read.letter.headers.len(), 2, "headers after one that does not fit are kept");
+    assert!(read.letter.reason.len() <= 1024);
 }
 
 #[test]
 fn the_largest_parts_together_fit_a_message() {
     let headers = vec![("h".repeat(100), vec![7; ORIGINAL_HEADERS_BYTES_MAX / 5]); 3];
-    let full = parked(Some(vec![0; ORIGINAL_VALUE_BYTES_MAX]), Some(vec![0; ORIGINAL_KEY_BYTES_MAX]), headers);
-    let bytes = parked_v1::encode(&full);
+    let full = letter(Some(vec![0; ORIGINAL_VALUE_BYTES_MAX]), Some(vec![0; ORIGINAL_KEY_BYTES_MAX]), headers);
+    let bytes = dead_letter_v1::encode(&full);
     assert!(bytes.len() < MESSAGE_BYTES_MAX - 20_000, "{}", bytes.len());
-    let read = parked_v1::parse(&bytes).unwrap();
-    assert!(read.parked == full && read.truncated_bytes == 0);
+    let read = dead_letter_v1::parse(&bytes).unwrap();
+    assert!(read.letter == full && read.truncated_bytes == 0);
 }
 
 #[test]
@@ -151,24 +151,24 @@ fn actions_and_events_are_read_as_they_were_written() {
 
 proptest! {
     #[test]
-    fn a_parked_record_comes_back_as_it_was(
-        reason_code in prop::sample::select(ParkReason::ALL.to_vec()), reason in ".{0,80}", partition in any::<u32>(),
+    fn a_dead_letter_comes_back_as_it_was(
+        reason_code in prop::sample::select(DeadLetterReason::ALL.to_vec()), reason in ".{0,80}", partition in any::<u32>(),
         offset in prop::option::of(any::<u64>()), timestamp in prop::option::of(any::<i64>()),
         key in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)), value in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
         headers in prop::collection::vec((".{0,10}", prop::collection::vec(any::<u8>(), 0..10)), 0..5),
     ) {
-        let parked = Parked { reason_code, reason, partition, offset, timestamp: timestamp.map(centinela_domain::Millis), ..parked(value, key, headers) };
-        let bytes = parked_v1::encode(&parked);
+        let letter = DeadLetter { reason_code, reason, partition, offset, timestamp: timestamp.map(centinela_domain::Millis), ..letter(value, key, headers) };
+        let bytes = dead_letter_v1::encode(&letter);
         prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
-        let read = parked_v1::parse(&bytes).unwrap();
+        let read = dead_letter_v1::parse(&bytes).unwrap();
         prop_assert_eq!(read.truncated_bytes, 0);
-        prop_assert_eq!(read.parked, parked);
+        prop_assert_eq!(read.letter, letter);
     }
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(decision_v1::parse(&bytes).is_err());
-        prop_assert!(parked_v1::parse(&bytes).is_err());
+        prop_assert!(dead_letter_v1::parse(&bytes).is_err());
         prop_assert!(event_v1::parse(&bytes).is_err());
         prop_assert!(user_action_v1::parse(&bytes).is_err());
     }

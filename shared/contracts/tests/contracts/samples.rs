@@ -84,7 +84,7 @@ pub fn ordinary_user(full: u64) -> StoredUser {
         let position = Coordinates { partition: (n * 7 % 10) as u32, offset, timestamp: broker_time };
         let decision = decision(&transaction, features, position, n + 1);
         if n < purchases - 16 {
-            ledger.floors.insert(position.partition, Mark::from(position));
+            ledger.eviction_floors.insert(position.partition, Mark::from(position));
             continue;
         }
         let digest = decision.decision_id.digest();

@@ -1,7 +1,7 @@
 //! Stored items: lossless, small, and never trusted.
 
-use centinela_contracts::settled::{self, HOLDS_MAX, Hold, Owner, SettledItem};
 use centinela_contracts::stored_device;
+use centinela_contracts::stored_partition::{self, Owner, PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
 use centinela_domain::device::DeviceUser;
 use centinela_domain::ledger::quantized;
@@ -25,7 +25,7 @@ fn item_bytes(key: &str, version: u64, content: &[u8]) -> usize {
 #[test]
 fn an_ordinary_users_item_takes_one_write_unit() {
     let user = samples::ordinary_user(1);
-    assert_eq!(user.ledger.floors.len(), 10);
+    assert_eq!(user.ledger.eviction_floors.len(), 10);
     assert_eq!(user.ledger.entries.len(), 16);
     assert_eq!((user.state.recent.len(), user.state.devices.len(), user.state.networks.len()), (16, 8, 4));
     let size = item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&user));
@@ -62,26 +62,29 @@ fn an_item_cut_anywhere_is_a_problem() {
 
 #[test]
 fn more_holds_than_an_item_takes_are_refused_with_what_happens_next() {
-    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: None, unreadable: 0 };
-    let mut item = SettledItem { holds: vec![hold.clone(); HOLDS_MAX], ..SettledItem::default() };
-    let bytes = settled::encode(&item).unwrap();
+    let marker = PendingFailure { at: Mark { offset: 1, timestamp: samples::NOW }, owner: None, unreadable: 0 };
+    let mut item =
+        StoredPartition { pending_failures: vec![marker.clone(); PENDING_FAILURES_MAX], ..StoredPartition::default() };
+    let bytes = stored_partition::encode(&item).unwrap();
     assert!(bytes.len() < 100_000, "{}", bytes.len());
-    assert_eq!(settled::decode(&bytes).unwrap(), item);
-    item.holds.push(hold);
-    let problem = settled::encode(&item).unwrap_err().to_string();
-    assert!(problem.contains("10001 unsettled positions") && problem.contains("kept as it is"), "{problem}");
+    assert_eq!(stored_partition::decode(&bytes).unwrap(), item);
+    item.pending_failures.push(marker);
+    let problem = stored_partition::encode(&item).unwrap_err().to_string();
+    assert!(problem.contains("10001 failed records") && problem.contains("kept as it is"), "{problem}");
 }
 
 #[test]
 fn owners_that_do_not_fit_leave_their_position_behind() {
     let owner = Owner { user: UserId::new("u".repeat(128)).unwrap(), digest: TransactionDigest([7; 6]), content: None };
-    let hold = Hold { at: Mark { offset: 1, timestamp: samples::NOW }, owner: Some(owner), unreadable: 0 };
-    let item = SettledItem { holds: vec![hold; HOLDS_MAX], ..SettledItem::default() };
-    let bytes = settled::encode(&item).unwrap();
+    let marker = PendingFailure { at: Mark { offset: 1, timestamp: samples::NOW }, owner: Some(owner), unreadable: 0 };
+    let item = StoredPartition { pending_failures: vec![marker; PENDING_FAILURES_MAX], ..StoredPartition::default() };
+    let bytes = stored_partition::encode(&item).unwrap();
     assert!(bytes.len() < 350_000, "{} bytes must fit into an item of 400 KB", bytes.len());
-    let read = settled::decode(&bytes).unwrap();
-    assert_eq!(read.holds.len(), HOLDS_MAX);
-    assert!(read.holds[0].owner.is_some() && read.holds[HOLDS_MAX - 1].owner.is_none());
+    let read = stored_partition::decode(&bytes).unwrap();
+    assert_eq!(read.pending_failures.len(), PENDING_FAILURES_MAX);
+    assert!(
+        read.pending_failures[0].owner.is_some() && read.pending_failures[PENDING_FAILURES_MAX - 1].owner.is_none()
+    );
 }
 
 fn time() -> impl Strategy<Value = Millis> {
@@ -92,14 +95,18 @@ fn mark() -> impl Strategy<Value = Mark> {
     (any::<u64>(), time()).prop_map(|(offset, timestamp)| Mark { offset, timestamp })
 }
 
-fn hold() -> impl Strategy<Value = Hold> {
+fn marker() -> impl Strategy<Value = PendingFailure> {
     let owner =
         (identifier(), any::<[u8; 6]>(), prop::option::of(any::<u16>())).prop_map(|(user, digest, content)| Owner {
             user: UserId::new(user).unwrap(),
             digest: TransactionDigest(digest),
             content: content.map(ContentDigest),
         });
-    (mark(), prop::option::of(owner), any::<u8>()).prop_map(|(at, owner, unreadable)| Hold { at, owner, unreadable })
+    (mark(), prop::option::of(owner), any::<u8>()).prop_map(|(at, owner, unreadable)| PendingFailure {
+        at,
+        owner,
+        unreadable,
+    })
 }
 
 fn float() -> impl Strategy<Value = f32> {
@@ -185,8 +192,10 @@ prop_compose! {
 fn stored() -> impl Strategy<Value = StoredUser> {
     let floors = btree_map(any::<u32>(), mark(), 0..120);
     let proof = prop::option::of((any::<u32>(), mark()));
-    (state(), vec(entry(), 0..24), floors, proof)
-        .prop_map(|(state, entries, floors, proof)| StoredUser { state, ledger: Ledger { entries, floors, proof } })
+    (state(), vec(entry(), 0..24), floors, proof).prop_map(|(state, entries, eviction_floors, proof)| StoredUser {
+        state,
+        ledger: Ledger { entries, eviction_floors, proof },
+    })
 }
 
 proptest! {
@@ -210,9 +219,9 @@ proptest! {
     }
 
     #[test]
-    fn a_settled_item_comes_back_as_it_was(mark in prop::option::of(mark()), holds in vec(hold(), 0..50), noted_at in time()) {
-        let item = SettledItem { mark, holds, noted_at };
-        prop_assert_eq!(settled::decode(&settled::encode(&item).unwrap()).unwrap(), item);
+    fn a_partition_comes_back_as_it_was(mark in prop::option::of(mark()), pending_failures in vec(marker(), 0..50), noted_at in time()) {
+        let item = StoredPartition { mark, pending_failures, noted_at };
+        prop_assert_eq!(stored_partition::decode(&stored_partition::encode(&item).unwrap()).unwrap(), item);
     }
 
     #[test]
@@ -223,7 +232,7 @@ proptest! {
             }
             let _may_be_an_item = stored_user::decode(&bytes, &samples::user_id());
             let _may_be_an_item = stored_device::decode(&bytes);
-            let _may_be_an_item = settled::decode(&bytes);
+            let _may_be_an_item = stored_partition::decode(&bytes);
         }
     }
 

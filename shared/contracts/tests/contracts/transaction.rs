@@ -111,7 +111,7 @@ fn a_wrong_value_is_told_in_words() {
         ("device-1", "a\\u0000b", "device_id holds a control character"),
         ("device-1", "\\ud800", "device_id holds half of a Unicode surrogate pair"),
         ("\"device-1\"", "17", "device_id must be a string"),
-        ("\"m-1\"", "\"m-1\",\"amount\":1", "amount stands there more than once"),
+        ("\"m-1\"", "\"m-1\",\"amount\":1", "amount appears more than once"),
         ("\"m-1\"}", "\"m-1\"}{}", "nothing more after the value"),
         ("\"m-1\"}", "\"m-1\",}", "expected a string"),
     ] {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use centinela_contracts::dead_letter_v1::{DeadLetter, DeadLetterReason};
 use centinela_contracts::decision_v1;
-use centinela_contracts::parked_v1::{ParkReason, Parked};
 use centinela_domain::transaction::AHEAD_TOLERANCE_MS;
 use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, TransactionId, UserId};
 use centinela_verdict::{Answer, Fate, Totals, compare};
@@ -75,15 +75,17 @@ impl World {
         let published: usize =
             payloads.values().map(|[topics, stream]| topics.intersection(stream).filter(in_full).count()).sum();
         findings.unpublished = self.happened.decided.saturating_sub(published);
-        let dead_letters: HashSet<&[u8]> = shared.parked.iter().filter_map(|parked| parked.value.as_deref()).collect();
-        let is_undecidable = |parked: &&Parked| parked.reason_code == ParkReason::BadFirstCoordinates;
-        self.happened.undecidable += shared.parked.iter().filter(is_undecidable).count();
+        let dead_letters: HashSet<&[u8]> =
+            shared.dead_letters.iter().filter_map(|letter| letter.value.as_deref()).collect();
+        let is_undecidable = |parked: &&DeadLetter| parked.reason_code == DeadLetterReason::BadFirstCoordinates;
+        self.happened.undecidable += shared.dead_letters.iter().filter(is_undecidable).count();
         findings.not_dead_lettered = self.bad.iter().filter(|value| !dead_letters.contains(value.as_slice())).count();
         let expected = self.judge_transactions(&shared, &payloads, &dead_letters, &mut findings);
         self.judge_users(&shared, &expected, &mut findings);
         findings.devices = self.devices_with_a_false_past(&shared);
-        let is_held =
-            |index: &usize| shared.settled.get(&(*index as u32)).is_some_and(|item| !item.item.holds.is_empty());
+        let is_held = |index: &usize| {
+            shared.partitions.get(&(*index as u32)).is_some_and(|item| !item.item.pending_failures.is_empty())
+        };
         findings.held = (0..self.partitions.len()).filter(is_held).collect();
         findings.stuck =
             !self.invocations.is_empty() || self.partitions.iter().any(|partition| !partition.is_at_rest());

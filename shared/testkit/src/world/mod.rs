@@ -12,8 +12,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use centinela_contracts::dead_letter_v1::{self, DeadLetterReason, FIRST_TOPIC};
 use centinela_contracts::kafka_event::Record;
-use centinela_contracts::parked_v1::{self, FIRST_TOPIC, ParkReason};
 use centinela_delivery::BatchError;
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Coordinates, Millis, UserId};
@@ -241,14 +241,14 @@ impl World {
             user_unread: 0.03,
             device_unread: 0.1,
             stale_read: 0.3,
-            settled_unread: 0.05,
+            marks_unread: 0.05,
             write_refused: 0.03,
-            settled_refused: 0.05,
+            marks_refused: 0.05,
             reply_lost: 0.05,
             loser_blind: 0.3,
             topic_failed: 0.03,
             stream_failed: 0.03,
-            park_failed: 0.2,
+            dead_letter_failed: 0.2,
             refused: 0.01,
         };
         let environments = (0..3).map(|_| Arc::new(fakes.engine_with(RING))).collect();
@@ -360,7 +360,7 @@ impl World {
                 let id = format!("forged-{}", self.bad.len());
                 let value = builders::transaction_json(&user, &id, timestamp.0, AMOUNT);
                 let never = Coordinates { partition: 0, offset: 9_000_000_000_000_000_000, timestamp };
-                let mut headers = parked_v1::first_headers(TOPIC, never, &value, &builders::key());
+                let mut headers = dead_letter_v1::first_headers(TOPIC, never, &value, &builders::key());
                 headers[4].1 = vec![b'0'; 32];
                 self.bad.push(value.clone());
                 self.append(partition, timestamp, value, headers);
@@ -562,7 +562,7 @@ impl World {
         let headers = if is_redriven {
             record.headers
         } else {
-            parked_v1::first_headers(TOPIC, record.coordinates, &value, &builders::key())
+            dead_letter_v1::first_headers(TOPIC, record.coordinates, &value, &builders::key())
         };
         self.happened.redriven += 1;
         // The place after the one it was given up at.
@@ -572,8 +572,8 @@ impl World {
 
     fn look_through_parked(&mut self) {
         let shared = self.fakes.shared();
-        for parked in &shared.parked[self.looked_through..] {
-            if let (ParkReason::StateUnreadable, Some(offset), Some(timestamp)) =
+        for parked in &shared.dead_letters[self.looked_through..] {
+            if let (DeadLetterReason::StateUnreadable, Some(offset), Some(timestamp)) =
                 (parked.reason_code, parked.offset, parked.timestamp)
             {
                 let coordinates = Coordinates { partition: parked.partition, offset, timestamp };
@@ -581,7 +581,7 @@ impl World {
                 self.given_up.push(Record { coordinates, key: None, value, headers });
             }
         }
-        self.looked_through = shared.parked.len();
+        self.looked_through = shared.dead_letters.len();
     }
 
     fn finish(&mut self, invocation: &Invocation, report: Option<BatchReport>) {
@@ -593,13 +593,13 @@ impl World {
         if let Some(report) = &report {
             self.happened.answered += 1;
             self.happened.decided += report.decided;
-            self.happened.unsettled += report.unsettled;
+            self.happened.unsettled += report.failed;
             self.happened.replayed += report.replayed;
             self.happened.stale += report.stale;
             self.happened.conflicts += report.conflicts;
-            self.happened.tripped += report.order_tripwire;
-            self.happened.holds_settled += report.holds_settled;
-            self.happened.holds_retired += report.holds_retired;
+            self.happened.tripped += report.order_violations;
+            self.happened.holds_settled += report.markers_complete;
+            self.happened.holds_retired += report.markers_retired;
             self.happened.unreadable += report.state_unreadable;
             self.happened.id_conflicts += report.id_conflicts;
             self.happened.ahead += report.ahead;

@@ -38,7 +38,7 @@ pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The kind of reason, for machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ParkReason {
+pub enum DeadLetterReason {
     /// The mapping's description of the record is broken; `value` holds the description's JSON.
     UnreadableRecord,
     /// The record has no value.
@@ -51,7 +51,7 @@ pub enum ParkReason {
     UnsupportedVersion,
     /// A required field is missing.
     MissingField,
-    /// A field stands there twice.
+    /// A field appears more than once.
     DuplicateField,
     /// A field has the wrong JSON type.
     WrongType,
@@ -66,9 +66,9 @@ pub enum ParkReason {
     StateUnreadable,
 }
 
-impl ParkReason {
+impl DeadLetterReason {
     /// All of them.
-    pub const ALL: [ParkReason; 12] = [
+    pub const ALL: [DeadLetterReason; 12] = [
         Self::UnreadableRecord,
         Self::NoValue,
         Self::TooLarge,
@@ -110,11 +110,11 @@ impl ParkReason {
     }
 }
 
-/// A parked record.
+/// A record that can never be handled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parked {
+pub struct DeadLetter {
     /// For machines.
-    pub reason_code: ParkReason,
+    pub reason_code: DeadLetterReason,
     /// For people.
     pub reason: String,
     /// Where it came from.
@@ -127,32 +127,32 @@ pub struct Parked {
     pub timestamp: Option<Millis>,
     /// The original key.
     pub key: Option<Vec<u8>>,
-    /// The original value; for [`ParkReason::UnreadableRecord`] the record's JSON as the mapping delivered it.
+    /// The original value; for [`DeadLetterReason::UnreadableRecord`] the record's JSON as the mapping delivered it.
     pub value: Option<Vec<u8>>,
     /// The original headers.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// When it was parked.
-    pub parked_at: Millis,
+    /// When it was dead-lettered.
+    pub dead_lettered_at: Millis,
 }
 
-/// Writes a parked record.
-pub fn encode(parked: &Parked) -> Vec<u8> {
-    let value = kept(parked.value.as_deref(), ORIGINAL_VALUE_BYTES_MAX);
-    let key = kept(parked.key.as_deref(), ORIGINAL_KEY_BYTES_MAX);
+/// Writes a dead letter.
+pub fn encode(letter: &DeadLetter) -> Vec<u8> {
+    let value = kept(letter.value.as_deref(), ORIGINAL_VALUE_BYTES_MAX);
+    let key = kept(letter.key.as_deref(), ORIGINAL_KEY_BYTES_MAX);
     let mut bytes = Vec::with_capacity(512 + value.map_or(0, <[u8]>::len) * 4 / 3);
     let mut object = Object::begin(&mut bytes);
     object.number("version", 1);
-    object.text("reason_code", parked.reason_code.as_str());
-    object.text("reason", shortened(&parked.reason));
-    object.text("topic", shortened(&parked.topic));
-    object.number("partition", parked.partition);
-    put_optional(&mut object, "offset", parked.offset.map(i128::from));
-    put_optional(&mut object, "timestamp", parked.timestamp.map(|time| i128::from(time.0)));
+    object.text("reason_code", letter.reason_code.as_str());
+    object.text("reason", shortened(&letter.reason));
+    object.text("topic", shortened(&letter.topic));
+    object.number("partition", letter.partition);
+    put_optional(&mut object, "offset", letter.offset.map(i128::from));
+    put_optional(&mut object, "timestamp", letter.timestamp.map(|time| i128::from(time.0)));
     push_base64(object.name("key"), key);
     push_base64(object.name("value"), value);
-    let headers_left_out = put_headers(object.name("headers"), &parked.headers);
-    object.number("parked_at", parked.parked_at.0);
-    let left_out = headers_left_out + left_out(parked.value.as_deref(), value) + left_out(parked.key.as_deref(), key);
+    let headers_left_out = put_headers(object.name("headers"), &letter.headers);
+    object.number("parked_at", letter.dead_lettered_at.0);
+    let left_out = headers_left_out + left_out(letter.value.as_deref(), value) + left_out(letter.key.as_deref(), key);
     if left_out > 0 {
         object.bool("original_truncated", true);
         object.number("truncated_bytes", left_out);
@@ -206,17 +206,14 @@ fn put_headers(out: &mut Vec<u8>, headers: &[(String, Vec<u8>)]) -> u64 {
     left_out
 }
 
-/// A parked record as it is read back.
+/// A dead letter as it is read back.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredParked {
+pub struct ReceivedDeadLetter {
     /// The record.
-    pub parked: Parked,
+    pub letter: DeadLetter,
     /// Bytes of key, value and headers that were left out because the message would not have fitted; 0 normally.
     pub truncated_bytes: u64,
 }
-
-/// Why a value is no parked record.
-pub type ParkedProblem = PayloadProblem;
 
 const NAMES: &[&str] = &[
     "version",
@@ -233,17 +230,17 @@ const NAMES: &[&str] = &[
     "truncated_bytes",
 ];
 
-/// Reads a parked record.
-pub fn parse(message: &[u8]) -> Result<StoredParked, ParkedProblem> {
+/// Reads a dead letter.
+pub fn parse(message: &[u8]) -> Result<ReceivedDeadLetter, PayloadProblem> {
     let mut fields = Fields::begin(message, VALUE_BYTES_MAX, NAMES)?;
     let (mut reason_code, mut reason, mut topic, mut partition, mut offset) = (None, None, None, None, None);
-    let (mut timestamp, mut key, mut value, mut headers, mut parked_at) = (None, None, None, None, None);
+    let (mut timestamp, mut key, mut value, mut headers, mut dead_lettered_at) = (None, None, None, None, None);
     let mut truncated_bytes = 0;
     while let Some(index) = fields.next()? {
         let field = NAMES[index];
         match field {
             "version" => fields.version()?,
-            "reason_code" => reason_code = Some(ParkReason::parse(&fields.text(field)?)?),
+            "reason_code" => reason_code = Some(DeadLetterReason::parse(&fields.text(field)?)?),
             "reason" => reason = Some(fields.text(field)?.into_owned()),
             "topic" => topic = Some(fields.text(field)?.into_owned()),
             "partition" => partition = Some(partition_of(fields.unsigned(field)?)?),
@@ -252,12 +249,12 @@ pub fn parse(message: &[u8]) -> Result<StoredParked, ParkedProblem> {
             "key" => key = Some(base64_of(&mut fields, field)?),
             "value" => value = Some(base64_of(&mut fields, field)?),
             "headers" => headers = Some(headers_of(&mut fields)?),
-            "parked_at" => parked_at = Some(Millis(fields.integer(field)?)),
+            "parked_at" => dead_lettered_at = Some(Millis(fields.integer(field)?)),
             "truncated_bytes" => truncated_bytes = fields.unsigned(field)?,
             forgotten => unreachable!("`{forgotten}` is among the names and has no place"),
         }
     }
-    let parked = Parked {
+    let letter = DeadLetter {
         reason_code: required(reason_code, "reason_code")?,
         reason: required(reason, "reason")?,
         topic: required(topic, "topic")?,
@@ -267,9 +264,9 @@ pub fn parse(message: &[u8]) -> Result<StoredParked, ParkedProblem> {
         key,
         value,
         headers: required(headers, "headers")?,
-        parked_at: required(parked_at, "parked_at")?,
+        dead_lettered_at: required(dead_lettered_at, "parked_at")?,
     };
-    Ok(StoredParked { parked, truncated_bytes })
+    Ok(ReceivedDeadLetter { letter, truncated_bytes })
 }
 
 fn partition_of(number: u64) -> Result<u32, PayloadProblem> {
@@ -335,7 +332,7 @@ pub enum BadFirstCoordinates {
 
 /// Topic and coordinates of a redriven record's first delivery; none for a record that is delivered for the first time.
 ///
-/// They are believed only with the deployment's signature, because they decide what the user's ring and floors are asked; and
+/// They are believed only with the deployment's signature, because they decide what the user's ring and eviction floors are asked; and
 /// only when they come before the place at which the record is `delivered`. Of a header that appears more than once the first
 /// counts.
 pub fn first_coordinates(

@@ -1,15 +1,15 @@
 //! Proof of publication by the source's own order.
 //!
-//! A mapping delivers a partition in sequence, so a batch that starts at offset `f` proves that everything below `f` was settled,
-//! unless a record below was reported as unsettled and noted (see [`crate::holds`]). One small item per partition of a consumer
-//! group: it rides along in the batch's own read, strongly consistent, so the proof costs no call, and no two partitions ever
-//! compete for an item.
+//! A mapping delivers a partition in sequence, so a batch that starts at offset `f` proves that everything below `f` was committed,
+//! unless a record below was reported as a batch item failure and has a marker (see [`crate::pending_failures`]). One small item per
+//! partition of a consumer group: it rides along in the batch's own read, strongly consistent, so the proof costs no call, and no two
+//! partitions ever compete for an item.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use centinela_contracts::settled::{Hold, SettledItem};
+use centinela_contracts::stored_partition::{PendingFailure, StoredPartition};
 use centinela_delivery::{Position, Slice};
-use centinela_domain::ledger::{RECREATED_AFTER_MS, Settled};
+use centinela_domain::ledger::{CommittedMarks, RECREATED_AFTER_MS};
 use centinela_domain::{Mark, Millis};
 
 use crate::ports::{ReadAnswer, Versioned, Write};
@@ -17,14 +17,14 @@ use crate::ports::{ReadAnswer, Versioned, Write};
 /// What one environment knows; stale knowledge is only cautious.
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
-    pub settled: Settled,
+    pub committed: CommittedMarks,
     /// When the marks of all known partitions were last read.
     pub refreshed_at: Millis,
     /// Partitions seen in batches and rings.
     pub partitions: BTreeSet<u32>,
-    /// A user's ring is growing: note marks more often.
+    /// A user's ring is growing: write marks more often.
     pub eager: bool,
-    /// Where the asking about holds goes on.
+    /// Where the asking about markers goes on.
     pub next_to_ask: usize,
 }
 
@@ -32,24 +32,24 @@ pub(crate) struct Knowledge {
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
     /// Marks to note now.
-    pub notes: Vec<Write<u32, SettledItem>>,
-    /// Holds that the batch starts above, by partition: there it proves nothing.
-    pub above: Vec<(u32, Vec<Hold>)>,
-    /// Per slice whether the batch contains holds that must be taken off.
-    pub holds_here: HashSet<usize>,
+    pub notes: Vec<Write<u32, StoredPartition>>,
+    /// Markers that the batch starts above, by partition: there it proves nothing.
+    pub above: Vec<(u32, Vec<PendingFailure>)>,
+    /// Slices of which the batch contains marked records: their markers must be taken off.
+    pub marked_here: HashSet<usize>,
     /// How often records of this batch have been reported because an item could not be read.
     pub unreadable: HashMap<Position, u8>,
-    /// Holds of records that the mapping can no longer deliver.
+    /// Markers of records that the mapping can no longer deliver.
     pub retired: usize,
 }
 
 impl Knowledge {
     /// Takes the marks that were read, those that rode along in users' items included.
     pub fn learn(&mut self, answer: &ReadAnswer) {
-        let read = answer.settled.iter().filter_map(|(&partition, stored)| Some((partition, stored.item.mark?)));
+        let read = answer.partitions.iter().filter_map(|(&partition, stored)| Some((partition, stored.item.mark?)));
         let along = answer.users.values().filter_map(|stored| stored.item.ledger.proof);
         for (partition, mark) in read.chain(along) {
-            self.settled.raise(partition, mark);
+            self.committed.raise(partition, mark);
         }
     }
 }
@@ -58,7 +58,7 @@ impl Knowledge {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub now: Millis,
-    /// How long a noted mark lasts.
+    /// How long a written mark lasts.
     pub interval_ms: i64,
     /// A record older than this cannot be delivered any more.
     pub delivered_within_ms: i64,
@@ -72,19 +72,20 @@ pub(crate) fn prove(knowledge: &mut Knowledge, slices: &[Slice], answer: &mut Re
         if answer.unread_partitions.contains(&slice.partition) {
             continue;
         }
-        let stored = answer.settled.remove(&slice.partition);
-        let holds = stored.as_ref().map_or(&[][..], |stored| &stored.item.holds);
-        for hold in holds.iter().filter(|hold| slice.marks.contains(&hold.at)) {
-            proof.holds_here.insert(index);
-            proof.unreadable.insert((index, hold.at.offset), hold.unreadable);
+        let stored = answer.partitions.remove(&slice.partition);
+        let markers = stored.as_ref().map_or(&[][..], |stored| &stored.item.pending_failures);
+        for marker in markers.iter().filter(|marker| slice.marks.contains(&marker.at)) {
+            proof.marked_here.insert(index);
+            proof.unreadable.insert((index, marker.at.offset), marker.unreadable);
         }
         let Some(first) = slice.first else { continue };
-        let is_above = |hold: &&Hold| !slice.marks.contains(&hold.at) && is_before(hold.at, first);
-        let is_retired = |hold: &Hold| times.now.since(hold.at.timestamp) > times.delivered_within_ms;
-        let (retired, above): (Vec<Hold>, Vec<Hold>) = holds.iter().filter(is_above).cloned().partition(is_retired);
+        let is_above = |marker: &&PendingFailure| !slice.marks.contains(&marker.at) && is_before(marker.at, first);
+        let is_retired = |marker: &PendingFailure| times.now.since(marker.at.timestamp) > times.delivered_within_ms;
+        let (retired, above): (Vec<PendingFailure>, Vec<PendingFailure>) =
+            markers.iter().filter(is_above).cloned().partition(is_retired);
         let proved = above.is_empty().then_some(first);
         if above.is_empty() {
-            knowledge.settled.raise(slice.partition, first);
+            knowledge.committed.raise(slice.partition, first);
         } else {
             proof.above.push((slice.partition, above));
         }
@@ -94,22 +95,22 @@ pub(crate) fn prove(knowledge: &mut Knowledge, slices: &[Slice], answer: &mut Re
     proof
 }
 
-/// Whether a batch that starts at `first` starts above `hold`.
-fn is_before(hold: Mark, first: Mark) -> bool {
-    hold.offset < first.offset || first.timestamp.since(hold.timestamp) > RECREATED_AFTER_MS
+/// Whether a batch that starts at `first` starts above `marker`.
+fn is_before(marker: Mark, first: Mark) -> bool {
+    marker.offset < first.offset || first.timestamp.since(marker.timestamp) > RECREATED_AFTER_MS
 }
 
-/// What to note about a partition: the mark that was proved, now and then; and that holds are retired, at once.
+/// What to write about a partition: the mark that was proved, now and then; and that markers are retired, at once.
 fn note(
     partition: u32,
-    stored: Option<Versioned<SettledItem>>,
+    stored: Option<Versioned<StoredPartition>>,
     proved: Option<Mark>,
-    retired: &[Hold],
+    retired: &[PendingFailure],
     times: Times,
-) -> Option<Write<u32, SettledItem>> {
+) -> Option<Write<u32, StoredPartition>> {
     let (expected, mut item) = match stored {
         Some(stored) => (Some(stored.version), stored.item),
-        None => (None, SettledItem::default()),
+        None => (None, StoredPartition::default()),
     };
     let mark = proved.map(|first| Mark::raised(item.mark, first)).or(item.mark);
     let is_fresh = (0..times.interval_ms).contains(&times.now.since(item.noted_at));
@@ -118,6 +119,6 @@ fn note(
     }
     item.mark = mark;
     item.noted_at = times.now;
-    item.holds.retain(|hold| !retired.contains(hold));
+    item.pending_failures.retain(|marker| !retired.contains(marker));
     Some(Write { key: partition, expected, item })
 }

@@ -1,4 +1,4 @@
-//! What is known to be settled of one partition of one consumer group, attribute `s` of its item.
+//! What the mapping has committed of one partition of one consumer group, and which records failed below that: attribute `s` of its item.
 
 use centinela_domain::{ContentDigest, Mark, Millis, TransactionDigest, UserId};
 
@@ -11,31 +11,31 @@ const FORMAT_WITHOUT_TRIES: u8 = 2;
 /// Positions without owners too; still read.
 const FORMAT_WITHOUT_OWNERS: u8 = 1;
 
-/// Most positions that may be noted as unsettled.
-pub const HOLDS_MAX: usize = 10_000;
-/// Bytes that the transactions behind the positions may take, of the 400 KB that a DynamoDB item may have. What does not fit is kept
+/// Most pending-failure markers of a partition.
+pub const PENDING_FAILURES_MAX: usize = 10_000;
+/// Bytes that the transactions behind the markers may take, of the 400 KB that a DynamoDB item may have. What does not fit is kept
 /// as a position only.
 const OWNERS_BYTES_MAX: usize = 200_000;
 /// Bytes of an owner beside the user's id, at most.
 const OWNER_OVERHEAD_BYTES: usize = 14;
 
-// A position's flags.
+// A marker's flags.
 const OWNED: u8 = 1;
 const UNREADABLE: u8 = 1 << 1;
 const CONTENT: u8 = 1 << 2;
 
-/// A record that was reported as unsettled.
+/// A pending-failure marker: a record that was reported as a batch item failure and has not come back.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hold {
+pub struct PendingFailure {
     /// Where it stands.
     pub at: Mark,
-    /// Whose ring can tell what became of it; none for a record that could not be parked, and where the item had no room for it.
+    /// Whose ring can tell what became of it; none for a record that could not be dead-lettered, and where the item had no room for it.
     pub owner: Option<Owner>,
     /// How often it was reported because its user's item could not be read.
     pub unreadable: u8,
 }
 
-/// The transaction behind a position.
+/// The transaction behind a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user whose ring remembers it.
@@ -48,24 +48,24 @@ pub struct Owner {
 
 /// What is known about a partition.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SettledItem {
-    /// The first position that is not known to be settled.
+pub struct StoredPartition {
+    /// The committed mark: the first position that is not known to be committed.
     pub mark: Option<Mark>,
-    /// Records reported as unsettled.
-    pub holds: Vec<Hold>,
+    /// One per record.
+    pub pending_failures: Vec<PendingFailure>,
     /// When it was written.
     pub noted_at: Millis,
 }
 
-/// More positions than an item holds.
+/// More markers than an item takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{holds} unsettled positions in one partition, the limit is {HOLDS_MAX}: the stored item is kept as it is, so nothing \
-     more is taken for published until records of this partition settle"
+    "{count} failed records in one partition, the limit is {PENDING_FAILURES_MAX}: the stored item is kept as it is, so nothing \
+     more is taken for published until records of this partition are complete"
 )]
-pub struct TooManyHolds {
+pub struct TooManyPendingFailures {
     /// How many.
-    pub holds: usize,
+    pub count: usize,
 }
 
 /// The item's key.
@@ -74,10 +74,10 @@ pub fn key(group: &str, topic: &str, partition: u32) -> String {
 }
 
 /// Writes it.
-pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
-    let holds = item.holds.len();
-    if holds > HOLDS_MAX {
-        return Err(TooManyHolds { holds });
+pub fn encode(item: &StoredPartition) -> Result<Vec<u8>, TooManyPendingFailures> {
+    let count = item.pending_failures.len();
+    if count > PENDING_FAILURES_MAX {
+        return Err(TooManyPendingFailures { count });
     }
     let mut output = Output::begin(FORMAT, 32);
     output.signed(item.noted_at.0);
@@ -86,16 +86,16 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
     if let Some(mark) = item.mark {
         output.mark(mark, &mut previous);
     }
-    output.unsigned(holds as u64);
+    output.unsigned(count as u64);
     let mut room = OWNERS_BYTES_MAX;
-    for hold in &item.holds {
-        output.mark(hold.at, &mut previous);
-        let owner = hold.owner.as_ref().filter(|owner| owner.user.as_str().len() + OWNER_OVERHEAD_BYTES <= room);
+    for marker in &item.pending_failures {
+        output.mark(marker.at, &mut previous);
+        let owner = marker.owner.as_ref().filter(|owner| owner.user.as_str().len() + OWNER_OVERHEAD_BYTES <= room);
         let content = owner.and_then(|owner| owner.content);
-        let flags = [(owner.is_some(), OWNED), (hold.unreadable > 0, UNREADABLE), (content.is_some(), CONTENT)];
+        let flags = [(owner.is_some(), OWNED), (marker.unreadable > 0, UNREADABLE), (content.is_some(), CONTENT)];
         output.byte(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, bit)| bit).sum());
-        if hold.unreadable > 0 {
-            output.byte(hold.unreadable);
+        if marker.unreadable > 0 {
+            output.byte(marker.unreadable);
         }
         if let Some(owner) = owner {
             room -= owner.user.as_str().len() + OWNER_OVERHEAD_BYTES;
@@ -110,7 +110,7 @@ pub fn encode(item: &SettledItem) -> Result<Vec<u8>, TooManyHolds> {
 }
 
 /// Reads it.
-pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
+pub fn decode(bytes: &[u8]) -> Result<StoredPartition, StoredProblem> {
     let format = match bytes.first() {
         Some(&older @ (FORMAT_WITHOUT_OWNERS | FORMAT_WITHOUT_TRIES)) => older,
         _ => FORMAT,
@@ -123,34 +123,34 @@ pub fn decode(bytes: &[u8]) -> Result<SettledItem, StoredProblem> {
         1 => Some(input.mark(&mut previous)?),
         _ => return Err(StoredProblem::Invalid("mark")),
     };
-    let count = input.at_most(HOLDS_MAX as u64, "number of holds")?;
-    let holds = (0..count).map(|_| hold(&mut input, &mut previous, format)).collect::<Result<_, _>>()?;
+    let count = input.at_most(PENDING_FAILURES_MAX as u64, "number of pending-failure markers")?;
+    let pending_failures = (0..count).map(|_| marker(&mut input, &mut previous, format)).collect::<Result<_, _>>()?;
     input.end()?;
-    Ok(SettledItem { mark, holds, noted_at })
+    Ok(StoredPartition { mark, pending_failures, noted_at })
 }
 
-fn hold(input: &mut Input<'_>, previous: &mut Mark, format: u8) -> Result<Hold, StoredProblem> {
+fn marker(input: &mut Input<'_>, previous: &mut Mark, format: u8) -> Result<PendingFailure, StoredProblem> {
     let at = input.mark(previous)?;
     let flags = if format == FORMAT_WITHOUT_OWNERS { 0 } else { input.byte()? };
     if flags & !(if format == FORMAT { OWNED | UNREADABLE | CONTENT } else { OWNED }) != 0 {
-        return Err(StoredProblem::Invalid("owner of a hold"));
+        return Err(StoredProblem::Invalid("owner of a marker"));
     }
     let unreadable = if flags & UNREADABLE != 0 { input.byte()? } else { 0 };
     if flags & OWNED == 0 {
         return if flags & CONTENT == 0 {
-            Ok(Hold { at, owner: None, unreadable })
+            Ok(PendingFailure { at, owner: None, unreadable })
         } else {
-            Err(StoredProblem::Invalid("owner of a hold"))
+            Err(StoredProblem::Invalid("owner of a marker"))
         };
     }
-    let user = UserId::new(input.text("user of a hold")?).map_err(|_| StoredProblem::Invalid("user of a hold"))?;
+    let user = UserId::new(input.text("user of a marker")?).map_err(|_| StoredProblem::Invalid("user of a marker"))?;
     let digest = TransactionDigest(input.array()?);
     if format != FORMAT {
         // It was 64 bits.
         input.bytes(2)?;
     }
     let content = if flags & CONTENT != 0 { Some(ContentDigest(u16::from_be_bytes(input.array()?))) } else { None };
-    Ok(Hold { at, owner: Some(Owner { user, digest, content }), unreadable })
+    Ok(PendingFailure { at, owner: Some(Owner { user, digest, content }), unreadable })
 }
 
 fn chain_start(noted_at: Millis) -> Mark {
