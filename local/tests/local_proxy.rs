@@ -1,4 +1,4 @@
-//! The front before a DynamoDB or Kinesis that is not ours: here the embedded ones stand behind it, so that what it counts can be
+//! The proxy before a DynamoDB or Kinesis that is not ours: here the embedded ones stand behind it, so that what it counts can be
 //! compared with what they count themselves.
 
 use std::error::Error;
@@ -14,8 +14,8 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Front,
-    FrontConfig, Fronted, Kinesis, KinesisConfig, NoFaults, REGION, RequestInfo, SECRET_ACCESS_KEY, StreamSpec,
+    ACCESS_KEY_ID, AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Kinesis,
+    KinesisConfig, NoFaults, ProxiedService, Proxy, ProxyConfig, REGION, RequestInfo, SECRET_ACCESS_KEY, StreamSpec,
     TableSpec, prepare_streams, prepare_tables, read_states,
 };
 
@@ -43,28 +43,28 @@ fn table(name: &str) -> TableSpec {
 
 struct World {
     database: DynamoDb,
-    front: Front,
+    proxy: Proxy,
     client: Client,
 }
 
 async fn world(faults: Vec<Fault>) -> Result<World, Box<dyn Error>> {
     let database = DynamoDb::start(DynamoConfig { tables: vec![table(TABLE)], ..DynamoConfig::default() }).await?;
-    let front = front(Fronted::Dynamo, database.url(), faults).await?;
+    let proxy = proxy(ProxiedService::DynamoDb, database.url(), faults).await?;
     let client = Client::from_conf(
         aws_sdk_dynamodb::Config::builder()
-            .endpoint_url(front.url())
+            .endpoint_url(proxy.url())
             .region(Region::new(REGION))
             .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
             .retry_config(RetryConfig::disabled())
             .build(),
     );
-    Ok(World { database, front, client })
+    Ok(World { database, proxy, client })
 }
 
-async fn front(service: Fronted, url: String, faults: Vec<Fault>) -> Result<Front, EndpointError> {
+async fn proxy(service: ProxiedService, url: String, faults: Vec<Fault>) -> Result<Proxy, EndpointError> {
     let faults: Arc<dyn FaultSource> =
         if faults.is_empty() { Arc::new(NoFaults) } else { Arc::new(Script(Mutex::new(faults))) };
-    Front::start(FrontConfig { service, url, access: AwsAccess::default(), port: None, faults, latency: None }).await
+    Proxy::start(ProxyConfig { service, url, access: AwsAccess::default(), port: None, faults, latency: None }).await
 }
 
 fn s(text: &str) -> AttributeValue {
@@ -140,10 +140,10 @@ async fn use_the_table(client: &Client) -> TestResult {
 }
 
 #[tokio::test]
-async fn a_front_counts_what_the_embedded_database_counts() -> TestResult {
-    let World { database, front, client } = world(Vec::new()).await?;
+async fn a_proxy_counts_what_the_embedded_database_counts() -> TestResult {
+    let World { database, proxy, client } = world(Vec::new()).await?;
     use_the_table(&client).await?;
-    let (counted, own) = (front.snapshot(), database.snapshot());
+    let (counted, own) = (proxy.snapshot(), database.snapshot());
     assert!(own.failed_conditions == 4 && own.write_units > 20.0 && own.read_units > 10.0, "{own:?}");
     assert_eq!(counted, own);
     Ok(())
@@ -151,27 +151,27 @@ async fn a_front_counts_what_the_embedded_database_counts() -> TestResult {
 
 #[tokio::test]
 async fn a_throttled_call_changes_nothing_and_is_counted() -> TestResult {
-    let World { database, front, client } = world(vec![Fault::Throttle]).await?;
+    let World { database, proxy, client } = world(vec![Fault::Throttle]).await?;
     let refused = client.batch_execute_statement().statements(insert("u1", 10)).send().await;
     assert_eq!(refused.expect_err("it was throttled").code(), Some("ProvisionedThroughputExceededException"));
-    assert_eq!((database.snapshot().calls.len(), front.snapshot().throttled), (0, 1));
+    assert_eq!((database.snapshot().calls.len(), proxy.snapshot().throttled), (0, 1));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_lost_reply_leaves_the_write_applied() -> TestResult {
-    let World { database: _behind, front, client } = world(vec![Fault::ReplyLost]).await?;
+    let World { database: _behind, proxy, client } = world(vec![Fault::ReplyLost]).await?;
     assert!(client.batch_execute_statement().statements(insert("u1", 10)).send().await.is_err());
     let found = client.get_item().table_name(TABLE).key("pk", s("u1")).send().await?;
     assert!(found.item().is_some());
-    assert!((front.snapshot().write_units - 1.0).abs() < 1e-9, "{:?}", front.snapshot());
+    assert!((proxy.snapshot().write_units - 1.0).abs() < 1e-9, "{:?}", proxy.snapshot());
     Ok(())
 }
 
 #[tokio::test]
 async fn a_partial_batch_names_what_was_left_undone_in_its_place() -> TestResult {
     let partial = Fault::Partial { every: 2 };
-    let World { database: _behind, front, client } = world(vec![partial, partial]).await?;
+    let World { database: _behind, proxy, client } = world(vec![partial, partial]).await?;
     let writes = ["u1", "u2", "u3"].map(|key| insert(key, 10)).to_vec();
     let answer = client.batch_execute_statement().set_statements(Some(writes)).send().await?;
     let failed: Vec<bool> = answer.responses().iter().map(|one| one.error().is_some()).collect();
@@ -181,14 +181,14 @@ async fn a_partial_batch_names_what_was_left_undone_in_its_place() -> TestResult
     assert_eq!(undone.keys().len(), 1);
     assert_eq!(undone.consistent_read(), Some(true));
     assert_eq!(answer.responses().map(|found| found[TABLE].len()), Some(2));
-    assert_eq!(front.snapshot().throttled, 2);
+    assert_eq!(proxy.snapshot().throttled, 2);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_batch_of_which_nothing_is_left_is_still_answered() -> TestResult {
     let all = Fault::Partial { every: 1 };
-    let World { database, front: _between, client } = world(vec![all, all]).await?;
+    let World { database, proxy: _between, client } = world(vec![all, all]).await?;
     let answer = client.batch_execute_statement().statements(insert("u1", 10)).send().await?;
     assert!(answer.responses()[0].error().is_some());
     let answer = client.batch_get_item().request_items(TABLE, keys(&["u1"], false)).send().await?;
@@ -198,23 +198,23 @@ async fn a_batch_of_which_nothing_is_left_is_still_answered() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_use_the_front() -> TestResult {
-    let World { database: _behind, front, client } = world(Vec::new()).await?;
+async fn a_stranger_cannot_use_the_proxy() -> TestResult {
+    let World { database: _behind, proxy, client } = world(Vec::new()).await?;
     let credentials = Credentials::new("stranger", "secret", None, None, "test");
     let stranger = Client::from_conf(client.config().to_builder().credentials_provider(credentials).build());
     assert!(stranger.get_item().table_name(TABLE).key("pk", s("u1")).send().await.is_err());
-    assert_eq!(front.snapshot().calls.len(), 0);
+    assert_eq!(proxy.snapshot().calls.len(), 0);
     Ok(())
 }
 
 #[tokio::test]
-async fn kinesis_records_fail_singly_behind_a_front() -> TestResult {
+async fn kinesis_records_fail_singly_behind_a_proxy() -> TestResult {
     let streams = vec![StreamSpec { name: "decisions".to_owned(), shards: 2 }];
     let kinesis = Kinesis::start(KinesisConfig { streams, ..KinesisConfig::default() }).await?;
-    let front = front(Fronted::Kinesis, kinesis.url(), vec![Fault::Partial { every: 2 }]).await?;
+    let proxy = proxy(ProxiedService::Kinesis, kinesis.url(), vec![Fault::Partial { every: 2 }]).await?;
     let client = aws_sdk_kinesis::Client::from_conf(
         aws_sdk_kinesis::Config::builder()
-            .endpoint_url(front.url())
+            .endpoint_url(proxy.url())
             .region(aws_sdk_kinesis::config::Region::new(REGION))
             .credentials_provider(aws_sdk_kinesis::config::Credentials::new(
                 ACCESS_KEY_ID,

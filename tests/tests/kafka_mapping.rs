@@ -9,7 +9,7 @@ use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType};
-use centinela_local::mapping::faults::{DeliveryFault, EveryBatchAgain, MappingFaultSource, Stray};
+use centinela_local::mapping::faults::{DeliveryFault, DuplicateOutcome, EveryBatchAgain, MappingFaultSource};
 use centinela_local::mapping::response::{Verdict, read};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingError, PartialReading, StartingPosition};
 use rdkafka::Message;
@@ -437,7 +437,7 @@ async fn a_mapping_goes_on_after_its_broker_was_away() {
 struct Always {
     fault: DeliveryFault,
     held_back: AtomicBool,
-    strays: Mutex<Vec<Stray>>,
+    duplicates: Mutex<Vec<DuplicateOutcome>>,
 }
 
 impl MappingFaultSource for Always {
@@ -453,13 +453,13 @@ impl MappingFaultSource for Always {
         partition == 0 && self.held_back.load(Ordering::SeqCst)
     }
 
-    fn stray(&self, _fault: DeliveryFault, outcome: Stray) {
-        self.strays.lock().expect("no panic").push(outcome);
+    fn duplicate_delivery(&self, _fault: DeliveryFault, outcome: DuplicateOutcome) {
+        self.duplicates.lock().expect("no panic").push(outcome);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strays_are_delivered_beside_the_batches_and_settle_nothing() {
+async fn duplicate_deliveries_come_beside_the_batches_and_commit_nothing() {
     for fault in [DeliveryFault::Twice, DeliveryFault::WithOldBatch { pick: 0 }, DeliveryFault::WithOverlap] {
         let world = World::start(2).await;
         let mapping = world.map(KafkaMappingSpec { batch_size: 4, ..spec() }).await;
@@ -469,13 +469,16 @@ async fn strays_are_delivered_beside_the_batches_and_settle_nothing() {
             world.send_all(partition, &["ok"; 12]).await;
         }
         mapping.drain(PATIENCE).await.expect("drained");
-        mapping.disable().await.expect("every stray has ended");
+        mapping.disable().await.expect("every duplicate delivery has ended");
         let stats = mapping.stats();
-        assert_eq!(stats.records, 24, "{fault:?}: a stray's records count for nothing");
-        assert!(stats.stray_batches > 0, "{fault:?}");
-        let strays = always.strays.lock().expect("no panic").clone();
-        assert_eq!(strays.len() as u64, stats.stray_batches);
-        assert!(strays.iter().all(|stray| matches!(stray, Stray::Handled { records } if *records > 0)), "{strays:?}");
+        assert_eq!(stats.records, 24, "{fault:?}: a duplicate delivery's records count for nothing");
+        assert!(stats.duplicate_deliveries > 0, "{fault:?}");
+        let duplicates = always.duplicates.lock().expect("no panic").clone();
+        assert_eq!(duplicates.len() as u64, stats.duplicate_deliveries);
+        assert!(
+            duplicates.iter().all(|one| matches!(one, DuplicateOutcome::Handled { records } if *records > 0)),
+            "{duplicates:?}"
+        );
         assert_eq!(distinct(&world.handled()).len(), 24);
         assert!(world.handled().len() > 24, "{fault:?} came again");
         world.finish(&mapping).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use centinela_local::aws::{Fault, FaultSource, RequestInfo};
-use centinela_local::mapping::faults::{AnswerFault, DeliveryFault, Stray};
+use centinela_local::mapping::faults::{AnswerFault, DeliveryFault, DuplicateOutcome};
 use centinela_local::mapping::{MappingFaultSource, PartialReading};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -186,7 +186,7 @@ impl MappingFaultSource for Sources {
         self.held_back.read().unwrap_or_else(PoisonError::into_inner).contains(&partition)
     }
 
-    fn stray(&self, fault: DeliveryFault, outcome: Stray) {
+    fn duplicate_delivery(&self, fault: DeliveryFault, outcome: DuplicateOutcome) {
         let kind = match fault {
             DeliveryFault::WithOldBatch { .. } => Kind::OldBatch,
             DeliveryFault::Twice => Kind::Twice,
@@ -194,12 +194,14 @@ impl MappingFaultSource for Sources {
             DeliveryFault::None | DeliveryFault::Split => return,
         };
         match outcome {
-            Stray::Handled { records } => self.tally.led_to(kind, records as u64, "records answered"),
-            Stray::Reported { records, unsettled } => {
-                self.tally.led_to(kind, (records - unsettled) as u64, "records answered");
-                self.tally.led_to(kind, unsettled as u64, "records reported to nobody");
+            DuplicateOutcome::Handled { records } => self.tally.led_to(kind, records as u64, "records answered"),
+            DuplicateOutcome::Reported { records, failed } => {
+                self.tally.led_to(kind, (records - failed) as u64, "records answered");
+                self.tally.led_to(kind, failed as u64, "records reported to nobody");
             }
-            Stray::Failed { records } => self.tally.led_to(kind, records as u64, "records in failed invocations"),
+            DuplicateOutcome::Failed { records } => {
+                self.tally.led_to(kind, records as u64, "records in failed invocations")
+            }
         }
     }
 }

@@ -164,7 +164,7 @@ pub(super) fn mapping(stats: &MappingStats) -> Mapping {
         retried_batches: stats.retried_batches,
         replayed_batches: stats.replayed_batches,
         bisected: stats.bisected,
-        stray_batches: stats.stray_batches,
+        stray_batches: stats.duplicate_deliveries,
         dropped: stats.dropped,
         to_failure_destination: stats.to_failure_destination,
         restarted_readers: stats.restarted_readers,

@@ -65,4 +65,4 @@ impl FaultSource for NoFaults {
 /// The request was applied and its answer is withheld; the listener closes the connection on it.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was withheld by a fault")]
-pub(super) struct ReplyWithheld;
+pub(crate) struct ReplyWithheld;

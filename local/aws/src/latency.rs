@@ -69,7 +69,7 @@ fn mixed(value: u64) -> u64 {
 }
 
 /// Does the work, and answers not before its time is over.
-pub(super) async fn taking<T>(latency: Option<&Latency>, work: impl Future<Output = T>) -> T {
+pub(crate) async fn taking<T>(latency: Option<&Latency>, work: impl Future<Output = T>) -> T {
     let Some(latency) = latency else { return work.await };
     let due = tokio::time::Instant::now() + latency.draw();
     let outcome = work.await;

@@ -14,14 +14,14 @@ mod proxy;
 mod s3;
 
 pub use access::AwsAccess;
-pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoError, DynamoStats, TableSpec, TableUnits};
+pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoError, TableSpec};
 pub use external::{
     AwsClient, CallError, EndpointError, prepare_buckets, prepare_streams, prepare_tables, read_states,
 };
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
 pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord, StreamSpec};
 pub use latency::{Latency, LatencyError};
-pub use proxy::{Front, FrontConfig, Fronted};
+pub use proxy::{DynamoStats, ProxiedService, Proxy, ProxyConfig, TableUnits};
 pub use s3::{S3, S3Config, S3Error, S3Stats};
 
 /// The AWS region that every emulator answers for.

@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use centinela_serve::BoxError;
+use centinela_serve::warden::{self, Ward};
 use nix::sys::signal::Signal;
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::accounting::Accounts;
-use super::logs::{LastWords, LogHub, LogStream, forward};
-use super::runtime_api::{Delivery, Reply, Session, serve};
-use super::{FunctionSpec, InvokeError, process};
-use centinela_serve::warden::{self, Ward};
+use crate::accounting::Accounts;
+use crate::error::InvokeError;
+use crate::logs::{LastWords, LogHub, LogStream, forward};
+use crate::process;
+use crate::runtime_api::{Delivery, Reply, Session, serve};
+use crate::spec::FunctionSpec;
 
 /// How long a dead process's pipes are read for its last words.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
@@ -60,10 +62,10 @@ impl Environment {
         spec: &FunctionSpec,
         surroundings: &Arc<Surroundings>,
         on_exit: impl FnOnce() + Send + 'static,
-    ) -> std::io::Result<Arc<Environment>> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let api = listener.local_addr()?.to_string();
+    ) -> Result<Arc<Environment>, BoxError> {
         let (session, deliveries) = Session::new(function_arn(spec));
+        let server = serve(Arc::clone(&session)).await?;
+        let api = format!("127.0.0.1:{}", server.port());
         let started = Instant::now();
         let mut child = command(id, spec, &api).spawn()?;
         surroundings.accounts.started();
@@ -77,17 +79,16 @@ impl Environment {
             started,
             busy: AtomicBool::new(true),
             answered: AtomicBool::new(false),
-            session: Arc::clone(&session),
+            session,
             deliveries,
             signalable: Mutex::new(true),
             exit,
         });
-        let api_task = tokio::spawn(serve(listener, session));
         let supervised = Arc::clone(&environment);
         let surroundings = Arc::clone(surroundings);
         tokio::spawn(async move {
             let exit = supervise(&supervised, &mut child, ward, &surroundings).await;
-            api_task.abort();
+            drop(server);
             on_exit();
             exit_sender.send_replace(exit);
         });

@@ -10,17 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use centinela_serve::{HttpServer, ServerError};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
-use super::PAYLOAD_BYTES_MAX;
-use centinela_serve::accept;
+use crate::spec::PAYLOAD_BYTES_MAX;
 
 const PREFIX: &str = "/2018-06-01/runtime/";
 
@@ -93,28 +90,13 @@ impl Session {
     }
 }
 
-/// Serves the environment until the task is aborted.
-pub(super) async fn serve(listener: TcpListener, session: Arc<Session>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let stream = accept(&listener, "runtime api").await;
-        connections.spawn(serve_connection(stream, Arc::clone(&session)));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve_connection(stream: TcpStream, session: Arc<Session>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY on a runtime api connection");
-    }
+/// Serves the environment, on a port of its own, until the server is dropped.
+pub(super) async fn serve(session: Arc<Session>) -> Result<HttpServer, ServerError> {
     let service = service_fn(move |request| {
         let session = Arc::clone(&session);
         async move { Ok::<_, Infallible>(route(&session, request).await) }
     });
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a runtime api connection ended early");
-    }
+    HttpServer::start("runtime api", None, service).await
 }
 
 async fn route(session: &Session, request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -132,8 +132,7 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(service, %error, "TCP_NODELAY was refused");
     }
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new());
+    let builder = hyper::server::conn::http1::Builder::new();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
     let mut draining = false;
     let ended = loop {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use centinela_aws::{
-    AwsAccess, AwsClient, DynamoConfig, DynamoDb, DynamoStats, Front, FrontConfig, Fronted, Kinesis, KinesisConfig, S3,
-    S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
+    AwsAccess, AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ProxiedService, Proxy,
+    ProxyConfig, S3, S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
 };
 use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::Infrastructure;
@@ -31,12 +31,12 @@ pub struct Servers {
 
 enum Database {
     Embedded(DynamoDb),
-    Foreign { front: Front, client: Box<AwsClient> },
+    External { proxy: Proxy, client: Box<AwsClient> },
 }
 
 enum Streams {
     Embedded(Kinesis),
-    Foreign(Front),
+    External(Proxy),
 }
 
 /// Everything that listens or is connected to.
@@ -48,7 +48,7 @@ pub(super) struct Services {
     kafka: KafkaAccess,
     /// Where people and other programs find the services.
     endpoints: Endpoints,
-    /// Where the functions find them: a front, where there is one.
+    /// Where the functions find them: a proxy, where there is one.
     inner: Endpoints,
     // The services run on them, so they end last.
     _threads: (ServiceThreads, Option<ServiceThreads>),
@@ -64,13 +64,13 @@ impl Services {
         let (streams, kinesis) = Box::pin(streams(config, &aws_threads)).await?;
         let (objects, s3) = Box::pin(objects(config, &aws_threads)).await?;
         let (broker, kafka) = Box::pin(kafka(config, infrastructure)).await?;
-        let front_of_database = match &database {
+        let database_url = match &database {
             Database::Embedded(embedded) => embedded.url(),
-            Database::Foreign { front, .. } => front.url(),
+            Database::External { proxy, .. } => proxy.url(),
         };
-        let front_of_streams = match &streams {
+        let streams_url = match &streams {
             Streams::Embedded(embedded) => embedded.url(),
-            Streams::Foreign(front) => front.url(),
+            Streams::External(proxy) => proxy.url(),
         };
         let endpoints = Endpoints {
             kafka: kafka.bootstrap.clone(),
@@ -82,7 +82,7 @@ impl Services {
             secret_access_key: access.secret_access_key,
             session_token: access.session_token,
         };
-        let inner = Endpoints { dynamodb: front_of_database, kinesis: front_of_streams, ..endpoints.clone() };
+        let inner = Endpoints { dynamodb: database_url, kinesis: streams_url, ..endpoints.clone() };
         let (broker, broker_threads) = broker.unzip();
         let threads = (aws_threads, broker_threads);
         Ok(Self { database, streams, objects, broker, kafka, endpoints, inner, _threads: threads })
@@ -109,7 +109,7 @@ impl Services {
     pub(super) fn database_stats(&self) -> DynamoStats {
         match &self.database {
             Database::Embedded(embedded) => embedded.snapshot(),
-            Database::Foreign { front, .. } => front.snapshot(),
+            Database::External { proxy, .. } => proxy.snapshot(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Services {
     pub(super) async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
         match &self.database {
             Database::Embedded(embedded) => Ok(embedded.states(table)?),
-            Database::Foreign { client, .. } => Ok(read_states(client, table).await?),
+            Database::External { client, .. } => Ok(read_states(client, table).await?),
         }
     }
 
@@ -129,11 +129,11 @@ impl Services {
         }
         let streams = match self.streams {
             Streams::Embedded(embedded) => embedded.shutdown().await,
-            Streams::Foreign(front) => front.shutdown().await,
+            Streams::External(proxy) => proxy.shutdown().await,
         };
         let database = match self.database {
             Database::Embedded(embedded) => embedded.shutdown().await,
-            Database::Foreign { front, .. } => front.shutdown().await,
+            Database::External { proxy, .. } => proxy.shutdown().await,
         };
         failures.extend(streams.err().into_iter().chain(database.err()).map(PlatformError::from));
         if let Some(objects) = self.objects {
@@ -159,10 +159,10 @@ async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(
     let access = config.servers.access.clone();
     let client = AwsClient::new("dynamodb", url, &access)?;
     prepare_tables(&client, &tables).await?.iter().for_each(|difference| (config.say)(difference));
-    let service = Fronted::Dynamo;
-    let front = FrontConfig { service, url: url.clone(), access, port, faults, latency };
-    let front = threads.run(Front::start(front)).await?;
-    Ok((Database::Foreign { front, client: Box::new(client) }, url.clone()))
+    let service = ProxiedService::DynamoDb;
+    let proxy = ProxyConfig { service, url: url.clone(), access, port, faults, latency };
+    let proxy = threads.run(Proxy::start(proxy)).await?;
+    Ok((Database::External { proxy, client: Box::new(client) }, url.clone()))
 }
 
 async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Streams, String), PlatformError> {
@@ -177,10 +177,10 @@ async fn streams(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(S
     let access = config.servers.access.clone();
     let client = AwsClient::new("kinesis", url, &access)?;
     prepare_streams(&client, &streams).await?.iter().for_each(|difference| (config.say)(difference));
-    let service = Fronted::Kinesis;
-    let front = FrontConfig { service, url: url.clone(), access, port, faults, latency };
-    let front = threads.run(Front::start(front)).await?;
-    Ok((Streams::Foreign(front), url.clone()))
+    let service = ProxiedService::Kinesis;
+    let proxy = ProxyConfig { service, url: url.clone(), access, port, faults, latency };
+    let proxy = threads.run(Proxy::start(proxy)).await?;
+    Ok((Streams::External(proxy), url.clone()))
 }
 
 async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(Option<S3>, String), PlatformError> {
@@ -217,7 +217,7 @@ async fn kafka(
     Ok((None, access.clone()))
 }
 
-/// The topics, with what is only needed of a foreign cluster.
+/// The topics, with what is only needed of a external cluster.
 pub(super) fn declared_topics(infrastructure: &Infrastructure) -> Vec<DeclaredTopic> {
     let is_source = |name: &str| infrastructure.mappings.iter().any(|mapping| mapping.topic == name);
     let declared = infrastructure.topics.iter().map(|topic| DeclaredTopic {

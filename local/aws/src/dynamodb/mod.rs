@@ -1,37 +1,27 @@
-//! The embedded DynamoDB: one HTTP front of our own before the `dynoxide` engine on its memory database.
+//! The embedded DynamoDB: the `dynoxide` engine on its memory database, behind a proxy of ours.
 //!
-//! The front calls the engine in process, once per request, and counts what AWS would charge: the engine measures every
-//! write on the larger of its two images and every read on its whole item, as AWS does, and `units.rs` adds what AWS
-//! charges without reporting it, such as a lost condition. Capacity has no limit here; throttling comes from a
-//! [`FaultSource`] only.
+//! The engine measures every write on the larger of its two images and every read on its whole item, as AWS does. Capacity has no limit
+//! here; throttling comes from a [`FaultSource`] only.
 
-mod batch;
-mod front;
-mod operations;
-pub(super) mod statement;
-pub(super) mod units;
+mod engine;
 
-use futures::future::BoxFuture;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_serve::ServerError;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::scan::ScanRequest;
 use dynoxide::actions::update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest};
 use dynoxide::types::{AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use dynoxide::{AttributeValue, Database, DynoxideError, ImportOptions, Item};
+use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-pub use units::{DynamoStats, TableUnits};
+use crate::fault::{FaultSource, NoFaults};
+use crate::latency::Latency;
+use crate::proxy::{DynamoStats, ProxiedService, Proxy};
+use engine::Engine;
 
-use super::fault;
-use super::fault::{FaultSource, NoFaults};
-use super::latency::{Latency, taking};
-use centinela_serve::{HttpServer, ServerError};
-use front::Front;
-use units::Meter;
-
-const SERVICE: &str = "dynamodb";
 /// AWS deletes expired items within days; a demonstration wants to see it.
 const EXPIRY_SWEEP: Duration = Duration::from_secs(30);
 /// Items that are put into a table or read back at once: each is in memory twice for that time.
@@ -135,15 +125,14 @@ impl std::fmt::Debug for DynamoConfig {
 
 /// A running database. Dropping it stops it without waiting.
 pub struct DynamoDb {
-    server: HttpServer,
+    proxy: Proxy,
     database: Database,
-    meter: Arc<Mutex<Meter>>,
     expiry: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for DynamoDb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DynamoDb").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("DynamoDb").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -162,29 +151,29 @@ impl DynamoDb {
             create_table(&database, table)
                 .map_err(|source| DynamoError::Table { table: table.name.clone(), source: Box::new(source) })?;
         }
-        let meter = Arc::new(Mutex::new(Meter::default()));
-        let front = Front::new(database.clone(), Arc::clone(&meter), config.faults, config.latency);
-        let server = HttpServer::start(SERVICE, config.port, front).await?;
+        let engine = Arc::new(Engine::new(database.clone()));
+        let service = ProxiedService::DynamoDb;
+        let proxy = Proxy::before(engine, service, config.port, config.faults, config.latency).await?;
         let expiry = tokio::spawn(sweep_expired(database.clone()));
-        Ok(Self { server, database, meter, expiry })
+        Ok(Self { proxy, database, expiry })
     }
 
     /// The endpoint URL.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.url()
+        self.proxy.url()
     }
 
     /// The port that the database listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.server.port()
+        self.proxy.port()
     }
 
     /// What was asked and what it would have cost so far.
     #[must_use]
     pub fn snapshot(&self) -> DynamoStats {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+        self.proxy.snapshot()
     }
 
     /// Creates one more table.
@@ -255,7 +244,7 @@ impl DynamoDb {
     /// When a task of the database panicked.
     pub async fn shutdown(self) -> Result<(), ServerError> {
         self.expiry.abort();
-        self.server.shutdown().await
+        self.proxy.shutdown().await
     }
 }
 

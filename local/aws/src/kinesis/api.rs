@@ -7,12 +7,19 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use centinela_serve::BoxError;
+use futures::future::{BoxFuture, ready};
+use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::fault::Fault;
 use super::log::{self, NewRecord, Stream};
 use super::{Shared, State};
+use crate::proxy::{Answer, ProxiedService, Upstream, operation, target};
+
+const TARGET_PREFIX: &str = "Kinesis_20131202.";
 
 const MAX_RECORDS: usize = 500;
 const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
@@ -25,26 +32,58 @@ const RETENTION_HOURS: u32 = 24;
 
 /// A refusal in the API's terms.
 #[derive(Debug)]
-pub(super) struct ApiError {
-    pub(super) code: &'static str,
-    pub(super) message: String,
+struct ApiError {
+    code: &'static str,
+    message: String,
 }
 
 impl ApiError {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    pub(super) fn to_json(&self) -> Bytes {
-        json!({ "__type": self.code, "message": self.message }).to_string().into()
+    fn answer(self) -> Answer {
+        ProxiedService::Kinesis.refusal(StatusCode::BAD_REQUEST, self.code, &self.message)
     }
 }
 
 type Outcome = Result<Bytes, ApiError>;
 
-pub(super) fn run(shared: &Shared, operation: &str, body: &[u8], fault: Fault) -> Outcome {
+impl Upstream for Shared {
+    fn admit<'a>(&self, head: &'a Parts) -> Result<&'a str, Answer> {
+        admitted(head).map_err(ApiError::answer)
+    }
+
+    fn call<'a>(&'a self, target: &'a str, body: Bytes) -> BoxFuture<'a, Result<Answer, BoxError>> {
+        let operation = operation(target);
+        let answer = run(self, operation, &body).map_or_else(
+            |error| {
+                tracing::debug!(operation, code = error.code, message = %error.message, "kinesis refused a request");
+                error.answer()
+            },
+            |json| (StatusCode::OK, json),
+        );
+        Box::pin(ready(Ok(answer)))
+    }
+}
+
+fn admitted(head: &Parts) -> Result<&str, ApiError> {
+    if !head.headers.contains_key(AUTHORIZATION) {
+        return Err(ApiError::new("MissingAuthenticationTokenException", "the request is not signed"));
+    }
+    if head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-amz-cbor")) {
+        return Err(ApiError::new("SerializationException", "the embedded kinesis speaks JSON, not CBOR"));
+    }
+    let target = target(head);
+    if target.starts_with(TARGET_PREFIX) {
+        return Ok(target);
+    }
+    Err(ApiError::new("UnknownOperationException", format!("no operation in {target:?}")))
+}
+
+fn run(shared: &Shared, operation: &str, body: &[u8]) -> Outcome {
     match operation {
-        "PutRecords" => put_records(shared, decode(body)?, fault),
+        "PutRecords" => put_records(shared, decode(body)?),
         "PutRecord" => put_record(shared, decode(body)?),
         "GetRecords" => get_records(&shared.state(), &decode(body)?),
         "GetShardIterator" => shard_iterator(&shared.state(), &decode(body)?),
@@ -113,14 +152,8 @@ struct PutRecord {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct PutResult {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence_number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shard_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
+    sequence_number: String,
+    shard_id: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,7 +163,7 @@ struct PutResults {
     records: Vec<PutResult>,
 }
 
-fn put_records(shared: &Shared, request: PutRecords<'_>, fault: Fault) -> Outcome {
+fn put_records(shared: &Shared, request: PutRecords<'_>) -> Outcome {
     let count = request.records.len();
     if !(1..=MAX_RECORDS).contains(&count) {
         let bound = if count == 0 { "greater than or equal to 1" } else { "less than or equal to 500" };
@@ -148,19 +181,10 @@ fn put_records(shared: &Shared, request: PutRecords<'_>, fault: Fault) -> Outcom
     }
     let name = request.stream.name()?;
     let mut state = shared.state();
-    let results = records
-        .into_iter()
-        .enumerate()
-        .map(
-            |(index, record)| {
-                if fault.leaves_undone(index) { state.throttled_record(name) } else { state.append(name, record) }
-            },
-        )
-        .collect::<Result<Vec<_>, _>>()?;
+    let records = records.into_iter().map(|record| state.append(name, record)).collect::<Result<Vec<_>, _>>()?;
     drop(state);
     shared.written.send_modify(|version| *version += 1);
-    let failed_record_count = results.iter().filter(|result| result.error_code.is_some()).count();
-    encode(&PutResults { failed_record_count, records: results })
+    encode(&PutResults { failed_record_count: 0, records })
 }
 
 fn put_record(shared: &Shared, request: PutRecord) -> Outcome {
@@ -224,23 +248,7 @@ impl State {
         self.stats.bytes += bytes;
         self.stats.put_payload_units += bytes.div_ceil(PAYLOAD_UNIT_BYTES).max(1);
         let (number, shard) = stream.append(record, self.held_bytes_per_shard, log::now_ms());
-        Ok(PutResult {
-            sequence_number: Some(number),
-            shard_id: Some(shard.to_owned()),
-            error_code: None,
-            error_message: None,
-        })
-    }
-
-    fn throttled_record(&mut self, name: &str) -> Result<PutResult, ApiError> {
-        self.stream(name)?;
-        self.stats.throttled += 1;
-        Ok(PutResult {
-            sequence_number: None,
-            shard_id: None,
-            error_code: Some("ProvisionedThroughputExceededException"),
-            error_message: Some(format!("Rate exceeded for a shard in stream {name}.")),
-        })
+        Ok(PutResult { sequence_number: number, shard_id: shard.to_owned() })
     }
 }
 

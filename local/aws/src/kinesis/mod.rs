@@ -5,25 +5,22 @@
 //! not encrypt. A shard keeps the records of a day, as AWS does, within [`KinesisConfig::held_bytes_per_shard`]: the oldest go first.
 
 mod api;
-mod front;
 mod log;
 
-use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use centinela_serve::ServerError;
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use log::{ShardPage, ShardRecord};
 
-use super::fault;
-use super::fault::{FaultSource, NoFaults};
-use super::latency::{Latency, taking};
-use centinela_serve::{HttpServer, ServerError};
-use front::Front;
+use crate::fault::{FaultSource, NoFaults};
+use crate::latency::Latency;
+use crate::proxy::{ProxiedService, Proxy};
 use log::Stream;
 
-const SERVICE: &str = "kinesis";
 /// Some seven thousand decisions.
 const HELD_BYTES_PER_SHARD: usize = 8 * 1024 * 1024;
 
@@ -128,8 +125,6 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     written: watch::Sender<u64>,
-    faults: Arc<dyn FaultSource>,
-    latency: Option<Arc<Latency>>,
 }
 
 impl Shared {
@@ -140,13 +135,13 @@ impl Shared {
 
 /// Running streams. Dropping them stops them without waiting.
 pub struct Kinesis {
-    server: HttpServer,
+    proxy: Proxy,
     shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Kinesis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kinesis").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Kinesis").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -171,28 +166,29 @@ impl Kinesis {
         let state =
             State { streams, stats: KinesisStats::default(), held_bytes_per_shard: config.held_bytes_per_shard };
         let (written, _) = watch::channel(0);
-        let (faults, latency) = (config.faults, config.latency);
-        let shared = Arc::new(Shared { state: Mutex::new(state), written, faults, latency });
-        let server = HttpServer::start(SERVICE, config.port, Front::new(Arc::clone(&shared))).await?;
-        Ok(Self { server, shared })
+        let shared = Arc::new(Shared { state: Mutex::new(state), written });
+        let (service, upstream) = (ProxiedService::Kinesis, Arc::clone(&shared));
+        let proxy = Proxy::before(upstream, service, config.port, config.faults, config.latency).await?;
+        Ok(Self { proxy, shared })
     }
 
     /// The endpoint URL.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.url()
+        self.proxy.url()
     }
 
     /// The port that the streams listen on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.server.port()
+        self.proxy.port()
     }
 
     /// What was asked so far.
     #[must_use]
     pub fn snapshot(&self) -> KinesisStats {
-        self.shared.state().stats.clone()
+        let asked = self.proxy.snapshot();
+        KinesisStats { calls: asked.calls, throttled: asked.throttled, ..self.shared.state().stats.clone() }
     }
 
     /// The ARN of a stream, if there is such a stream.
@@ -233,6 +229,6 @@ impl Kinesis {
     /// # Errors
     /// When a task of the service panicked.
     pub async fn shutdown(self) -> Result<(), ServerError> {
-        self.server.shutdown().await
+        self.proxy.shutdown().await
     }
 }

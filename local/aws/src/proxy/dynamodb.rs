@@ -1,23 +1,28 @@
 //! One request to DynamoDB: its fault taken out of it, and what it cost.
 //!
-//! A server that reports consumed capacity is believed, except for statement batches: DynamoDB Local reports nothing for them, so
-//! their units are counted from parameters and answers everywhere, and figures of different servers can be compared. An `UPDATE`
-//! counts as an item that it sets as a whole, which is what our functions do; its item before the write is not known.
+//! A server is always asked for the consumed capacity and for the item that did not meet a condition; a client that did not ask sees
+//! neither. What is reported is believed. What is not, because AWS does not report it (lost conditions, cancelled transactions,
+//! batches in which every statement failed) or because an emulator reports less, is counted from request and answer: there an
+//! `UPDATE` counts as an item that it sets as a whole, and other writes as the least.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use dynoxide::Item;
 use dynoxide::types::{item_size, read_capacity_units_with_consistency, write_capacity_units};
-use dynoxide::{AttributeValue, Item};
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{put_back, set_aside};
-use crate::dynamodb::statement::{self, Kind};
-use crate::dynamodb::units::{Direction, Meter, lost_condition_units};
+use super::meter::{Direction, Meter, lost_condition_units};
+use super::object::{Object, put_back, set_aside};
+use super::sent::{ON_FAILURE, Sent, Stored};
 use crate::fault::Fault;
 
 const CAPACITY: &str = "ReturnConsumedCapacity";
 const CONSUMED: &str = "ConsumedCapacity";
-const ON_FAILURE: &str = "ReturnValuesOnConditionCheckFailure";
+/// An action of a cancelled transaction costs this at least; the sizes are not reported with it.
+const CANCELLED_UNITS: f64 = 2.0;
 
 /// Where the units of an operation are found.
 enum Form {
@@ -25,40 +30,34 @@ enum Form {
     Keys(Map<String, Value>),
     /// `BatchExecuteStatement`.
     Statements(Vec<Sent>),
-    /// A write of one item with a condition, to this table.
-    Conditional(String),
+    /// `ExecuteStatement`.
+    Statement(Sent),
+    /// A write of one item with a condition.
+    Conditional { table: String, wants_item: bool },
+    /// Writes to these tables that happen together or not at all.
+    Transaction(Vec<String>),
     /// Reported by the server, or not known.
     Reported,
 }
 
-/// A statement that was forwarded.
-struct Sent {
-    table: String,
-    kind: Kind,
-    /// Size of the item that it writes.
-    bytes: usize,
-    is_consistent: bool,
-    /// Whether the client asked for the item that did not meet the condition.
-    wants_item: bool,
-}
-
 /// A request on the way to the server and back.
 pub(super) struct Exchange {
-    request: Map<String, Value>,
+    request: Object,
     form: Form,
     direction: Direction,
     wants_capacity: bool,
-    wants_item: bool,
     undone: Vec<usize>,
     is_empty: bool,
 }
 
 impl Exchange {
-    /// None for an operation that costs no units and knows no part.
-    pub(super) fn new(operation: &str, request: Map<String, Value>, fault: Fault) -> Option<Self> {
+    /// None for an operation that costs no units.
+    pub(super) fn new(operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
         let direction = match operation {
             "BatchGetItem" | "GetItem" | "Query" | "Scan" | "TransactGetItems" => Direction::Read,
             "BatchExecuteStatement"
+            | "ExecuteStatement"
+            | "ExecuteTransaction"
             | "UpdateItem"
             | "PutItem"
             | "DeleteItem"
@@ -66,46 +65,41 @@ impl Exchange {
             | "TransactWriteItems" => Direction::Write,
             _ => return None,
         };
-        let mut exchange = Self {
-            request,
-            form: Form::Reported,
-            direction,
-            wants_capacity: true,
-            wants_item: true,
-            undone: Vec::new(),
-            is_empty: false,
-        };
+        let mut request = Object::read(body)?;
+        let wants_capacity = request.ask_for(CAPACITY, "TOTAL");
+        let mut exchange =
+            Self { request, form: Form::Reported, direction, wants_capacity, undone: Vec::new(), is_empty: false };
         match operation {
             "BatchGetItem" => exchange.set_keys_aside(fault),
             "BatchExecuteStatement" => exchange.read_statements(fault),
-            "UpdateItem" | "PutItem" | "DeleteItem" => {
-                let table = exchange.request.get("TableName").and_then(Value::as_str).unwrap_or_default().to_owned();
-                exchange.form = Form::Conditional(table);
-                exchange.wants_item = was_wanted(&mut exchange.request, ON_FAILURE, "ALL_OLD");
+            "ExecuteStatement" => {
+                let sent = Sent::of(exchange.request);
+                exchange.request = sent.entry.clone();
+                exchange.direction = sent.direction();
+                exchange.form = Form::Statement(sent);
             }
+            "UpdateItem" | "PutItem" | "DeleteItem" => {
+                let table = exchange.request.text("TableName");
+                exchange.form =
+                    Form::Conditional { table, wants_item: exchange.request.ask_for(ON_FAILURE, "ALL_OLD") };
+            }
+            "TransactWriteItems" | "ExecuteTransaction" => exchange.read_transaction(),
             _ => {}
-        }
-        if !matches!(exchange.form, Form::Statements(_)) {
-            exchange.wants_capacity = was_wanted(&mut exchange.request, CAPACITY, "TOTAL");
         }
         Some(exchange)
     }
 
     fn set_keys_aside(&mut self, fault: Fault) {
         let mut aside = Map::new();
-        let mut index = 0;
-        if let Some(Value::Object(tables)) = self.request.get_mut("RequestItems") {
-            for (table, wanted) in tables.iter_mut() {
+        let tables = self.request.get::<Map<String, Value>>("RequestItems");
+        if let (Fault::Partial { .. }, Some(mut tables)) = (fault, tables) {
+            let mut index = 0;
+            for (table, wanted) in &mut tables {
                 let Some(Value::Array(keys)) = wanted.get_mut("Keys").map(Value::take) else { continue };
-                let (mut kept, mut undone) = (Vec::new(), Vec::new());
-                for key in keys {
-                    if fault.leaves_undone(index) {
-                        undone.push(key)
-                    } else {
-                        kept.push(key)
-                    }
+                let (undone, kept): (Vec<Value>, Vec<Value>) = keys.into_iter().partition(|_| {
                     index += 1;
-                }
+                    fault.leaves_undone(index - 1)
+                });
                 self.undone.extend(std::iter::repeat_n(0, undone.len()));
                 if !undone.is_empty() {
                     let mut entry = wanted.clone();
@@ -116,201 +110,208 @@ impl Exchange {
             }
             tables.retain(|_, wanted| wanted["Keys"].as_array().is_none_or(|keys| !keys.is_empty()));
             self.is_empty = tables.is_empty() && !aside.is_empty();
+            self.request.set("RequestItems", &tables);
         }
         self.form = Form::Keys(aside);
     }
 
     fn read_statements(&mut self, fault: Fault) {
-        let mut sent = Vec::new();
-        if let Some(Value::Array(statements)) = self.request.get_mut("Statements") {
-            self.undone = set_aside(statements, fault);
-            self.is_empty = statements.is_empty() && !self.undone.is_empty();
-            for entry in statements.iter_mut().filter_map(Value::as_object_mut) {
-                sent.push(Sent::of(entry));
-            }
+        let Some(mut statements) = self.request.get::<Vec<Object>>("Statements") else { return };
+        self.undone = set_aside(&mut statements, fault);
+        self.is_empty = statements.is_empty() && !self.undone.is_empty();
+        let sent: Vec<Sent> = statements.into_iter().map(Sent::of).collect();
+        if !self.undone.is_empty() || sent.iter().any(|sent| !sent.wants_item) {
+            self.request.set("Statements", &sent.iter().map(|sent| &sent.entry).collect::<Vec<_>>());
         }
-        if sent.first().is_some_and(|first| first.kind == Kind::Select) {
-            self.direction = Direction::Read;
-        }
+        self.direction = sent.first().map_or(Direction::Write, Sent::direction);
         self.form = Form::Statements(sent);
+    }
+
+    fn read_transaction(&mut self) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Action {
+            table_name: String,
+        }
+        let actions = self.request.get::<Vec<BTreeMap<String, Action>>>("TransactItems").into_iter().flatten();
+        let mut tables: Vec<String> =
+            actions.filter_map(|action| Some(action.into_values().next()?.table_name)).collect();
+        for statement in self.request.get::<Vec<Object>>("TransactStatements").into_iter().flatten() {
+            let sent = Sent::of(statement);
+            self.direction = sent.direction();
+            tables.push(sent.table);
+        }
+        self.form = Form::Transaction(tables);
     }
 
     /// What goes on; none when nothing is left.
     pub(super) fn forwarded(&self) -> Option<Bytes> {
-        if self.is_empty { None } else { serde_json::to_vec(&self.request).ok().map(Bytes::from) }
+        if self.is_empty { None } else { self.request.json() }
     }
 
     /// Counts, and gives back the answer that the client asked for.
-    pub(super) fn settle(self, status: StatusCode, answer: Bytes, meter: &mut Meter) -> Bytes {
-        let Ok(Value::Object(mut json)) = serde_json::from_slice(&answer) else { return answer };
-        if status.is_success() {
-            self.charge_reported(&mut json, meter);
-        }
+    pub(super) fn finish(mut self, status: StatusCode, answer: Bytes, meter: &mut Meter, stored: Stored<'_>) -> Bytes {
         meter.throttled(self.undone.len());
-        match &self.form {
-            Form::Keys(aside) if status.is_success() => self.settle_keys(&mut json, aside),
-            Form::Statements(sent) if status.is_success() => self.settle_statements(&mut json, sent, meter),
-            Form::Conditional(table) if !status.is_success() => self.settle_lost(&mut json, table, meter),
+        let Some(mut json) = Object::read(&answer) else { return answer };
+        if !status.is_success() {
+            self.count_refusal(&mut json, meter, stored);
+            return json.json().unwrap_or(answer);
+        }
+        let reports = reports(&json);
+        for report in reports.iter().flatten() {
+            meter.charge(&report.table_name, self.direction, report.capacity_units);
+        }
+        if !self.wants_capacity {
+            json.remove(CONSUMED);
+        }
+        let is_reported = reports.is_some();
+        match std::mem::replace(&mut self.form, Form::Reported) {
+            Form::Statements(sent) => self.finish_statements(&mut json, &sent, is_reported, meter, stored),
+            Form::Keys(aside) => {
+                if !is_reported {
+                    self.count_keys(&json, meter);
+                }
+                finish_keys(&mut json, aside);
+            }
+            Form::Statement(sent) if !is_reported => sent.count_done(None, meter),
+            Form::Conditional { .. } | Form::Reported if !is_reported => self.count_one(&json, meter),
             _ => {}
         }
-        let is_throttled = json.get("__type").and_then(Value::as_str).is_some_and(|code| {
-            code.ends_with("ProvisionedThroughputExceededException") || code.ends_with("ThrottlingException")
-        });
-        meter.throttled(usize::from(!status.is_success() && is_throttled));
-        serde_json::to_vec(&json).map_or(answer, Bytes::from)
+        json.json().unwrap_or(answer)
     }
 
-    fn charge_reported(&self, json: &mut Map<String, Value>, meter: &mut Meter) {
-        let reported = if self.wants_capacity { json.get(CONSUMED).cloned() } else { json.remove(CONSUMED) };
-        if matches!(self.form, Form::Statements(_)) {
-            return;
-        }
-        let reports = match reported {
-            Some(Value::Array(reports)) => reports,
-            Some(report @ Value::Object(_)) => vec![report],
-            _ => return self.charge_unreported(json, meter),
-        };
-        for report in reports {
-            let table = report["TableName"].as_str().unwrap_or_default();
-            meter.charge(table, self.direction, report["CapacityUnits"].as_f64().unwrap_or(0.0));
+    /// For emulators that report nothing: what was read costs its size, and what was not found the least.
+    fn count_keys(&self, json: &Object, meter: &mut Meter) {
+        type Found = BTreeMap<String, Vec<Item>>;
+        let mut found: Found = json.get("Responses").unwrap_or_default();
+        let unprocessed: Map<String, Value> = json.get("UnprocessedKeys").unwrap_or_default();
+        let keys = |wanted: Option<&Value>| wanted.and_then(|wanted| wanted["Keys"].as_array()).map_or(0, Vec::len);
+        for (table, wanted) in &self.request.get::<Map<String, Value>>("RequestItems").unwrap_or_default() {
+            let is_consistent = wanted["ConsistentRead"].as_bool().unwrap_or(false);
+            let units = |bytes| read_capacity_units_with_consistency(bytes, is_consistent);
+            let items = found.remove(table).unwrap_or_default();
+            let asked = keys(Some(wanted)) - keys(unprocessed.get(table));
+            let absent = asked.saturating_sub(items.len());
+            let charged = items.iter().map(item_size).chain(std::iter::repeat_n(0, absent)).map(units).sum();
+            meter.charge(table, Direction::Read, charged);
         }
     }
 
-    /// For emulators that report nothing: what was read costs its size and what was not found the least; a write costs the least.
-    fn charge_unreported(&self, json: &Map<String, Value>, meter: &mut Meter) {
-        let is_consistent = |request: &Value| request["ConsistentRead"].as_bool().unwrap_or(false);
-        let units = |item: Option<&Value>, is_consistent| {
-            let bytes = item.and_then(item_of).as_ref().map_or(0, item_size);
-            read_capacity_units_with_consistency(bytes, is_consistent)
-        };
-        if let Form::Keys(_) = self.form {
-            let tables = self.request.get("RequestItems").and_then(Value::as_object);
-            for (table, wanted) in tables.into_iter().flatten() {
-                let found =
-                    json.get("Responses").and_then(|found| found[table].as_array()).cloned().unwrap_or_default();
-                let unprocessed = json.get("UnprocessedKeys").and_then(|keys| keys[table]["Keys"].as_array());
-                let asked = wanted["Keys"].as_array().map_or(0, Vec::len) - unprocessed.map_or(0, Vec::len);
-                let items = found.iter().map(Some).chain(std::iter::repeat_n(None, asked.saturating_sub(found.len())));
-                let charged = items.map(|item| units(item, is_consistent(wanted))).sum();
-                meter.charge(table, Direction::Read, charged);
+    /// The same for an operation on one item.
+    fn count_one(&self, json: &Object, meter: &mut Meter) {
+        let units = match self.direction {
+            Direction::Read => {
+                let bytes = json.get::<Item>("Item").as_ref().map_or(0, item_size);
+                read_capacity_units_with_consistency(bytes, self.request.get("ConsistentRead").unwrap_or(false))
             }
-            return;
-        }
-        let table = self.request.get("TableName").and_then(Value::as_str).unwrap_or_default();
-        let charged = match self.direction {
-            Direction::Read => units(json.get("Item"), self.request.get("ConsistentRead") == Some(&Value::Bool(true))),
             Direction::Write => write_capacity_units(0),
         };
-        meter.charge(table, self.direction, charged);
+        meter.charge(&self.request.text("TableName"), self.direction, units);
     }
 
-    fn settle_keys(&self, json: &mut Map<String, Value>, aside: &Map<String, Value>) {
-        let unprocessed = json.entry("UnprocessedKeys").or_insert_with(|| json!({}));
-        for (table, entry) in aside {
-            match unprocessed.get_mut(table).and_then(|already| already["Keys"].as_array_mut()) {
-                Some(already) => already.extend(entry["Keys"].as_array().cloned().unwrap_or_default()),
-                None => unprocessed[table] = entry.clone(),
-            }
-        }
-        json.entry("Responses").or_insert_with(|| json!({}));
-    }
-
-    fn settle_statements(&self, json: &mut Map<String, Value>, sent: &[Sent], meter: &mut Meter) {
-        let mut answers = match json.remove("Responses") {
-            Some(Value::Array(answers)) => answers,
-            _ => Vec::new(),
-        };
+    fn finish_statements(
+        &self,
+        json: &mut Object,
+        sent: &[Sent],
+        is_reported: bool,
+        meter: &mut Meter,
+        stored: Stored<'_>,
+    ) {
+        let mut answers: Vec<Object> = json.get("Responses").unwrap_or_default();
+        let mut is_changed = !self.undone.is_empty();
         for (answer, sent) in answers.iter_mut().zip(sent) {
-            sent.charge(answer, meter);
-            if !sent.wants_item
-                && let Some(error) = answer.get_mut("Error").and_then(Value::as_object_mut)
-            {
-                error.remove("Item");
+            match answer.get::<Object>("Error") {
+                None if is_reported => {}
+                None => sent.count_done(answer.get("Item").as_ref(), meter),
+                Some(mut error) => {
+                    sent.count_lost(&error.text("Code"), error.get("Item").as_ref(), is_reported, meter, stored);
+                    if !sent.wants_item && error.remove("Item") {
+                        answer.set("Error", &error);
+                        is_changed = true;
+                    }
+                }
             }
         }
-        let throttled = json!({ "Error": {
-            "Code": "ProvisionedThroughputExceeded",
-            "Message": "The level of configured provisioned throughput for the table was exceeded.",
-        } });
-        put_back(&mut answers, &self.undone, &throttled);
-        json.insert("Responses".to_owned(), Value::Array(answers));
+        if is_changed {
+            let mut throttled = Object::default();
+            throttled.set(
+                "Error",
+                &json!({
+                    "Code": "ProvisionedThroughputExceeded",
+                    "Message": "The level of configured provisioned throughput for the table was exceeded.",
+                }),
+            );
+            put_back(&mut answers, &self.undone, &throttled);
+            json.set("Responses", &answers);
+        }
     }
 
-    fn settle_lost(&self, json: &mut Map<String, Value>, table: &str, meter: &mut Meter) {
-        let code = json.get("__type").and_then(Value::as_str).unwrap_or_default();
-        if !code.ends_with("ConditionalCheckFailedException") {
-            return;
+    fn count_refusal(&self, json: &mut Object, meter: &mut Meter, stored: Stored<'_>) {
+        let kind = json.text("__type");
+        let code = kind.rsplit('#').next().unwrap_or_default().trim_end_matches("Exception");
+        if matches!(code, "ProvisionedThroughputExceeded" | "Throttling") {
+            return meter.throttled(1);
         }
-        let item = json.get("Item").and_then(item_of);
-        meter.condition_failed(table);
-        meter.charge(table, Direction::Write, lost_condition_units(item.as_ref()));
-        if !self.wants_item {
+        let wants_item = match &self.form {
+            Form::Conditional { table, wants_item } if code == "ConditionalCheckFailed" => {
+                meter.condition_failed(table);
+                meter.charge(table, Direction::Write, lost_condition_units(json.get("Item").as_ref()));
+                *wants_item
+            }
+            Form::Statement(sent) => {
+                sent.count_lost(code, json.get("Item").as_ref(), false, meter, stored);
+                sent.wants_item
+            }
+            Form::Transaction(tables) if code == "TransactionCanceled" && self.direction == Direction::Write => {
+                count_cancelled(tables, json, meter);
+                true
+            }
+            _ => true,
+        };
+        if !wants_item {
             json.remove("Item");
         }
     }
 }
 
-impl Sent {
-    fn of(entry: &mut Map<String, Value>) -> Self {
-        let text = entry.get("Statement").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kind = statement::kind(&text);
-        let parameters: Vec<AttributeValue> = entry
-            .get("Parameters")
-            .and_then(|parameters| serde_json::from_value(parameters.clone()).ok())
-            .unwrap_or_default();
-        let item = match kind {
-            Kind::Select => None,
-            Kind::Insert => statement::inserted_item(&text, &parameters),
-            Kind::Conditional => statement::updated_item(&text, &parameters),
-        };
-        Self {
-            table: statement::table(&text).to_owned(),
-            kind,
-            bytes: item.as_ref().map_or(0, item_size),
-            is_consistent: entry.get("ConsistentRead").and_then(Value::as_bool).unwrap_or(false),
-            wants_item: kind != Kind::Conditional || was_wanted(entry, ON_FAILURE, "ALL_OLD"),
+/// What a server says of a table's units.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Report {
+    table_name: String,
+    capacity_units: f64,
+}
+
+/// A list of reports, or a single one; none where a server reports nothing.
+fn reports(json: &Object) -> Option<Vec<Report>> {
+    json.get(CONSUMED).or_else(|| json.get(CONSUMED).map(|report| vec![report]))
+}
+
+fn finish_keys(json: &mut Object, aside: Map<String, Value>) {
+    if aside.is_empty() {
+        return;
+    }
+    let mut unprocessed: Map<String, Value> = json.get("UnprocessedKeys").unwrap_or_default();
+    for (table, mut entry) in aside {
+        match unprocessed.get_mut(&table).and_then(|already| already["Keys"].as_array_mut()) {
+            Some(already) => already.append(entry["Keys"].as_array_mut().unwrap_or(&mut Vec::new())),
+            None => drop(unprocessed.insert(table, entry)),
         }
     }
-
-    fn charge(&self, answer: &Value, meter: &mut Meter) {
-        let Some(error) = answer.get("Error") else {
-            if self.kind == Kind::Select {
-                let bytes = answer.get("Item").and_then(item_of).as_ref().map_or(0, item_size);
-                let units = read_capacity_units_with_consistency(bytes, self.is_consistent);
-                meter.charge(&self.table, Direction::Read, units);
-            } else {
-                meter.charge(&self.table, Direction::Write, write_capacity_units(self.bytes));
-            }
-            return;
-        };
-        match error["Code"].as_str() {
-            Some("ConditionalCheckFailed") => {
-                let existing = error.get("Item").and_then(item_of);
-                meter.condition_failed(&self.table);
-                meter.charge(&self.table, Direction::Write, lost_condition_units(existing.as_ref()));
-            }
-            // The item that was there first is not given back; ours stands for it.
-            Some("DuplicateItem") => {
-                meter.condition_failed(&self.table);
-                meter.charge(&self.table, Direction::Write, write_capacity_units(self.bytes));
-            }
-            Some("ProvisionedThroughputExceeded" | "ThrottlingError" | "RequestLimitExceeded") => meter.throttled(1),
-            _ => {}
-        }
+    json.set("UnprocessedKeys", &unprocessed);
+    if json.get::<Object>("Responses").is_none() {
+        json.set("Responses", &json!({}));
     }
 }
 
-fn item_of(json: &Value) -> Option<Item> {
-    serde_json::from_value(json.clone()).ok()
-}
-
-/// Asks for something in any case; says whether the client had asked for it.
-fn was_wanted(request: &mut Map<String, Value>, name: &str, value: &str) -> bool {
-    let asked = request.get(name).and_then(Value::as_str).is_some_and(|asked| asked != "NONE");
-    if !asked {
-        request.insert(name.to_owned(), json!(value));
+fn count_cancelled(tables: &[String], json: &Object, meter: &mut Meter) {
+    let reasons: Vec<Object> = json.get("CancellationReasons").unwrap_or_default();
+    for (table, reason) in tables.iter().zip(reasons) {
+        meter.charge(table, Direction::Write, CANCELLED_UNITS);
+        if matches!(&*reason.text("Code"), "ConditionalCheckFailed" | "DuplicateItem") {
+            meter.condition_failed(table);
+        }
     }
-    asked
 }
 
 #[cfg(test)]
@@ -321,12 +322,12 @@ mod tests {
     fn reads_are_counted_by_size_where_a_server_reports_nothing() {
         let key = |name: &str| json!({ "pk": { "S": name } });
         let request = json!({ "RequestItems": { "t": { "Keys": [key("small"), key("large"), key("nobody")] } } });
-        let Value::Object(request) = request else { unreachable!("it is an object") };
         let large = json!({ "pk": { "S": "large" }, "s": { "S": "x".repeat(5_000) } });
         let answer = json!({ "Responses": { "t": [key("small"), large] }, "UnprocessedKeys": {} });
         let mut meter = Meter::default();
-        let exchange = Exchange::new("BatchGetItem", request, Fault::None).expect("it costs units");
-        exchange.settle(StatusCode::OK, answer.to_string().into(), &mut meter);
+        let exchange = Exchange::new("BatchGetItem", request.to_string().as_bytes(), Fault::None);
+        let exchange = exchange.expect("it costs units");
+        exchange.finish(StatusCode::OK, answer.to_string().into(), &mut meter, &|_, _| None);
         // Half a unit for each started 4 KB, and half a one for what is not there.
         assert!((meter.snapshot().read_units - (0.5 + 1.0 + 0.5)).abs() < 1e-9, "{:?}", meter.snapshot());
     }

@@ -2,86 +2,86 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
 
-use super::{put_back, set_aside};
+use super::meter::Meter;
+use super::object::{Object, put_back, set_aside};
 use crate::fault::Fault;
 
 /// A request without the records that a fault leaves undone.
 pub(super) struct Exchange {
-    request: Map<String, Value>,
+    request: Object,
     undone: Vec<usize>,
+    is_empty: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(mut request: Map<String, Value>, fault: Fault) -> Self {
-        let undone = match request.get_mut("Records") {
-            Some(Value::Array(records)) => set_aside(records, fault),
-            _ => Vec::new(),
-        };
-        Self { request, undone }
+    /// None for a request that passes as it is.
+    pub(super) fn new(operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
+        if operation != "PutRecords" || !matches!(fault, Fault::Partial { .. }) {
+            return None;
+        }
+        let mut request = Object::read(body)?;
+        let mut records: Vec<Box<RawValue>> = request.get("Records")?;
+        let undone = set_aside(&mut records, fault);
+        request.set("Records", &records);
+        Some(Self { request, is_empty: records.is_empty() && !undone.is_empty(), undone })
     }
 
     /// What goes on; none when nothing is left.
     pub(super) fn forwarded(&self) -> Option<Bytes> {
-        let is_empty = self.request.get("Records").and_then(Value::as_array).is_some_and(Vec::is_empty);
-        if is_empty && !self.undone.is_empty() {
-            return None;
-        }
-        serde_json::to_vec(&self.request).ok().map(Bytes::from)
+        if self.is_empty { None } else { self.request.json() }
     }
 
-    pub(super) fn settle(self, status: StatusCode, answer: Bytes) -> Bytes {
-        let Ok(Value::Object(mut json)) = serde_json::from_slice(&answer) else { return answer };
-        if !status.is_success() {
-            return answer;
-        }
-        let failed = json!({
-            "ErrorCode": "ProvisionedThroughputExceededException",
-            "ErrorMessage": "Rate exceeded for the shard.",
-        });
-        let mut records = match json.remove("Records") {
-            Some(Value::Array(records)) => records,
-            _ => Vec::new(),
-        };
+    pub(super) fn finish(self, status: StatusCode, answer: Bytes, meter: &mut Meter) -> Bytes {
+        let Some(mut json) = Object::read(&answer).filter(|_| status.is_success()) else { return answer };
+        meter.throttled(self.undone.len());
+        let mut failed = Object::default();
+        failed.set("ErrorCode", "ProvisionedThroughputExceededException");
+        failed.set("ErrorMessage", "Rate exceeded for the shard.");
+        let mut records: Vec<Object> = json.get("Records").unwrap_or_default();
         put_back(&mut records, &self.undone, &failed);
-        let already = json.get("FailedRecordCount").and_then(Value::as_u64).unwrap_or(0);
-        json.insert("FailedRecordCount".to_owned(), json!(already + self.undone.len() as u64));
-        json.insert("Records".to_owned(), Value::Array(records));
-        serde_json::to_vec(&json).map_or(answer, Bytes::from)
+        json.set("Records", &records);
+        json.set("FailedRecordCount", &(json.get::<usize>("FailedRecordCount").unwrap_or(0) + self.undone.len()));
+        json.json().unwrap_or(answer)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    fn request() -> Map<String, Value> {
+    fn exchange(fault: Fault) -> Exchange {
         let records: Vec<Value> =
             (0..3).map(|key| json!({ "Data": "AA==", "PartitionKey": key.to_string() })).collect();
-        Map::from_iter([("StreamName".to_owned(), json!("s")), ("Records".to_owned(), Value::Array(records))])
+        let body = json!({ "StreamName": "s", "Records": records }).to_string();
+        Exchange::new("PutRecords", body.as_bytes(), fault).expect("some records are left undone")
+    }
+
+    fn finished(exchange: Exchange, answer: &str) -> Value {
+        let answer = Bytes::from(answer.to_owned());
+        serde_json::from_slice(&exchange.finish(StatusCode::OK, answer, &mut Meter::default())).unwrap()
     }
 
     #[test]
     fn a_failed_record_stands_at_its_place_in_the_answer() {
-        let exchange = Exchange::new(request(), Fault::Partial { every: 2 });
+        let exchange = exchange(Fault::Partial { every: 2 });
         let forwarded: Value = serde_json::from_slice(&exchange.forwarded().unwrap()).unwrap();
         assert_eq!(forwarded["Records"].as_array().unwrap().len(), 2);
         let answer = json!({ "FailedRecordCount": 0, "Records": [{ "ShardId": "0" }, { "ShardId": "2" }] });
-        let settled = exchange.settle(StatusCode::OK, answer.to_string().into());
-        let settled: Value = serde_json::from_slice(&settled).unwrap();
-        assert_eq!(settled["FailedRecordCount"], 1);
-        assert_eq!(settled["Records"][0]["ShardId"], "0");
-        assert_eq!(settled["Records"][1]["ErrorCode"], "ProvisionedThroughputExceededException");
-        assert_eq!(settled["Records"][2]["ShardId"], "2");
+        let answer = finished(exchange, &answer.to_string());
+        assert_eq!(answer["FailedRecordCount"], 1);
+        assert_eq!(answer["Records"][0]["ShardId"], "0");
+        assert_eq!(answer["Records"][1]["ErrorCode"], "ProvisionedThroughputExceededException");
+        assert_eq!(answer["Records"][2]["ShardId"], "2");
     }
 
     #[test]
     fn a_request_of_which_nothing_is_left_is_not_sent() {
-        let exchange = Exchange::new(request(), Fault::Partial { every: 1 });
+        let exchange = exchange(Fault::Partial { every: 1 });
         assert_eq!(exchange.forwarded(), None);
-        let settled: Value =
-            serde_json::from_slice(&exchange.settle(StatusCode::OK, Bytes::from_static(b"{}"))).unwrap();
-        assert_eq!(settled["FailedRecordCount"], 3);
+        assert_eq!(finished(exchange, "{}")["FailedRecordCount"], 3);
     }
 }

@@ -1,68 +1,52 @@
-//! A front for a DynamoDB or Kinesis that is not ours: an HTTP server of this process between the functions and the real one.
-//!
-//! It does what the embedded services do by themselves: carries out faults, makes calls take their time, and counts calls and
-//! request units. Everything else is forwarded, signed anew because a fault changes the body. It serves only requests that are
-//! signed with its own access key id, so that nobody who merely finds the port uses somebody's credentials.
+//! What stands between the functions and DynamoDB or Kinesis, embedded or external: an HTTP server that counts calls and request units,
+//! makes calls take their time and carries out faults, the same for every [`Upstream`].
 
 mod dynamodb;
+mod external;
 mod kinesis;
+mod meter;
+mod object;
+mod sent;
+mod statement;
+mod upstream;
 
-use futures::future::BoxFuture;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use centinela_serve::{BoxError, HttpServer, ServerError};
+use futures::future::BoxFuture;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use serde_json::Value;
 
-use super::dynamodb::DynamoStats;
-use super::dynamodb::units::Meter;
-use super::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
-use super::latency::{Latency, taking};
-use crate::AwsAccess;
+pub use meter::{DynamoStats, TableUnits};
+pub use upstream::ProxiedService;
+pub(crate) use upstream::{Answer, Upstream, operation, target};
+
+use crate::access::AwsAccess;
 use crate::external::{AwsClient, EndpointError};
-use centinela_serve::{BoxError, HttpServer, ServerError};
+use crate::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
+use crate::latency::{Latency, taking};
+use external::External;
+use meter::Meter;
 
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-/// What the largest request may hold, in both services.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// What the largest request of either service may hold: 16 MB of DynamoDB, 10 MiB of Kinesis in base64.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const BODY_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+const THROTTLED: &str = "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
+                         provisioning level with the UpdateTable API.";
 
-/// Which of the two services is behind a front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fronted {
-    /// DynamoDB.
-    Dynamo,
-    /// Kinesis Data Streams.
-    Kinesis,
-}
-
-impl Fronted {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Dynamo => "dynamodb",
-            Self::Kinesis => "kinesis",
-        }
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Dynamo => "application/x-amz-json-1.0",
-            Self::Kinesis => "application/x-amz-json-1.1",
-        })
-    }
-}
-
-/// How to start a front.
-pub struct FrontConfig {
+/// How to start a proxy before an external service.
+pub struct ProxyConfig {
     /// What is behind it.
-    pub service: Fronted,
+    pub service: ProxiedService,
     /// Where that is.
     pub url: String,
     /// Who asks there, and the only one who may ask here.
@@ -75,33 +59,38 @@ pub struct FrontConfig {
     pub latency: Option<Arc<Latency>>,
 }
 
-/// A running front. Dropping it stops it without waiting.
-pub struct Front {
+/// A running proxy. Dropping it stops it without waiting.
+pub struct Proxy {
     server: HttpServer,
     shared: Arc<Shared>,
 }
 
-impl Front {
-    /// Starts to listen. What is behind it is not asked for anything.
+impl Proxy {
+    /// Starts to listen before an external service, which is not asked for anything.
     ///
     /// # Errors
     /// When the port is taken or the address is no URL.
-    pub fn start(config: FrontConfig) -> BoxFuture<'static, Result<Self, EndpointError>> {
-        Box::pin(Self::begin(config))
+    pub fn start(config: ProxyConfig) -> BoxFuture<'static, Result<Self, EndpointError>> {
+        Box::pin(async move {
+            let ProxyConfig { service, url, access, port, faults, latency } = config;
+            let client = AwsClient::new(service.name(), &url, &access)?;
+            let (access_key_id, is_complaining) = (access.access_key_id, AtomicBool::new(false));
+            let upstream = Arc::new(External { service, client, access_key_id, is_complaining });
+            Ok(Self::before(upstream, service, port, faults, latency).await?)
+        })
     }
 
-    async fn begin(config: FrontConfig) -> Result<Self, EndpointError> {
-        let client = AwsClient::new(config.service.name(), &config.url, &config.access)?;
-        let shared = Arc::new(Shared {
-            service: config.service,
-            client,
-            access_key_id: config.access.access_key_id,
-            faults: config.faults,
-            latency: config.latency,
-            meter: Mutex::new(Meter::default()),
-            is_complaining: AtomicBool::new(false),
-        });
-        let server = HttpServer::start(config.service.name(), config.port, Handler(Arc::clone(&shared))).await?;
+    /// Starts to listen before any upstream.
+    pub(crate) async fn before(
+        upstream: Arc<dyn Upstream>,
+        service: ProxiedService,
+        port: Option<u16>,
+        faults: Arc<dyn FaultSource>,
+        latency: Option<Arc<Latency>>,
+    ) -> Result<Self, ServerError> {
+        let (meter, request_ids) = (Mutex::default(), AtomicU64::new(0));
+        let shared = Arc::new(Shared { upstream, service, faults, latency, meter, request_ids });
+        let server = HttpServer::start(service.name(), port, Handler(Arc::clone(&shared))).await?;
         Ok(Self { server, shared })
     }
 
@@ -111,32 +100,36 @@ impl Front {
         self.server.url()
     }
 
-    /// What was asked and, of DynamoDB, what it cost, counted as the embedded one counts.
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// What was asked and, of DynamoDB, what it cost.
     #[must_use]
     pub fn snapshot(&self) -> DynamoStats {
-        self.shared.meter.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
+        self.shared.meter().snapshot()
     }
 
     /// Finishes open requests and stops.
     ///
     /// # Errors
-    /// When a task of the front panicked.
+    /// When a task of the proxy panicked.
     pub async fn shutdown(self) -> Result<(), ServerError> {
         self.server.shutdown().await
     }
 }
 
 struct Shared {
-    service: Fronted,
-    client: AwsClient,
-    access_key_id: String,
+    upstream: Arc<dyn Upstream>,
+    service: ProxiedService,
     faults: Arc<dyn FaultSource>,
     latency: Option<Arc<Latency>>,
     meter: Mutex<Meter>,
-    /// One line when the server behind stops answering, not one per request.
-    is_complaining: AtomicBool,
+    request_ids: AtomicU64,
 }
 
+/// The request handler; a clone serves each connection.
 #[derive(Clone)]
 struct Handler(Arc<Shared>);
 
@@ -147,142 +140,103 @@ impl Service<Request<Incoming>> for Handler {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { taking(shared.latency.as_deref(), shared.answer(request)).await })
+        Box::pin(async move {
+            let answer = taking(shared.latency.as_deref(), shared.answer(request)).await?;
+            Ok(shared.respond(answer))
+        })
     }
 }
 
 /// A request with its fault taken out of it, on the way to the server and back.
 enum Exchange {
-    /// As it came.
-    Plain(Bytes),
-    Dynamo(Box<dynamodb::Exchange>),
+    DynamoDb(Box<dynamodb::Exchange>),
     Kinesis(kinesis::Exchange),
 }
 
+impl Exchange {
+    /// None for a request that passes as it is and costs no units.
+    fn new(service: ProxiedService, operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
+        match service {
+            ProxiedService::DynamoDb => {
+                dynamodb::Exchange::new(operation, body, fault).map(|exchange| Self::DynamoDb(Box::new(exchange)))
+            }
+            ProxiedService::Kinesis => kinesis::Exchange::new(operation, body, fault).map(Self::Kinesis),
+        }
+    }
+
+    fn forwarded(&self) -> Option<Bytes> {
+        match self {
+            Self::DynamoDb(exchange) => exchange.forwarded(),
+            Self::Kinesis(exchange) => exchange.forwarded(),
+        }
+    }
+}
+
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ReplyWithheld> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, ReplyWithheld> {
         let (head, body) = request.into_parts();
-        let Some((target, operation)) = self.operation(&head.headers) else {
-            return Ok(self.refuse("UnknownOperationException", "no operation, or not signed with this front's key"));
-        };
         let Ok(body) = Limited::new(body, BODY_LIMIT_BYTES).collect().await else {
-            return Ok(self.refuse("RequestEntityTooLargeException", "the request is larger than 16 MB"));
+            let (status, message) = (StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than 16 MB");
+            return Ok(self.service.refusal(status, "RequestEntityTooLargeException", message));
         };
         let body = body.to_bytes();
-        self.meter(|meter| meter.called(operation));
+        let target = match self.upstream.admit(&head) {
+            Ok(target) => target,
+            Err(answer) => return Ok(answer),
+        };
+        let operation = operation(target);
+        self.meter().called(operation);
         let fault = self.faults.decide(&RequestInfo { service: self.service.name(), operation, body: &body });
         match fault {
             Fault::Throttle => {
-                self.meter(|meter| meter.throttled(1));
-                return Ok(self.refuse("ProvisionedThroughputExceededException", "The request was throttled."));
+                self.meter().throttled(1);
+                let code = "ProvisionedThroughputExceededException";
+                return Ok(self.service.refusal(StatusCode::BAD_REQUEST, code, THROTTLED));
             }
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
         }
-        let answered = self.exchange(target, operation, body, fault).await;
-        if fault == Fault::ReplyLost {
-            return Err(ReplyWithheld);
-        }
-        match answered {
-            Ok((status, body)) => {
-                self.is_complaining.store(false, Ordering::Relaxed);
-                Ok(self.respond(status, body))
-            }
-            // As if the server had closed the connection, which it has.
-            Err(error) => {
-                if !self.is_complaining.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(service = self.service.name(), url = self.client.url(), error, "no answer");
-                }
-                Err(ReplyWithheld)
-            }
+        match self.exchange(target, body, fault).await {
+            Ok(answer) if fault != Fault::ReplyLost => Ok(answer),
+            // Lost on purpose, or as if the server had closed the connection, which it has.
+            Ok(_) | Err(_) => Err(ReplyWithheld),
         }
     }
 
-    async fn exchange(
-        &self,
-        target: &str,
-        operation: &str,
-        body: Bytes,
-        fault: Fault,
-    ) -> Result<(StatusCode, Bytes), BoxError> {
-        let mut exchange = self.prepare(operation, body, fault);
-        let forwarded = match &mut exchange {
-            Exchange::Plain(body) => Some(std::mem::take(body)),
-            Exchange::Dynamo(exchange) => exchange.forwarded(),
-            Exchange::Kinesis(exchange) => exchange.forwarded(),
+    async fn exchange(&self, target: &str, body: Bytes, fault: Fault) -> Result<Answer, BoxError> {
+        let Some(exchange) = Exchange::new(self.service, operation(target), &body, fault) else {
+            return self.upstream.call(target, body).await;
         };
-        let (status, answer) = match forwarded {
-            Some(body) => self.client.forward(target, body).await?,
+        drop(body);
+        let (status, answer) = match exchange.forwarded() {
+            Some(body) => self.upstream.call(target, body).await?,
             // Nothing is left of it.
             None => (StatusCode::OK, Bytes::from_static(b"{}")),
         };
+        let mut meter = self.meter();
         let answer = match exchange {
-            Exchange::Plain(_) => answer,
-            Exchange::Dynamo(exchange) => self.meter(|meter| exchange.settle(status, answer, meter)),
-            Exchange::Kinesis(exchange) => exchange.settle(status, answer),
+            Exchange::DynamoDb(exchange) => {
+                exchange.finish(status, answer, &mut meter, &|table, item| self.upstream.stored(table, item))
+            }
+            Exchange::Kinesis(exchange) => exchange.finish(status, answer, &mut meter),
         };
         Ok((status, answer))
     }
 
-    fn prepare(&self, operation: &str, body: Bytes, fault: Fault) -> Exchange {
-        let Ok(Value::Object(request)) = serde_json::from_slice(&body) else { return Exchange::Plain(body) };
-        match self.service {
-            Fronted::Dynamo => match dynamodb::Exchange::new(operation, request, fault) {
-                Some(exchange) => Exchange::Dynamo(Box::new(exchange)),
-                None => Exchange::Plain(body),
-            },
-            Fronted::Kinesis if operation == "PutRecords" && matches!(fault, Fault::Partial { .. }) => {
-                Exchange::Kinesis(kinesis::Exchange::new(request, fault))
-            }
-            Fronted::Kinesis => Exchange::Plain(body),
-        }
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The target as the client named it, and its operation; none for what this front does not serve.
-    fn operation<'a>(&self, headers: &'a HeaderMap) -> Option<(&'a str, &'a str)> {
-        let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
-        if !authorization.contains(&format!("Credential={}/", self.access_key_id)) {
-            return None;
-        }
-        let target = headers.get(TARGET)?.to_str().ok()?;
-        Some((target, target.split_once('.')?.1))
-    }
-
-    fn meter<T>(&self, count: impl FnOnce(&mut Meter) -> T) -> T {
-        count(&mut self.meter.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn refuse(&self, code: &str, message: &str) -> Response<Full<Bytes>> {
-        let namespace = match self.service {
-            Fronted::Dynamo => "com.amazonaws.dynamodb.v20120810#",
-            Fronted::Kinesis => "",
-        };
-        let error = serde_json::json!({ "__type": format!("{namespace}{code}"), "message": message });
-        self.respond(StatusCode::BAD_REQUEST, error.to_string().into())
-    }
-
-    fn respond(&self, status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    fn respond(&self, (status, body): Answer) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, self.service.content_type());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, self.service.content_type());
+        // AWS request ids of DynamoDB are 52 upper-case letters and digits.
+        let id = format!("{:0>52}", self.request_ids.fetch_add(1, Ordering::Relaxed));
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(REQUEST_ID, id);
+        }
         response
-    }
-}
-
-/// Takes the entries out of a batch that a fault leaves undone; says where they were.
-fn set_aside(entries: &mut Vec<Value>, fault: Fault) -> Vec<usize> {
-    let undone: Vec<usize> = (0..entries.len()).filter(|index| fault.leaves_undone(*index)).collect();
-    let mut index = 0;
-    entries.retain(|_| {
-        index += 1;
-        !fault.leaves_undone(index - 1)
-    });
-    undone
-}
-
-/// Puts an answer for each undone entry back to its place.
-fn put_back(answers: &mut Vec<Value>, undone: &[usize], answer: &Value) {
-    for index in undone {
-        answers.insert((*index).min(answers.len()), answer.clone());
     }
 }

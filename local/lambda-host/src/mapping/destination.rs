@@ -17,10 +17,10 @@ use rdkafka::util::Timeout;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::error::{MappingError, kafka};
 use super::event::{CLUSTER_ARN, Envelope};
-use super::lane::{Condition, GivenUp, with_jitter};
-use super::source::kafka;
-use super::{KafkaMappingSpec, MappingError};
+use super::in_flight::{Condition, GivenUp, with_jitter};
+use super::spec::KafkaMappingSpec;
 use centinela_kafka_client::iam_token;
 
 /// Pause before a record is sent to an unwilling destination again.
@@ -37,7 +37,7 @@ const PRODUCER_SETTINGS: [(&str, &str); 5] = [
 
 /// Where the given up records went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Parked {
+pub(super) struct DeadLettered {
     pub(super) delivered: u64,
     pub(super) dropped: u64,
 }
@@ -83,17 +83,17 @@ impl Destination {
         Ok(Some(Arc::new(Destination { producer, topic, function_arn })))
     }
 
-    /// Sends every record until the topic has it. `None` when `stopped` first: nothing may count as settled then.
-    pub(super) async fn park(
+    /// Sends every record until the topic has it. `None` when `stopped` first: nothing may count as complete then.
+    pub(super) async fn dead_letter(
         &self,
         given_up: &[GivenUp],
         envelope: &Envelope,
         stopped: &CancellationToken,
-    ) -> Option<Parked> {
+    ) -> Option<DeadLettered> {
         let sends = join_all(given_up.iter().map(|given_up| self.send(given_up, envelope)));
         let outcomes = stopped.run_until_cancelled(sends).await?;
         let delivered = outcomes.iter().filter(|delivered| **delivered).count() as u64;
-        Some(Parked { delivered, dropped: outcomes.len() as u64 - delivered })
+        Some(DeadLettered { delivered, dropped: outcomes.len() as u64 - delivered })
     }
 
     /// False when the topic can never take it.

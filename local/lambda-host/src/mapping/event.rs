@@ -10,7 +10,7 @@ use std::time::Instant;
 use base64_simd::STANDARD;
 use bytes::Bytes;
 
-use crate::PAYLOAD_BYTES_MAX;
+use crate::spec::PAYLOAD_BYTES_MAX;
 
 /// ARN of the cluster on this machine.
 pub const CLUSTER_ARN: &str =

@@ -17,12 +17,12 @@ pub enum DeliveryFault {
     Split,
     /// A second environment gets it at the same time, and nobody reads the second answer: two pollers for a moment.
     Twice,
-    /// An earlier batch, settled since, comes beside it, and nobody reads the answer: a poller that was paused.
+    /// An earlier batch, complete since, comes beside it, and nobody reads the answer: a poller that was paused.
     WithOldBatch {
         /// Which of the batches that are remembered, modulo their number.
         pick: u64,
     },
-    /// A batch that begins in what was settled and ends inside this one comes beside it, and nobody reads the answer: a poller
+    /// A batch that begins in what is complete and ends inside this one comes beside it, and nobody reads the answer: a poller
     /// that started from an older commit.
     WithOverlap,
 }
@@ -41,18 +41,18 @@ pub enum AnswerFault {
 
 /// What came of a delivery whose answer nobody reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stray {
+pub enum DuplicateOutcome {
     /// Every record was handled.
     Handled {
         /// The records.
         records: usize,
     },
-    /// Some records were reported as unsettled.
+    /// Some records were reported as batch item failures.
     Reported {
         /// The records.
         records: usize,
         /// How many of them were reported.
-        unsettled: usize,
+        failed: usize,
     },
     /// The invocation failed as a whole.
     Failed {
@@ -89,7 +89,7 @@ pub trait MappingFaultSource: Send + Sync + 'static {
     }
 
     /// Told when a delivery has ended whose answer nobody reads.
-    fn stray(&self, _fault: DeliveryFault, _outcome: Stray) {}
+    fn duplicate_delivery(&self, _fault: DeliveryFault, _outcome: DuplicateOutcome) {}
 }
 
 /// No faults at all.
@@ -108,23 +108,23 @@ impl MappingFaultSource for EveryBatchAgain {
     }
 }
 
-/// Old batches that are kept, and the newest settled records of each partition.
+/// Old batches that are kept, and the newest complete records of each partition.
 const OLD_BATCHES: usize = 64;
 const TAIL_RECORDS: usize = 6;
-/// Settled batches between two that are kept.
+/// Complete batches between two that are kept.
 const KEEP_EVERY: u64 = 251;
 
-/// What was settled, as far as faults need it.
+/// What is complete, as far as faults need it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    settled: u64,
+    handled: u64,
     old: Vec<Vec<Record>>,
     tails: BTreeMap<i32, Vec<Record>>,
 }
 
 impl Memory {
     /// Notes a batch that was handled whole.
-    pub(super) fn settled(&mut self, records: &[Record]) {
+    pub(super) fn handled(&mut self, records: &[Record]) {
         for record in records {
             let tail = self.tails.entry(record.partition).or_default();
             tail.push(record.clone());
@@ -132,13 +132,13 @@ impl Memory {
                 tail.remove(0);
             }
         }
-        if self.settled.is_multiple_of(KEEP_EVERY) {
+        if self.handled.is_multiple_of(KEEP_EVERY) {
             if self.old.len() == OLD_BATCHES {
                 self.old.remove(0);
             }
             self.old.push(records.to_vec());
         }
-        self.settled += 1;
+        self.handled += 1;
     }
 
     /// One of the old batches.
@@ -147,7 +147,7 @@ impl Memory {
         self.old.get(index).cloned()
     }
 
-    /// The newest settled records of the batch's partitions, followed by the first half of what the batch has of each.
+    /// The newest complete records of the batch's partitions, followed by the first half of what the batch has of each.
     pub(super) fn overlap(&self, batch: &[Record]) -> Option<Vec<Record>> {
         let mut overlapping = Vec::new();
         for records in batch.chunk_by(|a, b| a.partition == b.partition) {

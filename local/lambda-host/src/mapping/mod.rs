@@ -2,7 +2,7 @@
 //!
 //! A batch mixes partitions of one topic; a partition has at most one batch in flight, so its order is kept; a batch that fails
 //! is delivered again, whole, split, or from the records that the function named; a record that cannot be handled goes to the
-//! failure destination; offsets are committed only behind what is settled, so every record is delivered at least once.
+//! failure destination; offsets are committed only behind what is complete, so every record is delivered at least once.
 //!
 //! Facts: <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>,
@@ -11,15 +11,23 @@
 //! Left out on purpose: poller auto scaling (the most pollers are there from the start), the minute that a real mapping needs to
 //! begin, and schema registries.
 
+mod client;
+mod deliveries;
 mod destination;
+mod error;
 pub mod event;
 pub mod faults;
-mod lane;
+mod in_flight;
+mod look;
+mod message;
 mod partition;
 mod poller;
+mod positions;
+mod reading;
 mod repeats;
 pub mod response;
 mod source;
+mod spec;
 mod stats;
 
 use std::collections::BTreeMap;
@@ -27,177 +35,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::FunctionHost;
+use crate::host::FunctionHost;
+pub use error::MappingError;
 pub use faults::MappingFaultSource;
+pub use positions::Position;
 pub use response::PartialReading;
-pub use source::Position;
+pub use spec::{KafkaMappingSpec, StartingPosition};
 pub use stats::{MappingStats, Skipped};
 
+use deliveries::Deliveries;
 use poller::{Command, Poller};
+use reading::Reading;
 use source::Source;
 use stats::Shared;
 
-/// Retries when a failure destination is set and no number is: AWS caps "infinite" at this.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure-destination.html>
-const RETRY_ATTEMPTS_WITH_DESTINATION: u32 = 10;
 /// How often [`KafkaMapping::drain`] looks.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
-
-/// Where a group that has not committed anything starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartingPosition {
-    /// The oldest record.
-    TrimHorizon,
-    /// Records that arrive after the start.
-    Latest,
-    /// The first record at or after this time, in milliseconds since 1970.
-    AtTimestamp(i64),
-}
-
-/// A mapping, in the terms of `AWS::Lambda::EventSourceMapping`.
-#[derive(Clone, Debug)]
-pub struct KafkaMappingSpec {
-    /// Name of the function; for messages only.
-    pub function: String,
-    /// The one topic.
-    pub topic: String,
-    /// Consumer group whose committed offsets win over `starting_position`.
-    pub consumer_group: String,
-    /// Most records of an invocation, 1 to 10,000.
-    pub batch_size: usize,
-    /// How long to gather records before an invocation; zero takes whatever is there. At most 300 s.
-    pub window: Duration,
-    /// Least pollers; checked, not used: the local mapping always has the most.
-    pub pollers_min: u32,
-    /// Most pollers.
-    pub pollers_max: u32,
-    /// Invocations that one poller may have in flight; 5 on AWS.
-    pub parallel_invocations_per_poller: u32,
-    /// Where a new group starts.
-    pub starting_position: StartingPosition,
-    /// Whether the response is read as a partial batch response (`ReportBatchItemFailures`).
-    pub report_batch_item_failures: bool,
-    /// What a partial batch response means for the records behind the one it names.
-    pub partial_reading: PartialReading,
-    /// Split a batch in two when the invocation fails.
-    pub bisect_batch_on_function_error: bool,
-    /// Deliveries of a record after the first; `None` is without end, or 10 when there is a failure destination.
-    pub maximum_retry_attempts: Option<u32>,
-    /// Records older than this are given up instead of delivered.
-    pub maximum_record_age: Option<Duration>,
-    /// Topic for records that are given up; without it they are dropped and counted.
-    pub on_failure_topic: Option<String>,
-}
-
-impl KafkaMappingSpec {
-    /// A mapping with AWS's defaults, except that the window is zero as in low-latency mode.
-    #[must_use]
-    pub fn new(function: &str, topic: &str, consumer_group: &str) -> KafkaMappingSpec {
-        KafkaMappingSpec {
-            function: function.to_owned(),
-            topic: topic.to_owned(),
-            consumer_group: consumer_group.to_owned(),
-            batch_size: 100,
-            window: Duration::ZERO,
-            pollers_min: 1,
-            pollers_max: 200,
-            parallel_invocations_per_poller: 5,
-            starting_position: StartingPosition::TrimHorizon,
-            report_batch_item_failures: false,
-            partial_reading: PartialReading::default(),
-            bisect_batch_on_function_error: false,
-            maximum_retry_attempts: None,
-            maximum_record_age: None,
-            on_failure_topic: None,
-        }
-    }
-
-    /// Retries that really apply.
-    fn retry_attempts(&self) -> Option<u32> {
-        let capped = self.on_failure_topic.as_ref().map(|_| RETRY_ATTEMPTS_WITH_DESTINATION);
-        self.maximum_retry_attempts.or(capped)
-    }
-
-    fn check(&self) -> Result<(), MappingError> {
-        let window_s = self.window.as_secs_f64().ceil() as u64;
-        let limits = [
-            ("batch size", self.batch_size as u64, 1, 10_000),
-            ("batching window in s", window_s, 0, 300),
-            ("minimum pollers", u64::from(self.pollers_min), 1, 200),
-            ("maximum pollers", u64::from(self.pollers_max), u64::from(self.pollers_min), 2_000),
-            ("invocations per poller", u64::from(self.parallel_invocations_per_poller), 1, 5),
-            ("length of the consumer group's name", self.consumer_group.len() as u64, 1, 200),
-            ("maximum retry attempts", u64::from(self.maximum_retry_attempts.unwrap_or(0)), 0, 10_000),
-        ];
-        for (field, value, least, most) in limits {
-            if !(least..=most).contains(&value) {
-                return Err(MappingError::OutOfRange { topic: self.topic.clone(), field, value, least, most });
-            }
-        }
-        match &self.on_failure_topic {
-            Some(destination) if *destination == self.topic => {
-                Err(MappingError::DestinationIsSource { topic: self.topic.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Why a mapping cannot start or finish.
-#[derive(Debug, thiserror::Error)]
-pub enum MappingError {
-    /// A value of the specification is outside AWS's limits.
-    #[error("mapping of topic `{topic}`: {field} is {value}, but must be between {least} and {most}")]
-    OutOfRange {
-        /// Topic of the mapping.
-        topic: String,
-        /// What is out of range.
-        field: &'static str,
-        /// What was given.
-        value: u64,
-        /// Least allowed.
-        least: u64,
-        /// Most allowed.
-        most: u64,
-    },
-    /// Failed records would be read again.
-    #[error("mapping of topic `{topic}`: the failure destination is the same topic; choose another")]
-    DestinationIsSource {
-        /// Topic of the mapping.
-        topic: String,
-    },
-    /// The topic does not exist.
-    #[error("topic `{topic}` does not exist at {bootstrap}; create it before the mapping")]
-    TopicMissing {
-        /// The missing topic.
-        topic: String,
-        /// Brokers that were asked.
-        bootstrap: String,
-    },
-    /// The Kafka client or the broker refused.
-    #[error("kafka, while {doing}")]
-    Kafka {
-        /// What was attempted.
-        doing: &'static str,
-        /// The client's error.
-        #[source]
-        source: KafkaError,
-    },
-    /// Not everything was handled in time.
-    #[error("{records} records were not handled within {} ms", deadline.as_millis())]
-    NotDrained {
-        /// Offsets of the call's time that are still open: as many records at most.
-        records: u64,
-        /// The deadline.
-        deadline: Duration,
-    },
-    /// The mapping has been stopped.
-    #[error("the mapping has stopped")]
-    Stopped,
-}
 
 /// Where a mapping would begin in each partition. Nothing is read or committed.
 ///
@@ -211,7 +66,7 @@ pub async fn positions(
     Source::positions(spec, bootstrap, extra_rdkafka_config).await
 }
 
-/// A running mapping. Dropping it stops it without waiting; [`KafkaMapping::stop`] commits what was settled.
+/// A running mapping. Dropping it stops it without waiting; [`KafkaMapping::stop`] commits what is complete.
 pub struct KafkaMapping {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
@@ -245,7 +100,8 @@ impl KafkaMapping {
         let shared = Arc::clone(source.shared());
         let (commands, inbox) = mpsc::channel(16);
         let starts = source.begin().await?;
-        let poller = Poller::new(spec, bootstrap, Arc::clone(&source), &starts, destination, host);
+        let deliveries = Deliveries::new(&spec, bootstrap, Arc::clone(&shared), destination, host);
+        let poller = Poller { reading: Reading::new(Arc::clone(&source), &starts), deliveries };
         tokio::spawn(poller.run(inbox));
         Ok(Arc::new(KafkaMapping { commands, shared, source }))
     }
@@ -261,8 +117,8 @@ impl KafkaMapping {
         self.shared.set_faults(faults);
     }
 
-    /// Takes no further records, waits for the invocations in flight and commits what is settled, as when a mapping is disabled.
-    /// What was read and not settled is read again once it is enabled.
+    /// Takes no further records, waits for the invocations in flight and commits what is complete, as when a mapping is disabled.
+    /// What was read and is not complete is read again once it is enabled.
     ///
     /// # Errors
     /// When the last commit fails or the mapping has stopped.
@@ -343,7 +199,7 @@ impl KafkaMapping {
         wait.await.map_err(|_| MappingError::Stopped)
     }
 
-    /// Takes no further records, waits for the invocations in flight, commits what is settled and leaves. Waits at most about
+    /// Takes no further records, waits for the invocations in flight, commits what is complete and leaves. Waits at most about
     /// the function's timeout. Stopping twice is fine.
     ///
     /// # Errors

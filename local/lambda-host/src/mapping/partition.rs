@@ -20,7 +20,7 @@ pub(super) struct Partition {
     cut: Option<i64>,
     /// Where reading stands, and since when, while records wait behind it.
     still: Option<(i64, Instant)>,
-    /// Lowest unsettled offset of the lane that holds this partition.
+    /// Lowest offset of the in-flight batch that is not complete.
     held_from: Option<i64>,
 }
 
@@ -70,7 +70,7 @@ impl Partition {
         self.read_next = self.read_next.max(offset);
     }
 
-    /// The topic was made again or cut short: reading begins anew, here.
+    /// The topic was recreated or cut short: reading begins anew, here.
     pub(super) fn begin_anew(&mut self, offset: i64) {
         self.buffer.clear();
         self.buffered_bytes = 0;
@@ -117,13 +117,13 @@ impl Partition {
         self.buffered_bytes
     }
 
-    /// Everything below this offset is settled.
+    /// Everything below this offset is complete and may be committed.
     pub(super) fn position(&self) -> i64 {
         let waiting = self.buffer.front().map_or(self.read_next, |record| record.offset);
         self.held_from.unwrap_or(waiting)
     }
 
-    /// Says up to where the lane that holds this partition has come; none frees the partition.
+    /// Says up to where the batch in flight has come; none frees the partition.
     pub(super) fn hold(&mut self, from: Option<i64>) {
         self.held_from = from;
     }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_settled_with_the_records_before_it() {
+    fn what_is_no_record_is_committed_with_the_records_before_it() {
         let mut partition = read(0..3);
         partition.read_up_to(5);
         assert_eq!(partition.position(), 0, "the records are still to be delivered");

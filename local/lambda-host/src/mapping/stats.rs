@@ -11,7 +11,7 @@ use super::repeats::{Problem, Repeats};
 /// Counters since the start and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingStats {
-    /// Offsets in the topic that are not settled, over all partitions.
+    /// Offsets in the topic that are not committed yet, over all partitions.
     pub lag: u64,
     /// Records that the function has handled.
     pub records: u64,
@@ -27,8 +27,8 @@ pub struct MappingStats {
     pub bisected: u64,
     /// Successful batches that were delivered again on purpose.
     pub replayed_batches: u64,
-    /// Deliveries on purpose whose answer nobody read.
-    pub stray_batches: u64,
+    /// Duplicate deliveries on purpose; nobody read their answers.
+    pub duplicate_deliveries: u64,
     /// Partitions of the topic.
     pub partitions: usize,
     /// Records that were given up and are nowhere else.
@@ -93,7 +93,7 @@ pub struct Skipped {
 /// Offsets of one partition.
 #[derive(Default)]
 pub(super) struct Gauge {
-    /// Everything below is settled.
+    /// Everything below is complete.
     pub(super) position: AtomicI64,
     /// One past the newest record that is known of.
     pub(super) end: AtomicI64,
@@ -197,7 +197,7 @@ impl Shared {
         self.gauges().iter().zip(ends).for_each(|(gauge, end)| gauge.saw_end(*end));
     }
 
-    /// Offsets below `ends` that are not settled: as many records at most.
+    /// Offsets below `ends` that are not complete: as many records at most.
     pub(super) fn open_below(&self, ends: &[i64]) -> u64 {
         let open = |(gauge, end): (&Arc<Gauge>, &i64)| end.saturating_sub(gauge.position.load(Ordering::Relaxed));
         self.gauges().iter().zip(ends).map(open).map(|open| u64::try_from(open).unwrap_or(0)).sum()

@@ -1,7 +1,6 @@
 //! The life of a batch after it was formed: delivered, retried, split, given up.
 //!
-//! A lane holds some partitions until every record of its batch is settled, and delivers one piece at a time, so the order of a
-//! partition survives every kind of failure. No I/O here.
+//! It holds its partitions until every record is complete, and is delivered one piece at a time, so the order of a partition survives every kind of failure. No I/O here.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -58,39 +57,44 @@ pub(super) struct Rules {
 
 /// What a verdict led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Settlement {
+pub(super) struct Outcome {
     pub(super) handled: usize,
     pub(super) retried: bool,
     pub(super) bisected: bool,
     pub(super) replaying: bool,
 }
 
-/// One batch on its way to being settled.
+/// One batch until it is complete.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct InFlightBatch {
     pub(super) given_up: Vec<GivenUp>,
     pub(super) partitions: Vec<i32>,
-    pub(super) in_flight: bool,
-    pub(super) not_before: Instant,
+    pub(super) is_out: bool,
+    not_before: Instant,
     waiting: VecDeque<Batch>,
 }
 
-impl Lane {
-    pub(super) fn new(records: Vec<Record>, given_up: Vec<GivenUp>, now: Instant) -> Lane {
+impl InFlightBatch {
+    pub(super) fn new(records: Vec<Record>, given_up: Vec<GivenUp>, now: Instant) -> InFlightBatch {
         let mut partitions: Vec<i32> = records.iter().map(|record| record.partition).collect();
         partitions.extend(given_up.iter().map(|given_up| given_up.record.partition));
         partitions.dedup();
         let waiting =
             if records.is_empty() { VecDeque::new() } else { VecDeque::from([Batch { records, replay: false }]) };
-        Lane { given_up, partitions, in_flight: false, not_before: now, waiting }
+        InFlightBatch { given_up, partitions, is_out: false, not_before: now, waiting }
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        !self.in_flight && self.given_up.is_empty() && self.waiting.is_empty()
+    /// When its next piece is due; none while one is out.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        (!self.is_out).then_some(self.not_before)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.is_out && self.given_up.is_empty() && self.waiting.is_empty()
     }
 
     /// The next piece to deliver, without the records that have become too old.
-    pub(super) fn next_batch(&mut self, rules: &Rules, now_ms: i64) -> Option<Batch> {
+    pub(super) fn next_piece(&mut self, rules: &Rules, now_ms: i64) -> Option<Batch> {
         let mut batch = self.waiting.pop_front()?;
         if let Some(age) = rules.record_age {
             let oldest_ms = now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
@@ -116,24 +120,24 @@ impl Lane {
     }
 
     /// Takes the outcome of a delivered piece.
-    pub(super) fn settle(
+    pub(super) fn answered(
         &mut self,
         batch: Batch,
         verdict: &Verdict,
         rules: &Rules,
         duplicate: bool,
         now: Instant,
-    ) -> Settlement {
+    ) -> Outcome {
         match verdict {
             Verdict::AllHandled if duplicate && !batch.replay => {
                 let handled = batch.records.len();
                 self.waiting.push_front(Batch { records: batch.records, replay: true });
                 self.not_before = now;
-                Settlement { handled, replaying: true, ..Settlement::default() }
+                Outcome { handled, replaying: true, ..Outcome::default() }
             }
             Verdict::AllHandled => {
                 self.not_before = now;
-                Settlement { handled: if batch.replay { 0 } else { batch.records.len() }, ..Settlement::default() }
+                Outcome { handled: if batch.replay { 0 } else { batch.records.len() }, ..Outcome::default() }
             }
             Verdict::SomeFailed(failed) => self.retry_part(batch, failed, rules, now),
             Verdict::AllFailed { .. } if rules.bisect && batch.records.len() > 1 => self.bisect(batch, now),
@@ -141,22 +145,22 @@ impl Lane {
                 let Batch { mut records, replay } = batch;
                 records.iter_mut().for_each(|record| record.failed_attempts += 1);
                 self.retry(records, replay, rules, now);
-                Settlement { retried: true, ..Settlement::default() }
+                Outcome { retried: true, ..Outcome::default() }
             }
         }
     }
 
     /// A split is not an attempt of any record: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>.
-    fn bisect(&mut self, batch: Batch, now: Instant) -> Settlement {
+    fn bisect(&mut self, batch: Batch, now: Instant) -> Outcome {
         let Batch { records: mut first, replay } = batch;
         let second = first.split_off(first.len() / 2);
         self.waiting.push_front(Batch { records: second, replay });
         self.waiting.push_front(Batch { records: first, replay });
         self.not_before = now + with_jitter(RETRY_BACKOFF);
-        Settlement { retried: true, bisected: true, ..Settlement::default() }
+        Outcome { retried: true, bisected: true, ..Outcome::default() }
     }
 
-    fn retry_part(&mut self, batch: Batch, failed: &[usize], rules: &Rules, now: Instant) -> Settlement {
+    fn retry_part(&mut self, batch: Batch, failed: &[usize], rules: &Rules, now: Instant) -> Outcome {
         let Batch { mut records, replay } = batch;
         let delivered = records.len();
         let mut failed = failed.iter().copied().peekable();
@@ -175,7 +179,7 @@ impl Lane {
         });
         let handled = if replay { 0 } else { delivered - records.len() };
         self.retry(records, replay, rules, now);
-        Settlement { handled, retried: true, ..Settlement::default() }
+        Outcome { handled, retried: true, ..Outcome::default() }
     }
 
     fn retry(&mut self, mut records: Vec<Record>, replay: bool, rules: &Rules, now: Instant) {
@@ -193,8 +197,8 @@ impl Lane {
         self.waiting.push_front(Batch { records, replay });
     }
 
-    /// Lowest offset of a partition that is not settled; none when the lane is done with it.
-    pub(super) fn first_unsettled(&self, partition: i32) -> Option<i64> {
+    /// Lowest offset of a partition that is not complete; none when the batch is done with it.
+    pub(super) fn first_open(&self, partition: i32) -> Option<i64> {
         let waiting = self.waiting.iter().flat_map(|batch| &batch.records);
         let given_up = self.given_up.iter().map(|given_up| &given_up.record);
         waiting.chain(given_up).filter(|record| record.partition == partition).map(|record| record.offset).min()

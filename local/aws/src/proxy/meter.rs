@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use dynoxide::Item;
-use dynoxide::types::{ConsumedCapacity, item_size, write_capacity_units};
+use dynoxide::types::{item_size, write_capacity_units};
 
 /// What was asked of the database and what AWS would have charged for it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,29 +41,29 @@ pub struct TableUnits {
 
 /// Which of the two units an operation is charged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(super) enum Direction {
     Read,
     Write,
 }
 
 /// The running counters.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(super) struct Meter {
     calls: BTreeMap<String, u64>,
     throttled: u64,
     tables: BTreeMap<String, TableUnits>,
 }
 
 impl Meter {
-    pub(crate) fn called(&mut self, operation: &str) {
+    pub(super) fn called(&mut self, operation: &str) {
         *self.calls.entry(operation.to_owned()).or_default() += 1;
     }
 
-    pub(crate) fn throttled(&mut self, requests: usize) {
+    pub(super) fn throttled(&mut self, requests: usize) {
         self.throttled += requests as u64;
     }
 
-    pub(crate) fn charge(&mut self, table: &str, direction: Direction, units: f64) {
+    pub(super) fn charge(&mut self, table: &str, direction: Direction, units: f64) {
         let counters = self.table(table);
         match direction {
             Direction::Read => counters.read_units += units,
@@ -71,15 +71,11 @@ impl Meter {
         }
     }
 
-    pub(crate) fn charge_reported(&mut self, direction: Direction, reported: &ConsumedCapacity) {
-        self.charge(&reported.table_name, direction, reported.capacity_units);
-    }
-
-    pub(crate) fn condition_failed(&mut self, table: &str) {
+    pub(super) fn condition_failed(&mut self, table: &str) {
         self.table(table).failed_conditions += 1;
     }
 
-    pub(crate) fn snapshot(&self) -> DynamoStats {
+    pub(super) fn snapshot(&self) -> DynamoStats {
         DynamoStats {
             write_units: self.tables.values().map(|table| table.write_units).sum(),
             read_units: self.tables.values().map(|table| table.read_units).sum(),
@@ -96,6 +92,6 @@ impl Meter {
 }
 
 /// The write units of a lost condition: those of the item that is there, or the minimum.
-pub(crate) fn lost_condition_units(existing: Option<&Item>) -> f64 {
+pub(super) fn lost_condition_units(existing: Option<&Item>) -> f64 {
     write_capacity_units(existing.map_or(0, item_size))
 }

@@ -6,14 +6,14 @@ use dynoxide::{AttributeValue, Item};
 
 /// What a statement does to its table, by its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Select,
     Insert,
     /// `UPDATE` or `DELETE`: it has a condition and can hand back the item that did not meet it.
     Conditional,
 }
 
-pub(crate) fn kind(statement: &str) -> Kind {
+pub(super) fn kind(statement: &str) -> Kind {
     let verb = statement.split_whitespace().next().unwrap_or_default();
     if verb.eq_ignore_ascii_case("SELECT") {
         Kind::Select
@@ -25,7 +25,7 @@ pub(crate) fn kind(statement: &str) -> Kind {
 }
 
 /// The table that a statement writes or reads, or the empty string.
-pub(crate) fn table(statement: &str) -> &str {
+pub(super) fn table(statement: &str) -> &str {
     let mut words = statement.split_whitespace();
     let named = match words.next() {
         Some(verb) if verb.eq_ignore_ascii_case("UPDATE") => words.next(),
@@ -38,7 +38,7 @@ pub(crate) fn table(statement: &str) -> &str {
 
 /// The item of `INSERT INTO "t" VALUE {'name': ?, …}` as far as its values are parameters, strings or numbers. `None` when
 /// the statement has another shape.
-pub(crate) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
+pub(super) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
     let body = &statement[statement.find('{')? + 1..];
     let mut cursor = Cursor { rest: body };
     let mut parameters = parameters.iter();
@@ -67,7 +67,7 @@ pub(crate) fn inserted_item(statement: &str, parameters: &[AttributeValue]) -> O
 
 /// The item that `UPDATE "t" SET a=? SET b=? WHERE key=? AND a=?` leaves behind, when it sets every attribute but the key: the
 /// assignments, and the first comparison of each attribute that is not assigned. `None` when a value is no parameter.
-pub(crate) fn updated_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
+pub(super) fn updated_item(statement: &str, parameters: &[AttributeValue]) -> Option<Item> {
     let start = statement.find("SET ").or_else(|| statement.find("set "))?;
     let mut parameters = parameters.iter();
     let mut item = Item::new();

@@ -1,0 +1,165 @@
+//! The `dynoxide` engine behind the proxy: one operation a request, as its own server would answer.
+
+use bytes::Bytes;
+use centinela_serve::BoxError;
+use dynoxide::actions::{describe_table, get_item};
+use dynoxide::auth_material::{self, AuthMaterial};
+use dynoxide::{Database, DynoxideError, Item};
+use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, DATE};
+use http::request::Parts;
+use http::{HeaderName, Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use crate::proxy::{Answer, Upstream, operation, target};
+
+const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const TARGET_PREFIXES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
+const UNKNOWN_OPERATION: &[u8] = br#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
+
+type Outcome<T> = Result<T, DynoxideError>;
+
+pub(super) struct Engine {
+    pub(super) database: Database,
+    /// The engine runs one request at a time behind a blocking lock. Waiting here instead keeps the threads free.
+    turn: Semaphore,
+}
+
+impl Engine {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, turn: Semaphore::new(1) }
+    }
+
+    async fn answer(&self, operation: &str, body: &[u8]) -> Answer {
+        let _turn = self.turn.acquire().await;
+        match run(&self.database, operation, body) {
+            Ok(json) => (StatusCode::OK, json),
+            Err(error) => {
+                tracing::debug!(operation, %error, "dynamodb refused a request");
+                let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, error.to_json().into())
+            }
+        }
+    }
+}
+
+impl Upstream for Engine {
+    fn admit<'a>(&self, head: &'a Parts) -> Result<&'a str, Answer> {
+        if head.method != Method::POST {
+            return Err((StatusCode::OK, Bytes::from_static(b"healthy")));
+        }
+        let target = target(head);
+        if !TARGET_PREFIXES.iter().any(|prefix| target.starts_with(prefix)) {
+            return Err((StatusCode::BAD_REQUEST, Bytes::from_static(UNKNOWN_OPERATION)));
+        }
+        match auth_refusal(head) {
+            Some(refusal) => Err((StatusCode::BAD_REQUEST, refusal.into())),
+            None => Ok(target),
+        }
+    }
+
+    fn call<'a>(&'a self, target: &'a str, body: Bytes) -> BoxFuture<'a, Result<Answer, BoxError>> {
+        Box::pin(async move { Ok(self.answer(operation(target), &body).await) })
+    }
+
+    fn stored(&self, table: &str, item: &Item) -> Option<Item> {
+        let asked = describe_table::DescribeTableRequest { table_name: table.to_owned() };
+        let described = self.database.describe_table(asked).ok()?.table;
+        let key: Item = described
+            .key_schema
+            .into_iter()
+            .map(|part| Some((part.attribute_name.clone(), item.get(&part.attribute_name)?.clone())))
+            .collect::<Option<_>>()?;
+        let request =
+            get_item::GetItemRequest { table_name: table.to_owned(), key, ..get_item::GetItemRequest::default() };
+        self.database.get_item(request).ok()?.item
+    }
+}
+
+/// The engine checks that a request is signed as far as it can without the secret; the signature itself is not verified.
+fn auth_refusal(head: &Parts) -> Option<String> {
+    auth_material::validate(AuthMaterial {
+        authorization: head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()),
+        query: head.uri.query().unwrap_or_default(),
+        has_date_header: head.headers.contains_key(AMZ_DATE) || head.headers.contains_key(DATE),
+    })
+}
+
+macro_rules! operations {
+    ($($name:literal => $method:ident),+ $(,)?) => {
+        /// Answers one request with its JSON body.
+        fn run(database: &Database, operation: &str, body: &[u8]) -> Outcome<Bytes> {
+            match operation {
+                $($name => encode(&database.$method(decode(body)?).map_err(|error| in_its_form(operation, error))?),)+
+                _ => Err(DynoxideError::ValidationException(format!("the embedded dynamodb does not serve {operation}"))),
+            }
+        }
+    };
+}
+
+operations! {
+    "BatchExecuteStatement" => batch_execute_statement,
+    "BatchGetItem" => batch_get_item,
+    "BatchWriteItem" => batch_write_item,
+    "CreateTable" => create_table,
+    "DeleteItem" => delete_item,
+    "DeleteTable" => delete_table,
+    "DescribeStream" => describe_stream,
+    "DescribeTable" => describe_table,
+    "DescribeTimeToLive" => describe_time_to_live,
+    "ExecuteStatement" => execute_statement,
+    "ExecuteTransaction" => execute_transaction,
+    "GetItem" => get_item,
+    "GetRecords" => get_records,
+    "GetShardIterator" => get_shard_iterator,
+    "ListStreams" => list_streams,
+    "ListTables" => list_tables,
+    "ListTagsOfResource" => list_tags_of_resource,
+    "PutItem" => put_item,
+    "Query" => query,
+    "Scan" => scan,
+    "TagResource" => tag_resource,
+    "TransactGetItems" => transact_get_items,
+    "TransactWriteItems" => transact_write_items,
+    "UntagResource" => untag_resource,
+    "UpdateItem" => update_item,
+    "UpdateTable" => update_table,
+    "UpdateTimeToLive" => update_time_to_live,
+}
+
+/// A statement's lost condition with its item has a form of its own.
+fn in_its_form(operation: &str, error: DynoxideError) -> DynoxideError {
+    match error {
+        DynoxideError::ConditionalCheckFailedException(message, Some(item)) if operation == "ExecuteStatement" => {
+            DynoxideError::StatementConditionalCheckFailed(message, item)
+        }
+        error => error,
+    }
+}
+
+/// Reads a request as the engine's own server does: its decoders mark the kind of a refusal at the start of the message.
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
+    const VALIDATION: [&str; 3] = ["VALIDATION_AS_READ:", "VALIDATION_REQUEST:", "VALIDATION:"];
+    const SERIALIZATION: [&str; 2] = ["SERIALIZATION_AS_READ:", "SERIALIZATION:"];
+    const VALIDATION_SIGNS: [&str; 4] = ["missing field", "unknown variant", "invalid type: null", "AttributeValue"];
+    serde_json::from_slice(body).map_err(|error| {
+        let whole = error.to_string();
+        let text = whole.rsplit_once(" at line ").map_or(&*whole, |(text, _)| text);
+        if let Some(text) = VALIDATION.iter().find_map(|mark| text.strip_prefix(mark)) {
+            return DynoxideError::ValidationException(text.to_owned());
+        }
+        if let Some(text) = SERIALIZATION.iter().find_map(|mark| text.strip_prefix(mark)) {
+            return DynoxideError::SerializationException(text.to_owned());
+        }
+        if VALIDATION_SIGNS.iter().any(|sign| text.contains(sign)) {
+            return DynoxideError::ValidationException(text.to_owned());
+        }
+        DynoxideError::SerializationException(text.to_owned())
+    })
+}
+
+fn encode(response: &impl Serialize) -> Outcome<Bytes> {
+    serde_json::to_vec(response).map(Bytes::from).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
