@@ -64,14 +64,17 @@ impl Stacks {
             }
             ("AWS::Logs::LogGroup", "Arn") => format!("{}:*", arn(&target)),
             ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{}", target.name),
+            ("AWS::ApiGatewayV2::Api", "ApiEndpoint") => format!("https://{}.execute-api.example", target.name),
             (
                 "AWS::DynamoDB::Table"
+                | "AWS::Events::Rule"
                 | "AWS::IAM::Role"
                 | "AWS::KMS::Key"
                 | "AWS::Kinesis::Stream"
                 | "AWS::Lambda::Function"
                 | "AWS::MSK::Cluster"
-                | "AWS::MSK::Configuration",
+                | "AWS::MSK::Configuration"
+                | "AWS::SQS::Queue",
                 "Arn",
             )
             | ("AWS::SNS::Topic", "TopicArn") => arn(&target),
@@ -144,6 +147,8 @@ pub(super) fn mapping_id(logical_id: &str) -> String {
 fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "AWS::DynamoDB::Table" => "TableName",
+        "AWS::Events::Rule" => "Name",
+        "AWS::SQS::Queue" => "QueueName",
         "AWS::IAM::Role" => "RoleName",
         "AWS::KMS::Alias" => "AliasName",
         "AWS::Kinesis::Stream" | "AWS::MSK::Configuration" | "AWS::SecretsManager::Secret" => "Name",
@@ -160,6 +165,8 @@ fn arn(target: &Target<'_>) -> String {
     let name = &target.name;
     let (service, region, resource) = match target.kind {
         "AWS::DynamoDB::Table" => ("dynamodb", LAPTOP_REGION, format!("table/{name}")),
+        "AWS::Events::Rule" => ("events", LAPTOP_REGION, format!("rule/{name}")),
+        "AWS::SQS::Queue" => ("sqs", LAPTOP_REGION, name.clone()),
         "AWS::IAM::Role" => ("iam", "", format!("role/{name}")),
         "AWS::KMS::Key" => ("kms", LAPTOP_REGION, format!("key/{ASSIGNED_ID}")),
         "AWS::Kinesis::Stream" => ("kinesis", LAPTOP_REGION, format!("stream/{name}")),

@@ -10,6 +10,7 @@ use super::error::{InfraError, Problem};
 use super::model::{Bucket, Function, Mapping, Resource, StartingPosition, Stream, Table, Topic};
 use super::reading::Reading;
 use super::template::mistyped;
+use super::triggers::{function_name, trigger};
 
 /// Seven days, the longest record age of a mapping.
 const MAX_SECONDS: u32 = 604_800;
@@ -17,6 +18,10 @@ const MAX_SECONDS: u32 = 604_800;
 impl Infrastructure {
     /// Adds the resource to the model when it is of a kind that one machine runs.
     pub(super) fn extract(&mut self, resource: &Resource, name_prefix: &str) -> Result<(), InfraError> {
+        if let Some(trigger) = trigger(resource, self)? {
+            self.triggers.push(trigger);
+            return Ok(());
+        }
         let mut reading = Reading::new(resource);
         let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
         match resource.kind.as_str() {
@@ -199,9 +204,7 @@ fn function(
 fn mapping(reading: &mut Reading<'_>, file: String, logical_id: String) -> Result<Mapping, InfraError> {
     reading.accept("EventSourceArn");
     let function = reading.required_text("FunctionName", "a mapping invokes a function")?;
-    // A name, an ARN, or either with a version or alias behind it.
-    let function = function.rsplit_once("function:").map_or(function.as_str(), |(_, name)| name);
-    let function = function.split_once(':').map_or(function, |(name, _)| name).to_owned();
+    let function = function_name(&function).to_owned();
     let topics = reading.list("Topics")?;
     let [Value::String(topic)] = topics else {
         return Err(reading.site("Topics").error(mistyped("a list of exactly one topic", &topics.to_vec().into())));

@@ -23,9 +23,13 @@ mod policies;
 mod reading;
 mod rules;
 mod template;
+mod triggers;
 
 pub use error::{InfraError, Problem, Site};
-pub use model::{Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, Table, Topic};
+pub use model::{
+    Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, Table, Topic, Trigger,
+    TriggerSource,
+};
 pub use rules::{Finding, Rule};
 
 use evaluate::Stacks;
@@ -57,6 +61,8 @@ pub struct Infrastructure {
     pub functions: Vec<Function>,
     /// Kafka event source mappings.
     pub mappings: Vec<Mapping>,
+    /// What invokes functions in production and not on one machine.
+    pub triggers: Vec<Trigger>,
     /// Properties, of the kinds above only, that one machine cannot honour.
     pub ignored: Vec<Ignored>,
     /// Every resource of every kind that exists in this environment, resolved.

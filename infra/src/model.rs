@@ -124,6 +124,40 @@ pub struct Mapping {
     pub starting_position: StartingPosition,
 }
 
+/// What invokes a function other than a Kafka mapping. One machine does not run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// File that declares it.
+    pub file: String,
+    /// Logical id in that file.
+    pub logical_id: String,
+    /// Name of the function it invokes, prefix included.
+    pub function: String,
+    /// What it hands over.
+    pub source: TriggerSource,
+}
+
+/// What a trigger hands to its function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TriggerSource {
+    /// Records of the Kinesis stream of this name.
+    Kinesis(String),
+    /// Requests to this route of an HTTP API, such as `POST /v1/labels`.
+    Http(String),
+    /// The time, by this expression.
+    Schedule(String),
+}
+
+impl std::fmt::Display for Trigger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.source {
+            TriggerSource::Kinesis(stream) => write!(formatter, "Kinesis stream `{stream}`"),
+            TriggerSource::Http(route) => write!(formatter, "requests `{route}`"),
+            TriggerSource::Schedule(expression) => write!(formatter, "schedule `{expression}`"),
+        }
+    }
+}
+
 /// Where a consumer group without committed offsets starts to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartingPosition {

@@ -8,7 +8,7 @@ use super::rules::Rule;
 
 /// Actions for which AWS knows no resource type, or whose resource does not exist before the call: only these may be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-const UNLIMITABLE: [&str; 9] = [
+const UNLIMITABLE: [&str; 10] = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -18,6 +18,7 @@ const UNLIMITABLE: [&str; 9] = [
     "ec2:DescribeVpcs",
     "ec2:UnassignPrivateIpAddresses",
     "kafka:GetBootstrapBrokers",
+    "kinesis:ListStreams",
 ];
 
 /// Wildcards among what a role allows.

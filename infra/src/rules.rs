@@ -128,6 +128,12 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
     for mapping in &infrastructure.mappings {
         add(&mut findings, &mapping.file, &mapping.logical_id, mapping_rules(mapping, infrastructure));
     }
+    for trigger in &infrastructure.triggers {
+        if infrastructure.function(&trigger.function).is_none() {
+            let rule = Rule::UnknownFunction(trigger.function.clone());
+            add(&mut findings, &trigger.file, &trigger.logical_id, vec![rule]);
+        }
+    }
     for function in &infrastructure.functions {
         let mut rules = function_rules(function, infrastructure);
         rules.extend(policies::reach_rules(function, infrastructure));
@@ -271,6 +277,7 @@ fn agreement_rules(mapping: &Mapping, function: &Function) -> Vec<Rule> {
     };
     agree("CONSUMER_GROUP", &mapping.consumer_group);
     agree("TRANSACTIONS_TOPIC", &mapping.topic);
+    agree("SOURCE_TOPIC", &mapping.topic);
     if let Some(topic) = &mapping.on_failure_topic {
         agree("DEAD_LETTERS_TOPIC", topic);
     }

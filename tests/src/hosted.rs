@@ -22,7 +22,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-const FUNCTION: &str = "score-transactions";
+const SCORE_TRANSACTIONS: &str = "score-transactions";
 const DECISIONS: [&str; 2] = ["approved", "blocked"];
 const DEAD_LETTERS: &str = "dead-letters";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,9 +38,9 @@ pub struct Hosted {
     host: Arc<FunctionHost>,
     dynamodb: Client,
     logs: Receiver<Arc<LogLine>>,
-    /// The source topic, as the stacks name it.
+    /// The source topic, as the stacks name it; empty when the function reads none.
     pub topic: String,
-    /// The consumer group of its mapping.
+    /// The consumer group of its mapping; empty without a mapping.
     pub group: String,
 }
 
@@ -70,22 +70,32 @@ impl Published {
 }
 
 impl Hosted {
-    /// Builds the function where needed and starts everything.
+    /// Builds `score-transactions` where needed and starts everything.
     ///
     /// # Panics
     /// When a part does not start.
     pub fn start() -> Boxed<'static, Self> {
+        Self::start_function(SCORE_TRANSACTIONS)
+    }
+
+    /// Builds a function where needed and starts everything.
+    ///
+    /// # Panics
+    /// When no stack declares it, or a part does not start.
+    pub fn start_function(name: &str) -> Boxed<'static, Self> {
+        let name = name.to_owned();
         Box::pin(async move {
-            let binaries = crate::built(&[FUNCTION]);
+            let binaries = crate::built(&[&name]);
             let mut infrastructure = Infrastructure::bundled("local").expect("the stacks in infra/ can be read");
-            let mapping = infrastructure.mappings.iter().find(|mapping| mapping.function == FUNCTION);
-            let mapping = mapping.expect("a mapping for the function");
-            let (topic, group) = (mapping.topic.clone(), mapping.consumer_group.clone());
+            let mapping = infrastructure.mappings.iter().find(|mapping| mapping.function == name);
+            let mapped = mapping.map(|mapping| (mapping.topic.clone(), mapping.consumer_group.clone()));
+            let (topic, group) = mapped.unwrap_or_default();
             infrastructure.mappings.clear();
-            infrastructure.functions.retain(|function| function.name == FUNCTION);
+            infrastructure.triggers.clear();
+            infrastructure.functions.retain(|function| function.name == name);
             let platform =
                 Platform::start(PlatformConfig::new(infrastructure, &binaries)).await.expect("the platform starts");
-            let host = Arc::clone(platform.function(FUNCTION).expect("the function is hosted"));
+            let host = Arc::clone(platform.function(&name).expect("a stack declares the function"));
             let endpoints = platform.endpoints();
             let credentials =
                 Credentials::new(&endpoints.access_key_id, &endpoints.secret_access_key, None, None, "the platform");

@@ -1,14 +1,16 @@
-//! The events that `events/score-transactions/` shows, through the function's real binary: each gets the response that stands beside it.
+//! The events that `events/` shows of every function, through the function's real binary: each gets the response that stands beside it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use centinela_e2e::hosted::Hosted;
 use centinela_e2e::workspace;
+use centinela_infra::Infrastructure;
 use centinela_local::lambda::PAYLOAD_BYTES_MAX;
 use serde::Deserialize;
 use serde_json::Value;
 
+const SCORE_TRANSACTIONS: &str = "score-transactions";
 /// A function's timeout in the stacks, which the largest batch must stay far below.
 const LARGEST_BATCH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,8 +30,14 @@ struct Recipe {
     user_agent_bytes: usize,
 }
 
-fn folder() -> PathBuf {
-    workspace().join("events/score-transactions")
+fn folder(function: &str) -> PathBuf {
+    workspace().join("events").join(function)
+}
+
+/// The functions that the stacks declare.
+fn functions() -> Vec<String> {
+    let stacks = Infrastructure::bundled("local").expect("the stacks in infra/ can be read");
+    stacks.functions.into_iter().map(|function| function.name).collect()
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -38,7 +46,8 @@ fn read(path: &Path) -> Vec<u8> {
 
 /// Follows a recipe; returns the event and its number of records.
 fn made(recipe: &Recipe) -> (Vec<u8>, usize) {
-    let mut event: Value = serde_json::from_slice(&read(&folder().join(&recipe.like))).expect("an event");
+    let mut event: Value =
+        serde_json::from_slice(&read(&folder(SCORE_TRANSACTIONS).join(&recipe.like))).expect("an event");
     let lists = event["records"].as_object_mut().expect("partitions");
     let list = lists.values_mut().next().and_then(Value::as_array_mut).expect("a partition with records");
     let template = list.pop().expect("a record");
@@ -76,11 +85,12 @@ fn another(template: &Value, value: &Value, index: usize, recipe: &Recipe) -> Va
     record
 }
 
-/// Name and event of every file, large ones made. What is made is also left in cargo's directory for test files, for `cargo lambda
+/// Name and event of every file of a function, large ones made. What is made is also left in cargo's directory for test files, for `cargo lambda
 /// invoke`.
-fn events() -> Vec<(String, Vec<u8>)> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+fn events(function: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = folder(function);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     let mut events = Vec::new();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
@@ -101,29 +111,38 @@ fn events() -> Vec<(String, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_gets_the_response_that_stands_beside_it() {
-    let events = events();
+    for function in functions() {
+        let events = events(&function);
+        assert!(!events.is_empty(), "{function} has no event");
+        let hosted = Hosted::start_function(&function).await;
+        for (name, event) in events {
+            let began = Instant::now();
+            let response = hosted.invoke(event).await.unwrap_or_else(|error| panic!("{function}: {name}: {error}"));
+            assert!(began.elapsed() < LARGEST_BATCH_LIMIT, "{function}: {name} took {:?}", began.elapsed());
+            let expected = read(&folder(&function).join(format!("{name}.response.json")));
+            let expected: Value = serde_json::from_slice(&expected).expect("a response");
+            assert_eq!(response, expected, "{function}: {name}");
+        }
+        let (_, stats) = hosted.end().await;
+        assert_eq!((stats.crashes, stats.timeouts, stats.cold_starts), (0, 0, 1), "{function}");
+    }
+}
+
+#[test]
+fn the_events_of_the_scoring_function_show_what_a_mapping_may_send() {
+    let events = events(SCORE_TRANSACTIONS);
     let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
     for wanted in
         ["single", "two-partitions", "duplicate", "poison", "tombstone", "odd-headers", "empty", "six-megabytes"]
     {
         assert!(names.contains(&wanted), "there is no event `{wanted}` among {names:?}");
     }
-    let hosted = Hosted::start().await;
-    for (name, event) in events {
-        let began = Instant::now();
-        let response = hosted.invoke(event).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(began.elapsed() < LARGEST_BATCH_LIMIT, "{name} took {:?}", began.elapsed());
-        let expected: Value =
-            serde_json::from_slice(&read(&folder().join(format!("{name}.response.json")))).expect("a response");
-        assert_eq!(response, expected, "{name}");
-    }
-    let (_, stats) = hosted.end().await;
-    assert_eq!((stats.crashes, stats.timeouts, stats.cold_starts), (0, 0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_event_is_as_large_as_lambda_delivers_and_every_record_of_it_is_decided_once() {
-    let recipe: Recipe = serde_json::from_slice(&read(&folder().join("six-megabytes.recipe.json"))).expect("a recipe");
+    let recipe = read(&folder(SCORE_TRANSACTIONS).join("six-megabytes.recipe.json"));
+    let recipe: Recipe = serde_json::from_slice(&recipe).expect("a recipe");
     let (event, records) = made(&recipe);
     assert!(event.len() <= PAYLOAD_BYTES_MAX && event.len() > PAYLOAD_BYTES_MAX - 2_000, "{} bytes", event.len());
     let hosted = Hosted::start().await;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Work about the repository.
 #[derive(Debug, Parser)]
@@ -19,6 +19,55 @@ pub struct Cli {
 pub enum Command {
     /// Measure the system: latency, stages, price, CPU by part, memory, throughput, starts.
     Measure(Measure),
+    /// Write a new function: package, stack, parameters, sample events with their responses.
+    NewFunction(NewFunction),
+}
+
+/// `cargo xtask new-function`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It writes functions/NAME, infra/40-functions/NAME.yaml and events/NAME, and adds the stack's parameters to infra/env/*.json. What it
+writes passes every gate and does nothing yet; CONTRIBUTING.md, \"Add a function\", says how it goes on.
+
+The exit code is 2 when the name cannot be taken, 1 when something could not be written.
+
+Example:
+  cargo xtask new-function archive-records --source kafka")]
+pub struct NewFunction {
+    /// A verb and a noun in small letters, joined by `-`.
+    pub name: String,
+    /// What invokes it.
+    #[arg(long, value_enum)]
+    pub source: Source,
+}
+
+/// What invokes a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// Records of a Kafka topic of its own.
+    Kafka,
+    /// Records of the stream `decisions`.
+    Kinesis,
+    /// Requests to an HTTP API of its own.
+    Http,
+    /// The clock.
+    Schedule,
+}
+
+impl Source {
+    /// All of them.
+    #[cfg(test)]
+    pub const ALL: [Self; 4] = [Self::Kafka, Self::Kinesis, Self::Http, Self::Schedule];
+
+    /// As it is written on the command line, and the name of its template.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Kinesis => "kinesis",
+            Self::Http => "http",
+            Self::Schedule => "schedule",
+        }
+    }
 }
 
 /// `cargo xtask measure`.

@@ -7,6 +7,7 @@ mod failure;
 mod figures;
 mod machine;
 mod measure;
+mod new_function;
 mod page;
 mod profile;
 mod runner;
@@ -20,8 +21,11 @@ use clap::Parser as _;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Command::Measure(arguments) = Cli::parse().command;
-    let outcome = if arguments.profile { profile::run(&arguments) } else { measure::run(&arguments) };
+    let outcome = match Cli::parse().command {
+        Command::Measure(arguments) if arguments.profile => profile::run(&arguments),
+        Command::Measure(arguments) => measure::run(&arguments),
+        Command::NewFunction(arguments) => new_function::run(&arguments),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -190,6 +190,36 @@ fn what_one_machine_cannot_honour_is_named() {
 }
 
 #[test]
+fn what_invokes_a_function_elsewhere_than_on_one_machine_is_named() {
+    let text = r#"
+Resources:
+  F: {Type: AWS::Lambda::Function, Properties: {FunctionName: f, Runtime: provided.al2023}}
+  S: {Type: AWS::Kinesis::Stream, Properties: {Name: s}}
+  M:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: {FunctionName: !Ref F, EventSourceArn: !GetAtt S.Arn}
+  I: {Type: AWS::ApiGatewayV2::Integration, Properties: {IntegrationUri: !GetAtt F.Arn}}
+  R: {Type: AWS::ApiGatewayV2::Route, Properties: {RouteKey: GET /v1/f, Target: !Sub 'integrations/${I}'}}
+  E:
+    Type: AWS::Events::Rule
+    Properties: {ScheduleExpression: rate(1 hour), Targets: [{Id: f, Arn: !GetAtt F.Arn}]}
+  N: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: rate(1 day), Targets: [{Id: g, Arn: g}]}}
+"#;
+    let read = fixture(text).unwrap_or_else(|error| panic!("{error}"));
+    let triggers: Vec<_> = read.triggers.iter().map(|one| (one.function.as_str(), one.to_string())).collect();
+    let wanted = [
+        ("f", "schedule `rate(1 hour)`"),
+        ("f", "Kinesis stream `s`"),
+        ("g", "schedule `rate(1 day)`"),
+        ("f", "requests `GET /v1/f`"),
+    ];
+    assert_eq!(triggers, wanted.map(|(function, source)| (function, source.to_owned())));
+    assert!(read.mappings.is_empty());
+    let unknown = read.findings().iter().any(|finding| finding.to_string().contains("N: function \"g\" is declared"));
+    assert!(unknown, "{:?}", read.findings());
+}
+
+#[test]
 fn intrinsic_functions_give_what_cloudformation_gives() {
     let text = r#"
 Parameters:

@@ -270,6 +270,10 @@ impl Platform {
             mapping_faults: Arc::clone(&config.mapping_faults),
         };
         platform.start_functions(&config).await?;
+        for trigger in &config.infrastructure.triggers {
+            let function = &trigger.function;
+            (config.say)(&format!("`{function}` runs but is not invoked: one machine has no {trigger} for it yet"));
+        }
         // On the embedded broker nobody can have come before us, so nothing waits for it.
         if config.servers.kafka.is_some() {
             platform.claims.confirm(&*config.say).await?;

@@ -23,6 +23,11 @@ impl Rejection {
     fn new(code: DeadLetterReason, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
+
+    /// The value is not JSON of the expected form; `problem` says where.
+    pub fn not_json(problem: &dyn std::error::Error) -> Self {
+        Self::new(ParkReason::NotJson, problem.to_string())
+    }
 }
 
 impl From<PayloadProblem> for Rejection {

@@ -1,0 +1,53 @@
+//! What invokes functions other than Kafka mappings: Kinesis mappings, HTTP routes and schedules.
+
+use serde_json::Value;
+
+use super::Infrastructure;
+use super::error::InfraError;
+use super::model::{Resource, Trigger, TriggerSource};
+use super::reading::Reading;
+
+/// The trigger that this resource is, if it is one.
+pub(super) fn trigger(resource: &Resource, infrastructure: &Infrastructure) -> Result<Option<Trigger>, InfraError> {
+    let mut reading = Reading::new(resource);
+    let (function, source) = match resource.kind.as_str() {
+        "AWS::Lambda::EventSourceMapping" => {
+            let function = reading.required_text("FunctionName", "a mapping invokes a function")?;
+            let Some(stream) = kinesis_stream(resource) else { return Ok(None) };
+            (function, TriggerSource::Kinesis(stream.to_owned()))
+        }
+        "AWS::ApiGatewayV2::Route" => {
+            let route = reading.required_text("RouteKey", "a route answers something")?;
+            let target = reading.required_text("Target", "a route leads to an integration")?;
+            let integration = infrastructure.resources.iter().find(|other| {
+                other.file == resource.file
+                    && other.kind == "AWS::ApiGatewayV2::Integration"
+                    && target.strip_prefix("integrations/") == Some(&other.logical_id)
+            });
+            let Some(integration) = integration else { return Ok(None) };
+            let mut integration = Reading::new(integration);
+            let function = integration.required_text("IntegrationUri", "an integration invokes a function")?;
+            (function, TriggerSource::Http(route))
+        }
+        "AWS::Events::Rule" => {
+            let target = resource.properties.pointer("/Targets/0/Arn").and_then(Value::as_str).unwrap_or_default();
+            let Some(expression) = reading.text("ScheduleExpression")? else { return Ok(None) };
+            (target.to_owned(), TriggerSource::Schedule(expression))
+        }
+        _ => return Ok(None),
+    };
+    let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
+    Ok(Some(Trigger { file, logical_id, function: function_name(&function).to_owned(), source }))
+}
+
+/// The stream that a mapping reads, if it is one of Kinesis.
+fn kinesis_stream(mapping: &Resource) -> Option<&str> {
+    let source = mapping.properties.get("EventSourceArn")?.as_str()?;
+    source.starts_with("arn:aws:kinesis:").then(|| source.split_once(":stream/").map(|(_, stream)| stream))?
+}
+
+/// The function in a name or an ARN, either with a version or alias behind it.
+pub(super) fn function_name(named: &str) -> &str {
+    let name = named.rsplit_once("function:").map_or(named, |(_, name)| name);
+    name.split_once(':').map_or(name, |(name, _)| name)
+}

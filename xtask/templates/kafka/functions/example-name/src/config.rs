@@ -1,0 +1,41 @@
+//! What the environment tells the function.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use centinela_adapters::KafkaConfig;
+use centinela_delivery::Settings;
+use centinela_function::Environment;
+
+/// How long the Kafka client tries to deliver a dead letter; within the function's time.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What is read, and where dead letters go.
+#[derive(Debug)]
+pub struct Config {
+    pub source_topic: String,
+    pub kafka: KafkaConfig,
+    pub settings: Settings,
+}
+
+impl Config {
+    /// `None` without a key, which has no stand-in.
+    pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
+        let [source_topic, dead_letters_topic] =
+            ["SOURCE_TOPIC", "DEAD_LETTERS_TOPIC"].map(|name| environment.text(name));
+        if !source_topic.is_empty() && source_topic == dead_letters_topic {
+            environment.problem(format!("SOURCE_TOPIC `{source_topic}` is also written to, which would never end"));
+        }
+        let access = environment.kafka();
+        let keys = environment.keys()?;
+        let kafka = KafkaConfig {
+            access,
+            client_id: env!("CARGO_PKG_NAME").to_owned(),
+            decision_topics: BTreeMap::new(),
+            dead_letters_topic,
+            deployment_key: keys.deployment.clone(),
+            message_timeout: MESSAGE_TIMEOUT,
+        };
+        Some(Self { source_topic, kafka, settings: Settings::new(keys.deployment) })
+    }
+}

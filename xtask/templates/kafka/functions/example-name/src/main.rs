@@ -1,0 +1,11 @@
+//! Handles every record of a Kafka batch.
+
+mod config;
+mod handler;
+mod metrics;
+mod use_case;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), centinela_function::Error> {
+    centinela_function::run::<handler::ExampleName>().await
+}

@@ -1,0 +1,29 @@
+//! What the function counts.
+
+centinela_telemetry::counts! {
+    /// What is counted per batch.
+    pub struct Counts {
+        /// Records that were delivered.
+        records: always "Records",
+        /// Of these, handled.
+        handled: always "Handled",
+        /// Of these, dead-lettered.
+        dead_lettered: "DeadLettered",
+        /// Of these, to be delivered again.
+        failed: "Failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use centinela_infra::Infrastructure;
+    use centinela_telemetry::emf::Counts as _;
+
+    #[test]
+    fn every_alarm_on_this_function_watches_a_metric_that_it_sends() {
+        let stacks = Infrastructure::bundled("prod").unwrap();
+        let watched = stacks.watched_metrics(env!("CARGO_PKG_NAME"));
+        assert!(watched.iter().all(|name| Counts::NAMES.contains(name)), "{watched:?} are not all sent");
+    }
+}
