@@ -27,7 +27,8 @@ use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
-use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
+use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
+use crate::traffic::progress::Progress;
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
