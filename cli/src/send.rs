@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
 use crate::traffic::Source;
-use crate::traffic::producer::{NoObserver, Pace, Progress, Sender, Until};
+use crate::traffic::producer::{NoObserver, Pace, Sender, Until};
+use crate::traffic::progress::Progress;
 
 const LOOK: Duration = Duration::from_millis(100);
 const SHOW_EVERY: Duration = Duration::from_secs(2);

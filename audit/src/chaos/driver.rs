@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
 
 use super::kinds::{Kind, Kinds};
 use super::plan::{Action, plan};
@@ -41,11 +42,16 @@ impl<'a> Driver<'a> {
         Self { surroundings, sources, moments }
     }
 
+    /// Cancelled when it has to end.
+    pub(super) fn calm(&self) -> &CancellationToken {
+        &self.surroundings.calm
+    }
+
     /// Does all of it.
     ///
     /// # Errors
     /// The first action that could not be carried out or undone; the others are undone all the same.
-    pub async fn run(self) -> Result<(), ChaosError> {
+    pub(super) async fn run(self) -> Result<(), ChaosError> {
         let processes = Processes::new(&self.surroundings);
         match &self.moments {
             Moments::Even { kills, course } => {

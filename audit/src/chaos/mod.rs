@@ -5,6 +5,7 @@
 //! moment, beside the traffic (`driver`), and what a fault leaves behind is undone before the run is judged.
 
 mod driver;
+mod faults;
 mod gate;
 mod kafka;
 mod kinds;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use driver::Moments;
 
 pub use driver::Driver;
+pub use faults::Faults;
 pub use gate::Gate;
 pub use kinds::{Kind, Kinds};
 pub use schedule::Course;

@@ -6,6 +6,7 @@ mod csv_rows;
 pub mod input;
 mod parquet_rows;
 pub mod producer;
+pub mod progress;
 
 use std::path::Path;
 use std::time::Duration;

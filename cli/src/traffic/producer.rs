@@ -4,11 +4,9 @@
 //! does not slow down with it: it sends late, says how late, and latency is counted from the time that was meant.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use centinela_audit::chaos::Gate;
 use centinela_audit::tracker::Tracker;
 use centinela_local::kafka::{self, ClusterError, KafkaAccess};
 use rdkafka::client::OAuthToken;
@@ -17,6 +15,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Produce
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::input::InputError;
+use super::progress::Progress;
 use super::{Message, Source};
 
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
@@ -77,52 +76,6 @@ impl Observer for Tracker {
 
     fn undecided(&self) -> u64 {
         self.undecided()
-    }
-}
-
-/// What the producer has done so far. Shared with whoever shows it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Records handed to Kafka's client.
-    pub sent: AtomicU64,
-    /// Acknowledged by the brokers.
-    pub acknowledged: AtomicU64,
-    /// Given up by the client.
-    pub failed: AtomicU64,
-    /// How late the last record was handed over, in milliseconds.
-    pub behind_ms: AtomicU64,
-    /// The same, the most so far.
-    pub behind_ms_max: AtomicU64,
-    /// Set to make the producer end early.
-    pub stop: AtomicBool,
-    /// Where it waits while nothing may be sent; its times move by the wait.
-    pub gate: Arc<Gate>,
-    refused: AtomicBool,
-    first_error: Mutex<Option<String>>,
-}
-
-impl Progress {
-    /// The first delivery that failed, in Kafka's words.
-    pub fn first_error(&self) -> Option<String> {
-        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether Kafka does not allow us to write to the topic.
-    pub fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// How many records could not be sent, and why the first one; none when all could.
-    pub fn failure(&self) -> Option<String> {
-        let failed = self.failed.load(Ordering::SeqCst);
-        let sent = self.sent.load(Ordering::SeqCst);
-        let why = || self.first_error().unwrap_or_else(|| "no answer in time".to_owned());
-        (failed > 0).then(|| format!("{failed} of {sent} records could not be sent: {}", why()))
-    }
-
-    fn note_error(&self, error: &KafkaError) {
-        let mut first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert_with(|| error.to_string());
     }
 }
 
@@ -377,6 +330,8 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use centinela_domain::Currency;
 
     use super::*;

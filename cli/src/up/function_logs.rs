@@ -9,6 +9,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::mpsc;
 
+use crate::failure::Failure;
+
 /// Reads the lines of one function until its host ends, and writes each into `file`.
 pub async fn collect(metrics: FunctionMetrics, mut lines: mpsc::Receiver<Arc<LogLine>>, file: Option<SharedFile>) {
     while let Some(line) = lines.recv().await {
@@ -39,13 +41,16 @@ impl OpenFile {
 }
 
 impl SharedFile {
-    /// Creates the file.
+    /// Creates the file that is asked for, if one is.
     ///
     /// # Errors
-    /// What the operating system says.
-    pub async fn create(path: &Path) -> std::io::Result<Self> {
-        let file = BufWriter::new(File::create(path).await?);
-        Ok(Self(Arc::new(tokio::sync::Mutex::new(OpenFile { path: path.to_owned(), file, failure: None }))))
+    /// [`Failure::Usage`] with what the operating system says.
+    pub async fn open(path: Option<&Path>) -> Result<Option<Self>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let file = File::create(path).await;
+        let file = file.map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))?;
+        let open = OpenFile { path: path.to_owned(), file: BufWriter::new(file), failure: None };
+        Ok(Some(Self(Arc::new(tokio::sync::Mutex::new(open)))))
     }
 
     async fn write(&self, line: &str) {

@@ -1,14 +1,12 @@
 //! One run: readers, producer, view and kills around a platform that is up; then the drain and the account.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_audit::backlog::{self, Backlog};
-use centinela_audit::chaos::{Chaos, Driver, Surroundings};
+use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
 use centinela_audit::figures::as_f64;
@@ -18,7 +16,6 @@ use centinela_audit::report::{Evidence, Producer, Report};
 use centinela_audit::tracker::Tracker;
 use centinela_local::platform::Platform;
 use centinela_local::threads::{CpuLedger, CpuTimes};
-use futures::future::{self, MaybeDone};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +27,8 @@ use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::traffic::Source;
-use crate::traffic::producer::{Observer, Pace, Progress, SendError, Sender, Until};
+use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
+use crate::traffic::progress::Progress;
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
@@ -93,27 +91,17 @@ impl<'a> Run<'a> {
         let mut run = Self::start(arguments, platform, names, progress, traffic.as_ref()).await?;
         run.announce()?;
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
-        let calm = CancellationToken::new();
-        let driver = chaos.as_ref().map(|chaos| run.driver(chaos, &calm)).transpose()?;
-        let faults = future::maybe_done(async move {
-            match driver {
-                Some(driver) => driver.run().await,
-                None => Ok(()),
-            }
-        });
-        let mut faults = pin!(faults);
-        let sent = beside(run.watch_traffic(sending, interrupt), faults.as_mut()).await;
+        let driver = chaos.as_ref().map(|chaos| run.driver(chaos)).transpose()?;
+        let mut faults = Faults::begin(driver);
+        let sent = faults.beside(run.watch_traffic(sending, interrupt)).await;
         // Whatever happens, what faults have done is undone first.
         if sent.is_err() || chaos.as_ref().is_some_and(Chaos::ends_with_traffic) {
-            calm.cancel();
-            faults.as_mut().await;
+            faults.end().await;
         }
         let sent = sent?;
-        let end = beside(run.end(interrupt), faults.as_mut()).await;
-        calm.cancel();
-        faults.as_mut().await;
+        let end = faults.beside(run.end(interrupt)).await;
+        faults.end().await;
         let mut end = end?;
-        let faulted = faults.as_mut().take_output().unwrap_or(Ok(()));
         run.cpu.look();
         end.read().await;
         let mut report = run.report(is_producer, chaos.as_ref(), &mut end).await;
@@ -122,7 +110,7 @@ impl<'a> Run<'a> {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
         };
-        let faulted = faulted.err().map(|error| Failure::failed(&error));
+        let faulted = faults.outcome().err().map(|error| Failure::failed(&error));
         let unsent = run.failure(sent);
         let gaps: Vec<String> = end.gaps().iter().cloned().chain(unsent.map(|failure| failure.to_string())).collect();
         let incomplete = (!gaps.is_empty()).then(|| gaps.join("; "));
@@ -139,13 +127,7 @@ impl<'a> Run<'a> {
         progress: Arc<Progress>,
         traffic: Option<&(Source, Pace)>,
     ) -> Result<Self, Failure> {
-        let log_file = match &arguments.logs {
-            None => None,
-            Some(path) => {
-                let failed = |error| Failure::Usage(format!("{} cannot be written: {error}", path.display()));
-                Some(SharedFile::create(path).await.map_err(failed)?)
-            }
-        };
+        let log_file = SharedFile::open(arguments.logs.as_deref()).await?;
         let mut metrics = BTreeMap::new();
         for (name, host) in platform.functions() {
             let sums = FunctionMetrics::default();
@@ -183,7 +165,7 @@ impl<'a> Run<'a> {
     }
 
     /// What lets the faults happen beside the traffic.
-    fn driver(&self, chaos: &Chaos, calm: &CancellationToken) -> Result<Driver<'a>, Failure> {
+    fn driver(&self, chaos: &Chaos) -> Result<Driver<'a>, Failure> {
         let (platform, names) = (self.platform, &self.names);
         let missing = |what: &str| Failure::Usage(format!("{what} is not there, so no faults can happen to it"));
         let host = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
@@ -205,7 +187,7 @@ impl<'a> Run<'a> {
             reader,
             tracker: Arc::clone(&self.tracker),
             tally: Arc::clone(&chaos.tally),
-            calm: calm.clone(),
+            calm: CancellationToken::new(),
         }))
     }
 
@@ -389,16 +371,6 @@ impl<'a> Run<'a> {
         }
         self.progress.failure().map(Failure::Failed)
     }
-}
-
-/// Does some work beside faults that go on.
-async fn beside<T, F: Future>(work: impl Future<Output = T>, mut faults: Pin<&mut MaybeDone<F>>) -> T {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        let _pending_or_done = faults.as_mut().poll(context);
-        work.as_mut().poll(context)
-    })
-    .await
 }
 
 async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {
