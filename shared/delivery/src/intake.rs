@@ -26,7 +26,7 @@ impl Rejection {
 
     /// The value is not JSON of the expected form; `problem` says where.
     pub fn not_json(problem: &dyn std::error::Error) -> Self {
-        Self::new(ParkReason::NotJson, problem.to_string())
+        Self::new(DeadLetterReason::NotJson, problem.to_string())
     }
 }
 
