@@ -1,4 +1,4 @@
-//! The proxy before a DynamoDB or Kinesis that is not ours: here the embedded ones stand behind it, so that what it counts can be
+//! The proxy before an external DynamoDB or Kinesis: here the embedded ones stand behind it, so that what it counts can be
 //! compared with what they count themselves.
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Buckets of an S3 that is not ours.
+//! Buckets of an external S3.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! Signed requests to a service of AWS or to an emulator: one HTTP client for what we ask ourselves and for what a front forwards.
+//! Signed requests to a service of AWS or to an emulator: one HTTP client for what we ask ourselves and for what a proxy forwards.
 
 use std::time::{Duration, SystemTime};
 

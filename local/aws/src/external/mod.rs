@@ -1,4 +1,4 @@
-//! DynamoDB, Kinesis and S3 that are not ours: another emulator, or AWS itself.
+//! DynamoDB, Kinesis and S3 that are external: another emulator, or AWS itself.
 //!
 //! Tables, streams and buckets are created when they are missing and checked when they are there. Nothing is altered, nothing is
 //! deleted, and nothing is written but that.

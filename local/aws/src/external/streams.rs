@@ -1,4 +1,4 @@
-//! Streams of a Kinesis that is not ours.
+//! Streams of an external Kinesis.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Tables of a DynamoDB that is not ours.
+//! Tables of an external DynamoDB.
 
 use std::time::{Duration, Instant};
 
