@@ -18,8 +18,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-use super::EndpointError;
-use crate::AwsAccess;
+use super::error::EndpointError;
+use crate::access::AwsAccess;
 use centinela_serve::BoxError;
 
 /// How long a connection may take.

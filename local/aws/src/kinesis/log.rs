@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use s3s::crypto::{Checksum, Md5};
 
-use crate::REGION;
+use crate::access::REGION;
 
 const ACCOUNT: &str = "000000000000";
 /// Sequence numbers are long decimal numbers; equal length makes their text order their order.

@@ -25,6 +25,7 @@ pub use state::KinesisStats;
 use crate::fault::{FaultSource, NoFaults};
 use crate::latency::Latency;
 use crate::proxy::{ProxiedService, Proxy};
+use crate::specs::StreamSpec;
 use log::Stream;
 use state::{Shared, State};
 
@@ -47,15 +48,6 @@ pub enum KinesisError {
         /// The shards that were asked for.
         shards: u16,
     },
-}
-
-/// A stream that must exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamSpec {
-    /// The name.
-    pub name: String,
-    /// The number of shards, at least one.
-    pub shards: u16,
 }
 
 /// How to start the streams.
