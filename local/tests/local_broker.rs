@@ -223,7 +223,7 @@ async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
     admin.delete("again").await.expect("deleted");
     assert!(consumer.poll(Duration::from_millis(500)).is_none_or(|message| message.is_err()));
     let again = TopicSpec { name: "again".to_owned(), partitions: 1, config: BTreeMap::new() };
-    admin.create(&again).await.expect("made again");
+    admin.create(&again).await.expect("recreated");
     produce(&producer, "again", 10).await;
     let offsets: Vec<i64> =
         read(&consumer_at(&broker, "again", Offset::Beginning), 10).into_iter().map(|(offset, _)| offset).collect();
@@ -322,7 +322,7 @@ async fn a_topic_keeps_what_its_settings_and_the_disk_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_group_has_not_settled_is_not_given_up_for_room() {
+async fn what_a_group_has_not_committed_is_not_given_up_for_room() {
     let kept_for = BTreeMap::from([("waiting".to_owned(), "reader".to_owned())]);
     let disk = BrokerConfig { disk_bytes_per_topic: 1_000_000, kept_for, ..BrokerConfig::default() };
     let broker = Broker::start(disk).await.expect("a broker");
@@ -336,9 +336,9 @@ async fn what_a_group_has_not_settled_is_not_given_up_for_room() {
     assert_eq!(read(&consumer, 9).len(), 9);
     assert!(consumer.poll(Duration::from_secs(1)).is_none(), "there is no room for the tenth");
     assert_eq!((broker.extents("waiting")[0].first, broker.extents("waiting")[0].next), (0, 9));
-    let mut settled = TopicPartitionList::new();
-    settled.add_partition_offset("waiting", 0, Offset::Offset(4)).expect("an offset");
-    consumer.commit(&settled, CommitMode::Sync).expect("committed");
+    let mut committed = TopicPartitionList::new();
+    committed.add_partition_offset("waiting", 0, Offset::Offset(4)).expect("an offset");
+    consumer.commit(&committed, CommitMode::Sync).expect("committed");
     tenth.await.expect("the producer lives").expect("taken by a later attempt");
     assert_eq!(read(&consumer, 1).len(), 1);
     let first = broker.extents("waiting")[0].first;

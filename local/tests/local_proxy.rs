@@ -1,27 +1,24 @@
-//! The proxy before a DynamoDB or Kinesis that is not ours: here the embedded ones stand behind it, so that what it counts can be
+//! The proxy before an external DynamoDB or Kinesis: here the embedded ones stand behind it, so that what it counts can be
 //! compared with what they count themselves.
+
+mod clients;
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region, retry::RetryConfig};
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, KeysAndAttributes,
-    ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::BatchStatementErrorCodeEnum;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Kinesis,
-    KinesisConfig, NoFaults, ProxiedService, Proxy, ProxyConfig, REGION, RequestInfo, SECRET_ACCESS_KEY, StreamSpec,
-    TableSpec, prepare_streams, prepare_tables, read_states,
+    AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Kinesis, KinesisConfig,
+    NoFaults, ProxiedService, Proxy, ProxyConfig, RequestInfo, StreamSpec, TableSpec, prepare_streams, prepare_tables,
+    read_states,
 };
+use clients::{TABLE, b, insert, keys, n, s, table, update};
 
 type TestResult = Result<(), Box<dyn Error>>;
-
-const TABLE: &str = "user_state";
 
 /// The faults of the next requests; then none.
 struct Script(Mutex<Vec<Fault>>);
@@ -29,15 +26,6 @@ struct Script(Mutex<Vec<Fault>>);
 impl FaultSource for Script {
     fn decide(&self, _request: &RequestInfo<'_>) -> Fault {
         self.0.lock().expect("no test panics while it holds this").pop().unwrap_or_default()
-    }
-}
-
-fn table(name: &str) -> TableSpec {
-    TableSpec {
-        name: name.to_owned(),
-        partition_key: ("pk".to_owned(), AttrType::S),
-        sort_key: None,
-        ttl_attribute: None,
     }
 }
 
@@ -50,14 +38,7 @@ struct World {
 async fn world(faults: Vec<Fault>) -> Result<World, Box<dyn Error>> {
     let database = DynamoDb::start(DynamoConfig { tables: vec![table(TABLE)], ..DynamoConfig::default() }).await?;
     let proxy = proxy(ProxiedService::DynamoDb, database.url(), faults).await?;
-    let client = Client::from_conf(
-        aws_sdk_dynamodb::Config::builder()
-            .endpoint_url(proxy.url())
-            .region(Region::new(REGION))
-            .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
-            .retry_config(RetryConfig::disabled())
-            .build(),
-    );
+    let client = clients::dynamo(proxy.url());
     Ok(World { database, proxy, client })
 }
 
@@ -65,41 +46,6 @@ async fn proxy(service: ProxiedService, url: String, faults: Vec<Fault>) -> Resu
     let faults: Arc<dyn FaultSource> =
         if faults.is_empty() { Arc::new(NoFaults) } else { Arc::new(Script(Mutex::new(faults))) };
     Proxy::start(ProxyConfig { service, url, access: AwsAccess::default(), port: None, faults, latency: None }).await
-}
-
-fn s(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn n(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-fn b(bytes: usize) -> AttributeValue {
-    AttributeValue::B(Blob::new(vec![7; bytes]))
-}
-
-fn statement(text: &str, parameters: Vec<AttributeValue>) -> BatchStatementRequest {
-    BatchStatementRequest::builder()
-        .statement(text)
-        .set_parameters(Some(parameters))
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-        .build()
-        .expect("the statement is given")
-}
-
-fn insert(key: &str, bytes: usize) -> BatchStatementRequest {
-    statement(&format!("INSERT INTO \"{TABLE}\" VALUE {{'pk':?,'v':?,'s':?}}"), vec![s(key), n(1), b(bytes)])
-}
-
-fn update(key: &str, version: u64, bytes: usize) -> BatchStatementRequest {
-    let text = format!("UPDATE \"{TABLE}\" SET v=? SET s=? WHERE pk=? AND v=?");
-    statement(&text, vec![n(version + 1), b(bytes), s(key), n(version)])
-}
-
-fn keys(keys: &[&str], consistent: bool) -> KeysAndAttributes {
-    let keys = keys.iter().map(|key| [("pk".to_owned(), s(key))].into()).collect();
-    KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build().expect("there are keys")
 }
 
 /// The calls that the functions make, with every outcome that costs something.
@@ -212,20 +158,7 @@ async fn kinesis_records_fail_singly_behind_a_proxy() -> TestResult {
     let streams = vec![StreamSpec { name: "decisions".to_owned(), shards: 2 }];
     let kinesis = Kinesis::start(KinesisConfig { streams, ..KinesisConfig::default() }).await?;
     let proxy = proxy(ProxiedService::Kinesis, kinesis.url(), vec![Fault::Partial { every: 2 }]).await?;
-    let client = aws_sdk_kinesis::Client::from_conf(
-        aws_sdk_kinesis::Config::builder()
-            .endpoint_url(proxy.url())
-            .region(aws_sdk_kinesis::config::Region::new(REGION))
-            .credentials_provider(aws_sdk_kinesis::config::Credentials::new(
-                ACCESS_KEY_ID,
-                SECRET_ACCESS_KEY,
-                None,
-                None,
-                "test",
-            ))
-            .retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
-            .build(),
-    );
+    let client = clients::kinesis(proxy.url());
     let mut call = client.put_records().stream_name("decisions");
     for key in ["a", "b", "c"] {
         let data = aws_sdk_kinesis::primitives::Blob::new(vec![1]);
@@ -243,8 +176,7 @@ async fn kinesis_records_fail_singly_behind_a_proxy() -> TestResult {
 async fn a_missing_table_is_created_and_one_of_another_shape_is_refused() -> TestResult {
     let database = DynamoDb::start(DynamoConfig::default()).await?;
     let client = AwsClient::new("dynamodb", &database.url(), &AwsAccess::default())?;
-    let mut wanted = table(TABLE);
-    wanted.ttl_attribute = Some("expires_s".to_owned());
+    let wanted = table(TABLE);
     assert_eq!(prepare_tables(&client, std::slice::from_ref(&wanted)).await?, Vec::<String>::new());
     // The second time it is only checked.
     assert_eq!(prepare_tables(&client, std::slice::from_ref(&wanted)).await?, Vec::<String>::new());

@@ -1,5 +1,7 @@
 //! The embedded services, met with the clients that production uses.
 
+mod clients;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -7,21 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client as Dynamo;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, KeysAndAttributes,
-    ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, BatchStatementRequest};
 use aws_sdk_kinesis::Client as KinesisClient;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, DynamoError, Fault, FaultSource, Kinesis, KinesisConfig,
-    KinesisError, REGION, ReadFrom, RequestInfo, S3, S3Config, S3Error, SECRET_ACCESS_KEY, StreamSpec, TableSpec,
+    DynamoConfig, DynamoDb, DynamoError, Fault, FaultSource, Kinesis, KinesisConfig, KinesisError, ReadFrom,
+    RequestInfo, S3, S3Config, S3Error, StreamSpec,
 };
 use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
+use clients::{TABLE, b, insert, keys, n, s, table, update};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message};
@@ -30,17 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
-const TABLE: &str = "user_state";
 const STREAM: &str = "decisions";
-
-fn table(name: &str) -> TableSpec {
-    TableSpec {
-        name: name.to_owned(),
-        partition_key: ("pk".to_owned(), AttrType::S),
-        sort_key: None,
-        ttl_attribute: Some("expires_s".to_owned()),
-    }
-}
 
 /// The fault that is set applies to every request until it is changed.
 #[derive(Default)]
@@ -68,33 +56,8 @@ async fn dynamo(faults: Option<Arc<Script>>) -> Result<(DynamoDb, Dynamo), Dynam
         config.faults = faults;
     }
     let service = DynamoDb::start(config).await?;
-    let client = Dynamo::from_conf(
-        aws_sdk_dynamodb::Config::builder()
-            .endpoint_url(service.url())
-            .region(aws_sdk_dynamodb::config::Region::new(REGION))
-            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(
-                ACCESS_KEY_ID,
-                SECRET_ACCESS_KEY,
-                None,
-                None,
-                "test",
-            ))
-            .retry_config(RetryConfig::disabled())
-            .build(),
-    );
+    let client = clients::dynamo(service.url());
     Ok((service, client))
-}
-
-fn s(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn n(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-fn b(bytes: usize) -> AttributeValue {
-    AttributeValue::B(Blob::new(vec![7; bytes]))
 }
 
 async fn put(client: &Dynamo, key: &str, version: u64, state_bytes: usize) -> TestResult {
@@ -107,27 +70,6 @@ async fn put(client: &Dynamo, key: &str, version: u64, state_bytes: usize) -> Te
         .send()
         .await?;
     Ok(())
-}
-
-fn statement(text: &str, parameters: Vec<AttributeValue>) -> BatchStatementRequest {
-    BatchStatementRequest::builder()
-        .statement(text)
-        .set_parameters(Some(parameters))
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-        .build()
-        .expect("the statement is given")
-}
-
-/// A write of the next version of an item, made from the version that was read.
-fn update(key: &str, read_version: u64, state_bytes: usize) -> BatchStatementRequest {
-    statement(
-        &format!("UPDATE \"{TABLE}\" SET v=? SET s=? WHERE pk=? AND v=?"),
-        vec![n(read_version + 1), b(state_bytes), s(key), n(read_version)],
-    )
-}
-
-fn insert(key: &str, state_bytes: usize) -> BatchStatementRequest {
-    statement(&format!("INSERT INTO \"{TABLE}\" VALUE {{'pk': ?, 'v': ?, 's': ?}}"), vec![s(key), n(1), b(state_bytes)])
 }
 
 #[track_caller]
@@ -256,10 +198,6 @@ async fn a_read_costs_half_a_unit_per_started_4_kib_of_each_item() -> TestResult
     let (service, client) = dynamo(None).await?;
     put(&client, "small", 1, 10).await?;
     put(&client, "large", 1, 4_100).await?;
-    let keys = |names: &[&str], strong: bool| {
-        let keys = names.iter().map(|name| [("pk".to_owned(), s(name))].into()).collect();
-        KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(strong).build().expect("keys are given")
-    };
     let spent = || service.snapshot().read_units;
 
     client.batch_get_item().request_items(TABLE, keys(&["small", "large", "nobody"], false)).send().await?;
@@ -305,9 +243,7 @@ async fn faults_reach_the_client_as_dynamodb_reports_them() -> TestResult {
     let codes: Vec<_> = answer.responses().iter().map(|r| r.error().and_then(|e| e.code().cloned())).collect();
     assert_eq!(codes, [None, Some(BatchStatementErrorCodeEnum::ProvisionedThroughputExceeded), None]);
 
-    let wanted = ["a", "c"].iter().map(|key| [("pk".to_owned(), s(key))].into()).collect();
-    let wanted = KeysAndAttributes::builder().set_keys(Some(wanted)).build()?;
-    let answer = client.batch_get_item().request_items(TABLE, wanted).send().await?;
+    let answer = client.batch_get_item().request_items(TABLE, keys(&["a", "c"], false)).send().await?;
     assert_eq!(answer.responses().map(|tables| tables[TABLE].len()), Some(1));
     assert_eq!(answer.unprocessed_keys().map(|tables| tables[TABLE].keys().len()), Some(1));
     assert_eq!(service.snapshot().throttled, 1 + 1 + 1);
@@ -342,20 +278,7 @@ async fn kinesis(faults: Option<Arc<Script>>) -> Result<(Kinesis, KinesisClient)
         config.faults = faults;
     }
     let service = Kinesis::start(config).await?;
-    let client = KinesisClient::from_conf(
-        aws_sdk_kinesis::Config::builder()
-            .endpoint_url(service.url())
-            .region(aws_sdk_kinesis::config::Region::new(REGION))
-            .credentials_provider(aws_sdk_kinesis::config::Credentials::new(
-                ACCESS_KEY_ID,
-                SECRET_ACCESS_KEY,
-                None,
-                None,
-                "test",
-            ))
-            .retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
-            .build(),
-    );
+    let client = clients::kinesis(service.url());
     Ok((service, client))
 }
 

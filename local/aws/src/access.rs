@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use crate::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+/// The AWS region that every emulator answers for.
+pub const REGION: &str = "us-east-1";
+/// The access key id that the emulators accept.
+pub const ACCESS_KEY_ID: &str = "centinela";
+/// The secret that belongs to [`ACCESS_KEY_ID`]. Not a secret: it opens servers on 127.0.0.1 only.
+pub const SECRET_ACCESS_KEY: &str = "centinela-local";
 
 /// Who asks, and in which region.
 #[derive(Clone, PartialEq, Eq)]

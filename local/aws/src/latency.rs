@@ -1,7 +1,7 @@
 //! Calls that take as long as in AWS, so that figures from one machine are not a fairy tale.
 //!
-//! A call's time is drawn from a log-normal distribution through two quantiles and holds for the whole call: what the stand-in
-//! itself needs is part of it. An answer is never early; it can be late, when the stand-in is slower than the draw, and by the
+//! A call's time is drawn from a log-normal distribution through two quantiles and holds for the whole call: what the emulator
+//! itself needs is part of it. An answer is never early; it can be late, when the emulator is slower than the draw, and by the
 //! timer's step of a millisecond.
 
 use std::f64::consts::TAU;

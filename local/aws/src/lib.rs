@@ -12,21 +12,16 @@ mod kinesis;
 mod latency;
 mod proxy;
 mod s3;
+mod specs;
 
-pub use access::AwsAccess;
-pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoError, TableSpec};
+pub use access::{ACCESS_KEY_ID, AwsAccess, REGION, SECRET_ACCESS_KEY};
+pub use dynamodb::{DynamoConfig, DynamoDb, DynamoError};
 pub use external::{
     AwsClient, CallError, EndpointError, prepare_buckets, prepare_streams, prepare_tables, read_states,
 };
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
-pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord, StreamSpec};
+pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord};
 pub use latency::{Latency, LatencyError};
 pub use proxy::{DynamoStats, ProxiedService, Proxy, ProxyConfig, TableUnits};
 pub use s3::{S3, S3Config, S3Error, S3Stats};
-
-/// The AWS region that every emulator answers for.
-pub const REGION: &str = "us-east-1";
-/// The access key id that the emulators accept.
-pub const ACCESS_KEY_ID: &str = "centinela";
-/// The secret that belongs to [`ACCESS_KEY_ID`]. Not a secret: it opens servers on 127.0.0.1 only.
-pub const SECRET_ACCESS_KEY: &str = "centinela-local";
+pub use specs::{AttrType, StreamSpec, TableSpec};

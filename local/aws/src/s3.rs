@@ -20,7 +20,7 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
 use self::keys::Keys;
-use crate::AwsAccess;
+use crate::access::AwsAccess;
 use centinela_serve::{HttpServer, ServerError, warden};
 
 const SERVICE: &str = "s3";

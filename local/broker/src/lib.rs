@@ -8,14 +8,15 @@
 //! process decides when the broker ends, and the port that was reserved is the port that is served.
 
 mod batch;
+mod config;
 mod connection;
 mod groups;
 mod log;
 mod retention;
 mod segment;
 mod storage;
+mod topics;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,16 +41,16 @@ use tokio::time::MissedTickBehavior;
 use url::Url;
 use uuid::Uuid;
 
+pub use self::config::{BrokerConfig, Extent};
 use self::connection::Silence;
 use self::storage::Records;
+use self::topics::Topics;
 use centinela_serve::{ServerError, accept, listen};
 
 const SERVICE: &str = "kafka";
 const CLUSTER_ID: &str = "centinela";
 const NODE_ID: i32 = 1;
 
-/// What a topic may take of the disk unless it is said.
-const DISK_BYTES_PER_TOPIC: u64 = 1024 * 1024 * 1024;
 /// How often is looked for what is too old; Apache Kafka does every five minutes.
 const RETENTION_CHECK: Duration = Duration::from_secs(1);
 /// For what is large and may outlive a memory file system, which /tmp often is (file-hierarchy(7)).
@@ -83,36 +84,6 @@ pub enum BrokerError {
 
 fn panicked() -> BrokerError {
     ServerError::Panicked { service: SERVICE }.into()
-}
-
-/// How to start the broker.
-#[derive(Debug, Clone)]
-pub struct BrokerConfig {
-    /// The port to listen on; `None` takes a free one.
-    pub port: Option<u16>,
-    /// What a topic may take of the disk, in equal shares for its partitions; the oldest records go first. This comes on top of
-    /// `retention.ms` and `retention.bytes`.
-    pub disk_bytes_per_topic: u64,
-    /// Groups by the topic that is kept for them: to stay within the disk nothing is given up that the group has not settled; records
-    /// are refused instead, with `KAFKA_STORAGE_ERROR`, and producers try again. The topic's own retention heeds nobody, as in Apache Kafka.
-    pub kept_for: BTreeMap<String, String>,
-}
-
-impl Default for BrokerConfig {
-    fn default() -> Self {
-        Self { port: None, disk_bytes_per_topic: DISK_BYTES_PER_TOPIC, kept_for: BTreeMap::new() }
-    }
-}
-
-/// How far a partition reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// The oldest offset that is kept: everything below was given up.
-    pub first: i64,
-    /// The offset that the next record gets.
-    pub next: i64,
-    /// Bytes on disk.
-    pub bytes: u64,
 }
 
 /// A running broker. Dropping it stops it without waiting.
@@ -201,18 +172,18 @@ impl Broker {
     /// Refuses every record for a topic with `NOT_ENOUGH_REPLICAS`, as a broker does whose followers are away, or takes them
     /// again. Returns whether there is such a topic.
     pub fn set_refusing(&self, topic: &str, refusing: bool) -> bool {
-        self.records.set_refusing(topic, refusing)
+        self.records.topics().set_refusing(topic, refusing)
     }
 
     /// Adds empty partitions until the topic has `partitions`; never takes one away. Returns whether there is such a topic.
     pub fn add_partitions(&self, topic: &str, partitions: usize) -> bool {
-        self.records.grow(topic, partitions)
+        self.records.topics().grow(topic, partitions)
     }
 
     /// How far the partitions of a topic reach, in order; empty when there is no such topic.
     #[must_use]
     pub fn extents(&self, topic: &str) -> Vec<Extent> {
-        self.records.extents(topic)
+        self.records.topics().extents(topic)
     }
 
     /// Closes every connection and forgets every record. Producers must have flushed before.
@@ -248,7 +219,7 @@ async fn serve_all(listener: TcpListener, groups: Controller<Records>, storage: 
                 connections.spawn(serve(stream, groups.clone(), storage.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            _ = checks.tick() => storage.retain(),
+            _ = checks.tick() => storage.topics().retain(),
         }
     }
 }
@@ -290,7 +261,7 @@ where
         if let Body::FetchRequest(fetch) = &mut request.body {
             fetched = fetch.topics.iter().flatten().map(|topic| (topic.topic_id, offsets(topic))).collect();
             // The broker itself sleeps through a fetch's time whatever it has; so the waiting is done here, and it only reads.
-            self.records.wait_for(fetch).await;
+            self.records.topics().wait_for(fetch).await;
             fetch.max_wait_ms = 0;
         }
         let is_awaited = !matches!(&request.body, Body::ProduceRequest(produce) if produce.acks == 0);
@@ -372,7 +343,7 @@ async fn storage(port: u16, directory: Arc<Path>, config: &BrokerConfig) -> Resu
         .silent(true)
         .build()
         .await?;
-    let records = Records::over(rest, directory, config);
+    let records = Records::over(rest, Topics::new(directory, config));
     records
         .register_broker(BrokerRegistrationRequest {
             broker_id: NODE_ID,

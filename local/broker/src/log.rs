@@ -223,9 +223,9 @@ impl Log {
         self.bytes > 0 && self.bytes + size > self.retention.disk_bytes
     }
 
-    /// Gives up the oldest segments until there is room for `size` bytes more, and none with a record from `settled` on.
-    pub(super) fn make_room(&mut self, size: u64, settled: i64) {
-        while self.is_full_for(size) && self.end_of_oldest() <= settled {
+    /// Gives up the oldest segments until there is room for `size` bytes more, and none with a record from `committed` on.
+    pub(super) fn make_room(&mut self, size: u64, committed: i64) {
+        while self.is_full_for(size) && self.end_of_oldest() <= committed {
             self.forget_oldest();
         }
     }

@@ -1,10 +1,8 @@
 //! The broker's storage: records in our own logs, everything else in the broker's.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tansu_sans_io::create_topics_request::CreatableTopic;
@@ -19,50 +17,20 @@ use tansu_sans_io::incremental_alter_configs_response::AlterConfigsResourceRespo
 use tansu_sans_io::list_groups_response::ListedGroup;
 use tansu_sans_io::record::deflated;
 use tansu_sans_io::txn_offset_commit_response::TxnOffsetCommitResponseTopic;
-use tansu_sans_io::{ConfigResource, ErrorCode, FetchRequest, IsolationLevel, ListOffset, ScramMechanism};
+use tansu_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, ScramMechanism};
 use tansu_storage::{
     BrokerRegistrationRequest, Error, GroupDetail, ListOffsetResponse, MetadataResponse, NamedGroupDetail,
     OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId,
     Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
+use super::batch;
 use super::groups::Groups;
 use super::log::Log;
-use super::retention::Retention;
-use super::{BrokerConfig, Extent, batch};
-
-const TIMESTAMP_TYPE: &str = "message.timestamp.type";
-
-#[derive(Clone, Debug)]
-struct Topic {
-    id: Uuid,
-    settings: HashMap<String, String>,
-    append_time: bool,
-    /// Every batch is refused, as by a partition with too few replicas in sync.
-    refusing: bool,
-    /// It was said that the disk is full of what must not go.
-    is_full_said: Arc<AtomicBool>,
-    partitions: Vec<Arc<Mutex<Log>>>,
-}
-
-/// Where logs are kept, and how much of them.
-#[derive(Debug)]
-struct Disk {
-    directory: Arc<Path>,
-    bytes_per_topic: u64,
-    kept_for: BTreeMap<String, String>,
-}
-
-impl Disk {
-    fn retention(&self, settings: &HashMap<String, String>, partitions: usize) -> Retention {
-        let share = self.bytes_per_topic / partitions.max(1) as u64;
-        Retention::new(|name| settings.get(name).map(String::as_str), share)
-    }
-}
+use super::topics::{Topics, locked, milliseconds, now_ms};
 
 /// Records in our logs; topics, groups, committed offsets and producer ids in the broker's own memory storage.
 ///
@@ -72,30 +40,19 @@ impl Disk {
 #[derive(Clone, Debug)]
 pub(super) struct Records {
     rest: StorageContainer,
-    disk: Arc<Disk>,
-    topics: Arc<Mutex<HashMap<String, Topic>>>,
+    topics: Arc<Topics>,
     groups: Groups,
-    /// Some topic has more partitions than the broker's own storage knows.
-    grown: Arc<AtomicBool>,
-    /// Told whenever there is something new for a fetch that waits.
-    changed: Arc<Notify>,
     /// Whether no request is served.
     frozen: watch::Sender<bool>,
 }
 
 impl Records {
-    pub(super) fn over(rest: StorageContainer, directory: Arc<Path>, config: &BrokerConfig) -> Self {
-        let (bytes_per_topic, kept_for) = (config.disk_bytes_per_topic, config.kept_for.clone());
-        let disk = Arc::new(Disk { directory, bytes_per_topic, kept_for });
-        Self {
-            rest,
-            disk,
-            topics: Arc::default(),
-            groups: Groups::default(),
-            grown: Arc::default(),
-            changed: Arc::default(),
-            frozen: watch::Sender::new(false),
-        }
+    pub(super) fn over(rest: StorageContainer, topics: Topics) -> Self {
+        Self { rest, topics: Arc::new(topics), groups: Groups::default(), frozen: watch::Sender::new(false) }
+    }
+
+    pub(super) fn topics(&self) -> &Topics {
+        &self.topics
     }
 
     /// Serves no request, or goes on.
@@ -113,155 +70,17 @@ impl Records {
         let _thawed = frozen.wait_for(|frozen| !frozen).await;
     }
 
-    /// Waits until a fetch has something to answer: `min_bytes` of records, an error, or that its time is over.
-    pub(super) async fn wait_for(&self, fetch: &FetchRequest) {
-        let until = Instant::now() + Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
-        let wanted = u64::try_from(fetch.min_bytes).unwrap_or(0).max(1);
-        loop {
-            // Asked for first, so that what comes while it is looked is not missed.
-            let changed = self.changed.notified();
-            let is_answered = self.bytes_for(fetch, wanted).is_none_or(|bytes| bytes >= wanted);
-            if is_answered || timeout_at(until, changed).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// How much there is to read for a fetch, `enough` or more when it is as much; none when it gets an error.
-    fn bytes_for(&self, fetch: &FetchRequest, enough: u64) -> Option<u64> {
-        let mut wanted = Vec::new();
-        {
-            let topics = self.topics();
-            for asked in fetch.topics.iter().flatten() {
-                let topic = match &asked.topic {
-                    Some(name) if !name.is_empty() => topics.get(name),
-                    _ => topics.values().find(|topic| asked.topic_id.is_some_and(|id| topic.id.as_bytes() == &id)),
-                };
-                for partition in asked.partitions.iter().flatten() {
-                    let log = topic?.partitions.get(usize::try_from(partition.partition).ok()?)?;
-                    wanted.push((Arc::clone(log), partition.fetch_offset));
-                }
-            }
-        }
-        let mut bytes = 0;
-        for (log, offset) in wanted {
-            let log = locked(&log);
-            if !log.has(offset) {
-                return None;
-            }
-            if bytes < enough {
-                bytes += log.bytes_from(offset, enough - bytes);
-            }
-        }
-        Some(bytes)
-    }
-
-    fn topics(&self) -> MutexGuard<'_, HashMap<String, Topic>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Refuses every batch for a topic from now on, or takes them again. Returns whether there is such a topic.
-    pub(super) fn set_refusing(&self, topic: &str, refusing: bool) -> bool {
-        self.topics().get_mut(topic).map(|topic| topic.refusing = refusing).is_some()
-    }
-
-    /// Adds partitions until the topic has `partitions`. Returns whether there is such a topic.
-    pub(super) fn grow(&self, topic: &str, partitions: usize) -> bool {
-        let mut topics = self.topics();
-        let Some(topic) = topics.get_mut(topic) else { return false };
-        topic.partitions.extend(self.logs(partitions.saturating_sub(topic.partitions.len())));
-        self.bound(topic);
-        self.grown.store(true, Ordering::Relaxed);
-        true
-    }
-
-    fn logs(&self, count: usize) -> impl Iterator<Item = Arc<Mutex<Log>>> {
-        let unbounded = self.disk.retention(&HashMap::new(), 1);
-        (0..count).map(move |_| Arc::new(Mutex::new(Log::new(Arc::clone(&self.disk.directory), unbounded))))
-    }
-
-    /// Tells a topic's logs what its settings say.
-    fn bound(&self, topic: &mut Topic) {
-        topic.append_time = topic.settings.get(TIMESTAMP_TYPE).is_some_and(|kind| kind == "LogAppendTime");
-        let retention = self.disk.retention(&topic.settings, topic.partitions.len());
-        topic.partitions.iter().for_each(|log| locked(log).set_retention(retention));
-    }
-
-    /// Gives up everywhere what is older than the topics' settings say.
-    pub(super) fn retain(&self) {
-        let logs: Vec<_> = self.topics().values().flat_map(|topic| topic.partitions.clone()).collect();
-        let now_ms = now_ms();
-        logs.iter().for_each(|log| locked(log).retain(now_ms));
-    }
-
-    /// How far a topic's partitions reach.
-    pub(super) fn extents(&self, topic: &str) -> Vec<Extent> {
-        let logs = self.topics().get(topic).map(|topic| topic.partitions.clone()).unwrap_or_default();
-        let extent = |log: &Arc<Mutex<Log>>| {
-            let log = locked(log);
-            Extent { first: log.start(), next: log.high_watermark(), bytes: log.bytes() }
-        };
-        logs.iter().map(extent).collect()
-    }
-
-    /// Makes room on disk for a batch, from what its group has settled where the topic is kept for one; says once for each topic when
-    /// there is none.
+    /// Makes room on disk for a batch, from what its group has committed where the topic is kept for one.
     async fn make_room(&self, topition: &Topition, log: &Mutex<Log>, size: u64) -> Result<()> {
-        let group = self.disk.kept_for.get(topition.topic());
-        let settled = match group {
+        let committed = match self.topics.kept_for(topition.topic()) {
             None => i64::MAX,
             Some(group) => {
                 let committed = self.rest.offset_fetch(Some(group), std::slice::from_ref(topition), None).await?;
                 committed.get(topition).copied().unwrap_or(-1)
             }
         };
-        let bytes = {
-            let mut log = locked(log);
-            log.make_room(size, settled);
-            if !log.is_full_for(size) {
-                return Ok(());
-            }
-            log.bytes()
-        };
-        let said = self.topics().get(topition.topic()).map(|topic| Arc::clone(&topic.is_full_said));
-        if said.is_some_and(|said| !said.swap(true, Ordering::Relaxed)) {
-            let (topic, partition, group) = (topition.topic(), topition.partition(), group.map_or("", String::as_str));
-            tracing::warn!(
-                topic,
-                partition,
-                bytes,
-                group,
-                "the embedded kafka refuses records: the partition's share of the disk (--kafka-disk) is full of what the group has \
-                 not settled"
-            );
-        }
-        Err(Error::Api(ErrorCode::KafkaStorageError))
+        self.topics.make_room(topition, log, size, committed)
     }
-
-    fn log(&self, topition: &Topition) -> Result<(Arc<Mutex<Log>>, bool, bool)> {
-        let topics = self.topics();
-        let unknown = Error::Api(ErrorCode::UnknownTopicOrPartition);
-        let Some(topic) = topics.get(topition.topic()) else { return Err(unknown) };
-        let log = usize::try_from(topition.partition()).ok().and_then(|index| topic.partitions.get(index));
-        log.map(|log| (Arc::clone(log), topic.append_time, topic.refusing)).ok_or(unknown)
-    }
-
-    fn with_log<R>(&self, topition: &Topition, work: impl FnOnce(&mut Log) -> Result<R>) -> Result<R> {
-        let (log, _, _) = self.log(topition)?;
-        work(&mut locked(&log))
-    }
-}
-
-fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now_ms() -> i64 {
-    milliseconds(SystemTime::now())
-}
-
-fn milliseconds(time: SystemTime) -> i64 {
-    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
@@ -272,19 +91,14 @@ impl Storage for Records {
         let (name, count) = (topic.name.clone(), usize::try_from(topic.num_partitions).unwrap_or(0).max(1));
         let id = self.rest.create_topic(topic, validate_only).await?;
         if !validate_only {
-            let partitions = self.logs(count).collect();
-            let is_full_said = Arc::default();
-            let mut topic = Topic { id, settings, append_time: false, refusing: false, is_full_said, partitions };
-            self.bound(&mut topic);
-            self.topics().insert(name, topic);
+            self.topics.add(name, id, settings, count);
         }
         Ok(id)
     }
 
     async fn delete_topic(&self, topic: &TopicId) -> Result<ErrorCode> {
         if let TopicId::Name(name) = topic {
-            self.topics().remove(name);
-            self.changed.notify_waiters();
+            self.topics.remove(name);
         }
         self.rest.delete_topic(topic).await
     }
@@ -293,7 +107,7 @@ impl Storage for Records {
         let of_topic = |topic: &DeleteRecordsTopic| {
             let partitions = topic.partitions.iter().flatten().map(|asked| {
                 let topition = Topition::new(topic.name.clone(), asked.partition_index);
-                let deleted = self.with_log(&topition, |log| log.delete_before(asked.offset));
+                let deleted = self.topics.with_log(&topition, |log| log.delete_before(asked.offset));
                 let (low_watermark, error) = match deleted {
                     Ok(start) => (start, ErrorCode::None),
                     Err(Error::Api(error)) => (-1, error),
@@ -308,12 +122,12 @@ impl Storage for Records {
         };
         let deleted = topics.iter().map(of_topic).collect();
         // A fetch may wait below what is left now.
-        self.changed.notify_waiters();
+        self.topics.tell();
         Ok(deleted)
     }
 
     async fn produce(&self, _transaction_id: Option<&str>, topition: &Topition, batch: deflated::Batch) -> Result<i64> {
-        let (log, append_time, refusing) = self.log(topition)?;
+        let (log, append_time, refusing) = self.topics.log(topition)?;
         if refusing {
             return Err(Error::Api(ErrorCode::NotEnoughReplicas));
         }
@@ -323,7 +137,7 @@ impl Storage for Records {
             self.make_room(topition, &log, size).await?;
         }
         let offset = locked(&log).append(batch, append_time, now_ms())?;
-        self.changed.notify_waiters();
+        self.topics.tell();
         Ok(offset)
     }
 
@@ -335,11 +149,11 @@ impl Storage for Records {
         max_bytes: u32,
         _isolation: IsolationLevel,
     ) -> Result<Vec<deflated::Batch>> {
-        self.with_log(topition, |log| log.read(offset, max_bytes))
+        self.topics.with_log(topition, |log| log.read(offset, max_bytes))
     }
 
     async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
-        let (log_start, end) = self.with_log(topition, |log| Ok((log.start(), log.high_watermark())))?;
+        let (log_start, end) = self.topics.with_log(topition, |log| Ok((log.start(), log.high_watermark())))?;
         // The type has no constructor, only a serialised form.
         let stage = serde_json::json!({ "last_stable": end, "high_watermark": end, "log_start": log_start });
         serde_json::from_value(stage).map_err(Error::from)
@@ -353,7 +167,7 @@ impl Storage for Records {
         offsets
             .iter()
             .map(|(topition, wanted)| {
-                let (offset, timestamp) = self.with_log(topition, |log| {
+                let (offset, timestamp) = self.topics.with_log(topition, |log| {
                     Ok(match wanted {
                         ListOffset::Earliest => (Some(log.start()), None),
                         ListOffset::Latest => (Some(log.high_watermark()), None),
@@ -379,11 +193,8 @@ impl Storage for Records {
         let name = resource.resource_name.clone();
         let altered = self.rest.incremental_alter_resource(resource).await?;
         let described = self.rest.describe_config(&name, ConfigResource::Topic, None).await?;
-        if let Some(topic) = self.topics().get_mut(&name) {
-            let settings = described.configs.into_iter().flatten();
-            topic.settings = settings.filter_map(|setting| Some((setting.name, setting.value?))).collect();
-            self.bound(topic);
-        }
+        let settings = described.configs.into_iter().flatten();
+        self.topics.set_settings(&name, settings.filter_map(|setting| Some((setting.name, setting.value?))).collect());
         Ok(altered)
     }
 
@@ -415,13 +226,13 @@ impl Storage for Records {
 
     async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
         let metadata = self.rest.metadata(topics).await?;
-        if !self.grown.load(Ordering::Relaxed) {
+        if !self.topics.has_grown() {
             return Ok(metadata);
         }
         // The type's fields are private; its serialised form is not.
         let mut value = serde_json::to_value(&metadata)?;
         for topic in value["topics"].as_array_mut().into_iter().flatten() {
-            let wanted = topic["name"].as_str().and_then(|name| Some(self.topics().get(name)?.partitions.len()));
+            let wanted = topic["name"].as_str().and_then(|name| self.topics.partitions(name));
             let Some(known) = topic["partitions"].as_array_mut() else { continue };
             // All partitions are led by the one broker, so a further one differs only in its number.
             while let (true, Some(mut further)) = (Some(known.len()) < wanted, known.last().cloned()) {

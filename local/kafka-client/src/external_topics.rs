@@ -1,4 +1,4 @@
-//! The topics of a cluster that is not ours: created when they are missing and that is allowed, checked when they are there.
+//! The topics of an external cluster: created when they are missing and that is allowed, checked when they are there.
 //!
 //! What would break the protocol is an error; what only differs from the stacks is said in one line. Nothing is altered, and
 //! nothing is ever deleted.
@@ -41,7 +41,7 @@ pub struct PreparedTopics {
     pub differences: Vec<String>,
 }
 
-/// Brings the topics of a foreign cluster into the shape that the stacks declare, and checks our rights on them.
+/// Brings the topics of an external cluster into the shape that the stacks declare, and checks our rights on them.
 ///
 /// # Errors
 /// When the cluster cannot be reached, refuses us, lacks a topic that we may not create, or has one whose shape would break the

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{ServerError, accept};
+use crate::accept::accept;
+use crate::error::ServerError;
 
 /// How long open requests may run on after `shutdown` was called.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);

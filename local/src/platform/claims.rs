@@ -1,11 +1,12 @@
 //! The consumer groups of a run, held against other runs.
 
 use centinela_infra::Infrastructure;
-use centinela_kafka_client::{Claim, Claimed, ClusterError, Group, KafkaAccess, check_free};
+use centinela_kafka_client::{Claim, Claimed, ClusterError, KafkaAccess, check_free};
 use futures::future::join_all;
 use tokio::sync::oneshot::Receiver;
 
-use super::PlatformError;
+use super::error::PlatformError;
+use super::specs::groups;
 
 /// The claims on the groups of all mappings.
 pub(super) struct Claims {
@@ -46,12 +47,4 @@ impl Claims {
             tracing::warn!("leaving a consumer group ended by a panic");
         }
     }
-}
-
-fn groups(infrastructure: &Infrastructure) -> Vec<Group> {
-    let group = |mapping: &centinela_infra::Mapping| Group {
-        name: mapping.consumer_group.clone(),
-        topic: mapping.topic.clone(),
-    };
-    infrastructure.mappings.iter().map(group).collect()
 }

@@ -6,201 +6,40 @@
 
 mod backlog;
 mod claims;
+mod config;
 mod endpoints;
+mod error;
 mod servers;
+mod specs;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use centinela_aws::{DynamoStats, SECRET_ACCESS_KEY};
+use centinela_broker::Broker;
+use centinela_infra::Infrastructure;
+use centinela_kafka_client::KafkaAccess;
+use centinela_lambda_host::mapping::{KafkaMapping, MappingFaultSource, MappingStats};
+use centinela_lambda_host::{FunctionHost, FunctionSpec, FunctionStats};
 use futures::future::BoxFuture;
 
-use centinela_aws::{
-    AttrType, DynamoError, DynamoStats, EndpointError, FaultSource, KinesisError, Latency, NoFaults, S3Error,
-    SECRET_ACCESS_KEY, StreamSpec, TableSpec,
-};
-use centinela_broker::{Broker, BrokerError};
-use centinela_infra::{self as infra, Infrastructure};
-use centinela_kafka_client::{ClusterError, KafkaAccess, TopicSpec};
-use centinela_lambda_host::mapping::faults::NoMappingFaults;
-use centinela_lambda_host::mapping::{
-    KafkaMapping, KafkaMappingSpec, MappingError, MappingFaultSource, MappingStats, StartingPosition,
-};
-use centinela_lambda_host::{FunctionHost, FunctionSpec, FunctionStats, HostError, InvokeError};
-use centinela_serve::ServerError;
-
-use claims::Claims;
+pub use config::{PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
-pub use servers::Servers;
-use servers::Services;
+pub use error::PlatformError;
+pub use specs::topic_spec;
 
-/// Invocations that one provisioned poller keeps in flight.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
-const INVOCATIONS_PER_POLLER: u32 = 5;
+use backlog::Past;
+use claims::Claims;
+use servers::Services;
+use specs::mapping_spec;
+
 /// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
 /// lose races to each other while a backlog is worked off.
 const ENVIRONMENTS_MORE: usize = 1;
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;
-
-/// Ports that somebody wants to know beforehand; `None` takes a free one.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Ports {
-    pub kafka: Option<u16>,
-    pub dynamodb: Option<u16>,
-    pub s3: Option<u16>,
-    pub kinesis: Option<u16>,
-}
-
-/// How to start a platform.
-#[derive(Clone)]
-pub struct PlatformConfig {
-    /// What there is to run.
-    pub infrastructure: Infrastructure,
-    /// The directory with the functions' binaries, each named like its package.
-    pub binaries: PathBuf,
-    /// Fixed ports.
-    pub ports: Ports,
-    /// What a topic of the embedded Kafka may take of the disk instead of the default.
-    pub kafka_disk_bytes: Option<u64>,
-    /// Environments per function instead of what is useful here.
-    pub environments: Option<usize>,
-    /// Faults of the mappings.
-    pub mapping_faults: Arc<dyn MappingFaultSource>,
-    /// Faults of DynamoDB and Kinesis, embedded or not.
-    pub faults: Arc<dyn FaultSource>,
-    /// Leave the mappings for [`Platform::start_mappings`], so that records can wait in the topics first.
-    pub mappings_later: bool,
-    /// How long a call to DynamoDB or Kinesis takes, embedded or not.
-    pub latency: Option<Arc<Latency>>,
-    /// Servers that are there already, instead of the embedded ones.
-    pub servers: Servers,
-    /// Tables whose items are noted before anything is decided.
-    pub remembered_tables: Vec<String>,
-    /// Key `pk` and state `s` of the items that a table of the embedded database begins with. Nobody else's table is touched.
-    pub seeds: BTreeMap<String, Vec<(String, Vec<u8>)>>,
-    /// Takes what a person should know, a line at a time.
-    pub say: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-impl PlatformConfig {
-    /// Free ports, no faults, everything else as the stacks say.
-    #[must_use]
-    pub fn new(infrastructure: Infrastructure, binaries: &Path) -> Self {
-        Self {
-            infrastructure,
-            binaries: binaries.to_owned(),
-            ports: Ports::default(),
-            kafka_disk_bytes: None,
-            environments: None,
-            mapping_faults: Arc::new(NoMappingFaults),
-            faults: Arc::new(NoFaults),
-            mappings_later: false,
-            latency: None,
-            servers: Servers::default(),
-            remembered_tables: Vec::new(),
-            seeds: BTreeMap::new(),
-            say: Arc::new(|line| tracing::info!(line, "platform")),
-        }
-    }
-}
-
-/// Why a platform cannot be started, used or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum PlatformError {
-    /// A Kafka that was there already, or a topic.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The end of a server.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The embedded broker.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The embedded DynamoDB.
-    #[error(transparent)]
-    Dynamo(#[from] DynamoError),
-    /// The embedded Kinesis.
-    #[error(transparent)]
-    Kinesis(#[from] KinesisError),
-    /// The embedded S3.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// A DynamoDB, Kinesis or S3 that was there already.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The threads of a service.
-    #[error("no threads for {name}")]
-    Threads {
-        /// The threads' name.
-        name: &'static str,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A function.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// A function does not start.
-    #[error("function `{function}` does not start")]
-    Start {
-        /// The function.
-        function: String,
-        /// What it said.
-        #[source]
-        source: InvokeError,
-    },
-    /// A mapping.
-    #[error(transparent)]
-    Mapping(#[from] MappingError),
-    /// A mapping names a function that no stack declares.
-    #[error("the mapping of topic `{topic}` invokes `{function}`, which no stack declares")]
-    UnknownFunction {
-        /// Topic of the mapping.
-        topic: String,
-        /// The missing function.
-        function: String,
-    },
-    /// What was there before does not settle.
-    #[error(
-        "{records} records on topic `{topic}` that group `{group}` has not settled do not move; look at the function's log (--logs), or \
-         move the group's offsets"
-    )]
-    Backlog {
-        /// Records that are open.
-        records: u64,
-        /// The topic.
-        topic: String,
-        /// The group.
-        group: String,
-    },
-}
-
-impl PlatformError {
-    /// Whether another argument would help: a port is taken, an address is none, or somebody uses the consumer group.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        let server = match self {
-            Self::Cluster(ClusterError::GroupTaken { .. }) | Self::Endpoint(EndpointError::Url { .. }) => return true,
-            Self::Broker(BrokerError::Server(server))
-            | Self::Dynamo(DynamoError::Server(server))
-            | Self::Kinesis(KinesisError::Server(server))
-            | Self::S3(S3Error::Server(server))
-            | Self::Endpoint(EndpointError::Server(server)) => server,
-            _ => return false,
-        };
-        matches!(server, ServerError::PortTaken { .. })
-    }
-}
-
-/// A running function with its mappings.
-struct Hosted {
-    name: String,
-    host: Arc<FunctionHost>,
-}
 
 struct Mapped {
     topic: String,
@@ -210,12 +49,10 @@ struct Mapped {
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
     infrastructure: Infrastructure,
-    /// Where each topic stood before anything of this run.
-    starts: BTreeMap<String, Vec<i64>>,
-    remembered: BTreeMap<String, Vec<(String, Vec<u8>)>>,
+    past: Past,
     // Dropped in this order: mappings before functions before services.
     mappings: OnceLock<Vec<Mapped>>,
-    functions: Vec<Hosted>,
+    functions: BTreeMap<String, Arc<FunctionHost>>,
     claims: Claims,
     services: Services,
     environments: Option<usize>,
@@ -260,10 +97,9 @@ impl Platform {
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
-            starts: BTreeMap::new(),
-            remembered: BTreeMap::new(),
+            past: Past::default(),
             mappings: OnceLock::new(),
-            functions: Vec::new(),
+            functions: BTreeMap::new(),
             claims,
             services,
             environments: config.environments,
@@ -278,7 +114,7 @@ impl Platform {
         if config.servers.kafka.is_some() {
             platform.claims.confirm(&*config.say).await?;
         }
-        Box::pin(platform.begin(&config)).await?;
+        platform.past = Box::pin(backlog::work_off(&config, &platform.services, &platform.functions)).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
         }
@@ -303,7 +139,7 @@ impl Platform {
                 concurrency_max,
             })
             .await?;
-            self.functions.push(Hosted { name: function.name.clone(), host: Arc::clone(&host) });
+            self.functions.insert(function.name.clone(), Arc::clone(&host));
             let started = host.warm(1).await;
             started.map_err(|source| PlatformError::Start { function: function.name.clone(), source })?;
         }
@@ -345,13 +181,13 @@ impl Platform {
         self.services.kafka()
     }
 
-    /// Whether the credentials are those of the stand-ins, which may be shown to anybody.
+    /// Whether the credentials are those of the emulators, which may be shown to anybody.
     #[must_use]
     pub fn has_local_credentials(&self) -> bool {
         self.services.endpoints().secret_access_key == SECRET_ACCESS_KEY
     }
 
-    /// The embedded broker; none when Kafka is somebody else's.
+    /// The embedded broker; none when Kafka is external.
     #[must_use]
     pub fn broker(&self) -> Option<&Broker> {
         self.services.broker()
@@ -364,13 +200,13 @@ impl Platform {
     /// The offset of the first record of this run, by partition; empty where a topic began with it.
     #[must_use]
     pub fn starts(&self, topic: &str) -> &[i64] {
-        self.starts.get(topic).map(Vec::as_slice).unwrap_or_default()
+        self.past.starts.get(topic).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Key and state of every item that a table held before this run, where it was asked to be remembered.
     #[must_use]
     pub fn remembered(&self, table: &str) -> &[(String, Vec<u8>)] {
-        self.remembered.get(table).map(Vec::as_slice).unwrap_or_default()
+        self.past.remembered.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// What is running, as the stacks describe it.
@@ -382,12 +218,12 @@ impl Platform {
     /// The host of a function.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&Arc<FunctionHost>> {
-        self.functions.iter().find(|hosted| hosted.name == name).map(|hosted| &hosted.host)
+        self.functions.get(name)
     }
 
     /// All function hosts.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &Arc<FunctionHost>)> {
-        self.functions.iter().map(|hosted| (hosted.name.as_str(), &hosted.host))
+        self.functions.iter().map(|(name, host)| (name.as_str(), host))
     }
 
     /// The mapping that reads a topic.
@@ -401,14 +237,14 @@ impl Platform {
     pub fn stats(&self) -> PlatformStats {
         PlatformStats {
             dynamodb: self.services.database_stats(),
-            functions: self.functions.iter().map(|hosted| (hosted.name.clone(), hosted.host.stats())).collect(),
+            functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
             mappings: self.mappings().iter().map(|mapped| (mapped.topic.clone(), mapped.mapping.stats())).collect(),
         }
     }
 
     /// Kills every process of every function with SIGKILL; says how many. The next invocations start new ones.
     pub fn kill_functions(&self) -> usize {
-        self.functions.iter().map(|hosted| hosted.host.kill_all()).sum()
+        self.functions.values().map(|host| host.kill_all()).sum()
     }
 
     /// Lets the mappings take nothing that comes from now on, and says where that is.
@@ -444,9 +280,8 @@ impl Platform {
         self.services.read_back(table).await
     }
 
-    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the embedded services; nothing that is
-    /// not ours is deleted. No process is
-    /// left when this returns, whatever it returns.
+    /// Ends the mappings, then the functions (work in progress finishes for up to `grace`), then the embedded services; nothing
+    /// external is deleted. No process is left when this returns, whatever it returns.
     ///
     /// # Errors
     /// The first thing that did not end in order.
@@ -469,64 +304,13 @@ impl Platform {
         // Their clients would complain about the broker's end.
         drop(mappings);
         let left = tokio::spawn(claims.leave());
-        for hosted in &functions {
-            hosted.host.stop(grace).await;
+        for host in functions.values() {
+            host.stop(grace).await;
         }
         if left.await.is_err() {
             tracing::warn!("leaving the consumer groups ended by a panic");
         }
         services.shutdown().await.into_iter().for_each(|error| note(Err(error)));
         outcome
-    }
-}
-
-fn attribute_type(name: &str) -> AttrType {
-    match name {
-        "N" => AttrType::N,
-        "B" => AttrType::B,
-        _ => AttrType::S,
-    }
-}
-
-fn table_spec(table: &infra::Table) -> TableSpec {
-    let key = |(name, kind): &(String, String)| (name.clone(), attribute_type(kind));
-    TableSpec {
-        name: table.name.clone(),
-        partition_key: key(&table.partition_key),
-        sort_key: table.sort_key.as_ref().map(key),
-        ttl_attribute: table.ttl_attribute.clone(),
-    }
-}
-
-fn stream_spec(stream: &infra::Stream) -> StreamSpec {
-    StreamSpec { name: stream.name.clone(), shards: u16::try_from(stream.shards).unwrap_or(u16::MAX) }
-}
-
-/// A declared topic, as it is created.
-#[must_use]
-pub fn topic_spec(topic: &infra::Topic) -> TopicSpec {
-    TopicSpec { name: topic.name.clone(), partitions: topic.partitions as usize, config: topic.config.clone() }
-}
-
-fn mapping_spec(declared: &infra::Mapping, environments: Option<usize>) -> KafkaMappingSpec {
-    let wanted = environments.and_then(|count| u32::try_from(count).ok());
-    let pollers_max = wanted.map_or(declared.pollers_max, |count| count.div_ceil(INVOCATIONS_PER_POLLER).max(1));
-    KafkaMappingSpec {
-        batch_size: declared.batch_size as usize,
-        window: declared.window,
-        pollers_min: declared.pollers_min.min(pollers_max),
-        pollers_max,
-        parallel_invocations_per_poller: INVOCATIONS_PER_POLLER,
-        starting_position: match declared.starting_position {
-            infra::StartingPosition::TrimHorizon => StartingPosition::TrimHorizon,
-            infra::StartingPosition::Latest => StartingPosition::Latest,
-            infra::StartingPosition::AtTimestamp(time) => StartingPosition::AtTimestamp(time),
-        },
-        report_batch_item_failures: declared.report_batch_item_failures,
-        bisect_batch_on_function_error: declared.bisect,
-        maximum_retry_attempts: declared.maximum_retry_attempts,
-        maximum_record_age: declared.maximum_record_age,
-        on_failure_topic: declared.on_failure_topic.clone(),
-        ..KafkaMappingSpec::new(&declared.function, &declared.topic, &declared.consumer_group)
     }
 }

@@ -1,33 +1,21 @@
-//! The services of one platform, each embedded or somebody else's, behind one face.
+//! The services of one platform, each embedded or external, behind one face.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use centinela_aws::{
-    AwsAccess, AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ProxiedService, Proxy,
-    ProxyConfig, S3, S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
+    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ProxiedService, Proxy, ProxyConfig, S3,
+    S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
 };
 use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::Infrastructure;
-use centinela_kafka_client::{DeclaredTopic, KafkaAccess, TopicSpec, create_topics, prepare_topics};
+use centinela_kafka_client::{KafkaAccess, TopicSpec, create_topics, prepare_topics};
 
-use super::{Endpoints, PlatformConfig, PlatformError, stream_spec, table_spec, topic_spec};
+use super::config::PlatformConfig;
+use super::endpoints::Endpoints;
+use super::error::PlatformError;
+use super::specs::{declared_topics, stream_spec, table_spec, topic_spec};
 use crate::threads::{AWS_THREADS, BROKER_THREADS, ServiceThreads};
-
-/// Servers that are there already, instead of the embedded ones.
-#[derive(Clone, Debug, Default)]
-pub struct Servers {
-    /// A Kafka.
-    pub kafka: Option<KafkaAccess>,
-    /// Endpoint of a DynamoDB.
-    pub dynamodb: Option<String>,
-    /// Endpoint of a Kinesis.
-    pub kinesis: Option<String>,
-    /// Endpoint of an S3.
-    pub s3: Option<String>,
-    /// Who asks them. Used for the embedded ones too, so that one set of credentials fits all.
-    pub access: AwsAccess,
-}
 
 enum Database {
     Embedded(DynamoDb),
@@ -215,15 +203,4 @@ async fn kafka(
     let declared = declared_topics(infrastructure);
     prepare_topics(access, &declared).await?.differences.iter().for_each(|difference| (config.say)(difference));
     Ok((None, access.clone()))
-}
-
-/// The topics, with what is only needed of a external cluster.
-pub(super) fn declared_topics(infrastructure: &Infrastructure) -> Vec<DeclaredTopic> {
-    let is_source = |name: &str| infrastructure.mappings.iter().any(|mapping| mapping.topic == name);
-    let declared = infrastructure.topics.iter().map(|topic| DeclaredTopic {
-        spec: topic_spec(topic),
-        replication: topic.replication as usize,
-        written: !is_source(&topic.name),
-    });
-    declared.collect()
 }

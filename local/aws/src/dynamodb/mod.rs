@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::fault::{FaultSource, NoFaults};
 use crate::latency::Latency;
 use crate::proxy::{DynamoStats, ProxiedService, Proxy};
+use crate::specs::{AttrType, TableSpec};
 use engine::Engine;
 
 /// AWS deletes expired items within days; a demonstration wants to see it.
@@ -62,40 +63,6 @@ pub enum DynamoError {
     /// The embedded database could not be opened.
     #[error("the embedded dynamodb cannot open its memory database")]
     Open(#[source] Box<DynoxideError>),
-}
-
-/// The type of a key attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttrType {
-    /// String.
-    S,
-    /// Number.
-    N,
-    /// Binary.
-    B,
-}
-
-impl From<AttrType> for ScalarAttributeType {
-    fn from(kind: AttrType) -> Self {
-        match kind {
-            AttrType::S => Self::S,
-            AttrType::N => Self::N,
-            AttrType::B => Self::B,
-        }
-    }
-}
-
-/// A table that must exist. Billing is on demand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSpec {
-    /// The name.
-    pub name: String,
-    /// Name and type of the partition key.
-    pub partition_key: (String, AttrType),
-    /// Name and type of the sort key, if the table has one.
-    pub sort_key: Option<(String, AttrType)>,
-    /// The attribute with the expiry time in seconds since 1970, if items expire.
-    pub ttl_attribute: Option<String>,
 }
 
 /// How to start the database.
@@ -245,6 +212,16 @@ impl DynamoDb {
     pub async fn shutdown(self) -> Result<(), ServerError> {
         self.expiry.abort();
         self.proxy.shutdown().await
+    }
+}
+
+impl From<AttrType> for ScalarAttributeType {
+    fn from(kind: AttrType) -> Self {
+        match kind {
+            AttrType::S => Self::S,
+            AttrType::N => Self::N,
+            AttrType::B => Self::B,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! Buckets of an S3 that is not ours.
+//! Buckets of an external S3.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::EndpointError;
-use super::{AwsClient, CallError};
-use crate::REGION;
+use super::client::{AwsClient, CallError};
+use super::error::EndpointError;
+use crate::access::REGION;
 
 /// Creates the buckets that are missing.
 ///

@@ -1,4 +1,4 @@
-//! Signed requests to a service of AWS or to an emulator: one HTTP client for what we ask ourselves and for what a front forwards.
+//! Signed requests to a service of AWS or to an emulator: one HTTP client for what we ask ourselves and for what a proxy forwards.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,8 +18,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
-use super::EndpointError;
-use crate::AwsAccess;
+use super::error::EndpointError;
+use crate::access::AwsAccess;
 use centinela_serve::BoxError;
 
 /// How long a connection may take.

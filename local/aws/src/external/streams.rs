@@ -1,12 +1,12 @@
-//! Streams of a Kinesis that is not ours.
+//! Streams of an external Kinesis.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::EndpointError;
-use super::{AwsClient, CallError};
-use crate::StreamSpec;
+use super::client::{AwsClient, CallError};
+use super::error::EndpointError;
+use crate::specs::StreamSpec;
 
 const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
 const ACTIVE_POLL: Duration = Duration::from_millis(200);

@@ -1,12 +1,12 @@
-//! Tables of a DynamoDB that is not ours.
+//! Tables of an external DynamoDB.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::EndpointError;
-use super::{AwsClient, CallError};
-use crate::dynamodb::{AttrType, TableSpec};
+use super::client::{AwsClient, CallError};
+use super::error::EndpointError;
+use crate::specs::{AttrType, TableSpec};
 
 /// How long a new table may take until it serves; seconds in AWS, no time in an emulator.
 const ACTIVE_LIMIT: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use s3s::crypto::{Checksum, Md5};
 
-use super::super::REGION;
+use crate::access::REGION;
 
 const ACCOUNT: &str = "000000000000";
 /// Sequence numbers are long decimal numbers; equal length makes their text order their order.
@@ -209,6 +209,12 @@ pub(super) fn parse_sequence(number: &str) -> Option<u64> {
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// AWS writes times as seconds with a fraction.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53 for 285,000 years")]
+pub(super) fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
 }
 
 #[cfg(test)]

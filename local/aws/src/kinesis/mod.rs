@@ -5,21 +5,29 @@
 //! not encrypt. A shard keeps the records of a day, as AWS does, within [`KinesisConfig::held_bytes_per_shard`]: the oldest go first.
 
 mod api;
+mod error;
 mod log;
+mod reading;
+mod state;
+mod streams;
+mod writing;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use centinela_serve::ServerError;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use log::{ShardPage, ShardRecord};
+pub use state::KinesisStats;
 
 use crate::fault::{FaultSource, NoFaults};
 use crate::latency::Latency;
 use crate::proxy::{ProxiedService, Proxy};
+use crate::specs::StreamSpec;
 use log::Stream;
+use state::{Shared, State};
 
 /// Some seven thousand decisions.
 const HELD_BYTES_PER_SHARD: usize = 8 * 1024 * 1024;
@@ -40,15 +48,6 @@ pub enum KinesisError {
         /// The shards that were asked for.
         shards: u16,
     },
-}
-
-/// A stream that must exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamSpec {
-    /// The name.
-    pub name: String,
-    /// The number of shards, at least one.
-    pub shards: u16,
 }
 
 /// How to start the streams.
@@ -87,21 +86,6 @@ impl std::fmt::Debug for KinesisConfig {
     }
 }
 
-/// What was asked of the streams, for their bill.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KinesisStats {
-    /// Requests by operation, refused ones included.
-    pub calls: BTreeMap<String, u64>,
-    /// Records that were written.
-    pub records: u64,
-    /// Bytes of data and partition keys that were written.
-    pub bytes: u64,
-    /// The 25 KB units that a provisioned stream charges for the records.
-    pub put_payload_units: u64,
-    /// Requests and records that were throttled.
-    pub throttled: u64,
-}
-
 /// Where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom<'a> {
@@ -111,26 +95,6 @@ pub enum ReadFrom<'a> {
     Latest,
     /// The record after this sequence number.
     After(&'a str),
-}
-
-/// Everything behind the lock.
-#[derive(Debug)]
-struct State {
-    streams: BTreeMap<String, Stream>,
-    stats: KinesisStats,
-    held_bytes_per_shard: usize,
-}
-
-/// What the HTTP side and the owner share.
-struct Shared {
-    state: Mutex<State>,
-    written: watch::Sender<u64>,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Running streams. Dropping them stops them without waiting.

@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::upstream::{Answer, ProxiedService, Upstream, target};
-use crate::external::AwsClient;
+use crate::external::client::AwsClient;
 
 pub(super) struct External {
     pub(super) service: ProxiedService,

@@ -30,7 +30,8 @@ pub use upstream::ProxiedService;
 pub(crate) use upstream::{Answer, Upstream, operation, target};
 
 use crate::access::AwsAccess;
-use crate::external::{AwsClient, EndpointError};
+use crate::external::client::AwsClient;
+use crate::external::error::EndpointError;
 use crate::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
 use crate::latency::{Latency, taking};
 use external::External;

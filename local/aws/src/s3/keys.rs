@@ -87,7 +87,7 @@ fn refuse(bucket: &str, key: &str, beside: usize) -> S3Result<()> {
         None => Ok(()),
         Some(problem) => {
             let says = format!(
-                "the key {key:?} {problem}; this stand-in keeps objects as files and takes no such keys, choose another"
+                "the key {key:?} {problem}; this emulator keeps objects as files and takes no such keys, choose another"
             );
             Err(S3Error::with_message(S3ErrorCode::InvalidArgument, says))
         }

@@ -122,7 +122,7 @@ fn room_on_the_disk_is_made_of_what_is_settled_only() {
     let mut log = of_ten_segments(Retention { disk_bytes: 10 * size, ..UNBOUNDED });
     assert!(log.is_full_for(size));
     log.make_room(size, 2);
-    assert!(log.is_full_for(size) && log.start() == 0, "the first segment holds offset 2, which is not settled");
+    assert!(log.is_full_for(size) && log.start() == 0, "the first segment holds offset 2, which is not committed");
     log.make_room(size, 30);
     assert_eq!((log.is_full_for(size), log.start()), (false, 3), "no more than is needed");
 }
@@ -181,13 +181,13 @@ enum Step {
     Append { records: i32, later_ms: i64 },
     Delete { share: f64 },
     Retain,
-    MakeRoom { settled: f64 },
+    MakeRoom { committed: f64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let append = (1..40, -50..500_i64).prop_map(|(records, later_ms)| Step::Append { records, later_ms });
     let delete = (0.0..1.0).prop_map(|share| Step::Delete { share });
-    let make_room = (0.0..1.0).prop_map(|settled| Step::MakeRoom { settled });
+    let make_room = (0.0..1.0).prop_map(|committed| Step::MakeRoom { committed });
     vec(prop_oneof![20 => append, 1 => delete, 2 => Just(Step::Retain), 2 => make_room], 1..60)
 }
 
@@ -236,10 +236,10 @@ proptest! {
                     log.retain(now_ms);
                     prop_assert!(bounds.bytes.is_none_or(|bytes| log.segments.len() < 2 || log.bytes() < bytes + bounds.segment_bytes.max(6_000)));
                 }
-                Step::MakeRoom { settled } => {
-                    let settled = at(&log, settled);
-                    log.make_room(1_000, settled);
-                    prop_assert!(log.start() <= settled.max(before));
+                Step::MakeRoom { committed } => {
+                    let committed = at(&log, committed);
+                    log.make_room(1_000, committed);
+                    prop_assert!(log.start() <= committed.max(before));
                 }
             }
             prop_assert!(log.start() >= before);
