@@ -6,53 +6,20 @@ use thiserror::Error;
 
 /// The stacks or an environment's parameters cannot be used.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
 pub enum InfraError {
-    /// A file or directory cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// What was to be read.
-        path: PathBuf,
-        /// Why it was not.
-        source: std::io::Error,
-    },
-    /// A directory has no stack at all.
+    Read { path: PathBuf, source: std::io::Error },
     #[error("no *.yaml stack in {}: name the directory that holds the CloudFormation files", path.display())]
-    NoStacks {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// An environment has no parameter file.
+    NoStacks { path: PathBuf },
     #[error("no environment \"{environment}\": there are parameters for {known}")]
-    UnknownEnvironment {
-        /// What was asked for.
-        environment: String,
-        /// What there is, separated by commas.
-        known: String,
-    },
-    /// A stack is no YAML.
+    UnknownEnvironment { environment: String, known: String },
     #[error("{file}: {source}")]
-    Yaml {
-        /// The stack.
-        file: String,
-        /// Where and why.
-        source: serde_yaml_ng::Error,
-    },
-    /// A parameter file is no object `{"Parameters": {"Name": "text"}}`.
+    Yaml { file: String, source: serde_yaml_ng::Error },
     #[error("{file}: {source}; the file must hold {{\"Parameters\": {{\"Name\": \"text\"}}}}")]
-    Environment {
-        /// The parameter file.
-        file: String,
-        /// Where and why.
-        source: serde_json::Error,
-    },
-    /// A value inside a stack or a parameter file cannot be used.
+    Environment { file: String, source: serde_json::Error },
     #[error("{site}: {problem}")]
-    At {
-        /// Where.
-        site: Box<Site>,
-        /// What is wrong there.
-        problem: Problem,
-    },
+    At { site: Box<Site>, problem: Problem },
 }
 
 /// A place inside a file.
@@ -94,98 +61,46 @@ impl std::fmt::Display for Site {
 
 /// What is wrong at a place.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
 pub enum Problem {
-    /// A function that this reader does not evaluate.
     #[error(
-        "\"{0}\" is no intrinsic function that this platform evaluates; use Ref, Sub, GetAtt, FindInMap, If, ImportValue, Join, Select, Split, Base64 or GetAZs"
+        "\"{0}\" is not an intrinsic function that this platform evaluates; use Ref, Sub, GetAtt, FindInMap, If, ImportValue, Join, Select, Split, Base64 or GetAZs"
     )]
     UnknownIntrinsic(String),
-    /// An intrinsic with the wrong number or kind of arguments.
     #[error("{intrinsic} takes {expected}")]
-    Arguments {
-        /// The function.
-        intrinsic: &'static str,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// A name that is neither parameter nor resource of the stack.
+    Arguments { intrinsic: &'static str, expected: &'static str },
     #[error("\"{0}\" is neither a parameter nor a resource of this stack")]
     UnknownReference(String),
-    /// A reference to a resource that its condition removes.
     #[error("\"{0}\" does not exist in this environment, its condition is false")]
     Absent(String),
-    /// An attribute that this reader has no value for.
     #[error("{kind} has no attribute \"{attribute}\" that this platform knows")]
-    UnknownAttribute {
-        /// Type of the resource.
-        kind: String,
-        /// The attribute.
-        attribute: String,
-    },
-    /// A condition that the stack does not declare.
+    UnknownAttribute { kind: String, attribute: String },
     #[error("condition \"{0}\" is not declared")]
     UnknownCondition(String),
-    /// A mapping entry that the stack does not declare.
     #[error("mapping entry {0} is not declared")]
     UnknownMappingEntry(String),
-    /// An import that no stack exports.
     #[error("no stack exports \"{0}\"")]
     UnknownImport(String),
-    /// An import from a stack that is deployed later.
     #[error(
         "\"{name}\" is exported by {exporter}, which is deployed after this stack; stacks are deployed in the order of their names"
     )]
-    ImportFromLater {
-        /// The export's name.
-        name: String,
-        /// The file that exports it.
-        exporter: String,
-    },
-    /// Two stacks export the same name.
+    ImportFromLater { name: String, exporter: String },
     #[error("\"{name}\" is exported by {other} too; export names are unique in an account")]
-    DuplicateExport {
-        /// The export's name.
-        name: String,
-        /// The other file.
-        other: String,
-    },
-    /// References that lead back to themselves.
+    DuplicateExport { name: String, other: String },
     #[error("references lead in a circle, or more than {0} deep")]
     Circular(u16),
-    /// A dynamic reference other than to a secret.
     #[error("dynamic reference \"{0}\" is not understood; only {{{{resolve:secretsmanager:...}}}} is")]
     DynamicReference(String),
-    /// A required property or section is missing.
     #[error("is missing; {0}")]
     Missing(&'static str),
-    /// A value of the wrong type or form.
     #[error("must be {expected}, found {found}")]
-    Mistyped {
-        /// What belongs there.
-        expected: &'static str,
-        /// What stands there, shortened.
-        found: String,
-    },
-    /// A value outside its range.
+    Mistyped { expected: &'static str, found: String },
     #[error("is {value}, must be {limit}")]
-    OutOfRange {
-        /// What stands there.
-        value: String,
-        /// What may stand there.
-        limit: String,
-    },
-    /// A parameter without a value.
+    OutOfRange { value: String, limit: String },
     #[error("has no value: neither the environment's file nor the stack's default gives one")]
     NoValue,
-    /// A parameter that no stack declares.
     #[error("is declared by no stack; remove it or correct its name")]
     UndeclaredParameter,
-    /// Two resources of one kind with the same name.
     #[error("\"{name}\" is already the name of {other}")]
-    DuplicateName {
-        /// The name.
-        name: String,
-        /// The other resource.
-        other: String,
-    },
+    DuplicateName { name: String, other: String },
 }

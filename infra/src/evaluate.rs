@@ -9,7 +9,7 @@ use super::error::{InfraError, Problem, Site};
 use super::model::Export;
 use super::parameters;
 use super::template::{Template, mistyped};
-use super::{LAPTOP_ACCOUNT, LAPTOP_REGION, SECRET_STAND_IN};
+use super::{LAPTOP_ACCOUNT, LAPTOP_REGION, PLACEHOLDER_SECRET};
 
 /// Deeper nesting than any sensible stack has; what reaches it is a circle.
 const MAX_DEPTH: u16 = 64;
@@ -382,7 +382,7 @@ fn dynamic_reference(text: String, site: &Site) -> Result<String, InfraError> {
         return Ok(text);
     };
     if text.starts_with("{{resolve:secretsmanager:") && text.ends_with("}}") {
-        return Ok(SECRET_STAND_IN.to_owned());
+        return Ok(PLACEHOLDER_SECRET.to_owned());
     }
     Err(site.error(Problem::DynamicReference(text[start..].to_owned())))
 }

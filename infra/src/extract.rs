@@ -228,7 +228,7 @@ fn mapping(reading: &mut Reading<'_>, file: String, logical_id: String) -> Resul
         topic: topic.clone(),
         consumer_group: reading.required_text(
             "AmazonManagedKafkaEventSourceConfig.ConsumerGroupId",
-            "without a fixed group a mapping made anew starts over",
+            "without a fixed group a recreated mapping starts over",
         )?,
         enabled: reading.flag("Enabled")?.unwrap_or(true),
         batch_size: reading.count("BatchSize", 1..=10_000)?.unwrap_or(100),

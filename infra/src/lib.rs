@@ -42,7 +42,7 @@ pub const LAPTOP_ACCOUNT: &str = "000000000000";
 pub const LAPTOP_REGION: &str = "us-east-1";
 /// Stands for every secret, which only an account holds: 256 bits as 64 hexadecimal digits, as the stacks generate them. It is
 /// public and protects nothing.
-pub const SECRET_STAND_IN: &str = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
+pub const PLACEHOLDER_SECRET: &str = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
 
 /// Everything that one environment consists of.
 #[derive(Debug, Clone, PartialEq, Default)]

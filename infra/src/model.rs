@@ -80,8 +80,8 @@ pub struct Function {
     pub timeout: Duration,
     /// Most invocations at once; `None` shares the account's.
     pub reserved_concurrency: Option<u32>,
-    /// Environment variables as deployed. Values that only exist in an account (the brokers' addresses, secrets) are stand-ins, see
-    /// [`crate::SECRET_STAND_IN`]; the platform sets its own endpoints over them.
+    /// Environment variables as deployed. Values that only exist in an account (the brokers' addresses, secrets) are placeholders, see
+    /// [`crate::PLACEHOLDER_SECRET`]; the platform sets its own endpoints over them.
     pub environment: BTreeMap<String, String>,
 }
 

@@ -15,8 +15,8 @@ const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Kafka's default of `max.message.bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
-/// Room for the metadata around a parked record.
-const PARKED_METADATA_BYTES: u64 = 16_384;
+/// Room for the metadata around a dead-lettered record.
+const DEAD_LETTER_METADATA_BYTES: u64 = 16_384;
 
 /// A rule that a deployment breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub enum Rule {
     #[error("retention of failure topic \"{0}\" is shorter than that of its source")]
     DeadLettersExpireFirst(String),
     #[error(
-        "max.message.bytes of failure topic \"{topic}\" is {found}; a record of the source needs {needed} when it is parked"
+        "max.message.bytes of failure topic \"{topic}\" is {found}; a record of the source needs {needed} when it is dead-lettered"
     )]
     DeadLettersTooSmall { topic: String, found: u64, needed: u64 },
     #[error("reserves {reserved} concurrent executions, its mapping wants {wanted}: it would be throttled")]
@@ -192,7 +192,7 @@ fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
     rules
 }
 
-/// Whether it remembers what is settled of a partition, which rests on the partition's order.
+/// Whether it remembers what is committed of a partition, which rests on the partition's order.
 fn keeps_offsets(function: &Function) -> bool {
     function.environment.contains_key("SETTLED_TABLE")
 }
@@ -251,15 +251,15 @@ fn source_rules(mapping: &Mapping, source: &Topic, infrastructure: &Infrastructu
     if infrastructure.mappings.iter().any(|other| other.topic == *name) {
         rules.push(Rule::FailureTopicIsSource(name.clone()));
     }
-    let Some(parked) = infrastructure.topic(name) else {
+    let Some(dead_letters) = infrastructure.topic(name) else {
         rules.push(Rule::UnknownTopic(name.clone()));
         return rules;
     };
-    if retention(parked) < retention(source) {
+    if retention(dead_letters) < retention(source) {
         rules.push(Rule::DeadLettersExpireFirst(name.clone()));
     }
     let (needed, found) =
-        (max_message_bytes(source).div_ceil(3) * 4 + PARKED_METADATA_BYTES, max_message_bytes(parked));
+        (max_message_bytes(source).div_ceil(3) * 4 + DEAD_LETTER_METADATA_BYTES, max_message_bytes(dead_letters));
     if found < needed {
         rules.push(Rule::DeadLettersTooSmall { topic: name.clone(), found, needed });
     }

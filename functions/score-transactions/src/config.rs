@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// `None` without a key, which has no stand-in.
+    /// `None` without a key, for which nothing can stand in.
     pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
         let [user_table, device_table, settled_table, stream] =
             ["USER_TABLE", "DEVICE_TABLE", "SETTLED_TABLE", "DECISIONS_STREAM"].map(|name| environment.text(name));

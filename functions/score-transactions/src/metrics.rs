@@ -14,32 +14,32 @@ centinela_telemetry::counts! {
         blocked: always "Blocked",
         /// Of these, for review.
         review: "Review",
-        /// Records that can never be decided, parked.
-        parked: "Parked",
+        /// Records that can never be decided, dead-lettered.
+        dead_lettered: "Parked",
         /// Records answered from the user's remembered decisions.
         replayed: "Replayed",
-        /// Records settled long ago.
+        /// Records decided, published and committed long ago, skipped.
         stale: "Stale",
         /// Decisions on events far behind the user's newest one.
         late: "Late",
         /// Decisions made without an optional input.
         degraded: "Degraded",
         /// Records to be delivered again.
-        unsettled: "Unsettled",
+        failed: "Unsettled",
         /// Lost races for a user's item.
-        conflicts: "Conflicts",
+        lost_races: "Conflicts",
         /// Partitions that were delivered out of order.
-        order_tripwire: "OrderTripwire",
+        order_violations: "OrderTripwire",
         /// Notes about devices that were not written.
         device_notes_dropped: "DeviceNotesDropped",
         /// Decisions on events ahead of the broker's time.
         ahead: "Ahead",
-        /// Transactions whose id their user has used before with other content, parked.
-        id_conflicts: "IdConflicts",
+        /// Transactions whose id their user has used before with other content, dead-lettered.
+        reused_ids: "IdConflicts",
         /// Records whose user's item cannot be read.
         state_unreadable: "StateUnreadable",
-        /// Pending-failure markers of records that turned out to be settled, taken off.
-        markers_settled: "MarkersSettled",
+        /// Pending-failure markers of records that turned out to be complete, taken off.
+        markers_complete: "MarkersSettled",
         /// Pending-failure markers of records that the mapping has given up by their age, taken off.
         markers_retired: "MarkersRetired",
         /// Records in the batch.
@@ -69,18 +69,18 @@ fn counts(report: &BatchReport) -> Counts {
         approved: report.approved as u64,
         blocked: report.blocked as u64,
         review: report.review as u64,
-        parked: report.dead_lettered as u64,
+        dead_lettered: report.dead_lettered as u64,
         replayed: report.replayed as u64,
         stale: report.stale as u64,
         late: report.late as u64,
         ahead: report.ahead as u64,
         degraded: report.degraded as u64,
-        unsettled: report.failed as u64,
-        conflicts: report.conflicts as u64,
-        order_tripwire: report.order_violations as u64,
-        id_conflicts: report.id_conflicts as u64,
+        failed: report.failed as u64,
+        lost_races: report.conflicts as u64,
+        order_violations: report.order_violations as u64,
+        reused_ids: report.id_conflicts as u64,
         state_unreadable: report.state_unreadable as u64,
-        markers_settled: report.markers_complete as u64,
+        markers_complete: report.markers_complete as u64,
         markers_retired: report.markers_retired as u64,
         device_notes_dropped: report.device_notes_dropped as u64,
         batch_records: report.records as u64,

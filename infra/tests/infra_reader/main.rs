@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use centinela_infra::{
-    InfraError, Infrastructure, LAPTOP_ACCOUNT, Mapping, SECRET_STAND_IN, Sources, StartingPosition,
+    InfraError, Infrastructure, LAPTOP_ACCOUNT, Mapping, PLACEHOLDER_SECRET, Sources, StartingPosition,
 };
 use serde_json::Value;
 
@@ -135,7 +135,7 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("CONSUMER_GROUP", "score-transactions"),
         ("KAFKA_BOOTSTRAP", "ssm:/centinela/kafka-bootstrap"),
         ("KAFKA_AUTH", "plaintext"),
-        ("PSEUDONYM_KEY", SECRET_STAND_IN),
+        ("PSEUDONYM_KEY", PLACEHOLDER_SECRET),
         ("MAXIMUM_RECORD_AGE_SECONDS", "21600"),
         ("DEFAULT_CURRENCY", "USD"),
         ("RUST_LOG", "info"),

@@ -54,8 +54,8 @@ fn a_stack_that_is_not_understood_is_refused_with_file_resource_and_property() {
         )
     };
     let cases = [
-        (stream("!Transform {Name: x}"), "10-only.yaml: S.Name: \"Fn::Transform\" is no intrinsic function"),
-        (stream("!Cidr [a, 1, 8]"), "10-only.yaml: S.Name: \"Fn::Cidr\" is no intrinsic function"),
+        (stream("!Transform {Name: x}"), "10-only.yaml: S.Name: \"Fn::Transform\" is not an intrinsic function"),
+        (stream("!Cidr [a, 1, 8]"), "10-only.yaml: S.Name: \"Fn::Cidr\" is not an intrinsic function"),
         (stream("!Ref Nobody"), "10-only.yaml: S.Name: \"Nobody\" is neither a parameter nor a resource"),
         (stream("!Sub '${Nobody}'"), "10-only.yaml: S.Name: \"Nobody\" is neither"),
         (

@@ -9,7 +9,7 @@ const DEFAULT_FILTER: &str = "info";
 #[derive(Debug, thiserror::Error)]
 pub enum SubscriberError {
     /// The filter cannot be parsed.
-    #[error("{FILTER_VARIABLE} is no filter: `{filter}`; write a level such as info, or target=level pairs")]
+    #[error("{FILTER_VARIABLE} is not a filter: `{filter}`; write a level such as info, or target=level pairs")]
     Filter {
         /// What it says.
         filter: String,
