@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use centinela_domain::ReasonCode;
+use centinela_e2e::command::centinela;
 use centinela_local::services::{AttrType, DynamoConfig, DynamoDb, TableSpec};
 use nix::pty::openpty;
 use serde_json::{Value, json};
@@ -35,8 +36,8 @@ impl Shown {
 fn up(arguments: &[&str], terminal: bool) -> Shown {
     let directory = TempDir::new().unwrap();
     let summary = directory.path().join("account.json");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.arg("up").args(arguments).arg("--summary").arg(&summary).stdin(Stdio::null());
+    let mut command = centinela(&["up"]);
+    command.args(arguments).arg("--summary").arg(&summary);
     let mut text = Vec::new();
     let mut child = if terminal {
         let pty = openpty(None, None).unwrap();

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_e2e::command::{centinela, reported};
 use flate2::write::GzEncoder;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::WriterProperties;
@@ -18,12 +19,6 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn centinela(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
 
 struct Files(TempDir);
 
@@ -40,12 +35,7 @@ impl Files {
 
     /// Runs `up` on a file to its end.
     fn up(&self, input: &Path, more: &[&str]) -> (Output, Option<Value>) {
-        let summary = self.0.path().join("account.json");
-        let mut command =
-            centinela(&["up", "--input", input.to_str().unwrap(), "--summary", summary.to_str().unwrap()]);
-        let output = command.args(more).output().unwrap();
-        let account = std::fs::read(&summary).ok().map(|account| serde_json::from_slice(&account).unwrap());
-        (output, account)
+        reported(centinela(&["up", "--input", input.to_str().unwrap()]).args(more))
     }
 }
 
