@@ -70,7 +70,7 @@ fn ignores_hangups() -> bool {
 }
 
 #[test]
-fn a_closed_terminal_ends_a_run_with_its_account_and_leaves_nothing() {
+fn a_closed_terminal_ends_a_run_with_its_report_and_leaves_nothing() {
     if ignores_hangups() {
         writeln!(std::io::stderr(), "skipped: these tests run under nohup, and so would the command").unwrap();
         return;
@@ -80,9 +80,9 @@ fn a_closed_terminal_ends_a_run_with_its_account_and_leaves_nothing() {
     // The kernel says it, and so does the shell.
     running.process.signal(Signal::SIGHUP);
     running.process.signal(Signal::SIGHUP);
-    let (code, account, said) = end(&mut running);
+    let (code, report, said) = end(&mut running);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(account["clean"], true);
+    assert_eq!(report["clean"], true);
     assert_nothing_is_left(&running, &processes);
 }
 
@@ -92,9 +92,9 @@ fn under_nohup_the_end_of_the_terminal_is_ignored() {
     running.process.signal(Signal::SIGHUP);
     // The first request to end, not the second.
     running.process.signal(Signal::SIGINT);
-    let (code, account, said) = end(&mut running);
+    let (code, report, said) = end(&mut running);
     assert_eq!(code, Some(0), "{said}");
-    assert!(!account.is_null(), "{said}");
+    assert!(!report.is_null(), "{said}");
 }
 
 #[test]
@@ -180,11 +180,11 @@ fn one_file_for_two_uses_is_refused_and_stays_as_it_was() {
     std::fs::write(at("input.jsonl"), "mine\n").unwrap();
     // To a file that is not there yet.
     symlink("account.json", at("link.json")).unwrap();
-    let (account, detour, link, input) = (at("account.json"), at("./account.json"), at("link.json"), at("input.jsonl"));
+    let (report, detour, link, input) = (at("account.json"), at("./account.json"), at("link.json"), at("input.jsonl"));
     let cases: &[(&[&str], [&str; 2])] = &[
-        (&["--summary", &account, "--endpoints", &account], ["--summary", "--endpoints"]),
-        (&["--summary", &account, "--logs", &detour], ["--summary", "--logs"]),
-        (&["--endpoints", &link, "--logs", &account], ["--endpoints", "--logs"]),
+        (&["--summary", &report, "--endpoints", &report], ["--summary", "--endpoints"]),
+        (&["--summary", &report, "--logs", &detour], ["--summary", "--logs"]),
+        (&["--endpoints", &link, "--logs", &report], ["--endpoints", "--logs"]),
         (&["--input", &input, "--logs", &input], ["--input", "--logs"]),
     ];
     for (arguments, flags) in cases {
@@ -192,7 +192,7 @@ fn one_file_for_two_uses_is_refused_and_stays_as_it_was() {
     }
     assert_refused(centinela(&["up", "--summary", &at("")]).args(["--rate", "0"]), &["--summary", "it is a directory"]);
     assert_eq!(std::fs::read_to_string(input).unwrap(), "mine\n");
-    assert!(!Path::new(&account).exists());
+    assert!(!Path::new(&report).exists());
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_second_run_on_the_kafka_of_another_is_told_whose_it_is_and_the_other_goes_o
     let sent = centinela(&["send", "--kafka", &kafka, "--count", "20", "--quiet"]).output().unwrap();
     assert!(sent.status.success(), "{:?}", lines(&sent));
     running.process.signal(Signal::SIGINT);
-    let (code, account, said) = end(&mut running);
+    let (code, report, said) = end(&mut running);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(account["records"]["decided"], 20);
+    assert_eq!(report["records"]["decided"], 20);
 }

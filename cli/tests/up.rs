@@ -81,7 +81,7 @@ fn start(arguments: &[&str]) -> Running {
 }
 
 #[test]
-fn generated_traffic_is_decided_once_and_the_account_says_so() {
+fn generated_traffic_is_decided_once_and_the_report_says_so() {
     let (code, report, said) = up(&["--rate", "200", "--for", "5s", "--seed", "7"]);
     assert_clean(code, &report, &said);
     assert_eq!(report["version"], 1);
@@ -120,7 +120,7 @@ fn a_backlog_is_decided_once_after_all_of_it_was_there() {
 }
 
 #[test]
-fn lines_that_are_no_transaction_are_parked_and_delay_nothing() {
+fn lines_that_are_no_transaction_are_dead_lettered_and_delay_nothing() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("input.jsonl");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -195,14 +195,14 @@ fn an_ordinary_client_is_served_and_ctrl_c_drains() {
 }
 
 #[test]
-fn a_parked_record_carries_a_reason_that_a_person_understands() {
+fn a_dead_letter_carries_a_reason_that_a_person_understands() {
     let running = start(&["--rate", "0"]);
     let kafka = &running.endpoint("kafka");
     let directory = bad_lines();
     let input = directory.path().join("bad.jsonl");
     let sent = run(&["send", "--kafka", kafka, "--unchecked", "--input", input.to_str().unwrap()]);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
-    let reasons = parked_reasons(kafka, 2);
+    let reasons = dead_letter_reasons(kafka, 2);
     assert!(reasons.iter().any(|(code, text)| *code == ParkReason::NotJson && !text.is_empty()), "{reasons:?}");
     assert!(reasons.iter().any(|(_, text)| text.contains("amount")), "{reasons:?}");
     assert_eq!(running.end().0.code(), Some(0));
@@ -216,7 +216,7 @@ fn bad_lines() -> TempDir {
     directory
 }
 
-fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(ParkReason, String)> {
+fn dead_letter_reasons(kafka: &str, wanted: usize) -> Vec<(ParkReason, String)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", "test")

@@ -127,7 +127,7 @@ fn report(bootstrap: &str, database: &str, more: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_covers_its_own_run_on_servers_that_remember_the_last_one() {
+async fn an_report_covers_its_own_run_on_servers_that_remember_the_last_one() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
@@ -161,7 +161,7 @@ fn emulated_latency_shows_in_the_stages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_kafka_does_not_take_make_an_account_incomplete_with_their_number_and_reason() {
+async fn records_that_kafka_does_not_take_make_a_report_incomplete_with_their_number_and_reason() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
@@ -229,7 +229,7 @@ async fn reach(broker: &Broker, topic: &str, wanted: i64) {
 
 /// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its report, which
 /// there must be.
-async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
+async fn report_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
@@ -269,9 +269,9 @@ fn assert_incomplete(report: &Value, named: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kafka_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
+async fn a_kafka_that_goes_away_for_good_leaves_a_report_of_what_is_known() {
     let mut bootstrap = String::new();
-    let report = account_after(async |broker, database| {
+    let report = report_after(async |broker, database| {
         bootstrap = broker.bootstrap();
         broker.shutdown().await.unwrap();
         database
@@ -281,8 +281,8 @@ async fn a_kafka_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
-    let report = account_after(async |broker, database| {
+async fn a_database_that_goes_away_for_good_leaves_a_report_of_what_is_known() {
+    let report = report_after(async |broker, database| {
         database.shutdown().await.unwrap();
         // Some that nobody can decide any more.
         let sent = records(&broker, "transactions");
@@ -295,9 +295,9 @@ async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_account() {
+async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_report() {
     for topic in ["transactions", "approved"] {
-        let report = account_after(async |broker, database| {
+        let report = report_after(async |broker, database| {
             let admin: AdminClient<_> =
                 ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
             admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
@@ -309,7 +309,7 @@ async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_account() {
+async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_report() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
