@@ -44,7 +44,7 @@ impl<'a> End<'a> {
 
     /// Ends the report's part of the source topics, whatever producers send from now on, and waits as long as it moves until everything
     /// before was handled.
-    pub async fn settle(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
+    pub async fn handle_all(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
         self.cut(beat).await;
         self.drain(beat).await;
     }

@@ -25,7 +25,7 @@ pub struct Percentiles {
     pub p999: f64,
     /// All of them.
     pub max: f64,
-    /// How many values were that long, where any was. A record that was parked and sent again waits from its first delivery on, so
+    /// How many values were that long, where any was. A record that was dead-lettered and sent again waits from its first delivery on, so
     /// these are mostly the hours until somebody looked after it.
     #[serde(skip_serializing_if = "is_none")]
     pub over_an_hour: u64,
@@ -57,7 +57,7 @@ pub struct ProcessCpu {
     pub aws_stand_ins: Option<f64>,
     /// The Kafka client library of the mapping, the producer and the readers.
     pub kafka_clients: f64,
-    /// The rest: mapping, function host, producer, readers, account.
+    /// The rest: mapping, function host, producer, readers, report.
     pub platform: f64,
 }
 

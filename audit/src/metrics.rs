@@ -23,7 +23,7 @@ struct MetricLine {
     #[serde(rename = "Stale", default)]
     stale: u64,
     #[serde(rename = "Unsettled", default)]
-    unsettled: u64,
+    failed: u64,
     #[serde(rename = "Conflicts", default)]
     conflicts: u64,
     #[serde(default)]
@@ -45,10 +45,10 @@ struct MetricLine {
 pub struct Metrics {
     /// Records answered from the users' remembered decisions.
     pub replayed: u64,
-    /// Records settled long ago.
+    /// Records that were complete long ago.
     pub stale: u64,
-    /// Records that were to be delivered again.
-    pub unsettled: u64,
+    /// Records that were reported as batch item failures.
+    pub failed: u64,
     /// Lost races.
     pub conflicts: u64,
     /// Records per invocation.
@@ -59,14 +59,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self {
-            replayed: 0,
-            stale: 0,
-            unsettled: 0,
-            conflicts: 0,
-            batch: micros_histogram(),
-            stages_us: BTreeMap::new(),
-        }
+        Self { replayed: 0, stale: 0, failed: 0, conflicts: 0, batch: micros_histogram(), stages_us: BTreeMap::new() }
     }
 }
 
@@ -74,7 +67,7 @@ impl Metrics {
     fn add(&mut self, line: &MetricLine) {
         self.replayed += line.replayed;
         self.stale += line.stale;
-        self.unsettled += line.unsettled;
+        self.failed += line.failed;
         self.conflicts += line.conflicts;
         self.batch.saturating_record(line.records.max(1));
         if line.decided == 0 {

@@ -5,7 +5,7 @@ use centinela_local::aws::AwsAccess;
 use crate::failure::Failure;
 use crate::kafka_args;
 
-/// The environment's credentials, or those of the stand-ins where it has none.
+/// The environment's credentials, or those of the emulators where it has none.
 ///
 /// # Errors
 /// When half of them is set, or none although they are needed.

@@ -14,8 +14,8 @@ pub enum Failure {
     /// Something that was tried did not work. Exit code 1.
     #[error("{0}")]
     Failed(String),
-    /// The work was done and its account is not clean; the account says why. Exit code 1.
-    #[error("the account is not clean: {0}")]
+    /// The work was done and its report is not clean; the report says why. Exit code 1.
+    #[error("the run is not clean: {0}")]
     NotClean(String),
     /// A person stopped it before it began. Exit code 130, as a shell reports an interrupt.
     #[error("interrupted")]

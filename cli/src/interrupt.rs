@@ -19,7 +19,7 @@ const INTERRUPTED: i32 = 130;
 /// What a person asked for so far.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
-    /// Finish what is in progress, account for it, end.
+    /// Finish what is in progress, report on it, end.
     pub finish: CancellationToken,
     /// End now.
     pub stop: CancellationToken,

@@ -1,6 +1,6 @@
 //! The only place that writes to the terminal: results to standard output, notes about the work to standard error.
 //!
-//! A terminal that has gone away is no reason to stop a run or to leave its account unwritten, so a failed write is dropped.
+//! A terminal that has gone away is no reason to stop a run or to leave its report unwritten, so a failed write is dropped.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use centinela_e2e::command::centinela;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -17,8 +18,8 @@ const SMALL: [&str; 4] = ["--days", "3", "--users", "40"];
 const NUMPY: &[u8] = b"\x93NUMPY";
 
 fn features(directory: &TempDir, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.arg("features").args(arguments).current_dir(directory).stdin(Stdio::null());
+    let mut command = centinela(&["features"]);
+    command.args(arguments).current_dir(directory);
     command
 }
 

@@ -4,29 +4,30 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use centinela_domain::ReasonCode;
+use centinela_e2e::command::centinela;
 use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, TableSpec};
 use nix::pty::openpty;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What a run showed on standard output, and its account.
+/// What a run showed on standard output, and its report.
 struct Shown {
     text: String,
-    account: Value,
+    report: Value,
 }
 
 impl Shown {
     fn count(&self, field: &str) -> u64 {
-        self.account["records"][field].as_u64().unwrap()
+        self.report["records"][field].as_u64().unwrap()
     }
 
     /// Share of the decided transactions on a device that nobody had seen.
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     fn new_devices(&self) -> f64 {
-        let written = self.account["dynamodb"]["write_units"]["device_state"].as_f64().unwrap_or(0.0);
+        let written = self.report["dynamodb"]["write_units"]["device_state"].as_f64().unwrap_or(0.0);
         written / self.count("decided") as f64
     }
 }
@@ -35,8 +36,8 @@ impl Shown {
 fn up(arguments: &[&str], terminal: bool) -> Shown {
     let directory = TempDir::new().unwrap();
     let summary = directory.path().join("account.json");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.arg("up").args(arguments).arg("--summary").arg(&summary).stdin(Stdio::null());
+    let mut command = centinela(&["up"]);
+    command.args(arguments).arg("--summary").arg(&summary);
     let mut text = Vec::new();
     let mut child = if terminal {
         let pty = openpty(None, None).unwrap();
@@ -52,15 +53,15 @@ fn up(arguments: &[&str], terminal: bool) -> Shown {
         child
     };
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let account = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
-    Shown { text: String::from_utf8(text).unwrap(), account }
+    let report = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    Shown { text: String::from_utf8(text).unwrap(), report }
 }
 
 #[test]
 fn a_default_run_on_a_terminal_shows_what_it_blocks_and_why_within_ten_seconds_and_ends_clean() {
     let shown = up(&["--for", "10s"], true);
     assert!(shown.text.contains("the past: "), "{}", shown.text);
-    let (view, _) = shown.text.split_once("The account of").expect("an account at the end");
+    let (view, _) = shown.text.split_once("Reconciliation report").expect("a report at the end");
     let table = view.rsplit("\x1b[J").next().unwrap();
     let unwrapped = table.strip_prefix("\x1b[?7l").and_then(|table| table.split_once("\x1b[?7h"));
     let (table, _) = unwrapped.expect("it is drawn without wrapping");
@@ -72,9 +73,9 @@ fn a_default_run_on_a_terminal_shows_what_it_blocks_and_why_within_ten_seconds_a
         assert!(row.len() < 80, "{row}");
     }
     assert!(!table.contains("u-0"), "a user's id is shown: {table}");
-    assert!(shown.count("blocked") >= 10, "{}", shown.account);
+    assert!(shown.count("blocked") >= 10, "{}", shown.report);
     assert!(shown.text.contains("CLEAN"), "{}", shown.text);
-    assert!(shown.new_devices() < 0.2, "the devices of the past are not known: {}", shown.account);
+    assert!(shown.new_devices() < 0.2, "the devices of the past are not known: {}", shown.report);
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn on_a_pipe_there_is_at_most_one_block_to_a_line_of_counts() {
 fn a_cold_run_says_nothing_of_a_past_and_knows_nobody() {
     let shown = up(&["--cold", "--for", "2s"], false);
     assert!(!shown.text.contains("the past"), "{}", shown.text);
-    assert!(shown.new_devices() > 0.5, "{}", shown.account);
+    assert!(shown.new_devices() > 0.5, "{}", shown.report);
 }
 
 #[test]
@@ -125,6 +126,6 @@ async fn a_database_that_is_not_ours_is_given_no_past() {
     let url = database.url();
     let shown = tokio::task::block_in_place(|| up(&["--dynamodb", &url, "--for", "2s"], false));
     assert!(!shown.text.contains("the past"), "{}", shown.text);
-    assert!(shown.new_devices() > 0.5, "{}", shown.account);
+    assert!(shown.new_devices() > 0.5, "{}", shown.report);
     database.shutdown().await.unwrap();
 }

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_e2e::command::{centinela, reported};
 use flate2::write::GzEncoder;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::WriterProperties;
@@ -18,12 +19,6 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn centinela(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
 
 struct Files(TempDir);
 
@@ -40,12 +35,7 @@ impl Files {
 
     /// Runs `up` on a file to its end.
     fn up(&self, input: &Path, more: &[&str]) -> (Output, Option<Value>) {
-        let summary = self.0.path().join("account.json");
-        let mut command =
-            centinela(&["up", "--input", input.to_str().unwrap(), "--summary", summary.to_str().unwrap()]);
-        let output = command.args(more).output().unwrap();
-        let account = std::fs::read(&summary).ok().map(|account| serde_json::from_slice(&account).unwrap());
-        (output, account)
+        reported(centinela(&["up", "--input", input.to_str().unwrap()]).args(more))
     }
 }
 
@@ -85,22 +75,22 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn counts<const N: usize>(account: &Value, fields: [&str; N]) -> [u64; N] {
-    fields.map(|field| account["records"][field].as_u64().unwrap())
+fn counts<const N: usize>(report: &Value, fields: [&str; N]) -> [u64; N] {
+    fields.map(|field| report["records"][field].as_u64().unwrap())
 }
 
 #[test]
 fn a_csv_file_of_many_currencies_is_decided_to_the_last_row() {
     let files = Files::new();
     for path in [files.with("history.csv", csv(600)), files.with("no-name", gzip(&csv(600)))] {
-        let (output, account) = files.up(&path, &["--quiet"]);
-        let account = account.unwrap_or_else(|| panic!("{}", said(&output)));
+        let (output, report) = files.up(&path, &["--quiet"]);
+        let report = report.unwrap_or_else(|| panic!("{}", said(&output)));
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         assert_eq!(
-            counts(&account, ["sent", "unique", "decided", "parked", "lost", "users_differing"]),
+            counts(&report, ["sent", "unique", "decided", "parked", "lost", "users_differing"]),
             [600, 600, 600, 0, 0, 0]
         );
-        assert_eq!(account["clean"], true, "{account}");
+        assert_eq!(report["clean"], true, "{report}");
     }
 }
 
@@ -165,10 +155,10 @@ fn a_file_that_breaks_in_the_middle_of_a_run_is_no_clean_run() {
     assert_eq!(output.status.code(), Some(1), "{shown} {}", said(&output));
     assert!(shown.contains("INCOMPLETE  sending ended early: line ") && !shown.contains("CLEAN  "), "{shown}");
     assert!(said(&output).contains("long.jsonl"), "{}", said(&output));
-    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
-    assert_eq!(account["clean"], false, "{account}");
-    let [sent, decided] = counts(&account, ["sent", "decided"]);
-    assert!(0 < sent && sent < 2_000 && decided == sent, "{account}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    assert_eq!(report["clean"], false, "{report}");
+    let [sent, decided] = counts(&report, ["sent", "decided"]);
+    assert!(0 < sent && sent < 2_000 && decided == sent, "{report}");
 }
 
 /// A Parquet file of two row groups, in the second of which a value says that it is longer than its page.
@@ -204,24 +194,24 @@ fn broken_parquet(path: &Path) {
 }
 
 #[test]
-fn a_broken_parquet_file_is_refused_or_leaves_an_incomplete_account() {
+fn a_broken_parquet_file_is_refused_or_leaves_an_incomplete_report() {
     let files = Files::new();
     let path = files.with("broken.parquet", "");
     broken_parquet(&path);
-    let (output, account) = files.up(&path, &["--quiet"]);
-    assert_eq!((output.status.code(), account.is_some()), (Some(2), false), "{}", said(&output));
+    let (output, report) = files.up(&path, &["--quiet"]);
+    assert_eq!((output.status.code(), report.is_some()), (Some(2), false), "{}", said(&output));
     assert!(said(&output).contains("broken.parquet is no readable Parquet file"), "{}", said(&output));
-    let (output, account) = files.up(&path, &["--unchecked"]);
-    let (shown, account) = (String::from_utf8_lossy(&output.stdout).into_owned(), account.unwrap());
+    let (output, report) = files.up(&path, &["--unchecked"]);
+    let (shown, report) = (String::from_utf8_lossy(&output.stdout).into_owned(), report.unwrap());
     assert_eq!(output.status.code(), Some(1), "{shown}");
     assert!(shown.contains("INCOMPLETE") && !shown.contains("CLEAN  "), "{shown}");
     assert!(shown.contains("broken.parquet is no readable Parquet file"), "{shown}");
-    assert_eq!(account["clean"], false, "{account}");
-    assert_eq!(counts(&account, ["sent", "decided", "lost"]), [300, 300, 0]);
+    assert_eq!(report["clean"], false, "{report}");
+    assert_eq!(counts(&report, ["sent", "decided", "lost"]), [300, 300, 0]);
 }
 
 #[test]
-fn an_account_on_standard_output_leaves_what_is_there_before_it() {
+fn an_report_on_standard_output_leaves_what_is_there_before_it() {
     let files = Files::new();
     let path = files.with("output.txt", "before\n");
     let output = std::fs::OpenOptions::new().append(true).open(&path).unwrap();

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::stored_partition::{self, Owner, PendingFailure, StoredPartition};
 use centinela_domain::{Mark, Millis, TransactionDigest, UserId};
+use centinela_e2e::command::centinela;
 use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, Fault, FaultSource, NoFaults, REGION, RequestInfo,
     SECRET_ACCESS_KEY, TableSpec,
@@ -27,19 +28,15 @@ const HOUR_MS: i64 = 3_600_000;
 /// 2026-01-05T10:40:00Z
 const MARK_MS: i64 = 1_767_609_600_000;
 
-fn centinela(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.arg("pending-failures").args(arguments).stdin(Stdio::null());
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"]
-    {
-        command.env_remove(name);
-    }
+fn pending_failures(arguments: &[&str]) -> Command {
+    let mut command = centinela(&["pending-failures"]);
+    command.args(arguments);
     command
 }
 
 /// Runs the command beside the runtime that serves the database.
 fn run(arguments: &[&str]) -> Output {
-    tokio::task::block_in_place(|| centinela(arguments).output().unwrap())
+    tokio::task::block_in_place(|| pending_failures(arguments).output().unwrap())
 }
 
 fn said(output: &Output) -> (String, String) {

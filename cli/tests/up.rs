@@ -5,29 +5,20 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use centinela_contracts::dead_letter_v1::{self, DeadLetterReason};
+use centinela_e2e::command::{assert_one_line, centinela, reported};
+use centinela_e2e::running::Running;
 use centinela_local::kafka::{TopicSpec, create_topics};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Generous: the first run may have to build the function.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-fn centinela(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
 
 fn run(arguments: &[&str]) -> Output {
     centinela(arguments).output().expect("the command can be started")
@@ -37,38 +28,32 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Runs `up` to its end and returns its exit code and account.
-fn account(arguments: &[&str]) -> (Option<i32>, Value, String) {
-    let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
-    let mut all = vec!["up", "--quiet", "--summary", summary.to_str().unwrap()];
-    all.extend_from_slice(arguments);
-    let output = run(&all);
+/// Runs `up` to its end and returns its exit code, its report and what it said.
+fn up(arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let (output, report) = reported(centinela(&["up", "--quiet"]).args(arguments));
     let said = stderr(&output);
-    let account =
-        std::fs::read(&summary).unwrap_or_else(|error| panic!("no account ({error}); the command said: {said}"));
-    (output.status.code(), serde_json::from_slice(&account).unwrap(), said)
+    (output.status.code(), report.unwrap_or_else(|| panic!("no report; the command said: {said}")), said)
 }
 
-fn count(account: &Value, field: &str) -> u64 {
-    account["records"][field].as_u64().unwrap_or_else(|| panic!("records.{field} is no count in {account}"))
+fn count(report: &Value, field: &str) -> u64 {
+    report["records"][field].as_u64().unwrap_or_else(|| panic!("records.{field} is no count in {report}"))
 }
 
-fn assert_clean(code: Option<i32>, account: &Value, said: &str) {
+fn assert_clean(code: Option<i32>, report: &Value, said: &str) {
     for field in ["lost", "doubled", "invented", "users_differing"] {
-        assert_eq!(count(account, field), 0, "{field} in {account}");
+        assert_eq!(count(report, field), 0, "{field} in {report}");
     }
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(count(account, "unique"), count(account, "decided") + count(account, "parked"), "{account}");
+    assert_eq!(count(report, "unique"), count(report, "decided") + count(report, "parked"), "{report}");
 }
 
 /// A record costs its user's item one write at most, however often it is delivered; a lost race is charged as well.
-fn assert_one_write_per_record(account: &Value) {
-    let races = account["dynamodb"]["failed_conditions"].as_f64().unwrap();
-    let write_units = account["dynamodb"]["write_units"]["user_state"].as_f64().unwrap();
+fn assert_one_write_per_record(report: &Value) {
+    let races = report["dynamodb"]["failed_conditions"].as_f64().unwrap();
+    let write_units = report["dynamodb"]["write_units"]["user_state"].as_f64().unwrap();
     #[expect(clippy::cast_precision_loss, reason = "a thousand")]
-    let records = count(account, "sent") as f64;
-    assert!(write_units <= records + races, "{account}");
+    let records = count(report, "sent") as f64;
+    assert!(write_units <= records + races, "{report}");
 }
 
 fn transaction(id: usize) -> Value {
@@ -86,108 +71,56 @@ fn transaction(id: usize) -> Value {
     })
 }
 
-/// A command that is running; it never outlives the test.
-struct Running {
-    child: Child,
-    directory: TempDir,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let directory = TempDir::new().unwrap();
+/// `up` with these arguments, ready.
+fn start(arguments: &[&str]) -> Running {
+    Running::start_as(|_| {
         let mut command = centinela(&["up", "--quiet"]);
-        command.arg("--endpoints").arg(directory.path().join("endpoints.json"));
-        command.arg("--summary").arg(directory.path().join("account.json"));
-        let child = command.args(arguments).stderr(Stdio::piped()).spawn().expect("the command can be started");
-        Self { child, directory }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn endpoints(&mut self) -> Value {
-        let until = Instant::now() + PATIENCE;
-        let path = self.file("endpoints.json");
-        while !path.exists() {
-            assert!(self.child.try_wait().unwrap().is_none(), "the command ended before it was ready");
-            assert!(Instant::now() < until, "the command is never ready");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn interrupt(&self) {
-        kill(Pid::from_raw(i32::try_from(self.pid()).unwrap()), Signal::SIGINT).unwrap();
-    }
-
-    /// Waits for the end; returns the exit code and the account.
-    fn end(mut self) -> (Option<i32>, Option<Value>) {
-        let status = self.child.wait().unwrap();
-        let account = std::fs::read(self.file("account.json")).ok();
-        (status.code(), account.map(|account| serde_json::from_slice(&account).unwrap()))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ended_meanwhile = self.child.kill();
-            let _reaped = self.child.wait();
-        }
-    }
-}
-
-fn pids(endpoints: &Value) -> Vec<u64> {
-    let functions = endpoints["functions"].as_array().unwrap();
-    functions.iter().flat_map(|function| function["pids"].as_array().unwrap()).filter_map(Value::as_u64).collect()
+        command.args(arguments);
+        command
+    })
 }
 
 #[test]
-fn generated_traffic_is_decided_once_and_the_account_says_so() {
-    let (code, account, said) = account(&["--rate", "200", "--for", "5s", "--seed", "7"]);
-    assert_clean(code, &account, &said);
-    assert_eq!(account["version"], 1);
-    assert!(count(&account, "sent") >= 990, "{account}");
-    assert_eq!(count(&account, "decided"), count(&account, "approved") + count(&account, "blocked"));
+fn generated_traffic_is_decided_once_and_the_report_says_so() {
+    let (code, report, said) = up(&["--rate", "200", "--for", "5s", "--seed", "7"]);
+    assert_clean(code, &report, &said);
+    assert_eq!(report["version"], 1);
+    assert!(count(&report, "sent") >= 990, "{report}");
+    assert_eq!(count(&report, "decided"), count(&report, "approved") + count(&report, "blocked"));
     // Only what the producer itself sends twice is answered twice.
-    assert!(count(&account, "republished") <= count(&account, "sent") - count(&account, "unique"), "{account}");
-    assert_one_write_per_record(&account);
-    assert!(account["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{account}");
-    let function = &account["function"]["score-transactions"];
+    assert!(count(&report, "republished") <= count(&report, "sent") - count(&report, "unique"), "{report}");
+    assert_one_write_per_record(&report);
+    assert!(report["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+    let function = &report["function"]["score-transactions"];
     for field in ["cpu_us_per_tx", "rss_mb_max", "invocations", "batch_p50", "cold_starts", "first_decision_ms"] {
         assert!(function[field].as_f64().unwrap() > 0.0, "{field} in {function}");
     }
     for stage in ["read", "decide", "commit", "publish"] {
-        assert!(account["stages_ms"][stage]["p50"].as_f64().is_some(), "{stage} in {account}");
+        assert!(report["stages_ms"][stage]["p50"].as_f64().is_some(), "{stage} in {report}");
     }
     if cfg!(target_os = "linux") {
         for part in ["broker", "aws_stand_ins", "kafka_clients", "platform"] {
-            assert!(account["process"]["cpu_us_per_tx"][part].as_f64().unwrap() > 0.0, "{part} in {account}");
+            assert!(report["process"]["cpu_us_per_tx"][part].as_f64().unwrap() > 0.0, "{part} in {report}");
         }
     }
 }
 
 #[test]
 fn a_backlog_is_decided_once_after_all_of_it_was_there() {
-    let (code, account, said) = account(&["--backlog", "3000", "--shape", "uniform"]);
-    assert_clean(code, &account, &said);
-    assert_eq!(count(&account, "sent"), 3_000);
-    let backlog = &account["backlog"];
+    let (code, report, said) = up(&["--backlog", "3000", "--shape", "uniform"]);
+    assert_clean(code, &report, &said);
+    assert_eq!(count(&report, "sent"), 3_000);
+    let backlog = &report["backlog"];
     // Everything waited: nothing was decided before the last record was there.
-    assert_eq!(backlog["waiting"].as_u64(), Some(count(&account, "unique")), "{account}");
+    assert_eq!(backlog["waiting"].as_u64(), Some(count(&report, "unique")), "{report}");
     let steady = &backlog["steady"];
-    assert!(steady["tx_s"].as_f64().unwrap() > 0.0, "{account}");
-    assert!(steady["decided"].as_u64().unwrap() <= count(&account, "unique") * 7 / 10 + 1, "{account}");
-    assert!(account["function"]["score-transactions"]["batch_p50"].as_u64().unwrap() > 1, "{account}");
+    assert!(steady["tx_s"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(steady["decided"].as_u64().unwrap() <= count(&report, "unique") * 7 / 10 + 1, "{report}");
+    assert!(report["function"]["score-transactions"]["batch_p50"].as_u64().unwrap() > 1, "{report}");
 }
 
 #[test]
-fn lines_that_are_no_transaction_are_parked_and_delay_nothing() {
+fn lines_that_are_no_transaction_are_dead_lettered_and_delay_nothing() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("input.jsonl");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -197,35 +130,35 @@ fn lines_that_are_no_transaction_are_parked_and_delay_nothing() {
     file.write_all(b"not json\n{\"version\":1}\n\n\xff\xfe\n[]\n").unwrap();
     writeln!(file, "{}", transaction(3)).unwrap();
     drop(file);
-    let (code, account, said) = account(&["--input", path.to_str().unwrap(), "--unchecked", "--key", "user_id"]);
-    assert_clean(code, &account, &said);
-    let figures = ["sent", "unique", "decided", "parked"].map(|field| count(&account, field));
-    assert_eq!(figures, [65, 64, 60, 4], "{account}");
+    let (code, report, said) = up(&["--input", path.to_str().unwrap(), "--unchecked", "--key", "user_id"]);
+    assert_clean(code, &report, &said);
+    let figures = ["sent", "unique", "decided", "parked"].map(|field| count(&report, field));
+    assert_eq!(figures, [65, 64, 60, 4], "{report}");
 }
 
 #[test]
 fn batches_that_are_delivered_again_cost_no_write() {
-    let (code, account, said) = account(&["--rate", "150", "--for", "4s", "--redeliver"]);
-    assert_clean(code, &account, &said);
-    assert!(account["mapping"]["replayed_batches"].as_u64().unwrap() > 0, "{account}");
-    assert!(count(&account, "replayed") + count(&account, "stale") >= count(&account, "decided"), "{account}");
-    assert_one_write_per_record(&account);
+    let (code, report, said) = up(&["--rate", "150", "--for", "4s", "--redeliver"]);
+    assert_clean(code, &report, &said);
+    assert!(report["mapping"]["replayed_batches"].as_u64().unwrap() > 0, "{report}");
+    assert!(count(&report, "replayed") + count(&report, "stale") >= count(&report, "decided"), "{report}");
+    assert_one_write_per_record(&report);
 }
 
 #[test]
 fn killed_functions_lose_and_double_nothing() {
-    let (code, account, said) = account(&["--rate", "200", "--for", "5s", "--kill", "3"]);
-    assert_clean(code, &account, &said);
-    assert_eq!(account["producer"]["kills"], 3);
-    assert!(account["function"]["score-transactions"]["cold_starts"].as_u64().unwrap() > 3, "{account}");
+    let (code, report, said) = up(&["--rate", "200", "--for", "5s", "--kill", "3"]);
+    assert_clean(code, &report, &said);
+    assert_eq!(report["producer"]["kills"], 3);
+    assert!(report["function"]["score-transactions"]["cold_starts"].as_u64().unwrap() > 3, "{report}");
 }
 
 #[test]
 fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led_to() {
-    let (code, account, said) = account(&["--chaos", "--seed", "3", "--rate", "700", "--for", "25s", "--users", "300"]);
-    assert_clean(code, &account, &said);
+    let (code, report, said) = up(&["--chaos", "--seed", "3", "--rate", "700", "--for", "25s", "--users", "300"]);
+    assert_clean(code, &report, &said);
     assert!(said.contains("outage is left out: it needs a run of at least 33 s"), "{said}");
-    let table = &account["chaos"];
+    let table = &report["chaos"];
     assert_eq!(table["seed"], 3);
     let lines = table["faults"].as_array().unwrap();
     assert_eq!(lines.len(), 22);
@@ -235,13 +168,13 @@ fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led
             assert!(line["times"].as_u64() > Some(0), "{line} did not happen");
         }
     }
-    assert!(count(&account, "replayed") > 0, "batches came again");
+    assert!(count(&report, "replayed") > 0, "batches came again");
 }
 
 #[test]
 fn an_ordinary_client_is_served_and_ctrl_c_drains() {
-    let mut running = Running::start(&["--rate", "0"]);
-    let endpoints = running.endpoints();
+    let running = start(&["--rate", "0"]);
+    let endpoints = running.endpoints.clone();
     for field in ["dynamodb", "s3", "kinesis", "region", "access_key_id", "secret_access_key", "topics", "tables"] {
         assert!(!endpoints[field].is_null(), "{field} in {endpoints}");
     }
@@ -252,34 +185,27 @@ fn an_ordinary_client_is_served_and_ctrl_c_drains() {
         producer.send(BaseRecord::<(), str>::to("transactions").payload(&value)).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(Duration::from_secs(10)).unwrap();
-    running.interrupt();
-    let (code, account) = running.end();
-    let account = account.expect("an interrupted run still gives its account");
-    assert_clean(code, &account, "");
-    assert_eq!(
-        [count(&account, "sent"), count(&account, "decided"), count(&account, "parked")],
-        [3, 1, 2],
-        "{account}"
-    );
-    for pid in pids(&endpoints) {
-        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "function process {pid} is still there");
+    let processes = running.function_processes();
+    let (status, report) = running.end();
+    assert_clean(status.code(), &report, "");
+    assert_eq!([count(&report, "sent"), count(&report, "decided"), count(&report, "parked")], [3, 1, 2], "{report}");
+    for process in processes {
+        assert!(!process.exists(), "function process {} is still there", process.display());
     }
 }
 
 #[test]
-fn a_parked_record_carries_a_reason_that_a_person_understands() {
-    let mut running = Running::start(&["--rate", "0"]);
-    let endpoints = running.endpoints();
-    let kafka = endpoints["kafka"].as_str().unwrap();
+fn a_dead_letter_carries_a_reason_that_a_person_understands() {
+    let running = start(&["--rate", "0"]);
+    let kafka = &running.endpoint("kafka");
     let directory = bad_lines();
     let input = directory.path().join("bad.jsonl");
     let sent = run(&["send", "--kafka", kafka, "--unchecked", "--input", input.to_str().unwrap()]);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
-    let reasons = parked_reasons(kafka, 2);
+    let reasons = dead_letter_reasons(kafka, 2);
     assert!(reasons.iter().any(|(code, text)| *code == DeadLetterReason::NotJson && !text.is_empty()), "{reasons:?}");
     assert!(reasons.iter().any(|(_, text)| text.contains("amount")), "{reasons:?}");
-    running.interrupt();
-    assert_eq!(running.end().0, Some(0));
+    assert_eq!(running.end().0.code(), Some(0));
 }
 
 fn bad_lines() -> TempDir {
@@ -290,7 +216,7 @@ fn bad_lines() -> TempDir {
     directory
 }
 
-fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(DeadLetterReason, String)> {
+fn dead_letter_reasons(kafka: &str, wanted: usize) -> Vec<(DeadLetterReason, String)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", "test")
@@ -312,17 +238,16 @@ fn parked_reasons(kafka: &str, wanted: usize) -> Vec<(DeadLetterReason, String)>
 
 #[test]
 fn a_second_interrupt_or_one_during_the_start_leaves_no_process() {
-    let mut running = Running::start(&[]);
-    let endpoints = running.endpoints();
-    running.interrupt();
-    running.interrupt();
-    let (code, _) = running.end();
+    let running = start(&[]);
+    let processes = running.function_processes();
+    running.process.signal(Signal::SIGINT);
+    let code = running.end().0.code();
     // Two signals that arrive together may count as one.
     assert!(code == Some(130) || code == Some(0), "{code:?}");
     let until = Instant::now() + Duration::from_secs(5);
-    for pid in pids(&endpoints) {
-        while Path::new(&format!("/proc/{pid}")).exists() {
-            assert!(Instant::now() < until, "function process {pid} is still there");
+    for process in processes {
+        while process.exists() {
+            assert!(Instant::now() < until, "function process {} is still there", process.display());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -352,15 +277,8 @@ fn a_request_that_makes_no_sense_is_one_clear_line_and_exit_code_2() {
         (&["up", "--infra", "/no/such/directory"], "/no/such/directory"),
         (&["send"], "--kafka"),
     ];
-    for (arguments, names) in cases {
-        let output = run(arguments);
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(names), "{arguments:?}: {said}");
-        // A build of the function, where it is the first thing to do, is shown as well.
-        let lines =
-            said.lines().filter(|line| line.starts_with("centinela: ") && !line.contains("building it")).count();
-        assert_eq!(lines, 1, "{arguments:?}: {said}");
+    for (arguments, name) in cases {
+        assert_one_line(&mut centinela(arguments), 2, &[name]);
     }
 }
 
@@ -391,9 +309,8 @@ fn without_a_terminal_the_view_is_plain_lines_with_endpoints_to_paste() {
 #[test]
 fn records_that_nobody_reads_fill_neither_the_memory_nor_the_disk() {
     const RECORDS: usize = 3_200;
-    let mut running = Running::start(&["--rate", "0", "--kafka-disk", "64"]);
-    let endpoints = running.endpoints();
-    let kafka = endpoints["kafka"].as_str().unwrap();
+    let running = start(&["--rate", "0", "--kafka-disk", "64"]);
+    let kafka = &running.endpoint("kafka");
     let topic = TopicSpec { name: "unread".to_owned(), partitions: 1, config: BTreeMap::new() };
     tokio::runtime::Runtime::new().unwrap().block_on(create_topics(kafka, &[topic])).unwrap();
     let mut client = ClientConfig::new();
@@ -410,10 +327,9 @@ fn records_that_nobody_reads_fill_neither_the_memory_nor_the_disk() {
     let (first, next) = consumer.fetch_watermarks("unread", 0, Duration::from_secs(20)).unwrap();
     assert_eq!(next, i64::try_from(RECORDS).unwrap());
     assert!((450..=671).contains(&(next - first)), "{first} to {next} in 64 MB");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.process.0.id())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident_kb: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(resident_kb < 200_000, "{resident_kb} kB");
-    running.interrupt();
-    assert_eq!(running.end().0, Some(0));
+    assert_eq!(running.end().0.code(), Some(0));
 }

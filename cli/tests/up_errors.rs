@@ -7,50 +7,19 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt as _;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use centinela_e2e::command::{PATIENCE, Process, assert_one_line, centinela, lines, reported};
+use centinela_e2e::running::Running;
 use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, TableSpec};
 use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Generous: the first run may have to build the function.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-fn centinela(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_centinela"));
-    command.args(arguments).stdin(Stdio::null()).env_remove("CENTINELA_KAFKA_PASSWORD");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"]
-    {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// What it says to a person, without what is shown of a build.
-fn lines(output: &Output) -> Vec<String> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let ours = said.lines().filter(|line| line.starts_with("centinela: ") && !line.contains("building it"));
-    ours.map(str::to_owned).collect()
-}
-
-/// Exactly one line, which names all of this.
-#[track_caller]
-fn assert_one_line(arguments: &[&str], exit_code: i32, named: &[&str]) {
-    let output = centinela(arguments).output().unwrap();
-    let lines = lines(&output);
-    assert_eq!(output.status.code(), Some(exit_code), "{arguments:?}: {lines:?}");
-    let [line] = &lines[..] else { panic!("{arguments:?}: {lines:?}") };
-    for name in named {
-        assert!(line.contains(name), "{name} is missing in {line}");
-    }
-}
 
 fn nobody() -> String {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().to_string()
@@ -71,7 +40,7 @@ fn a_flag_that_makes_no_sense_is_one_line_and_exit_code_2() {
         (&["up", "--dynamodb", "127.0.0.1:8000"], "http://HOST:PORT"),
     ];
     for (arguments, named) in cases {
-        assert_one_line(arguments, 2, &[named]);
+        assert_one_line(&mut centinela(arguments), 2, &[named]);
     }
 }
 
@@ -79,7 +48,7 @@ fn a_flag_that_makes_no_sense_is_one_line_and_exit_code_2() {
 fn a_kafka_that_is_not_there_is_named_within_ten_seconds() {
     let (address, started) = (nobody(), Instant::now());
     assert_one_line(
-        &["up", "--kafka", &address, "--cold", "--rate", "10", "--for", "1s"],
+        &mut centinela(&["up", "--kafka", &address, "--cold", "--rate", "10", "--for", "1s"]),
         1,
         &[&address, "Connection refused"],
     );
@@ -97,7 +66,7 @@ fn a_password_that_can_be_read_only_once_is_read_once() {
     let kafka = nobody();
     let mut up = centinela(&["up", "--quiet", "--kafka", &kafka, "--kafka-tls", "--kafka-user", "ana"]);
     up.arg("--kafka-password-file").arg(&fifo).stderr(Stdio::piped());
-    let mut up = Ending(up.spawn().unwrap());
+    let mut up = Process::spawn(&mut up);
     written.join().unwrap().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while up.0.try_wait().unwrap().is_none() {
@@ -111,8 +80,8 @@ fn a_password_that_can_be_read_only_once_is_read_once() {
 #[test]
 fn a_dynamodb_or_another_emulator_that_is_not_there_is_named() {
     let url = format!("http://{}", nobody());
-    assert_one_line(&["up", "--dynamodb", &url], 1, &[&url, "dynamodb", "cannot be reached"]);
-    assert_one_line(&["up", "--aws-endpoint", &url], 1, &[&url, "cannot be reached"]);
+    assert_one_line(&mut centinela(&["up", "--dynamodb", &url]), 1, &[&url, "dynamodb", "cannot be reached"]);
+    assert_one_line(&mut centinela(&["up", "--aws-endpoint", &url]), 1, &[&url, "cannot be reached"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +91,7 @@ async fn a_table_of_another_shape_is_named_with_both_shapes() {
     let database = DynamoDb::start(DynamoConfig { tables: vec![table], ..DynamoConfig::default() }).await.unwrap();
     let url = database.url();
     let named = ["user_state", "id (N, HASH)", "pk (S, HASH)"];
-    tokio::task::block_in_place(|| assert_one_line(&["up", "--dynamodb", &url], 1, &named));
+    tokio::task::block_in_place(|| assert_one_line(&mut centinela(&["up", "--dynamodb", &url]), 1, &named));
     database.shutdown().await.unwrap();
 }
 
@@ -132,7 +101,7 @@ async fn a_topic_with_other_partitions_is_named_with_both_numbers() {
     let topic = TopicSpec { name: "transactions".to_owned(), partitions: 3, config: BTreeMap::new() };
     create_topics(&broker.bootstrap(), &[topic]).await.unwrap();
     let named = ["transactions", "3 partitions", "needs 10"];
-    tokio::task::block_in_place(|| assert_one_line(&["up", "--kafka", &broker.bootstrap()], 1, &named));
+    tokio::task::block_in_place(|| assert_one_line(&mut centinela(&["up", "--kafka", &broker.bootstrap()]), 1, &named));
     broker.shutdown().await.unwrap();
 }
 
@@ -149,33 +118,30 @@ fn a_full_disk_is_one_line_and_the_device_stays_a_device() {
     assert!(std::fs::symlink_metadata("/dev/full").unwrap().file_type().is_char_device());
 }
 
-/// Runs `up` with these servers and returns its account.
-fn account(bootstrap: &str, database: &str, more: &[&str]) -> Value {
-    let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
+/// Runs `up` with these servers and returns its report.
+fn report(bootstrap: &str, database: &str, more: &[&str]) -> Value {
     let mut command = centinela(&["up", "--quiet", "--rate", "100", "--for", "3s", "--kafka", bootstrap]);
-    let output = command.args(["--dynamodb", database]).args(more).arg("--summary").arg(&summary).output().unwrap();
-    let account = std::fs::read(&summary).unwrap_or_else(|error| panic!("{error}: {:?}", lines(&output)));
+    let (output, report) = reported(command.args(["--dynamodb", database]).args(more));
     assert_eq!(output.status.code(), Some(0), "{:?}", lines(&output));
-    serde_json::from_slice(&account).unwrap()
+    report.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_covers_its_own_run_on_servers_that_remember_the_last_one() {
+async fn an_report_covers_its_own_run_on_servers_that_remember_the_last_one() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     tokio::task::block_in_place(|| {
-        let first = account(&bootstrap, &url, &[]);
+        let first = report(&bootstrap, &url, &[]);
         // Records that nobody has decided yet, as a run leaves them that was killed.
         let sent = centinela(&["send", "--kafka", &bootstrap, "--count", "40", "--seed", "99", "--quiet"]).output();
         assert!(sent.unwrap().status.success());
-        let second = account(&bootstrap, &url, &["--key", "user_id"]);
-        for account in [&first, &second] {
-            let count = |field: &str| account["records"][field].as_u64().unwrap();
-            assert!((250..=310).contains(&count("sent")), "{account}");
-            assert_eq!(count("decided"), count("unique"), "{account}");
-            assert!(account["dynamodb"]["write_units_per_tx"].as_f64().unwrap() > 0.5, "{account}");
+        let second = report(&bootstrap, &url, &["--key", "user_id"]);
+        for report in [&first, &second] {
+            let count = |field: &str| report["records"][field].as_u64().unwrap();
+            assert!((250..=310).contains(&count("sent")), "{report}");
+            assert_eq!(count("decided"), count("unique"), "{report}");
+            assert!(report["dynamodb"]["write_units_per_tx"].as_f64().unwrap() > 0.5, "{report}");
         }
     });
     broker.shutdown().await.unwrap();
@@ -184,40 +150,36 @@ async fn an_account_covers_its_own_run_on_servers_that_remember_the_last_one() {
 
 #[test]
 fn emulated_latency_shows_in_the_stages() {
-    let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
-    let mut command = centinela(&["up", "--quiet", "--rate", "50", "--for", "2s", "--latency", "20ms,40ms"]);
-    let output = command.arg("--summary").arg(&summary).output().unwrap();
+    let command = &mut centinela(&["up", "--quiet", "--rate", "50", "--for", "2s", "--latency", "20ms,40ms"]);
+    let (output, report) = reported(command);
     assert_eq!(output.status.code(), Some(0), "{:?}", lines(&output));
-    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    let report = report.unwrap();
     // Each of these stages is one call at least.
     for stage in ["read", "commit"] {
-        assert!(account["stages_ms"][stage]["p50"].as_f64().unwrap() > 15.0, "{stage} in {account}");
+        assert!(report["stages_ms"][stage]["p50"].as_f64().unwrap() > 15.0, "{stage} in {report}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_kafka_does_not_take_make_an_account_incomplete_with_their_number_and_reason() {
+async fn records_that_kafka_does_not_take_make_a_report_incomplete_with_their_number_and_reason() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
-    tokio::task::block_in_place(|| account(&bootstrap, &url, &[]));
+    tokio::task::block_in_place(|| report(&bootstrap, &url, &[]));
     assert!(broker.set_refusing("transactions", true));
-    let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
     let mut up = centinela(&["up", "--rate", "20", "--for", "1s", "--kafka", &bootstrap, "--dynamodb", &url]);
     let mut send = centinela(&["send", "--quiet", "--count", "20", "--kafka", &bootstrap]);
-    let (run, sent) = tokio::task::block_in_place(|| {
+    let ((run, report), sent) = tokio::task::block_in_place(|| {
         let sending = std::thread::spawn(move || send.output().unwrap());
-        (up.arg("--summary").arg(&summary).output().unwrap(), sending.join().unwrap())
+        (reported(&mut up), sending.join().unwrap())
     });
     let why = "20 of 20 records could not be sent: ";
     let results = String::from_utf8_lossy(&run.stdout);
     assert!(results.contains(&format!("INCOMPLETE  {why}")) && !results.contains("  CLEAN"), "{results}");
-    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
-    assert_eq!(account["clean"], false, "{account}");
-    assert!(account["incomplete"].as_str().unwrap().starts_with(why), "{account}");
-    assert_eq!([&account["producer"]["failed"], &account["records"]["lost"]], [20, 0], "{account}");
+    let report = report.unwrap();
+    assert_eq!(report["clean"], false, "{report}");
+    assert!(report["incomplete"].as_str().unwrap().starts_with(why), "{report}");
+    assert_eq!([&report["producer"]["failed"], &report["records"]["lost"]], [20, 0], "{report}");
     for output in [run, sent] {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(lines(&output).last().is_some_and(|line| line.contains(why)), "{output:?}");
@@ -226,38 +188,27 @@ async fn records_that_kafka_does_not_take_make_an_account_incomplete_with_their_
     database.shutdown().await.unwrap();
 }
 
-/// A command that is running; it never outlives the test.
-struct Ending(Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ended_meanwhile = self.0.kill();
-            let _reaped = self.0.wait();
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_on_one_kafka_is_told_who_uses_the_group_until_that_one_has_ended() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
-    let directory = TempDir::new().unwrap();
-    let endpoints = directory.path().join("endpoints.json");
-    let mut first = centinela(&["up", "--quiet", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
-    let mut first = Ending(first.arg("--endpoints").arg(&endpoints).stderr(Stdio::null()).spawn().unwrap());
-    while !endpoints.exists() {
-        assert!(first.0.try_wait().unwrap().is_none(), "the first run ended before it was ready");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let holder = format!("centinela-up-{}@", first.0.id());
+    let mut first = Running::start_as(|_| {
+        let mut first = centinela(&["up", "--quiet", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
+        first.stderr(Stdio::null());
+        first
+    });
+    let holder = format!("centinela-up-{}@", first.process.0.id());
     tokio::task::block_in_place(|| {
-        assert_one_line(&["up", "--kafka", &bootstrap, "--for", "1s"], 2, &["score-transactions", &bootstrap, &holder]);
-        kill(Pid::from_raw(i32::try_from(first.0.id()).unwrap()), Signal::SIGINT).unwrap();
-        assert_eq!(first.0.wait().unwrap().code(), Some(0), "the first account is clean");
+        assert_one_line(
+            &mut centinela(&["up", "--kafka", &bootstrap, "--for", "1s"]),
+            2,
+            &["score-transactions", &bootstrap, &holder],
+        );
+        first.process.signal(Signal::SIGINT);
+        assert_eq!(first.process.0.wait().unwrap().code(), Some(0), "the first report is clean");
         // It left the group when it ended, so nothing has to be waited for.
-        account(&bootstrap, &url, &[]);
+        report(&bootstrap, &url, &[]);
     });
     broker.shutdown().await.unwrap();
     database.shutdown().await.unwrap();
@@ -276,9 +227,9 @@ async fn reach(broker: &Broker, topic: &str, wanted: i64) {
     }
 }
 
-/// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its account, which
+/// A run on servers of its own: once it has decided something, `strike` happens, and then it is asked to end. Returns its report, which
 /// there must be.
-async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
+async fn report_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) -> Value {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
@@ -289,81 +240,81 @@ async fn account_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left)
     let stderr = std::fs::File::create(&said).unwrap();
     let shown = directory.path().join("shown");
     run.stdout(std::fs::File::create(&shown).unwrap());
-    let mut run = Ending(run.arg("--summary").arg(&summary).stderr(stderr).spawn().unwrap());
+    let mut run = Process::spawn(run.arg("--summary").arg(&summary).stderr(stderr));
     reach(&broker, "approved", 20).await;
     let left = strike(broker, database).await;
-    kill(Pid::from_raw(i32::try_from(run.0.id()).unwrap()), Signal::SIGINT).unwrap_or_default();
+    run.signal(Signal::SIGINT);
     let code = tokio::task::block_in_place(|| run.0.wait().unwrap().code());
     drop(left);
     assert_eq!(code, Some(1));
     let said = std::fs::read_to_string(&said).unwrap();
-    let account = std::fs::read(&summary).unwrap_or_else(|error| panic!("no account, {error}: {said}"));
-    let account: Value = serde_json::from_slice(&account).unwrap();
-    assert_eq!(account["clean"], false, "{account}");
-    assert!(account["records"]["decided"].as_u64().unwrap() > 0, "{account}");
+    let report = std::fs::read(&summary).unwrap_or_else(|error| panic!("no report, {error}: {said}"));
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["clean"], false, "{report}");
+    assert!(report["records"]["decided"].as_u64().unwrap() > 0, "{report}");
     let shown = std::fs::read_to_string(&shown).unwrap();
     assert!(shown.contains("totals were not compared") && !shown.contains("as they should be"), "{shown}");
     for unknown in ["lost", "doubled", "invented", "users_differing"] {
-        assert_eq!(account["records"][unknown], 0, "{unknown} in {account}");
+        assert_eq!(report["records"][unknown], 0, "{unknown} in {report}");
     }
-    account
+    report
 }
 
 #[track_caller]
-fn assert_incomplete(account: &Value, named: &[&str]) {
-    let why = account["incomplete"].as_str().unwrap_or_default();
+fn assert_incomplete(report: &Value, named: &[&str]) {
+    let why = report["incomplete"].as_str().unwrap_or_default();
     for name in named {
         assert!(why.contains(name), "{name} is missing in {why:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kafka_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
+async fn a_kafka_that_goes_away_for_good_leaves_a_report_of_what_is_known() {
     let mut bootstrap = String::new();
-    let account = account_after(async |broker, database| {
+    let report = report_after(async |broker, database| {
         bootstrap = broker.bootstrap();
         broker.shutdown().await.unwrap();
         database
     });
-    let account = account.await;
-    assert_incomplete(&account, &[&format!("kafka at {bootstrap} does not say where the topics end")]);
+    let report = report.await;
+    assert_incomplete(&report, &[&format!("kafka at {bootstrap} does not say where the topics end")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_away_for_good_leaves_an_account_of_what_is_known() {
-    let account = account_after(async |broker, database| {
+async fn a_database_that_goes_away_for_good_leaves_a_report_of_what_is_known() {
+    let report = report_after(async |broker, database| {
         database.shutdown().await.unwrap();
         // Some that nobody can decide any more.
         let sent = records(&broker, "transactions");
         reach(&broker, "transactions", sent + 20).await;
         broker
     });
-    let account = account.await;
-    assert_incomplete(&account, &["records wait for the function and do not move", "dynamodb at http://127.0.0.1:"]);
-    assert!(account["records"]["undecided"].as_u64().unwrap() > 0, "{account}");
+    let report = report.await;
+    assert_incomplete(&report, &["records wait for the function and do not move", "dynamodb at http://127.0.0.1:"]);
+    assert!(report["records"]["undecided"].as_u64().unwrap() > 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_account() {
+async fn a_topic_that_is_deleted_under_a_run_is_named_in_its_report() {
     for topic in ["transactions", "approved"] {
-        let account = account_after(async |broker, database| {
+        let report = report_after(async |broker, database| {
             let admin: AdminClient<_> =
                 ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
             admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
             (broker, database)
         });
-        let account = account.await;
-        assert_incomplete(&account, &[&format!("`{topic}`")]);
+        let report = report.await;
+        assert_incomplete(&report, &[&format!("`{topic}`")]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_account() {
+async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_report() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     tokio::task::block_in_place(|| {
-        account(&bootstrap, &url, &[]);
+        report(&bootstrap, &url, &[]);
         let item = r#"{"TableName":"user_state","Item":{"pk":{"S":"jane"},"note":{"S":"hello"}}}"#;
         let address = url.strip_prefix("http://").unwrap();
         let request = format!(
@@ -377,7 +328,7 @@ async fn an_item_of_somebody_else_in_the_users_table_does_not_spoil_the_account(
         stream.write_all(request.as_bytes()).unwrap();
         let answered = std::io::read_to_string(stream).unwrap();
         assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
-        account(&bootstrap, &url, &["--seed", "2"]);
+        report(&bootstrap, &url, &["--seed", "2"]);
     });
     broker.shutdown().await.unwrap();
     database.shutdown().await.unwrap();

@@ -118,7 +118,7 @@ impl Hosted {
     /// What the function failed with.
     ///
     /// # Panics
-    /// When the answer is no JSON.
+    /// When the answer is not JSON.
     pub fn invoke(&self, event: Vec<u8>) -> Boxed<'_, Result<Value, InvokeError>> {
         Box::pin(async move {
             let answer = self.host.invoke(Bytes::from(event)).await?;

@@ -1,5 +1,7 @@
-//! End-to-end tests. What several of them need to start: real binaries, the running command, clients in Python.
+//! End-to-end tests. What several of them need to start: real binaries, the command, a fixture function, clients in Python.
 
+pub mod command;
+pub mod fixture;
 pub mod hosted;
 pub mod python;
 pub mod real_servers;

@@ -29,7 +29,7 @@ pub enum NoPython {
 }
 
 /// The directory with the executables of a virtual environment that holds exactly the packages of a requirements file. It is made
-/// once and made again when the file changes.
+/// once and anew when the file changes.
 ///
 /// # Errors
 /// When there is no Python or no network, in words for whoever runs the tests.

@@ -1,31 +1,27 @@
 //! The real command, serving what others send.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::built;
+use crate::command::{ENDPOINTS, Process, SUMMARY, centinela, report};
 
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The file in its directory with the account.
-const ACCOUNT: &str = "account.json";
-
-/// `centinela up --rate 0`; it never outlives the test.
+/// `centinela up`, ready; it never outlives the test.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    /// The process.
+    pub process: Process,
     directory: TempDir,
     /// What it wrote to its endpoints file.
     pub endpoints: Value,
 }
 
 impl Running {
-    /// Starts it on free ports and waits until it is ready.
+    /// Starts it on free ports, without traffic of its own, and waits until it is ready.
     ///
     /// # Panics
     /// When it is not ready in time.
@@ -40,36 +36,37 @@ impl Running {
     /// When it is not ready in time.
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
-        let binaries = built(&["centinela", "score-transactions"]);
+        let _directory = built(&["centinela", "score-transactions"]);
+        Self::start_as(|_| {
+            let mut command = centinela(&["up", "--quiet", "--rate", "0"]);
+            command.args(arguments);
+            command
+        })
+    }
+
+    /// Starts a command that is `centinela up` in the end; it is made for the directory of the run.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    #[must_use]
+    pub fn start_as(command: impl FnOnce(&Path) -> Command) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let file = directory.path().join("endpoints.json");
-        let mut child = Command::new(binaries.join("centinela"))
-            .args(["up", "--quiet", "--rate", "0", "--endpoints"])
-            .arg(&file)
-            .arg("--summary")
-            .arg(directory.path().join(ACCOUNT))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the command can be started");
-        let until = Instant::now() + PATIENCE;
-        while !file.exists() {
-            let ended = child.try_wait().expect("a child");
-            assert!(ended.is_none(), "`centinela up` ended before it was ready: {ended:?}");
-            assert!(Instant::now() < until, "`centinela up` is never ready");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let endpoints = serde_json::from_slice(&std::fs::read(&file).expect("a file")).expect("JSON");
-        Self { child, directory, endpoints }
+        let at = |name: &str| directory.path().join(name);
+        let mut command = command(directory.path());
+        command.arg("--endpoints").arg(at(ENDPOINTS)).arg("--summary").arg(at(SUMMARY));
+        let mut process = Process::spawn(&mut command);
+        process.wait_for(&at(ENDPOINTS));
+        let endpoints = serde_json::from_slice(&std::fs::read(at(ENDPOINTS)).expect("a file")).expect("JSON");
+        Self { process, directory, endpoints }
     }
 
     /// The file that says where everything is.
     #[must_use]
     pub fn endpoints_file(&self) -> PathBuf {
-        self.directory.path().join("endpoints.json")
+        self.directory.path().join(ENDPOINTS)
     }
 
-    /// A directory of the test's own.
+    /// The directory of the run and the test.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -84,32 +81,30 @@ impl Running {
         self.endpoints[name].as_str().unwrap_or_else(|| panic!("no text `{name}` in {}", self.endpoints)).to_owned()
     }
 
-    /// Ctrl-C: it drains, accounts and ends.
+    /// Where the system shows the processes of the functions.
+    ///
+    /// # Panics
+    /// When the endpoints file does not name them.
+    #[must_use]
+    pub fn function_processes(&self) -> Vec<PathBuf> {
+        let functions = self.endpoints["functions"].as_array().expect("functions");
+        let pids = functions.iter().flat_map(|function| function["pids"].as_array().expect("process ids"));
+        pids.map(|pid| PathBuf::from(format!("/proc/{pid}"))).collect()
+    }
+
+    /// Ctrl-C: it drains, reconciles and ends. Returns the report that it wrote; null when it wrote none.
     ///
     /// # Panics
     /// When the process cannot be signalled or waited for.
-    pub fn end(self) -> ExitStatus {
-        self.end_with_account().0
+    pub fn end(mut self) -> (ExitStatus, Value) {
+        self.process.signal(Signal::SIGINT);
+        let status = self.process.0.wait().expect("a child");
+        (status, self.report())
     }
 
-    /// The same, and the account that it wrote; null when it wrote none.
-    ///
-    /// # Panics
-    /// When the process cannot be signalled or waited for.
-    pub fn end_with_account(mut self) -> (ExitStatus, Value) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), Signal::SIGINT).expect("the command runs");
-        let status = self.child.wait().expect("a child");
-        let account = std::fs::read(self.directory.path().join(ACCOUNT)).unwrap_or_default();
-        (status, serde_json::from_slice(&account).unwrap_or_default())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ended_meanwhile = self.child.kill();
-            let _reaped = self.child.wait();
-        }
+    /// The report that it wrote; null while there is none.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        report(&self.directory.path().join(SUMMARY)).unwrap_or_default()
     }
 }

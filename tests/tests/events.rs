@@ -150,7 +150,7 @@ async fn the_largest_event_is_as_large_as_lambda_delivers_and_every_record_of_it
     let second = hosted.invoke(event).await.expect("an answer");
     assert_eq!(first, second);
     let published = hosted.published();
-    // The second delivery is answered from what the users' items remember, or known to be settled.
+    // The second delivery is answered from what the users' items remember, or known to be complete.
     assert!(published.fates.values().all(|fate| !fate.is_doubled()));
     assert_eq!((published.fates.len(), published.dead_letters.len()), (records, 0));
     let mut counted = 0;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use centinela_e2e::fixture::{Entry, Fixture, offsets_of};
 use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
-use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::event::{Envelope, RawRecord, Record, TimestampType};
 use centinela_local::mapping::faults::{DeliveryFault, DuplicateOutcome, EveryBatchAgain, MappingFaultSource};
 use centinela_local::mapping::response::{Verdict, read};
@@ -18,21 +18,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const TOPIC: &str = "orders";
 const FAILURES: &str = "failed-orders";
 const GROUP: &str = "score-orders";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A delivered or handled record: partition key, offset, value.
-type Entry = (String, i64, String);
-
 struct World {
     broker: Broker,
     producer: FutureProducer,
-    host: Arc<FunctionHost>,
-    state: TempDir,
+    fixture: Fixture,
 }
 
 impl World {
@@ -52,22 +47,13 @@ impl World {
             .set("linger.ms", "0")
             .create()
             .expect("a producer");
-        let state = tempfile::tempdir().expect("a directory");
-        let spec = FunctionSpec {
-            name: "fixture".to_owned(),
-            binary: env!("CARGO_BIN_EXE_fixture-function").into(),
-            environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
-            timeout,
-            memory_mb: 128,
-            concurrency_max: 4,
-        };
-        let host = FunctionHost::start(spec).await.expect("a host");
-        World { broker, producer, host, state }
+        let fixture = Fixture::start(timeout, 4).await;
+        World { broker, producer, fixture }
     }
 
     async fn map(&self, spec: KafkaMappingSpec) -> Arc<KafkaMapping> {
         let bootstrap = self.broker.bootstrap();
-        KafkaMapping::start(spec, &bootstrap, &BTreeMap::new(), Arc::clone(&self.host))
+        KafkaMapping::start(spec, &bootstrap, &BTreeMap::new(), Arc::clone(&self.fixture.host))
             .await
             .expect("the mapping starts")
     }
@@ -81,20 +67,6 @@ impl World {
         for value in values {
             self.send(partition, value).await;
         }
-    }
-
-    /// One entry per invocation.
-    fn deliveries(&self) -> Vec<Vec<Entry>> {
-        self.lines("deliveries")
-    }
-
-    fn handled(&self) -> Vec<Entry> {
-        self.lines("handled").into_iter().flatten().collect()
-    }
-
-    fn lines(&self, file: &str) -> Vec<Vec<Entry>> {
-        let text = std::fs::read_to_string(self.state.path().join(file)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of entries")).collect()
     }
 
     /// Values of the failure topic's messages, and their keys.
@@ -123,18 +95,14 @@ impl World {
 
     async fn finish(self, mapping: &KafkaMapping) {
         mapping.stop().await.expect("a clean stop");
-        self.host.stop(Duration::from_secs(5)).await;
-        assert!(self.host.environments().is_empty());
+        self.fixture.host.stop(Duration::from_secs(5)).await;
+        assert!(self.fixture.host.environments().is_empty());
         self.broker.shutdown().await.expect("the broker ends");
     }
 }
 
 fn spec() -> KafkaMappingSpec {
     KafkaMappingSpec { report_batch_item_failures: true, ..KafkaMappingSpec::new("fixture", TOPIC, GROUP) }
-}
-
-fn offsets_of(entries: &[Entry], partition: &str) -> Vec<i64> {
-    entries.iter().filter(|entry| entry.0 == partition).map(|entry| entry.1).collect()
 }
 
 fn distinct(entries: &[Entry]) -> BTreeSet<(String, i64)> {
@@ -157,7 +125,7 @@ async fn every_record_is_handled_once_and_in_the_order_of_its_partition() {
     }
     rdkafka::producer::Producer::flush(&world.producer, PATIENCE).expect("flushed");
     mapping.drain(PATIENCE).await.expect("drained");
-    let handled = world.handled();
+    let handled = world.fixture.handled();
     assert_eq!(handled.len(), 1_000);
     for partition in 0..4 {
         let offsets = offsets_of(&handled, &format!("{TOPIC}-{partition}"));
@@ -166,7 +134,7 @@ async fn every_record_is_handled_once_and_in_the_order_of_its_partition() {
     let stats = mapping.stats();
     assert_eq!((stats.records, stats.lag, stats.in_flight, stats.retried_batches), (1_000, 0, 0, 0));
     assert!(stats.batch_size_max <= 50);
-    assert_eq!(stats.batches, world.deliveries().len() as u64);
+    assert_eq!(stats.batches, world.fixture.deliveries().len() as u64);
     world.finish(&mapping).await;
 }
 
@@ -178,7 +146,7 @@ async fn one_batch_mixes_the_partitions_of_the_topic() {
     }
     let mapping = world.map(KafkaMappingSpec { window: Duration::from_millis(500), ..spec() }).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    let deliveries = world.deliveries();
+    let deliveries = world.fixture.deliveries();
     assert_eq!(deliveries.len(), 1, "{deliveries:?}");
     assert_eq!(distinct(&deliveries[0]).len(), 15);
     world.finish(&mapping).await;
@@ -190,9 +158,9 @@ async fn a_timeout_kills_the_environment_and_the_batch_comes_again() {
     let mapping = world.map(spec()).await;
     world.send_all(0, &["ok", "sleep-once:60000", "ok"]).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(world.host.stats().timeouts, 1);
+    assert_eq!(world.fixture.host.stats().timeouts, 1);
     assert!(mapping.stats().last_failure.expect("a reason").contains("timeout"));
-    assert_eq!(distinct(&world.handled()).len(), 3);
+    assert_eq!(distinct(&world.fixture.handled()).len(), 3);
     assert_eq!(mapping.stats().records, 3);
     world.finish(&mapping).await;
 }
@@ -203,8 +171,8 @@ async fn a_crash_brings_the_batch_again() {
     let mapping = world.map(spec()).await;
     world.send_all(0, &["ok", "crash-once", "ok"]).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(world.host.stats().crashes, 1);
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2]);
+    assert_eq!(world.fixture.host.stats().crashes, 1);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [0, 1, 2]);
     world.finish(&mapping).await;
 }
 
@@ -214,7 +182,7 @@ async fn deliveries_around_a_partial_failure(partial_reading: PartialReading) ->
     world.send_all(0, &["ok", "ok", "report-once", "ok", "ok"]).await;
     let mapping = world.map(KafkaMappingSpec { partial_reading, window: Duration::from_millis(300), ..spec() }).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    let deliveries = world.deliveries();
+    let deliveries = world.fixture.deliveries();
     let offsets: Vec<Vec<i64>> = deliveries.iter().map(|delivery| offsets_of(delivery, "orders-0")).collect();
     let records = mapping.stats().records;
     world.finish(&mapping).await;
@@ -249,7 +217,7 @@ async fn bisecting_isolates_a_poison_record_which_alone_reaches_the_failure_topi
         })
         .await;
     mapping.drain(PATIENCE).await.expect("drained");
-    let handled = distinct(&world.handled());
+    let handled = distinct(&world.fixture.handled());
     assert_eq!(handled.len(), 11);
     assert!(!handled.contains(&("orders-0".to_owned(), 2)));
     let stats = mapping.stats();
@@ -274,7 +242,7 @@ async fn a_reported_record_that_never_works_is_given_up_without_its_neighbours()
     mapping.drain(PATIENCE).await.expect("drained");
     let stats = mapping.stats();
     assert_eq!((stats.records, stats.dropped, stats.to_failure_destination), (3, 1, 0));
-    let tries = world.deliveries().iter().flatten().filter(|entry| entry.1 == 1).count();
+    let tries = world.fixture.deliveries().iter().flatten().filter(|entry| entry.1 == 1).count();
     assert_eq!(tries, 3, "one delivery and two retries");
     world.finish(&mapping).await;
 }
@@ -287,7 +255,7 @@ async fn a_response_that_cannot_be_read_or_names_a_stranger_brings_the_whole_bat
         let mapping = world.map(KafkaMappingSpec { window: Duration::from_millis(300), ..spec() }).await;
         mapping.drain(PATIENCE).await.expect("drained");
         let offsets: Vec<Vec<i64>> =
-            world.deliveries().iter().map(|delivery| offsets_of(delivery, "orders-0")).collect();
+            world.fixture.deliveries().iter().map(|delivery| offsets_of(delivery, "orders-0")).collect();
         assert_eq!(offsets, [[0, 1, 2], [0, 1, 2]], "{order}");
         world.finish(&mapping).await;
     }
@@ -303,7 +271,7 @@ async fn a_batch_never_exceeds_six_megabytes() {
     let mapping = world.map(KafkaMappingSpec { window: Duration::from_secs(1), ..spec() }).await;
     mapping.drain(PATIENCE).await.expect("drained");
     assert_eq!(mapping.stats().records, 16);
-    let sizes: Vec<usize> = world.deliveries().iter().map(Vec::len).collect();
+    let sizes: Vec<usize> = world.fixture.deliveries().iter().map(Vec::len).collect();
     assert!(sizes.iter().all(|size| *size <= 6), "0.93 MB each as base64: {sizes:?}");
     assert!(sizes.contains(&6), "the room is used: {sizes:?}");
     assert_eq!(mapping.stats().retried_batches, 0);
@@ -323,8 +291,8 @@ async fn a_restarted_mapping_resumes_where_the_group_stopped() {
     let starting_position = StartingPosition::Latest;
     let mapping = world.map(KafkaMappingSpec { starting_position, ..spec() }).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2, 3, 4], "committed offsets win over LATEST");
-    assert_eq!(offsets_of(&world.handled(), "orders-1"), [0, 1]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [0, 1, 2, 3, 4], "committed offsets win over LATEST");
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-1"), [0, 1]);
     world.finish(&mapping).await;
 }
 
@@ -337,7 +305,7 @@ async fn a_new_group_starts_where_it_is_told() {
     let mapping = world.map(KafkaMappingSpec { consumer_group, starting_position, ..spec() }).await;
     world.send(0, "ok").await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [3]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [3]);
     world.finish(&mapping).await;
 }
 
@@ -355,10 +323,10 @@ async fn a_stopped_mapping_commits_nothing_that_is_still_failing() {
     assert!(matches!(open, Err(MappingError::NotDrained { records: 2, .. })), "{open:?}");
     mapping.stop().await.expect("a clean stop");
     drop(mapping);
-    let before = world.deliveries().len();
+    let before = world.fixture.deliveries().len();
     let mapping = world.map(KafkaMappingSpec { maximum_retry_attempts: Some(0), ..spec() }).await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.deliveries()[before], "orders-0"), [2, 3]);
+    assert_eq!(offsets_of(&world.fixture.deliveries()[before], "orders-0"), [2, 3]);
     world.finish(&mapping).await;
 }
 
@@ -371,7 +339,7 @@ async fn duplicating_delivers_every_batch_twice_and_counts_it_once() {
         world.send_all(partition, &["ok"; 10]).await;
     }
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!((world.handled().len(), distinct(&world.handled()).len()), (40, 20));
+    assert_eq!((world.fixture.handled().len(), distinct(&world.fixture.handled()).len()), (40, 20));
     let stats = mapping.stats();
     assert_eq!((stats.records, stats.retried_batches), (20, 0));
     assert_eq!(stats.replayed_batches * 2, stats.batches);
@@ -392,8 +360,8 @@ async fn a_disabled_mapping_delivers_nothing_and_goes_on_where_it_was() {
     mapping.disable().await.expect("disabling twice is fine");
     mapping.enable().await.expect("enabled");
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2, 3, 4]);
-    assert_eq!(offsets_of(&world.handled(), "orders-1"), [0, 1]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [0, 1, 2, 3, 4]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-1"), [0, 1]);
     mapping.disable().await.expect("disabled");
     world.finish(&mapping).await;
 }
@@ -408,7 +376,7 @@ async fn partitions_that_are_added_join_a_running_mapping() {
     world.producer.client().fetch_metadata(Some(TOPIC), PATIENCE).expect("the producer learns of them");
     world.send_all(2, &["ok"; 3]).await;
     mapping.drain(PATIENCE).await.expect("drained, the new partitions included");
-    assert_eq!(offsets_of(&world.handled(), "orders-2"), [0, 1, 2], "from their first record on");
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-2"), [0, 1, 2], "from their first record on");
     assert_eq!(mapping.stats().partitions, 3);
     world.finish(&mapping).await;
 }
@@ -427,7 +395,7 @@ async fn a_mapping_goes_on_after_its_broker_was_away() {
     }
     mapping.drain(PATIENCE).await.expect("drained");
     for partition in ["orders-0", "orders-1"] {
-        assert_eq!(offsets_of(&world.handled(), partition), (0..15).collect::<Vec<_>>());
+        assert_eq!(offsets_of(&world.fixture.handled(), partition), (0..15).collect::<Vec<_>>());
     }
     world.finish(&mapping).await;
 }
@@ -479,8 +447,8 @@ async fn duplicate_deliveries_come_beside_the_batches_and_commit_nothing() {
             duplicates.iter().all(|one| matches!(one, DuplicateOutcome::Handled { records } if *records > 0)),
             "{duplicates:?}"
         );
-        assert_eq!(distinct(&world.handled()).len(), 24);
-        assert!(world.handled().len() > 24, "{fault:?} came again");
+        assert_eq!(distinct(&world.fixture.handled()).len(), 24);
+        assert!(world.fixture.handled().len() > 24, "{fault:?} came again");
         world.finish(&mapping).await;
     }
 }
@@ -492,8 +460,8 @@ async fn a_split_batch_keeps_its_order() {
     let mapping = world.map(KafkaMappingSpec { batch_size: 9, ..spec() }).await;
     mapping.set_faults(Arc::new(Always { fault: DeliveryFault::Split, ..Always::default() }));
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), (0..9).collect::<Vec<_>>());
-    assert!(world.deliveries().len() > 1);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), (0..9).collect::<Vec<_>>());
+    assert!(world.fixture.deliveries().len() > 1);
     world.finish(&mapping).await;
 }
 
@@ -507,14 +475,14 @@ async fn a_partition_that_is_held_back_does_not_hold_up_the_others() {
         world.send_all(partition, &["ok"; 5]).await;
     }
     let deadline = Instant::now() + PATIENCE;
-    while offsets_of(&world.handled(), "orders-1").len() < 5 {
+    while offsets_of(&world.fixture.handled(), "orders-1").len() < 5 {
         assert!(Instant::now() < deadline, "the other partition goes on");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(mapping.stats().lag, 5);
     always.held_back.store(false, Ordering::SeqCst);
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [0, 1, 2, 3, 4]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [0, 1, 2, 3, 4]);
     world.finish(&mapping).await;
 }
 
@@ -532,7 +500,7 @@ async fn records_that_are_too_old_are_given_up_instead_of_delivered() {
         })
         .await;
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(offsets_of(&world.handled(), "orders-0"), [1]);
+    assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), [1]);
     assert_eq!(world.failures(1)[0].1["requestContext"]["condition"], "RecordAgeExceeded");
     world.finish(&mapping).await;
 }
@@ -546,11 +514,11 @@ async fn a_killed_function_loses_nothing() {
             world.send(partition, "ok").await;
         }
         if round % 8 == 0 {
-            world.host.kill_all();
+            world.fixture.host.kill_all();
         }
     }
     mapping.drain(PATIENCE).await.expect("drained");
-    assert_eq!(distinct(&world.handled()).len(), 160);
+    assert_eq!(distinct(&world.fixture.handled()).len(), 160);
     assert_eq!(mapping.stats().records, 160);
     world.finish(&mapping).await;
 }
@@ -560,7 +528,8 @@ async fn a_mapping_that_cannot_work_is_refused_at_start() {
     let world = World::start(1).await;
     let refusal = async |spec: KafkaMappingSpec| {
         let started =
-            KafkaMapping::start(spec, &world.broker.bootstrap(), &BTreeMap::new(), Arc::clone(&world.host)).await;
+            KafkaMapping::start(spec, &world.broker.bootstrap(), &BTreeMap::new(), Arc::clone(&world.fixture.host))
+                .await;
         started.err().expect("a refusal").to_string()
     };
     let topic = refusal(KafkaMappingSpec { topic: "absent".to_owned(), ..spec() }).await;
@@ -569,7 +538,7 @@ async fn a_mapping_that_cannot_work_is_refused_at_start() {
     assert!(size.contains("batch size is 10001, but must be between 1 and 10000"), "{size}");
     let same = refusal(KafkaMappingSpec { on_failure_topic: Some(TOPIC.to_owned()), ..spec() }).await;
     assert!(same.contains("the failure destination is the same topic"), "{same}");
-    world.host.stop(Duration::from_secs(1)).await;
+    world.fixture.host.stop(Duration::from_secs(1)).await;
     world.broker.shutdown().await.expect("the broker ends");
 }
 

@@ -2,14 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use centinela_e2e::built;
+use centinela_e2e::command::{centinela, reported};
+use centinela_e2e::fixture::{Fixture, offsets_of};
 use centinela_e2e::real_servers::RealServers;
+use centinela_e2e::running::Running;
 use centinela_local::kafka::{TopicSpec, create_topics};
-use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,18 +21,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The first run may have to build the function.
-const BUILD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Each test restarts the broker that both use.
 static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// Partition key and offset of every handled record, in the order of handling.
-fn handled(state: &Path) -> Vec<(String, i64)> {
-    let text = std::fs::read_to_string(state.join("handled")).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Vec<(String, i64, String)>>(line).unwrap());
-    lines.flatten().map(|(partition, offset, _)| (partition, offset)).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mapping_handles_every_record_in_order_when_the_broker_restarts() {
@@ -39,19 +33,10 @@ async fn the_mapping_handles_every_record_in_order_when_the_broker_restarts() {
     let Some(servers) = RealServers::shared() else { return };
     let topic = TopicSpec { name: TOPIC.to_owned(), partitions: 3, config: BTreeMap::new() };
     create_topics(servers.kafka(), &[topic]).await.unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let function = FunctionSpec {
-        name: "fixture".to_owned(),
-        binary: env!("CARGO_BIN_EXE_fixture-function").into(),
-        environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
-        timeout: PATIENCE,
-        memory_mb: 128,
-        concurrency_max: 4,
-    };
-    let host = FunctionHost::start(function).await.unwrap();
+    let fixture = Fixture::start(PATIENCE, 4).await;
+    let host = &fixture.host;
     let spec = KafkaMappingSpec::new("fixture", TOPIC, "orders-on-kafka");
-    let mapping =
-        KafkaMapping::start(spec.clone(), servers.kafka(), &BTreeMap::new(), Arc::clone(&host)).await.unwrap();
+    let mapping = KafkaMapping::start(spec.clone(), servers.kafka(), &BTreeMap::new(), Arc::clone(host)).await.unwrap();
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", servers.kafka())
         .set("enable.idempotence", "true")
@@ -79,48 +64,25 @@ async fn the_mapping_handles_every_record_in_order_when_the_broker_restarts() {
     mapping.drain(PATIENCE).await.unwrap();
     mapping.stop().await.unwrap();
 
-    // What was settled is committed: a mapping that starts now finds nothing to do.
-    let again = KafkaMapping::start(spec, servers.kafka(), &BTreeMap::new(), Arc::clone(&host)).await.unwrap();
+    // What was handled is committed: a mapping that starts now finds nothing to do.
+    let again = KafkaMapping::start(spec, servers.kafka(), &BTreeMap::new(), Arc::clone(host)).await.unwrap();
     again.drain(PATIENCE).await.unwrap();
     assert_eq!(again.stats().batches, 0, "{:?}", again.stats());
     again.stop().await.unwrap();
     host.stop(Duration::from_secs(5)).await;
-    let handled = handled(state.path());
+    let handled = fixture.handled();
     for partition in 0..PARTITIONS {
-        let name = format!("{TOPIC}-{partition}");
-        let offsets: Vec<i64> = handled.iter().filter(|(of, _)| *of == name).map(|(_, offset)| *offset).collect();
+        let offsets = offsets_of(&handled, &format!("{TOPIC}-{partition}"));
         assert_eq!(offsets, (0..300).collect::<Vec<_>>(), "partition {partition}");
     }
 }
 
-/// The command as it is now: cargo builds it when it is older than its sources.
-fn centinela() -> PathBuf {
-    let directory = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(["build", "--quiet", "--bin", "centinela"]);
-    if directory.ends_with("release") {
-        cargo.arg("--release");
-    }
-    // What cargo says about this package would look like a changed environment to the inner one.
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-    {
-        cargo.env_remove(name);
-    }
-    assert!(cargo.arg("--target-dir").arg(directory.parent().unwrap()).status().unwrap().success());
-    directory.join("centinela")
-}
-
-/// Ends with the test, whatever becomes of it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            self.0.kill().unwrap_or_default();
-            self.0.wait().map(drop).unwrap_or_default();
-        }
-    }
+/// `centinela up` as it is now: cargo builds it when it is older than its sources.
+fn up(arguments: &[&str]) -> Command {
+    let _directory = built(&["centinela"]);
+    let mut command = centinela(&["up", "--quiet"]);
+    command.args(arguments);
+    command
 }
 
 fn transactions_on(bootstrap: &str) -> i64 {
@@ -135,64 +97,41 @@ fn transactions_on(bootstrap: &str) -> i64 {
 fn a_run_on_real_servers_loses_and_doubles_nothing_when_the_broker_restarts() {
     let _alone = ALONE.blocking_lock();
     let Some(servers) = RealServers::shared() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let [endpoints, summary, said] = ["endpoints.json", "account.json", "said"].map(|name| directory.path().join(name));
-    let child = Command::new(centinela())
-        .args(["up", "--quiet", "--rate", "200", "--for", "20s"])
-        .args(["--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()])
-        .arg("--endpoints")
-        .arg(&endpoints)
-        .arg("--summary")
-        .arg(&summary)
-        .stdin(Stdio::null())
-        .stderr(std::fs::File::create(&said).unwrap())
-        .spawn()
-        .unwrap();
-    let mut run = Running(child);
-    let said = || std::fs::read_to_string(&said).unwrap();
-    let deadline = Instant::now() + BUILD_PATIENCE;
-    while !endpoints.exists() {
-        assert!(run.0.try_wait().unwrap().is_none(), "it ended before it was ready: {}", said());
-        assert!(Instant::now() < deadline, "it is never ready: {}", said());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut run = Running::start_as(|directory| {
+        let mut command = up(&["--rate", "200", "--for", "20s"]);
+        command.args(["--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()]);
+        command.stderr(std::fs::File::create(directory.join("said")).unwrap());
+        command
+    });
+    let said = |run: &Running| std::fs::read_to_string(run.directory().join("said")).unwrap();
     // Far enough into the 20 s that there are transactions before and after.
     while transactions_on(servers.kafka()) < 1_000 {
-        assert!(run.0.try_wait().unwrap().is_none(), "it ended before 1,000 transactions: {}", said());
+        assert!(run.process.0.try_wait().unwrap().is_none(), "it ended before 1,000 transactions: {}", said(&run));
         std::thread::sleep(Duration::from_millis(50));
     }
     servers.restart_kafka();
-    let code = run.0.wait().unwrap().code();
+    let code = run.process.0.wait().unwrap().code();
 
-    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap_or_default()).unwrap_or_default();
-    let records = |field: &str| account["records"][field].as_u64();
+    let (report, said) = (run.report(), said(&run));
+    let records = |field: &str| report["records"][field].as_u64();
     for field in ["lost", "doubled", "invented", "users_differing"] {
-        assert_eq!(records(field), Some(0), "{field} in {account}; {}", said());
+        assert_eq!(records(field), Some(0), "{field} in {report}; {said}");
     }
-    assert_eq!(records("unique"), records("decided"), "{account}");
-    assert!(records("decided") > Some(3_000), "{account}");
-    assert_eq!(code, Some(0), "{}", said());
+    assert_eq!(records("unique"), records("decided"), "{report}");
+    assert!(records("decided") > Some(3_000), "{report}");
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
 fn a_second_run_is_told_who_uses_the_group_and_one_that_was_killed_is_forgotten() {
     let _alone = ALONE.blocking_lock();
     let Some(servers) = RealServers::shared() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let endpoints = directory.path().join("endpoints.json");
     let up = |rest: &[&str]| {
-        let mut command = Command::new(centinela());
-        command.args(["up", "--quiet", "--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()]).args(rest);
-        command.stdin(Stdio::null());
+        let mut command = up(rest);
+        command.args(["--kafka", servers.kafka(), "--dynamodb", servers.dynamodb()]);
         command
     };
-    let mut first = Running(up(&["--rate", "50"]).arg("--endpoints").arg(&endpoints).spawn().unwrap());
-    let deadline = Instant::now() + BUILD_PATIENCE;
-    while !endpoints.exists() {
-        assert!(first.0.try_wait().unwrap().is_none(), "it ended before it was ready");
-        assert!(Instant::now() < deadline, "it is never ready");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut first = Running::start_as(|_| up(&["--rate", "50"])).process;
     let holder = format!("centinela-up-{}@", first.0.id());
     let second = || up(&["--rate", "20", "--for", "2s"]).output().unwrap();
     let assert_refused = |output: &Output| {
@@ -221,17 +160,16 @@ fn a_second_run_is_told_who_uses_the_group_and_one_that_was_killed_is_forgotten(
 }
 
 /// A run on the listener that wants TLS and a login, which ends within the patience.
-fn log_in(servers: &RealServers, user: &str, password: &str, authority: Option<&Path>, more: &[&str]) -> Output {
+fn log_in(servers: &RealServers, user: &str, password: &str, authority: Option<&Path>) -> (Output, Option<Value>) {
     let directory = tempfile::tempdir().unwrap();
     let password_file = directory.path().join("password");
     std::fs::write(&password_file, format!("{password}\n")).unwrap();
-    let mut command = Command::new(centinela());
-    command.args(["up", "--quiet", "--rate", "100", "--for", "5s", "--kafka-tls", "--kafka-user", user]).args(more);
+    let mut command = up(&["--rate", "100", "--for", "5s", "--kafka-tls", "--kafka-user", user]);
     command.args(["--kafka", servers.text("/kafka/tls/bootstrap")]).arg("--kafka-password-file").arg(&password_file);
     if let Some(authority) = authority {
         command.arg("--kafka-ca").arg(authority);
     }
-    command.stdin(Stdio::null()).output().unwrap()
+    reported(&mut command)
 }
 
 /// The only line that it said.
@@ -246,15 +184,13 @@ fn only_line(output: &Output) -> String {
 fn a_login_with_scram_over_tls_is_enough_for_a_clean_run() {
     let _alone = ALONE.blocking_lock();
     let Some(servers) = RealServers::shared() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let summary = directory.path().join("account.json");
     let (user, password) = ("centinela", servers.text("/kafka/tls/users/centinela"));
     let authority = Path::new(servers.text("/kafka/tls/ca_pem"));
-    let output = log_in(&servers, user, password, Some(authority), &["--summary", summary.to_str().unwrap()]);
+    let (output, report) = log_in(&servers, user, password, Some(authority));
     let said = String::from_utf8_lossy(&output.stderr);
-    let account: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap_or_default()).unwrap_or_default();
-    assert_eq!(account["clean"], true, "{account}; {said}");
-    assert!(account["records"]["decided"].as_u64() > Some(400), "{account}");
+    let report = report.unwrap_or_default();
+    assert_eq!(report["clean"], true, "{report}; {said}");
+    assert!(report["records"]["decided"].as_u64() > Some(400), "{report}");
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(!said.contains(password), "the password is said");
 }
@@ -283,7 +219,7 @@ fn a_login_that_cannot_work_is_one_line_that_says_what_to_do() {
         ),
     ];
     for (case, user, password, authority, words) in cases {
-        let output = log_in(&servers, user, password, authority, &[]);
+        let (output, _) = log_in(&servers, user, password, authority);
         let said = only_line(&output);
         assert_eq!(output.status.code(), Some(1), "{case}: {said}");
         for word in words {

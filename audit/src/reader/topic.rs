@@ -47,14 +47,14 @@ pub enum ReadError {
     #[error("the topics cannot be read back")]
     Kafka(#[from] KafkaError),
     /// A topic went away under it.
-    #[error("topic {topics} was deleted or made again while the report was reading it")]
+    #[error("topic {topics} was deleted or recreated while it was read for the report")]
     Gone {
         /// Those that are not there, or all when they are there again.
         topics: String,
     },
     /// What became of transactions cannot be told any more.
     #[error(
-        "{offsets} records of topic `{topic}` were deleted before the account had read them; raise the topic's retention"
+        "{offsets} records of topic `{topic}` were deleted before they were read for the report; raise the topic's retention"
     )]
     Deleted {
         /// The topic.

@@ -120,10 +120,10 @@ impl Tracker {
 
     /// A message of topic `dead-letters`.
     pub fn saw_dead_letter(&self, value: &[u8]) {
-        let parked = dead_letter_v1::parse(value);
-        let given_up = if parked.is_ok() { Vec::new() } else { given_up(value) };
+        let dead_letter = dead_letter_v1::parse(value);
+        let given_up = if dead_letter.is_ok() { Vec::new() } else { given_up(value) };
         let mut state = self.lock();
-        match parked {
+        match dead_letter {
             Ok(ReceivedDeadLetter { letter: DeadLetter { partition, offset: Some(offset), value, .. }, .. }) => {
                 state.dead_lettered(partition, offset, value.as_deref());
             }

@@ -27,7 +27,7 @@ const KILLS_MAX: i64 = 1_000_000;
 #[derive(Debug, Parser)]
 #[command(name = "centinela", version, about, max_term_width = 120)]
 #[command(
-    after_help = "Without a command it does `up`.\n\nExample:\n  centinela up --rate 500 --for 60s --summary account.json"
+    after_help = "Without a command it does `up`.\n\nExample:\n  centinela up --rate 500 --for 60s --summary report.json"
 )]
 pub struct Cli {
     /// What to do.
@@ -38,7 +38,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the platform, send traffic, and account for every transaction.
+    /// Start the platform, send traffic, and reconcile every transaction.
     Up(Box<Up>),
     /// Send transactions to any Kafka.
     Send(Box<SendTraffic>),
@@ -63,22 +63,22 @@ pub fn up_by_default() -> Command {
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-It starts Kafka, DynamoDB, S3 and Kinesis stand-ins on 127.0.0.1, runs the real function binaries as the files in infra/ say,
-and sends traffic until it is told to stop. Ctrl-C drains and prints the account; a second Ctrl-C stops at once.
+It starts Kafka, DynamoDB, S3 and Kinesis emulators on 127.0.0.1, runs the real function binaries as the files in infra/ say,
+and sends traffic until it is told to stop. Ctrl-C drains and prints the report; a second Ctrl-C stops at once.
 
-With --kafka, --dynamodb or --aws-endpoint it uses servers that are there already, in any mixture with the stand-ins. Topics,
+With --kafka, --dynamodb or --aws-endpoint it uses servers that are there already, in any mixture with the emulators. Topics,
 tables, streams and buckets are created when they are missing and checked when they are there; nothing is altered or deleted.
-Records that the consumer group has not settled yet are decided first; the account covers only what comes after. The ids of
+Records that the consumer group has not committed yet are decided first; the report covers only what comes after. The ids of
 generated transactions then end with the time, because the servers may remember those of the last run.
 DynamoDB and the others are asked as user `centinela` in us-east-1, unless AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN and AWS_REGION are set.
 
-The exit code is 0 when the account is clean, 1 when a transaction was lost, counted twice or could not be sent, 2 when the
+The exit code is 0 when the report is clean, 1 when a transaction was lost, counted twice or could not be sent, 2 when the
 request cannot be carried out.
 
 Examples:
   centinela up
-  centinela up --rate 1667 --for 120s --key user_id --summary account.json
+  centinela up --rate 1667 --for 120s --key user_id --summary report.json
   centinela up --input history.parquet --limit 200000
   centinela up --rate 1667 --for 60s --shape hot=0.2
   centinela up --cold
@@ -93,10 +93,10 @@ pub struct Up {
     /// What to send.
     #[command(flatten)]
     pub traffic: Traffic,
-    /// Draw no table and print no account.
+    /// Draw no table and print no report.
     #[arg(long)]
     pub quiet: bool,
-    /// Write the account as JSON to this file.
+    /// Write the reconciliation report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
     /// Write where everything is as JSON to this file once it is ready.
@@ -157,10 +157,10 @@ pub struct Up {
     #[arg(long, value_name = "PORT")]
     pub kafka_port: Option<u16>,
     /// MB of disk that each topic of the embedded Kafka may take; the oldest records go first, but none of the source topic that the
-    /// function has not settled: new ones are refused until it has [default: 1024].
+    /// function has not handled: new ones are refused until it has [default: 1024].
     #[arg(long, value_name = "MB", conflicts_with = "kafka", value_parser = clap::value_parser!(u32).range(64..))]
     pub kafka_disk: Option<u32>,
-    /// Port of DynamoDB, or of the front before it [default: a free one].
+    /// Port of DynamoDB, or of the proxy before it [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
     /// Port of S3 [default: a free one].

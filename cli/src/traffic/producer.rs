@@ -52,7 +52,7 @@ pub trait Observer: Send + Sync {
     /// A record is about to be sent that was meant for `at`.
     fn sending(&self, message: &Message, at: Instant);
 
-    /// Records that were sent and are neither decided nor parked.
+    /// Records that were sent and are neither decided nor dead-lettered.
     fn undecided(&self) -> u64;
 }
 
@@ -379,6 +379,6 @@ mod tests {
             assert_eq!((pair[1] - pair[0]).as_millis(), 5, "the schedule moved with the delay");
         }
         assert!(observer.late.into_inner().unwrap()[3], "the record after the delay was not late");
-        assert!(sender.progress.behind_ms_max.load(Ordering::Relaxed) >= 20, "the account does not say how late");
+        assert!(sender.progress.behind_ms_max.load(Ordering::Relaxed) >= 20, "the report does not say how late");
     }
 }

@@ -31,7 +31,7 @@ pub fn as_json(platform: &Platform) -> Value {
     })
 }
 
-/// The secret of the stand-ins, which is none; nobody else's is written anywhere.
+/// The secret of the emulators, which is none; nobody else's is written anywhere.
 fn shown_secret(platform: &Platform) -> Option<&str> {
     platform.has_local_credentials().then_some(platform.endpoints().secret_access_key.as_str())
 }

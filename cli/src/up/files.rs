@@ -1,4 +1,4 @@
-//! The files that a run writes: checked before anything is started, because a run of hours whose account has no place is lost.
+//! The files that a run writes: checked before anything is started, because a run of hours whose report has no place is lost.
 
 use std::path::PathBuf;
 

@@ -94,7 +94,7 @@ impl Live {
     fn line(&self, look: &Look, rate: f64, blocks: u64) -> String {
         let seen = &look.seen;
         let mut line = format!(
-            "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  parked {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
+            "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  dead-lettered {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
             self.started.elapsed().as_secs_f64(),
             lag(&look.stats),
             seen.decided,
@@ -127,7 +127,7 @@ impl Live {
   {:>10.0} s running {:>12} decided      {:>10} p50
   {rate:>10.0} decisions/s {:>10} approved     {:>10} p99
   {:>10} lag     {:>12} blocked      {:>10.3} write units/tx
-  {:>10} environments {:>7} parked       {:>10} republished
+  {:>10} environments {:>7} dead-lettered{:>10} republished
 ",
             self.started.elapsed().as_secs_f64(),
             seen.decided,

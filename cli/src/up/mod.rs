@@ -1,4 +1,4 @@
-//! `centinela up`: starts the platform, sends traffic, shows it, and accounts for every record.
+//! `centinela up`: starts the platform, sends traffic, shows it, and reconciles every record.
 
 mod blocked;
 mod endpoints;
@@ -40,13 +40,13 @@ use run::{Finished, Run};
 const ENVIRONMENT: &str = "local";
 /// Undecided records at most when a file is sent as fast as it goes.
 const WINDOW_RECORDS: u64 = 4_000;
-/// How long invocations in progress may run on once everything is accounted for.
+/// How long invocations in progress may run on once everything is handled.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the platform until it is told to stop.
 ///
 /// # Errors
-/// When the request makes no sense, something does not start, or the account is not clean.
+/// When the request makes no sense, something does not start, or the report is not clean.
 pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -87,9 +87,8 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
         terminal::print(&report_text::of(&report));
     }
     if let Some(path) = &arguments.summary {
-        endpoints::write_json(path, &report).map_err(|error| {
-            Failure::Failed(format!("the account cannot be written to {}: {error}", path.display()))
-        })?;
+        endpoints::write_json(path, &report)
+            .map_err(|error| Failure::Failed(format!("the report cannot be written to {}: {error}", path.display())))?;
     }
     match report.fault() {
         Some(fault) => Err(Failure::NotClean(fault)),
@@ -223,7 +222,7 @@ fn default_currency(infrastructure: &Infrastructure) -> Currency {
     named.filter_map(|code| Currency::new(code).ok()).next().unwrap_or(Currency::DEFAULT)
 }
 
-/// A platform's whole life: announced, watched, accounted for, stopped.
+/// A platform's whole life: announced, watched, reconciled, stopped.
 async fn attend(
     arguments: &Up,
     platform: Platform,
@@ -234,7 +233,7 @@ async fn attend(
     let outcome = Box::pin(Run::watch(arguments, &platform, traffic, chaos, interrupt)).await;
     let stopped = platform.stop(STOP_GRACE).await;
     let mut finished = outcome?;
-    // What did not end in order takes nothing from the account.
+    // What did not end in order takes nothing from the report.
     finished.failure = finished.failure.or(stopped.err().map(|error| Failure::failed(&error)));
     Ok(finished)
 }

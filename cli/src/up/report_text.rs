@@ -16,11 +16,11 @@ pub fn of(report: &Report) -> String {
 
 fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     let records = &report.records;
-    writeln!(out, "\nThe account of {} s at {:.0} decisions a second", report.seconds, report.rate_tx_s)?;
+    writeln!(out, "\nReconciliation report of {} s at {:.0} decisions a second", report.seconds, report.rate_tx_s)?;
     writeln!(out, "  records     {} sent, {} unique", records.sent, records.unique)?;
     writeln!(
         out,
-        "              {} decided ({} approved, {} blocked), {} parked",
+        "              {} decided ({} approved, {} blocked), {} dead-lettered",
         records.decided, records.approved, records.blocked, records.parked
     )?;
     writeln!(
@@ -117,7 +117,7 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
 fn parts(cpu: &ProcessCpu) -> String {
     let parts = [
         (cpu.broker, "broker"),
-        (cpu.aws_stand_ins, "AWS stand-ins"),
+        (cpu.aws_stand_ins, "AWS emulators"),
         (Some(cpu.kafka_clients), "Kafka clients"),
         (Some(cpu.platform), "platform"),
     ];

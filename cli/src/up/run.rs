@@ -1,4 +1,4 @@
-//! One run: readers, producer, view and kills around a platform that is up; then the drain and the account.
+//! One run: readers, producer, view and faults around a platform that is up; then its end and the report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +32,11 @@ use crate::traffic::progress::Progress;
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
-/// Between two looks at what the threads spent: a thread that ends loses at most this much of its account.
+/// Between two looks at what the threads spent: a thread that ends loses at most this much of what it spent.
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Servers that do not answer and a drain that does not move are given up after this long: the account is incomplete then.
+/// Servers that do not answer and a drain that does not move are given up after this long: the report is incomplete then.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// How long the last metric lines may take from a function to the account.
+/// How long the last metric lines may take from a function to the report.
 const METRICS_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes worth an answer of the broker: any decision, whose arrival is measured, and many transactions, whose arrival is not.
 const DECISIONS_WORTH: u32 = 1;
@@ -73,10 +73,10 @@ pub struct Run<'a> {
 type Sending = JoinHandle<Result<(), SendError>>;
 
 impl<'a> Run<'a> {
-    /// Watches a platform from the first record to the account.
+    /// Watches a platform from the first record to the report.
     ///
     /// # Errors
-    /// When something cannot be started; then there is no account.
+    /// When something cannot be started; then there is no report.
     pub async fn watch(
         arguments: &'a Up,
         platform: &'a Platform,
@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
     async fn work_off(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let sent = self.progress.acknowledged.load(Ordering::SeqCst);
         let sent_tx_s = as_f64(sent) / self.started.elapsed().as_secs_f64();
-        // The account's own reading of the transactions must not take part in the race.
+        // Reading the transactions back must not take part in the race.
         let until = Instant::now() + STUCK_AFTER;
         while self.tracker.seen().records < sent && Instant::now() < until {
             tokio::time::sleep(TICK).await;
@@ -291,7 +291,7 @@ impl<'a> Run<'a> {
             self.work_off(interrupt).await?;
         }
         let mut end = End::new(self.platform, std::mem::take(&mut self.readers), STUCK_AFTER);
-        end.settle(&mut |beat| match beat {
+        end.handle_all(&mut |beat| match beat {
             Beat::Tick => self.tick(),
             Beat::Waiting(what) => terminal::note(&format!("{what}; Ctrl-C ends at once, without a report")),
         })
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What went wrong with the traffic: an account may be clean although not everything could be sent.
+    /// What went wrong with the traffic: a report may be clean although not everything could be sent.
     fn failure(&self, sent: Option<SendError>) -> Option<Failure> {
         if let Some(error) = sent {
             return Some(Failure::Failed(format!("sending ended early: {}", one_line(&error))));

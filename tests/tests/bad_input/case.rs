@@ -173,7 +173,7 @@ pub struct Case {
     /// The decisions say that they were made without the device.
     #[serde(default)]
     pub degraded: bool,
-    /// Why the last value is parked although the first is decided.
+    /// Why the last value is dead-lettered although the first is decided.
     #[serde(default)]
     pub last_parked: Option<String>,
     /// Texts that no log line of the function may hold.

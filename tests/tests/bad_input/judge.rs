@@ -82,24 +82,26 @@ impl Verdicts {
     }
 
     fn dead_lettered(&mut self, case: &Case, prepared: &Prepared, published: &Published) {
-        let parked: Vec<&ReceivedDeadLetter> =
+        let dead_letters: Vec<&ReceivedDeadLetter> =
             published.dead_letters.iter().filter(|stored| stored.letter.partition == prepared.partition).collect();
         if let Some(reason) = &case.last_parked {
-            let (values, last) = (parked.iter().map(|stored| stored.letter.value.as_deref()), case.values.last());
+            let (values, last) = (dead_letters.iter().map(|stored| stored.letter.value.as_deref()), case.values.last());
             let is_last = values.eq(last.map(|value| Some(value.bytes())).as_ref().map(|value| value.as_deref()));
-            let codes: Vec<&str> = parked.iter().map(|stored| stored.letter.reason_code.as_str()).collect();
-            return self
-                .check(case, is_last && codes == [reason], || format!("parked as {codes:?} instead of {reason}"));
+            let codes: Vec<&str> = dead_letters.iter().map(|stored| stored.letter.reason_code.as_str()).collect();
+            return self.check(case, is_last && codes == [reason], || {
+                format!("dead-lettered as {codes:?} instead of {reason}")
+            });
         }
         let Fate::Parked(reason) = &case.fate else {
-            return self.check(case, parked.is_empty(), || format!("{} records are parked", parked.len()));
+            return self
+                .check(case, dead_letters.is_empty(), || format!("{} records are dead-lettered", dead_letters.len()));
         };
-        self.check(case, parked.len() == prepared.bad.len(), || {
-            format!("{} records are parked instead of {}", parked.len(), prepared.bad.len())
+        self.check(case, dead_letters.len() == prepared.bad.len(), || {
+            format!("{} records are dead-lettered instead of {}", dead_letters.len(), prepared.bad.len())
         });
-        for stored in parked {
+        for stored in dead_letters {
             let code = stored.letter.reason_code.as_str();
-            self.check(case, code == reason, || format!("parked as {code}: {}", stored.letter.reason));
+            self.check(case, code == reason, || format!("dead-lettered as {code}: {}", stored.letter.reason));
             let kept = prepared.bad.iter().any(|(_, original)| keeps(stored, original.as_deref()));
             self.check(case, kept, || "the original bytes are not kept".to_owned());
             for secret in secrets(case) {

@@ -28,7 +28,7 @@ pub(crate) struct Prepared {
     pub(crate) event: Vec<u8>,
     /// User and transaction of the good transactions in the event.
     pub(crate) good: Vec<(String, String)>,
-    /// The records in question: offset where the test chose it, and what must be kept of a parked one.
+    /// The records in question: offset where the test chose it, and what must be kept of a dead letter.
     pub(crate) bad: Vec<(Option<u64>, Option<Vec<u8>>)>,
     /// Items to store before: table, key and attributes.
     pub(crate) items: Vec<(String, String, BTreeMap<String, AttributeValue>)>,
@@ -142,7 +142,7 @@ fn values(case: &Case) -> Vec<Vec<u8>> {
     }
 }
 
-/// What is kept of a parked record: its own description when that is what is broken, else its value.
+/// What is kept of a dead letter: its own description when that is what is broken, else its value.
 fn original_of(case: &Case, record: &[u8]) -> Option<Vec<u8>> {
     if case.fate == Fate::Parked("unreadable_record".to_owned()) {
         return Some(record.to_vec());

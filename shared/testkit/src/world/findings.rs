@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use centinela_contracts::dead_letter_v1::{DeadLetter, DeadLetterReason};
 use centinela_contracts::decision_v1;
 use centinela_domain::transaction::AHEAD_TOLERANCE_MS;
-use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, TransactionId, UserId};
+use centinela_domain::{DecisionId, DeviceId, Entry, FeatureVector, TransactionDigest, UserId};
 use centinela_verdict::{Answer, Fate, Totals, compare};
 
-use super::{AMOUNT_MINOR, Made, RING, World};
+use super::state::{AMOUNT_MINOR, RING, World};
 use crate::fakes::{Entered, Shared};
 
 /// What a run found. All lists are empty when the protocol holds.
@@ -32,7 +32,7 @@ pub struct Findings {
     pub uncommitted: usize,
     /// Writes that changed nothing.
     pub idle_writes: usize,
-    /// Partitions in which a record is still noted as unsettled that can no longer be delivered.
+    /// Partitions in which a record still has a pending-failure marker that can no longer be delivered.
     pub held: Vec<usize>,
     /// Users whose ring keeps old decisions in full: nothing proves them published any more.
     pub frozen: Vec<String>,
@@ -210,18 +210,6 @@ impl World {
             }
         }
         problems
-    }
-}
-
-impl Made {
-    fn ids(&self) -> (UserId, DecisionId) {
-        match (UserId::new(self.user.as_str()), TransactionId::new(self.transaction.as_str())) {
-            (Ok(user), Ok(transaction)) => {
-                let id = DecisionId::derive(&user, &transaction);
-                (user, id)
-            }
-            _ => panic!("the world makes valid identifiers"),
-        }
     }
 }
 

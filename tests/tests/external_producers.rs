@@ -2,15 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use centinela_e2e::fixture::{Fixture, offsets_of};
 use centinela_e2e::real_servers::RealServers;
 use centinela_e2e::running::Running;
 use centinela_local::kafka::{TopicSpec, create_topics};
-use centinela_local::lambda::{FunctionHost, FunctionSpec};
 use centinela_local::mapping::{KafkaMapping, KafkaMappingSpec, MappingFaultSource, Skipped};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
@@ -54,11 +53,11 @@ fn send(producer: &BaseProducer, run: &str, numbers: std::ops::Range<usize>) {
 }
 
 #[track_caller]
-fn assert_clean(account: &Value) {
+fn assert_clean(report: &Value) {
     for field in ["lost", "lost_by_retention", "doubled", "invented", "users_differing"] {
-        assert_eq!(account["records"][field].as_u64(), Some(0), "{field} in {account}");
+        assert_eq!(report["records"][field].as_u64(), Some(0), "{field} in {report}");
     }
-    assert_eq!(account["clean"], true, "{account}");
+    assert_eq!(report["clean"], true, "{report}");
 }
 
 #[test]
@@ -77,14 +76,14 @@ fn markers_of_transactions_and_aborted_records_hold_up_neither_the_end_nor_the_n
             transactional.abort_transaction(PATIENCE).unwrap();
         }
     }
-    let (status, account) = running.end_with_account();
-    assert_eq!(account["records"]["decided"], 40, "{account}");
-    assert_clean(&account);
+    let (status, report) = running.end();
+    assert_eq!(report["records"]["decided"], 40, "{report}");
+    assert_clean(&report);
     assert!(status.success());
 
-    let (status, account) = Running::start_with(&["--kafka", servers.kafka()]).end_with_account();
-    assert_eq!(account["records"]["sent"], 0, "{account}");
-    assert_clean(&account);
+    let (status, report) = Running::start_with(&["--kafka", servers.kafka()]).end();
+    assert_eq!(report["records"]["sent"], 0, "{report}");
+    assert_clean(&report);
     assert!(status.success());
 }
 
@@ -92,29 +91,29 @@ fn markers_of_transactions_and_aborted_records_hold_up_neither_the_end_nor_the_n
 fn what_waited_on_a_kafka_is_decided_first_and_does_not_count_whosever_the_database_is() {
     let _alone = ALONE.blocking_lock();
     let Some(servers) = RealServers::shared() else { return };
-    for (run, more) in [("embedded", vec![]), ("foreign", vec!["--dynamodb", servers.dynamodb()])] {
+    for (run, more) in [("embedded", vec![]), ("external", vec!["--dynamodb", servers.dynamodb()])] {
         // The topics are made by the first run, if no test did before.
         let arguments = [vec!["--kafka", servers.kafka()], more].concat();
-        assert!(Running::start_with(&arguments).end().success());
+        assert!(Running::start_with(&arguments).end().0.success());
         let shop = producer(servers.kafka(), &[]);
         send(&shop, &format!("waiting-{run}"), 0..50);
         let running = Running::start_with(&arguments);
         send(&shop, &format!("waiting-{run}"), 50..80);
-        let (status, account) = running.end_with_account();
-        assert_eq!(account["records"]["sent"], 30, "{run}: {account}");
-        assert_eq!(account["records"]["decided"], 30, "{run}: {account}");
-        assert_clean(&account);
+        let (status, report) = running.end();
+        assert_eq!(report["records"]["sent"], 30, "{run}: {report}");
+        assert_eq!(report["records"]["decided"], 30, "{run}: {report}");
+        assert_clean(&report);
         assert!(status.success());
     }
 }
 
 #[test]
-fn what_retention_took_before_a_run_is_not_in_its_account() {
+fn what_retention_took_before_a_run_is_not_in_its_report() {
     let _alone = ALONE.blocking_lock();
     let Some(servers) = RealServers::shared() else { return };
     let arguments = ["--kafka", servers.kafka()];
-    assert!(Running::start_with(&arguments).end().success());
-    // Nobody settles these, and retention takes most of them.
+    assert!(Running::start_with(&arguments).end().0.success());
+    // Nobody decides these, and retention takes most of them.
     let shop = producer(servers.kafka(), &[]);
     let before = end_of(servers.kafka(), 0);
     for number in 0..30 {
@@ -127,19 +126,19 @@ fn what_retention_took_before_a_run_is_not_in_its_account() {
     runtime.block_on(delete_to(servers.kafka(), TOPIC, before + 25));
     let running = Running::start_with(&arguments);
     send(&shop, "after-retention", 0..40);
-    let (status, account) = running.end_with_account();
-    assert_eq!(account["records"]["sent"], 40, "{account}");
-    assert_eq!(account["records"]["decided"], 40, "{account}");
-    assert_clean(&account);
+    let (status, report) = running.end();
+    assert_eq!(report["records"]["sent"], 40, "{report}");
+    assert_eq!(report["records"]["decided"], 40, "{report}");
+    assert_clean(&report);
     assert!(status.success());
 }
 
 #[test]
-fn what_a_producer_sends_after_ctrl_c_is_left_out_of_the_account() {
+fn what_a_producer_sends_after_ctrl_c_is_left_out_of_the_report() {
     let running = Running::start();
     let bootstrap = running.endpoint("kafka");
     let ended = AtomicBool::new(false);
-    let (status, account, sent) = std::thread::scope(|scope| {
+    let (status, report, sent) = std::thread::scope(|scope| {
         let (sent, wait) = std::sync::mpsc::channel();
         let sender = scope.spawn({
             let ended = &ended;
@@ -162,19 +161,19 @@ fn what_a_producer_sends_after_ctrl_c_is_left_out_of_the_account() {
             }
         });
         wait.recv_timeout(PATIENCE).unwrap();
-        let (status, account) = running.end_with_account();
+        let (status, report) = running.end();
         ended.store(true, Ordering::SeqCst);
-        (status, account, sender.join().unwrap())
+        (status, report, sender.join().unwrap())
     });
-    assert_clean(&account);
-    let decided = account["records"]["decided"].as_u64().unwrap();
-    assert!(decided > 0 && account["records"]["sent"].as_u64() == Some(decided), "{account}");
-    assert!(account["cut"]["later"].as_u64() > Some(0) && decided < sent, "nothing came after the cut: {account}");
+    assert_clean(&report);
+    let decided = report["records"]["decided"].as_u64().unwrap();
+    assert!(decided > 0 && report["records"]["sent"].as_u64() == Some(decided), "{report}");
+    assert!(report["cut"]["later"].as_u64() > Some(0) && decided < sent, "nothing came after the cut: {report}");
     assert!(status.success());
 }
 
 #[test]
-fn a_record_with_too_many_headers_is_parked_and_not_lost() {
+fn a_record_with_too_many_headers_is_dead_lettered_and_not_lost() {
     let running = Running::start();
     let shop = producer(&running.endpoint("kafka"), &[]);
     let mut headers = OwnedHeaders::new();
@@ -185,10 +184,10 @@ fn a_record_with_too_many_headers_is_parked_and_not_lost() {
     let record = BaseRecord::to(TOPIC).key("0").payload(&value).headers(headers);
     shop.send(record).map_err(|(error, _)| error).unwrap();
     send(&shop, "headers", 1..20);
-    let (status, account) = running.end_with_account();
-    assert_eq!(account["records"]["parked"], 1, "{account}");
-    assert_eq!(account["records"]["decided"], 19, "{account}");
-    assert_clean(&account);
+    let (status, report) = running.end();
+    assert_eq!(report["records"]["parked"], 1, "{report}");
+    assert_eq!(report["records"]["decided"], 19, "{report}");
+    assert_clean(&report);
     assert!(status.success());
 }
 
@@ -200,13 +199,6 @@ impl MappingFaultSource for Held {
     fn holds_back(&self, _partition: i32) -> bool {
         !self.0.load(Ordering::SeqCst)
     }
-}
-
-/// Offsets of partition 0 that the fixture function handled.
-fn handled(state: &Path) -> Vec<i64> {
-    let text = std::fs::read_to_string(state.join("handled")).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Vec<(String, i64, String)>>(line).unwrap());
-    lines.flatten().map(|(_, offset, _)| offset).collect()
 }
 
 /// Deletes the records of partition 0 below an offset, as retention would.
@@ -241,19 +233,10 @@ async fn what_retention_deletes_unread_is_counted_and_the_partition_goes_on() {
     // The share of one partition in ten is full after 6 MB; the client has 16 MB more.
     let topic = TopicSpec { name: ORDERS.to_owned(), partitions: 10, config: BTreeMap::new() };
     create_topics(servers.kafka(), &[topic]).await.unwrap();
-    let state = tempfile::tempdir().unwrap();
-    let function = FunctionSpec {
-        name: "fixture".to_owned(),
-        binary: env!("CARGO_BIN_EXE_fixture-function").into(),
-        environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
-        timeout: PATIENCE,
-        memory_mb: 512,
-        concurrency_max: 1,
-    };
-    let host = FunctionHost::start(function).await.unwrap();
+    let fixture = Fixture::start(PATIENCE, 1).await;
     let spec = KafkaMappingSpec::new("fixture", ORDERS, "orders-with-retention");
     let settings = BTreeMap::new();
-    let start = || KafkaMapping::start(spec.clone(), servers.kafka(), &settings, Arc::clone(&host));
+    let start = || KafkaMapping::start(spec.clone(), servers.kafka(), &settings, Arc::clone(&fixture.host));
     let mapping = start().await.unwrap();
     let held = Arc::new(Held::default());
     mapping.set_faults(held.clone());
@@ -272,7 +255,8 @@ async fn what_retention_deletes_unread_is_counted_and_the_partition_goes_on() {
     held.0.store(true, Ordering::SeqCst);
     mapping.drain(PATIENCE).await.unwrap();
 
-    let offsets = handled(state.path());
+    let handled = || offsets_of(&fixture.handled(), &format!("{ORDERS}-0"));
+    let offsets = handled();
     let first_missing = (0..).zip(&offsets).find(|(expected, offset)| expected != *offset).unwrap().0;
     assert!(0 < first_missing && first_missing < DELETED_TO, "{offsets:?}");
     let expected: Vec<i64> = (0..first_missing).chain(DELETED_TO..RECORDS).collect();
@@ -287,7 +271,7 @@ async fn what_retention_deletes_unread_is_counted_and_the_partition_goes_on() {
     let again = start().await.unwrap();
     again.drain(PATIENCE).await.unwrap();
     assert_eq!(again.skipped(), [Skipped { partition: 0, offsets: RECORDS..RECORDS + 4 }]);
-    assert_eq!(handled(state.path()).split_off(expected.len()), (RECORDS + 4..RECORDS + 10).collect::<Vec<_>>());
+    assert_eq!(handled().split_off(expected.len()), (RECORDS + 4..RECORDS + 10).collect::<Vec<_>>());
     again.stop().await.unwrap();
-    host.stop(Duration::from_secs(5)).await;
+    fixture.host.stop(Duration::from_secs(5)).await;
 }
