@@ -67,7 +67,7 @@ impl ProcessCpu {
         let per_tx = |time| micros_per_tx(time, decided);
         Self {
             broker: times.broker.map(per_tx),
-            aws_stand_ins: times.aws_stand_ins.map(per_tx),
+            aws_stand_ins: times.aws_emulators.map(per_tx),
             kafka_clients: per_tx(times.kafka_clients),
             platform: per_tx(times.platform),
         }

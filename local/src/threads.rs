@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Name of the embedded broker's threads. Linux keeps 15 bytes of a name.
 pub const BROKER_THREADS: &str = "kafka-broker";
 /// Name of the threads that serve DynamoDB, Kinesis and S3.
-pub const AWS_THREADS: &str = "aws-stand-ins";
+pub const AWS_THREADS: &str = "aws-emulators";
 /// How librdkafka's threads begin: the clients of the mapping, the producer and the readers.
 const KAFKA_CLIENT_THREADS: &str = "rdk:";
 /// Threads that serve one kind of service.
@@ -78,7 +78,7 @@ pub struct CpuTimes {
     /// The embedded broker; none when it does not run here.
     pub broker: Option<Duration>,
     /// The embedded DynamoDB, Kinesis and S3; none when none of them runs here.
-    pub aws_stand_ins: Option<Duration>,
+    pub aws_emulators: Option<Duration>,
     /// The threads of the Kafka client library.
     pub kafka_clients: Duration,
     /// Everything else: mapping, function host, producer, readers, account.
@@ -92,7 +92,7 @@ impl CpuTimes {
         for (name, time) in threads {
             match name {
                 BROKER_THREADS => *times.broker.get_or_insert_default() += time,
-                AWS_THREADS => *times.aws_stand_ins.get_or_insert_default() += time,
+                AWS_THREADS => *times.aws_emulators.get_or_insert_default() += time,
                 other if other.starts_with(KAFKA_CLIENT_THREADS) => times.kafka_clients += time,
                 _ => {}
             }
@@ -102,7 +102,7 @@ impl CpuTimes {
     }
 
     fn named(&self) -> Duration {
-        self.broker.unwrap_or_default() + self.aws_stand_ins.unwrap_or_default() + self.kafka_clients
+        self.broker.unwrap_or_default() + self.aws_emulators.unwrap_or_default() + self.kafka_clients
     }
 
     /// What was spent since `earlier`.
@@ -112,7 +112,7 @@ impl CpuTimes {
             |now: Option<Duration>, then: Option<Duration>| now.map(|now| now.saturating_sub(then.unwrap_or_default()));
         Self {
             broker: less(self.broker, earlier.broker),
-            aws_stand_ins: less(self.aws_stand_ins, earlier.aws_stand_ins),
+            aws_emulators: less(self.aws_emulators, earlier.aws_emulators),
             kafka_clients: self.kafka_clients.saturating_sub(earlier.kafka_clients),
             platform: self.platform.saturating_sub(earlier.platform),
         }
@@ -209,7 +209,7 @@ mod tests {
     fn what_no_named_thread_accounts_for_is_the_platforms() {
         let threads = [("kafka-broker", 30), ("rdk:main", 5), ("rdk:broker1", 6), ("tokio-rt-worker", 20)];
         let times = CpuTimes::of(ms(100), threads.into_iter().map(|(name, time)| (name, ms(time))));
-        let expected = CpuTimes { broker: Some(ms(30)), aws_stand_ins: None, kafka_clients: ms(11), platform: ms(59) };
+        let expected = CpuTimes { broker: Some(ms(30)), aws_emulators: None, kafka_clients: ms(11), platform: ms(59) };
         assert_eq!(times, expected);
     }
 
@@ -221,7 +221,7 @@ mod tests {
         ledger.saw("7".to_owned(), "kafka-broker".to_owned(), ms(5));
         let times = ledger.times().expect("threads were seen");
         assert_eq!((times.broker, times.kafka_clients, times.platform), (Some(ms(5)), ms(40), ms(55)));
-        let then = CpuTimes { broker: None, aws_stand_ins: None, kafka_clients: ms(10), platform: ms(15) };
+        let then = CpuTimes { broker: None, aws_emulators: None, kafka_clients: ms(10), platform: ms(15) };
         let spent = times.since(&then);
         assert_eq!((spent.broker, spent.kafka_clients, spent.platform), (Some(ms(5)), ms(30), ms(40)));
     }
@@ -242,7 +242,7 @@ mod tests {
         if cfg!(target_os = "linux") {
             let mut ledger = CpuLedger::default();
             ledger.look();
-            assert!(ledger.times().expect("there is a procfs").aws_stand_ins.is_some());
+            assert!(ledger.times().expect("there is a procfs").aws_emulators.is_some());
         }
     }
 }

@@ -27,33 +27,20 @@ const SERVICE: &str = "s3";
 
 /// Why the object store cannot start, or did not end in order.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum S3Error {
-    /// Its listener.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A bucket name that S3 would not accept.
     #[error("bucket name {name:?} is not valid; use 3 to 63 lower-case letters, digits, dots and hyphens")]
-    BucketName {
-        /// The name.
-        name: String,
-    },
-    /// The directory that holds the objects cannot be used.
+    BucketName { name: String },
     #[error("s3 cannot use the directory {}", directory.display())]
     Directory {
-        /// The directory.
         directory: PathBuf,
-        /// What the operating system said.
         #[source]
         source: io::Error,
     },
-    /// The file-backed object store refused its directory.
     #[error("s3 cannot keep objects in {}: {reason:?}", directory.display())]
-    ObjectStore {
-        /// The directory.
-        directory: PathBuf,
-        /// What the object store said.
-        reason: s3s_fs::Error,
-    },
+    ObjectStore { directory: PathBuf, reason: s3s_fs::Error },
 }
 
 /// How to start the object store.

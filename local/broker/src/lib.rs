@@ -58,25 +58,19 @@ const LARGE_FILES: &str = "/var/tmp";
 
 /// Why the broker cannot start, or did not end in order.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum BrokerError {
-    /// Its listener.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// It cannot be put together.
     #[error("the embedded kafka broker on port {port} ended")]
     Assembly {
-        /// Its port.
         port: u16,
-        /// The broker's own error.
         #[source]
         source: Box<TansuError>,
     },
-    /// The directory that holds the records cannot be used.
     #[error("the embedded kafka cannot keep records in {}; name another directory in TMPDIR", directory.display())]
     Directory {
-        /// The directory.
         directory: PathBuf,
-        /// What the operating system said.
         #[source]
         source: io::Error,
     },

@@ -9,73 +9,45 @@ use centinela_serve::ServerError;
 
 /// Why a platform cannot be started, used or stopped.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum PlatformError {
-    /// A Kafka that was there already, or a topic.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The end of a server.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The embedded DynamoDB.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
-    /// The embedded Kinesis.
     #[error(transparent)]
     Kinesis(#[from] KinesisError),
-    /// The embedded S3.
     #[error(transparent)]
     S3(#[from] S3Error),
-    /// A DynamoDB, Kinesis or S3 that was there already.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The threads of a service.
     #[error("no threads for {name}")]
     Threads {
-        /// The threads' name.
         name: &'static str,
-        /// What the operating system said.
         #[source]
         source: std::io::Error,
     },
-    /// A function.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// A function does not start.
     #[error("function `{function}` does not start")]
     Start {
-        /// The function.
         function: String,
-        /// What it said.
         #[source]
         source: InvokeError,
     },
-    /// A mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// A mapping names a function that no stack declares.
     #[error("the mapping of topic `{topic}` invokes `{function}`, which no stack declares")]
-    UnknownFunction {
-        /// Topic of the mapping.
-        topic: String,
-        /// The missing function.
-        function: String,
-    },
-    /// What the group had not committed before does not move.
+    UnknownFunction { topic: String, function: String },
     #[error(
         "{records} records on topic `{topic}` that group `{group}` has not committed do not move; look at the function's log (--logs), or \
          move the group's offsets"
     )]
-    Backlog {
-        /// Records that are open.
-        records: u64,
-        /// The topic.
-        topic: String,
-        /// The group.
-        group: String,
-    },
+    Backlog { records: u64, topic: String, group: String },
 }
 
 impl PlatformError {

@@ -262,7 +262,7 @@ impl Platform {
     /// Waits until the mappings have handled everything before these cuts.
     ///
     /// # Errors
-    /// [`MappingError::NotDrained`] after `limit`.
+    /// [`MappingError::NotDrained`](centinela_lambda_host::mapping::MappingError::NotDrained) after `limit`.
     pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
         for cut in cuts {
             if let Some(mapping) = self.mapping(&cut.topic) {

@@ -30,37 +30,25 @@ const PAGE_ITEMS: usize = 1_000;
 
 /// Why the embedded database cannot start, be filled or end in order.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum DynamoError {
-    /// Its listener.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A DynamoDB table could not be created.
     #[error("table {table} cannot be created")]
     Table {
-        /// The table.
         table: String,
-        /// What the database said.
         #[source]
         source: Box<DynoxideError>,
     },
     /// A table of the embedded database could not be given its first items.
     #[error("table {table} cannot be filled")]
     Seed {
-        /// The table.
         table: String,
-        /// What the database said.
         #[source]
         source: Box<DynoxideError>,
     },
-    /// A table cannot be read back.
     #[error("table `{table}` cannot be read back")]
-    ReadBack {
-        /// The table.
-        table: String,
-        /// What the database said.
-        source: Box<DynoxideError>,
-    },
-    /// The embedded database could not be opened.
+    ReadBack { table: String, source: Box<DynoxideError> },
     #[error("the embedded dynamodb cannot open its memory database")]
     Open(#[source] Box<DynoxideError>),
 }

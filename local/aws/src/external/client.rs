@@ -29,16 +29,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a request has no answer to use.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum CallError {
-    /// Nobody answered.
     #[error("no answer: {0}")]
     Unreachable(String),
-    /// The service refused.
     #[error("{code}: {message}")]
     Refused {
         /// The error's name without its namespace, such as `ResourceNotFoundException`.
         code: String,
-        /// What it says.
         message: String,
     },
 }

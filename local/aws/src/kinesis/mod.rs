@@ -34,20 +34,14 @@ const HELD_BYTES_PER_SHARD: usize = 8 * 1024 * 1024;
 
 /// Why the embedded streams cannot start, or did not end in order.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum KinesisError {
-    /// Their listener.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A stream that cannot exist.
     #[error(
         "stream {name:?} with {shards} shards is not valid; use a name of 1 to 128 letters, digits, '_', '.' or '-' and at least one shard"
     )]
-    Stream {
-        /// The stream.
-        name: String,
-        /// The shards that were asked for.
-        shards: u16,
-    },
+    Stream { name: String, shards: u16 },
 }
 
 /// How to start the streams.

@@ -25,13 +25,13 @@ const CONSUMED: &str = "ConsumedCapacity";
 const CANCELLED_UNITS: f64 = 2.0;
 
 /// Where the units of an operation are found.
-enum Form {
+enum Form<'a> {
     /// `BatchGetItem`, with the keys that a fault leaves undone.
     Keys(Map<String, Value>),
     /// `BatchExecuteStatement`.
-    Statements(Vec<Sent>),
+    Statements(Vec<Sent<'a>>),
     /// `ExecuteStatement`.
-    Statement(Sent),
+    Statement(Sent<'a>),
     /// A write of one item with a condition.
     Conditional { table: String, wants_item: bool },
     /// Writes to these tables that happen together or not at all.
@@ -41,18 +41,18 @@ enum Form {
 }
 
 /// A request on the way to the server and back.
-pub(super) struct Exchange {
-    request: Object,
-    form: Form,
+pub(super) struct Exchange<'a> {
+    request: Object<'a>,
+    form: Form<'a>,
     direction: Direction,
     wants_capacity: bool,
     undone: Vec<usize>,
     is_empty: bool,
 }
 
-impl Exchange {
+impl<'a> Exchange<'a> {
     /// None for an operation that costs no units.
-    pub(super) fn new(operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
+    pub(super) fn new(operation: &str, body: &'a [u8], fault: Fault) -> Option<Self> {
         let direction = match operation {
             "BatchGetItem" | "GetItem" | "Query" | "Scan" | "TransactGetItems" => Direction::Read,
             "BatchExecuteStatement"
@@ -91,8 +91,9 @@ impl Exchange {
 
     fn set_keys_aside(&mut self, fault: Fault) {
         let mut aside = Map::new();
-        let tables = self.request.get::<Map<String, Value>>("RequestItems");
-        if let (Fault::Partial { .. }, Some(mut tables)) = (fault, tables) {
+        if matches!(fault, Fault::Partial { .. })
+            && let Some(mut tables) = self.request.get::<Map<String, Value>>("RequestItems")
+        {
             let mut index = 0;
             for (table, wanted) in &mut tables {
                 let Some(Value::Array(keys)) = wanted.get_mut("Keys").map(Value::take) else { continue };
@@ -116,10 +117,10 @@ impl Exchange {
     }
 
     fn read_statements(&mut self, fault: Fault) {
-        let Some(mut statements) = self.request.get::<Vec<Object>>("Statements") else { return };
+        let Some(mut statements) = self.request.get_as_it_came::<Vec<Object<'a>>>("Statements") else { return };
         self.undone = set_aside(&mut statements, fault);
         self.is_empty = statements.is_empty() && !self.undone.is_empty();
-        let sent: Vec<Sent> = statements.into_iter().map(Sent::of).collect();
+        let sent: Vec<Sent<'_>> = statements.into_iter().map(Sent::of).collect();
         if !self.undone.is_empty() || sent.iter().any(|sent| !sent.wants_item) {
             self.request.set("Statements", &sent.iter().map(|sent| &sent.entry).collect::<Vec<_>>());
         }
@@ -136,7 +137,7 @@ impl Exchange {
         let actions = self.request.get::<Vec<BTreeMap<String, Action>>>("TransactItems").into_iter().flatten();
         let mut tables: Vec<String> =
             actions.filter_map(|action| Some(action.into_values().next()?.table_name)).collect();
-        for statement in self.request.get::<Vec<Object>>("TransactStatements").into_iter().flatten() {
+        for statement in self.request.get_as_it_came::<Vec<Object<'a>>>("TransactStatements").into_iter().flatten() {
             let sent = Sent::of(statement);
             self.direction = sent.direction();
             tables.push(sent.table);
@@ -155,7 +156,7 @@ impl Exchange {
         let Some(mut json) = Object::read(&answer) else { return answer };
         if !status.is_success() {
             self.count_refusal(&mut json, meter, stored);
-            return json.json().unwrap_or(answer);
+            return json.json().unwrap_or_else(|| answer.clone());
         }
         let reports = reports(&json);
         for report in reports.iter().flatten() {
@@ -177,11 +178,11 @@ impl Exchange {
             Form::Conditional { .. } | Form::Reported if !is_reported => self.count_one(&json, meter),
             _ => {}
         }
-        json.json().unwrap_or(answer)
+        json.json().unwrap_or_else(|| answer.clone())
     }
 
     /// For emulators that report nothing: what was read costs its size, and what was not found the least.
-    fn count_keys(&self, json: &Object, meter: &mut Meter) {
+    fn count_keys(&self, json: &Object<'_>, meter: &mut Meter) {
         type Found = BTreeMap<String, Vec<Item>>;
         let mut found: Found = json.get("Responses").unwrap_or_default();
         let unprocessed: Map<String, Value> = json.get("UnprocessedKeys").unwrap_or_default();
@@ -198,7 +199,7 @@ impl Exchange {
     }
 
     /// The same for an operation on one item.
-    fn count_one(&self, json: &Object, meter: &mut Meter) {
+    fn count_one(&self, json: &Object<'_>, meter: &mut Meter) {
         let units = match self.direction {
             Direction::Read => {
                 let bytes = json.get::<Item>("Item").as_ref().map_or(0, item_size);
@@ -211,16 +212,16 @@ impl Exchange {
 
     fn finish_statements(
         &self,
-        json: &mut Object,
-        sent: &[Sent],
+        json: &mut Object<'_>,
+        sent: &[Sent<'_>],
         is_reported: bool,
         meter: &mut Meter,
         stored: Stored<'_>,
     ) {
-        let mut answers: Vec<Object> = json.get("Responses").unwrap_or_default();
+        let mut answers: Vec<Object<'_>> = json.get_as_it_came("Responses").unwrap_or_default();
         let mut is_changed = !self.undone.is_empty();
         for (answer, sent) in answers.iter_mut().zip(sent) {
-            match answer.get::<Object>("Error") {
+            match answer.get_as_it_came::<Object<'_>>("Error") {
                 None if is_reported => {}
                 None => sent.count_done(answer.get("Item").as_ref(), meter),
                 Some(mut error) => {
@@ -246,7 +247,7 @@ impl Exchange {
         }
     }
 
-    fn count_refusal(&self, json: &mut Object, meter: &mut Meter, stored: Stored<'_>) {
+    fn count_refusal(&self, json: &mut Object<'_>, meter: &mut Meter, stored: Stored<'_>) {
         let kind = json.text("__type");
         let code = kind.rsplit('#').next().unwrap_or_default().trim_end_matches("Exception");
         if matches!(code, "ProvisionedThroughputExceeded" | "Throttling") {
@@ -283,11 +284,11 @@ struct Report {
 }
 
 /// A list of reports, or a single one; none where a server reports nothing.
-fn reports(json: &Object) -> Option<Vec<Report>> {
+fn reports(json: &Object<'_>) -> Option<Vec<Report>> {
     json.get(CONSUMED).or_else(|| json.get(CONSUMED).map(|report| vec![report]))
 }
 
-fn finish_keys(json: &mut Object, aside: Map<String, Value>) {
+fn finish_keys(json: &mut Object<'_>, aside: Map<String, Value>) {
     if aside.is_empty() {
         return;
     }
@@ -299,13 +300,13 @@ fn finish_keys(json: &mut Object, aside: Map<String, Value>) {
         }
     }
     json.set("UnprocessedKeys", &unprocessed);
-    if json.get::<Object>("Responses").is_none() {
+    if json.get::<Object<'_>>("Responses").is_none() {
         json.set("Responses", &json!({}));
     }
 }
 
-fn count_cancelled(tables: &[String], json: &Object, meter: &mut Meter) {
-    let reasons: Vec<Object> = json.get("CancellationReasons").unwrap_or_default();
+fn count_cancelled(tables: &[String], json: &Object<'_>, meter: &mut Meter) {
+    let reasons: Vec<Object<'_>> = json.get("CancellationReasons").unwrap_or_default();
     for (table, reason) in tables.iter().zip(reasons) {
         meter.charge(table, Direction::Write, CANCELLED_UNITS);
         if matches!(&*reason.text("Code"), "ConditionalCheckFailed" | "DuplicateItem") {
@@ -321,11 +322,12 @@ mod tests {
     #[test]
     fn reads_are_counted_by_size_where_a_server_reports_nothing() {
         let key = |name: &str| json!({ "pk": { "S": name } });
-        let request = json!({ "RequestItems": { "t": { "Keys": [key("small"), key("large"), key("nobody")] } } });
+        let request =
+            json!({ "RequestItems": { "t": { "Keys": [key("small"), key("large"), key("nobody")] } } }).to_string();
         let large = json!({ "pk": { "S": "large" }, "s": { "S": "x".repeat(5_000) } });
         let answer = json!({ "Responses": { "t": [key("small"), large] }, "UnprocessedKeys": {} });
         let mut meter = Meter::default();
-        let exchange = Exchange::new("BatchGetItem", request.to_string().as_bytes(), Fault::None);
+        let exchange = Exchange::new("BatchGetItem", request.as_bytes(), Fault::None);
         let exchange = exchange.expect("it costs units");
         exchange.finish(StatusCode::OK, answer.to_string().into(), &mut meter, &|_, _| None);
         // Half a unit for each started 4 KB, and half a one for what is not there.

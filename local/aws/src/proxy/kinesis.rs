@@ -9,20 +9,20 @@ use super::object::{Object, put_back, set_aside};
 use crate::fault::Fault;
 
 /// A request without the records that a fault leaves undone.
-pub(super) struct Exchange {
-    request: Object,
+pub(super) struct Exchange<'a> {
+    request: Object<'a>,
     undone: Vec<usize>,
     is_empty: bool,
 }
 
-impl Exchange {
+impl<'a> Exchange<'a> {
     /// None for a request that passes as it is.
-    pub(super) fn new(operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
+    pub(super) fn new(operation: &str, body: &'a [u8], fault: Fault) -> Option<Self> {
         if operation != "PutRecords" || !matches!(fault, Fault::Partial { .. }) {
             return None;
         }
         let mut request = Object::read(body)?;
-        let mut records: Vec<Box<RawValue>> = request.get("Records")?;
+        let mut records: Vec<&'a RawValue> = request.get_as_it_came("Records")?;
         let undone = set_aside(&mut records, fault);
         request.set("Records", &records);
         Some(Self { request, is_empty: records.is_empty() && !undone.is_empty(), undone })
@@ -39,11 +39,11 @@ impl Exchange {
         let mut failed = Object::default();
         failed.set("ErrorCode", "ProvisionedThroughputExceededException");
         failed.set("ErrorMessage", "Rate exceeded for the shard.");
-        let mut records: Vec<Object> = json.get("Records").unwrap_or_default();
+        let mut records: Vec<Object<'_>> = json.get_as_it_came("Records").unwrap_or_default();
         put_back(&mut records, &self.undone, &failed);
         json.set("Records", &records);
         json.set("FailedRecordCount", &(json.get::<usize>("FailedRecordCount").unwrap_or(0) + self.undone.len()));
-        json.json().unwrap_or(answer)
+        json.json().unwrap_or_else(|| answer.clone())
     }
 }
 
@@ -53,14 +53,14 @@ mod tests {
 
     use super::*;
 
-    fn exchange(fault: Fault) -> Exchange {
-        let records: Vec<Value> =
-            (0..3).map(|key| json!({ "Data": "AA==", "PartitionKey": key.to_string() })).collect();
-        let body = json!({ "StreamName": "s", "Records": records }).to_string();
-        Exchange::new("PutRecords", body.as_bytes(), fault).expect("some records are left undone")
+    const BODY: &[u8] =
+        br#"{"StreamName":"s","Records":[{"PartitionKey":"0"},{"PartitionKey":"1"},{"PartitionKey":"2"}]}"#;
+
+    fn exchange(fault: Fault) -> Exchange<'static> {
+        Exchange::new("PutRecords", BODY, fault).expect("some records are left undone")
     }
 
-    fn finished(exchange: Exchange, answer: &str) -> Value {
+    fn finished(exchange: Exchange<'_>, answer: &str) -> Value {
         let answer = Bytes::from(answer.to_owned());
         serde_json::from_slice(&exchange.finish(StatusCode::OK, answer, &mut Meter::default())).unwrap()
     }

@@ -149,14 +149,14 @@ impl Service<Request<Incoming>> for Handler {
 }
 
 /// A request with its fault taken out of it, on the way to the server and back.
-enum Exchange {
-    DynamoDb(Box<dynamodb::Exchange>),
-    Kinesis(kinesis::Exchange),
+enum Exchange<'a> {
+    DynamoDb(Box<dynamodb::Exchange<'a>>),
+    Kinesis(kinesis::Exchange<'a>),
 }
 
-impl Exchange {
+impl<'a> Exchange<'a> {
     /// None for a request that passes as it is and costs no units.
-    fn new(service: ProxiedService, operation: &str, body: &[u8], fault: Fault) -> Option<Self> {
+    fn new(service: ProxiedService, operation: &str, body: &'a [u8], fault: Fault) -> Option<Self> {
         match service {
             ProxiedService::DynamoDb => {
                 dynamodb::Exchange::new(operation, body, fault).map(|exchange| Self::DynamoDb(Box::new(exchange)))
@@ -206,9 +206,8 @@ impl Shared {
 
     async fn exchange(&self, target: &str, body: Bytes, fault: Fault) -> Result<Answer, BoxError> {
         let Some(exchange) = Exchange::new(self.service, operation(target), &body, fault) else {
-            return self.upstream.call(target, body).await;
+            return self.upstream.call(target, body.clone()).await;
         };
-        drop(body);
         let (status, answer) = match exchange.forwarded() {
             Some(body) => self.upstream.call(target, body).await?,
             // Nothing is left of it.

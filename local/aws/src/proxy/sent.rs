@@ -15,17 +15,17 @@ pub(super) const ON_FAILURE: &str = "ReturnValuesOnConditionCheckFailure";
 pub(super) type Stored<'a> = &'a dyn Fn(&str, &Item) -> Option<Item>;
 
 /// A statement that was forwarded.
-pub(super) struct Sent {
+pub(super) struct Sent<'a> {
     pub(super) table: String,
     /// Whether the client asked for the item that did not meet the condition.
     pub(super) wants_item: bool,
-    pub(super) entry: Object,
+    pub(super) entry: Object<'a>,
     kind: Kind,
 }
 
-impl Sent {
+impl<'a> Sent<'a> {
     /// Reads a statement and makes it ask for the item that does not meet its condition, whose size is what that costs.
-    pub(super) fn of(mut entry: Object) -> Self {
+    pub(super) fn of(mut entry: Object<'a>) -> Self {
         let text = entry.text("Statement");
         let kind = statement::kind(&text);
         let wants_item = kind != Kind::Conditional || entry.ask_for(ON_FAILURE, "ALL_OLD");

@@ -7,53 +7,26 @@ use tokio::task::JoinError;
 
 /// Why a mapping cannot start or finish.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum MappingError {
-    /// A value of the specification is outside AWS's limits.
     #[error("mapping of topic `{topic}`: {field} is {value}, but must be between {least} and {most}")]
-    OutOfRange {
-        /// Topic of the mapping.
-        topic: String,
-        /// What is out of range.
-        field: &'static str,
-        /// What was given.
-        value: u64,
-        /// Least allowed.
-        least: u64,
-        /// Most allowed.
-        most: u64,
-    },
-    /// Failed records would be read again.
+    OutOfRange { topic: String, field: &'static str, value: u64, least: u64, most: u64 },
     #[error("mapping of topic `{topic}`: the failure destination is the same topic; choose another")]
-    DestinationIsSource {
-        /// Topic of the mapping.
-        topic: String,
-    },
-    /// The topic does not exist.
+    DestinationIsSource { topic: String },
     #[error("topic `{topic}` does not exist at {bootstrap}; create it before the mapping")]
-    TopicMissing {
-        /// The missing topic.
-        topic: String,
-        /// Brokers that were asked.
-        bootstrap: String,
-    },
-    /// The Kafka client or the broker refused.
+    TopicMissing { topic: String, bootstrap: String },
     #[error("kafka, while {doing}")]
     Kafka {
-        /// What was attempted.
         doing: &'static str,
-        /// The client's error.
         #[source]
         source: KafkaError,
     },
-    /// Not everything was handled in time.
     #[error("{records} records were not handled within {} ms", deadline.as_millis())]
     NotDrained {
         /// Offsets of the call's time that are still open: as many records at most.
         records: u64,
-        /// The deadline.
         deadline: Duration,
     },
-    /// The mapping has been stopped.
     #[error("the mapping has stopped")]
     Stopped,
 }
