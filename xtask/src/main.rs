@@ -1,5 +1,5 @@
 //! `cargo xtask`: work about the repository that is no part of the product. It imports nothing of ours: it runs the commands that
-//! users run and reads what they write.
+//! users run and reads what they write, and writes new functions from files.
 
 mod args;
 mod cases;
