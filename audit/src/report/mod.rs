@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use centinela_local::platform::PlatformStats;
 use centinela_local::threads::{self, CpuTimes};
-use centinela_verdict::Verdict;
+use centinela_verdict::{Differences, Verdict};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -152,19 +152,18 @@ pub struct Evidence<'a> {
     pub backlog: Option<Backlog>,
 }
 
-impl Report {
-    /// Draws up the report.
-    pub fn new(evidence: Evidence<'_>) -> Self {
-        let Evidence { seen, reconciled, stats, metrics, .. } = evidence;
-        let items = evidence.items.filter(|_| evidence.is_whole);
-        let added = &reconciled.users;
-        let state = items.map(|items| totals::differences(added, &items, evidence.baseline)).unwrap_or_default();
-        let scoring = metrics.get(evidence.scoring).cloned().unwrap_or_default();
+impl Evidence<'_> {
+    /// What became of the records. Where not everything was read, nothing is called lost, invented or different.
+    fn records(&self, scoring: &Metrics) -> Records {
+        let Self { seen, reconciled, is_whole, .. } = self;
+        let items = self.items.as_ref().filter(|_| *is_whole);
+        let compared = items.map(|items| totals::differences(&reconciled.users, items, self.baseline));
+        let Differences { users, counted_twice } = compared.unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
-        let acknowledged = evidence.producer.as_ref().map_or(0, |producer| producer.acknowledged);
+        let acknowledged = self.producer.as_ref().map_or(0, |producer| producer.acknowledged);
         let missing = reconciled.verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
-        let mapping = stats.mappings.get(evidence.topic);
-        let records = Records {
+        let mapping = self.stats.mappings.get(self.topic);
+        Records {
             sent: seen.records,
             unique: seen.unique,
             decided: seen.decided,
@@ -177,14 +176,24 @@ impl Report {
             stale: scoring.stale,
             late: seen.late,
             degraded: seen.degraded,
-            lost: if evidence.is_whole { missing } else { 0 },
-            undecided: if evidence.is_whole { 0 } else { missing },
+            lost: if *is_whole { missing } else { 0 },
+            undecided: if *is_whole { 0 } else { missing },
             lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
-            doubled: reconciled.verdict.doubled + state.counted_twice,
+            doubled: reconciled.verdict.doubled + counted_twice,
             doubled_duplicates: reconciled.doubled_duplicates,
-            invented: if evidence.is_whole { reconciled.verdict.invented + seen.unreadable_decisions } else { 0 },
-            users_differing: state.users.len() as u64,
-        };
+            invented: if *is_whole { reconciled.verdict.invented + seen.unreadable_decisions } else { 0 },
+            users_differing: users.len() as u64,
+        }
+    }
+}
+
+impl Report {
+    /// Draws up the report.
+    pub fn new(evidence: Evidence<'_>) -> Self {
+        let scoring = evidence.metrics.get(evidence.scoring).cloned().unwrap_or_default();
+        let records = evidence.records(&scoring);
+        let Evidence { seen, reconciled, stats, metrics, .. } = evidence;
+        let mapping = stats.mappings.get(evidence.topic);
         let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
         let mut report = Self {
             version: 1,
