@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use centinela_adapters::dynamo_state::DynamoLimits;
 use centinela_adapters::{
-    DynamoConfig, DynamoStateStore, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock, aws,
+    DynamoConfig, DynamoLimits, DynamoStateStore, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream,
+    SystemClock, aws,
 };
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
 use centinela_delivery::{BatchError, Causes, Clock, Deadline};

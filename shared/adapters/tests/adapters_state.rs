@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use centinela_adapters::dynamo_state::DynamoLimits;
-use centinela_adapters::{ConnectError, DynamoConfig, DynamoStateStore, SystemClock};
+
+use centinela_adapters::{ConnectError, DynamoConfig, DynamoLimits, DynamoStateStore, SystemClock};
 use centinela_contracts::stored_partition::{PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::Clock;
