@@ -34,7 +34,7 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A timestamp type that leaves the time to the producer. Record contents are in base64, which has no underscore.
 const PRODUCERS_TIME: &str = "CREATE_TIME";
 
-type Protocol = Engine<DynamoStateStore, KafkaPublisher, KinesisStream, KafkaPublisher, ModelScorer, SystemClock>;
+type Protocol = Engine<(DynamoStateStore, KafkaPublisher, KinesisStream, ModelScorer, SystemClock), KafkaPublisher>;
 
 /// The function between two invocations.
 pub struct Handler {
