@@ -10,9 +10,11 @@ use tracing::warn;
 use crate::config::Config;
 use crate::metrics::{self, Counts};
 
+type Protocol = Engine<(DynamoStateStore, KafkaPublisher, KinesisStream, ModelScorer, SystemClock), KafkaPublisher>;
+
 /// The function between two invocations.
 pub struct ScoreTransactions {
-    engine: Engine<DynamoStateStore, KafkaPublisher, KinesisStream, KafkaPublisher, ModelScorer, SystemClock>,
+    engine: Protocol,
     transactions_topic: String,
 }
 

@@ -1,20 +1,12 @@
 //! The state store on DynamoDB: one item per user, per device and per source partition.
 //!
-//! An item has the attributes `pk` (S), `v` (N, the version) and `s` (B, the content). Reads are `BatchGetItem` of up to 100 keys
-//! over all tables at once; writes are conditional PartiQL statements, 25 in a `BatchExecuteStatement`, each of which is answered
-//! on its own and costs what a single update costs. It is not a transaction and does not have to be one.
-//!
-//! A write whose reply was lost is tried again: it names the version that it replaces, so it cannot be applied twice. If the first
-//! attempt was applied, the second comes back as a lost race with the very item that it wrote, in which the engine finds its own
-//! decisions.
+//! An item has the attributes `pk` (S) and those of [`AttributeGroup::DECISIONS`]; what other owners keep beside them stays as it is.
+//! Reads are `BatchGetItem` of up to 100 keys over all tables at once; writes are those of [`OwnedItems`].
 
-mod items;
 mod reading;
-mod writing;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -28,14 +20,11 @@ use centinela_scoring::ports::{
 use tracing::warn;
 
 use crate::ConnectError;
+use crate::attribute_group::AttributeGroup;
 use crate::budget::Budget;
+use crate::owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
 use crate::service_failure::ServiceFailure;
-use items::{CorruptItem, RawItem};
 use reading::Key;
-use writing::Statements;
-
-/// Turns an identifier into what may stand for it in a log line.
-pub type NameForLogs = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// Which tables, and for whose offsets.
 #[derive(Clone)]
@@ -68,37 +57,14 @@ impl fmt::Debug for DynamoConfig {
     }
 }
 
-/// Bounds on calls.
-#[derive(Clone, Copy, Debug)]
-pub struct DynamoLimits {
-    /// One attempt waits this long for its answer. DynamoDB answers in milliseconds: what takes longer hangs.
-    pub attempt: Duration,
-    /// From the start of a read, devices are asked for again only within this time: a decision can do without them.
-    pub device_patience: Duration,
-    /// All attempts at a single item, within the deadline.
-    pub single_item: Duration,
-    /// Calls in flight for one batch.
-    pub calls_in_flight: usize,
-}
-
-impl Default for DynamoLimits {
-    fn default() -> Self {
-        Self {
-            attempt: Duration::from_secs(1),
-            device_patience: Duration::from_millis(40),
-            single_item: Duration::from_secs(2),
-            calls_in_flight: 4,
-        }
-    }
-}
-
 /// The state store on DynamoDB.
 #[derive(Clone, Debug)]
 pub struct DynamoStateStore {
     client: Client,
     config: Arc<DynamoConfig>,
-    users: Arc<Statements>,
-    devices: Arc<Statements>,
+    users: Arc<OwnedItems>,
+    devices: Arc<OwnedItems>,
+    partitions: Arc<OwnedItems>,
 }
 
 impl DynamoStateStore {
@@ -122,40 +88,18 @@ impl DynamoStateStore {
 
     /// Uses a client as it is, without a first call.
     pub fn new(client: Client, config: DynamoConfig) -> Self {
-        let users = Arc::new(Statements::for_table(&config.user_table));
-        let devices = Arc::new(Statements::for_table(&config.device_table));
-        Self { client, config: Arc::new(config), users, devices }
+        let items = |name: &str, kind, name_for_logs: NameForLogs| {
+            let (name, group, limits) = (name.to_owned(), AttributeGroup::DECISIONS, config.limits);
+            Arc::new(OwnedItems::new(client.clone(), OwnedTable { name, group, kind, name_for_logs, limits }))
+        };
+        let users = items(&config.user_table, "user", Arc::clone(&config.name_for_logs));
+        let devices = items(&config.device_table, "device", Arc::clone(&config.name_for_logs));
+        let partitions = items(&config.marks_table, "partition", Arc::new(|key: &str| key.to_owned()));
+        Self { client, config: Arc::new(config), users, devices, partitions }
     }
 
     fn partition_key(&self, partition: u32) -> String {
         stored_partition::key(&self.config.consumer_group, &self.config.transactions_topic, partition)
-    }
-
-    fn user_from(&self, item: &RawItem, user: &UserId) -> Result<Versioned<StoredUser>, StoreError> {
-        let content = stored_user::decode(&item.content, user);
-        content
-            .map(|content| Versioned { version: item.version, item: content })
-            .map_err(|problem| self.corrupt("user", user.as_str(), problem))
-    }
-
-    fn device_from(&self, item: &RawItem, device: &DeviceId) -> Result<Versioned<DeviceState>, StoreError> {
-        let content = stored_device::decode(&item.content);
-        content
-            .map(|content| Versioned { version: item.version, item: content })
-            .map_err(|problem| self.corrupt("device", device.as_str(), problem))
-    }
-
-    fn partition_from(&self, item: &RawItem) -> Result<Versioned<StoredPartition>, StoreError> {
-        let content = stored_partition::decode(&item.content);
-        content.map(|content| Versioned { version: item.version, item: content }).map_err(|problem| {
-            let item = CorruptItem { kind: "partition", name: item.key.clone(), problem: problem.into() };
-            StoreError::Corrupt(Box::new(item))
-        })
-    }
-
-    fn corrupt(&self, kind: &'static str, identifier: &str, problem: impl Into<items::ItemProblem>) -> StoreError {
-        let name = (self.config.name_for_logs)(identifier);
-        StoreError::Corrupt(Box::new(CorruptItem { kind, name, problem: problem.into() }))
     }
 }
 
@@ -171,24 +115,20 @@ impl StateReader for DynamoStateStore {
 
 impl DecisionState for DynamoStateStore {
     async fn read_user(&self, user: &UserId, deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
-        let item = self.get_item(&self.config.user_table, user.as_str(), Budget::until(deadline)).await?;
-        item.map(|item| self.user_from(&item, user)).transpose()
+        let found = self.users.get(user.as_str(), deadline).await?;
+        found.map(|found| self.users.decode(user.as_str(), found, |bytes| stored_user::decode(bytes, user))).transpose()
     }
 
     async fn commit_users(&self, writes: Vec<Write<UserId, StoredUser>>, deadline: Millis) -> Vec<Commit<StoredUser>> {
-        let statements = writes
+        let encoded: Vec<_> = writes
             .iter()
-            .map(|write| self.users.conditional(write.key.as_str(), write.expected, stored_user::encode(&write.item)));
-        let verdicts = self.execute_all(statements.collect(), Budget::until(deadline)).await;
-        let commits = verdicts.into_iter().zip(&writes);
-        commits
-            .map(|(verdict, write)| {
-                verdict.into_commit(|item| {
-                    let item = item.map_err(|problem| self.corrupt("user", write.key.as_str(), problem))?;
-                    self.user_from(&item, &write.key)
-                })
-            })
-            .collect()
+            .map(|write| encoded(write.key.as_str(), write.expected, stored_user::encode(&write.item)))
+            .collect();
+        let commits = self.users.commit(&encoded, deadline).await;
+        let decode = |(commit, key): (_, &UserId)| {
+            self.users.decode_winner(key.as_str(), commit, |bytes| stored_user::decode(bytes, key))
+        };
+        commits.into_iter().zip(writes.iter().map(|write| &write.key)).map(decode).collect()
     }
 }
 
@@ -198,19 +138,14 @@ impl KnownDevices for DynamoStateStore {
         writes: Vec<Write<DeviceId, DeviceState>>,
         deadline: Millis,
     ) -> Vec<Commit<DeviceState>> {
-        let statements = writes.iter().map(|write| {
-            self.devices.conditional(write.key.as_str(), write.expected, stored_device::encode(&write.item))
-        });
-        let verdicts = self.execute_all(statements.collect(), Budget::until(deadline)).await;
-        let commits = verdicts.into_iter().zip(&writes);
-        commits
-            .map(|(verdict, write)| {
-                verdict.into_commit(|item| {
-                    let item = item.map_err(|problem| self.corrupt("device", write.key.as_str(), problem))?;
-                    self.device_from(&item, &write.key)
-                })
-            })
-            .collect()
+        let encoded: Vec<_> = writes
+            .iter()
+            .map(|write| encoded(write.key.as_str(), write.expected, stored_device::encode(&write.item)))
+            .collect();
+        let commits = self.devices.commit(&encoded, deadline).await;
+        let decode =
+            |(commit, key): (_, &DeviceId)| self.devices.decode_winner(key.as_str(), commit, stored_device::decode);
+        commits.into_iter().zip(writes.iter().map(|write| &write.key)).map(decode).collect()
     }
 }
 
@@ -221,8 +156,8 @@ impl Marks for DynamoStateStore {
         deadline: Millis,
     ) -> Result<Option<Versioned<StoredPartition>>, StoreError> {
         let key = self.partition_key(partition);
-        let item = self.get_item(&self.config.marks_table, &key, Budget::until(deadline)).await?;
-        item.map(|item| self.partition_from(&item)).transpose()
+        let found = self.partitions.get(&key, deadline).await?;
+        found.map(|found| self.partitions.decode(&key, found, stored_partition::decode)).transpose()
     }
 
     async fn commit_partition(&self, write: Write<u32, StoredPartition>, deadline: Millis) -> Commit<StoredPartition> {
@@ -231,12 +166,11 @@ impl Marks for DynamoStateStore {
             Err(too_many) => return Commit::Failed(StoreError::Rejected(Box::new(too_many))),
         };
         let key = self.partition_key(write.key);
-        let budget = Budget::until(deadline);
-        let verdict = self.update_item(&self.config.marks_table, &key, write.expected, content, budget).await;
-        verdict.into_commit(|item| {
-            let corrupt = |problem| CorruptItem { kind: "partition", name: key.clone(), problem };
-            let item = item.map_err(|problem| StoreError::Corrupt(Box::new(corrupt(problem))))?;
-            self.partition_from(&item)
-        })
+        let commit = self.partitions.commit_alone(encoded(&key, write.expected, content), deadline).await;
+        self.partitions.decode_winner(&key, commit, stored_partition::decode)
     }
+}
+
+fn encoded(key: &str, expected: Option<u64>, item: Vec<u8>) -> Write<String, Vec<u8>> {
+    Write { key: key.to_owned(), expected, item }
 }

@@ -147,7 +147,7 @@ impl KinesisStream {
                 let mismatch = format!("{} records got {} answers", pending.len(), results.len());
                 Err(ServiceFailure::Transient(Box::new(CallFailed(mismatch))))
             }
-            Err(_) => Err(ServiceFailure::Transient(Box::new(NoAnswer { waited_ms: limit.as_millis() }))),
+            Err(_) => Err(ServiceFailure::no_answer(limit)),
         }
     }
 }

@@ -3,17 +3,21 @@
 //! Retries live here and nowhere above or below: the AWS SDK's own are switched off, and librdkafka's are the only ones for Kafka.
 //! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
 
+mod attribute_group;
 pub mod aws;
 mod budget;
 pub mod dynamo_state;
 pub mod kafka_publisher;
 pub mod kinesis_stream;
+mod owned_items;
 mod service_failure;
 mod system_clock;
 
+pub use attribute_group::AttributeGroup;
 pub use dynamo_state::{DynamoConfig, DynamoStateStore};
 pub use kafka_publisher::{KafkaConfig, KafkaPublisher};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
+pub use owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
 pub use system_clock::SystemClock;
 
 use std::error::Error;

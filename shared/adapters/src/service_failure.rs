@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -41,6 +42,10 @@ pub(crate) struct NoAnswer {
 }
 
 impl ServiceFailure {
+    pub(crate) fn no_answer(waited: Duration) -> Self {
+        Self::Transient(Box::new(NoAnswer { waited_ms: waited.as_millis() }))
+    }
+
     pub(crate) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,

@@ -4,8 +4,8 @@
 //! are fixed. A field may join that is left out of every decision that was made without it.
 
 use centinela_domain::{
-    AmountMinor, Currency, Decision, DecisionId, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode,
-    RecordedFeatures, TransactionId, UserId,
+    Currency, Decision, DecisionId, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, RecordedFeatures,
+    TransactionId, UserId,
 };
 
 use crate::excerpt::Excerpt;
@@ -13,7 +13,7 @@ use crate::json::{Kind, Object, Reader, push_decimal, push_f32, push_text};
 use crate::payload::{Fields, PayloadProblem, required};
 use crate::transaction_v1::amount_in;
 
-/// Why a value is no decision.
+/// Why a value is not a decision.
 pub type DecisionProblem = PayloadProblem;
 
 /// Largest accepted value.
@@ -128,26 +128,8 @@ pub struct DecisionV1 {
     pub outcome: Outcome,
     /// Calibrated probability of fraud.
     pub score: f32,
-    /// Everything else; none for a reduced decision.
-    pub evidence: Option<Evidence>,
-}
-
-/// What a decision rests on.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the names are those of the payload and of `Decision`")]
-pub struct Evidence {
-    pub amount: AmountMinor,
-    pub currency: Currency,
-    pub reasons: Vec<Reason>,
-    pub model: ModelStamp,
-    pub features: RecordedFeatures,
-    pub state_version: u64,
-    pub occurred_at: Millis,
-    pub ingested_at: Millis,
-    pub decided_at: Millis,
-    pub late: bool,
-    pub ahead: bool,
-    pub missing: MissingInputs,
+    /// The decision in full, with what it rests on; none when it is reduced.
+    pub evidence: Option<Decision>,
 }
 
 const NAMES: &[&str] = &[
@@ -239,20 +221,29 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<DecisionV1, PayloadProblem> {
-        Ok(DecisionV1 {
+    fn finish(mut self) -> Result<DecisionV1, PayloadProblem> {
+        let mut decision = DecisionV1 {
             decision_id: required(self.decision_id, "decision_id")?,
-            transaction_id: required(self.transaction_id.clone(), "transaction_id")?,
-            user_id: required(self.user_id.clone(), "user_id")?,
+            transaction_id: required(self.transaction_id.take(), "transaction_id")?,
+            user_id: required(self.user_id.take(), "user_id")?,
             outcome: required(self.outcome, "outcome")?,
             score: required(self.score, "score")?,
-            evidence: if self.reduced { None } else { Some(self.evidence()?) },
-        })
+            evidence: None,
+        };
+        if !self.reduced {
+            decision.evidence = Some(self.in_full(&decision)?);
+        }
+        Ok(decision)
     }
 
-    fn evidence(self) -> Result<Evidence, PayloadProblem> {
+    fn in_full(self, answer: &DecisionV1) -> Result<Decision, PayloadProblem> {
         let currency = required(self.currency, "currency")?;
-        Ok(Evidence {
+        Ok(Decision {
+            decision_id: answer.decision_id,
+            transaction_id: answer.transaction_id.clone(),
+            user_id: answer.user_id.clone(),
+            outcome: answer.outcome,
+            score: answer.score,
             amount: amount_in(required(self.amount, "amount")?.as_bytes(), currency)?,
             currency,
             reasons: required(self.reasons, "reasons")?,

@@ -9,18 +9,11 @@ use futures::future::join;
 use tracing::warn;
 
 use crate::plan::{Devices, Job, Plan, Planner};
-use crate::ports::{Commit, DecisionPublisher, ReadAnswer, Scorer, State, Versioned, Write};
+use crate::ports::{Commit, DecisionState, Marks, Ports, ReadAnswer, Versioned, Write};
 use crate::process::{Progress, Scoring, ScoringError, UserWorks};
 use crate::work::Decoded;
 
-impl<S, T, K, M, C> Scoring<S, T, K, M, C>
-where
-    S: State,
-    T: DecisionPublisher,
-    K: DecisionPublisher,
-    M: Scorer,
-    C: Clock,
-{
+impl<P: Ports> Scoring<P> {
     /// Plans and writes users that were read, and `notes` beside them; after a lost race the loser is planned again from the item
     /// that won. Returns the plans that hold: what they say may be published.
     pub(crate) async fn commit(
@@ -43,7 +36,7 @@ where
             let plans = self.plan(std::mem::take(&mut jobs), batch, progress)?;
             let commit_us = self.clock.monotonic_us();
             progress.report.stages.decide_us += commit_us - decide_us;
-            let (mut to_write, unchanged): (Vec<Plan>, Vec<Plan>) =
+            let (to_write, unchanged): (Vec<Plan>, Vec<Plan>) =
                 plans.into_iter().partition(|plan| plan.write.is_some());
             held.extend(unchanged.into_iter().map(|plan| learned(plan, &mut progress.devices)));
             if self.clock.now() >= batch.deadline.work {
@@ -52,14 +45,8 @@ where
                 }
                 break;
             }
-            let writes = to_write.iter_mut().filter_map(|plan| plan.write.take()).collect();
-            let (commits, dropped) = join(
-                self.store.commit_users(writes, batch.deadline.work),
-                self.note_marks(notes.take().unwrap_or_default(), batch.deadline.work),
-            )
-            .await;
-            progress.report.marks_dropped += dropped;
-            for (plan, commit) in to_write.into_iter().zip(commits) {
+            let notes = notes.take().unwrap_or_default();
+            for (plan, commit) in self.write(to_write, notes, batch.deadline.work, progress).await {
                 match commit {
                     Commit::Done => held.push(learned(plan, &mut progress.devices)),
                     Commit::Lost(winner) => {
@@ -85,6 +72,20 @@ where
             batch.fail(job.works);
         }
         Ok(held)
+    }
+
+    async fn write(
+        &self,
+        mut plans: Vec<Plan>,
+        notes: Vec<Write<u32, StoredPartition>>,
+        deadline: Millis,
+        progress: &mut Progress,
+    ) -> Vec<(Plan, Commit<StoredUser>)> {
+        let writes = plans.iter_mut().filter_map(|plan| plan.write.take()).collect();
+        let (commits, dropped) =
+            join(self.store.commit_users(writes, deadline), self.note_marks(notes, deadline)).await;
+        progress.report.marks_dropped += dropped;
+        plans.into_iter().zip(commits).collect()
     }
 
     fn plan(&self, jobs: Vec<Job>, batch: &Batch<Decoded>, progress: &Progress) -> Result<Vec<Plan>, ScoringError> {

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
+use std::fmt::Debug;
 use std::future::Future;
 
 use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
-use centinela_delivery::PublishError;
+use centinela_delivery::{Clock, PublishError};
 use centinela_domain::{
     DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
     UserId,
@@ -201,4 +202,33 @@ pub trait Scorer: Send + Sync {
 
     /// Its thresholds.
     fn policy(&self) -> Policy;
+}
+
+/// Everything that the protocol works on, apart from dead letters.
+pub trait Ports: Send + Sync {
+    /// Users, devices, marks.
+    type Store: State + Debug;
+    /// The decision topics.
+    type Topics: DecisionPublisher + Debug;
+    /// The decision stream.
+    type Stream: DecisionPublisher + Debug;
+    /// The model.
+    type Scorer: Scorer + Debug;
+    /// Time.
+    type Clock: Clock + Debug;
+}
+
+impl<S, T, K, M, C> Ports for (S, T, K, M, C)
+where
+    S: State + Debug,
+    T: DecisionPublisher + Debug,
+    K: DecisionPublisher + Debug,
+    M: Scorer + Debug,
+    C: Clock + Debug,
+{
+    type Store = S;
+    type Topics = T;
+    type Stream = K;
+    type Scorer = M;
+    type Clock = C;
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::pending_failures::{self, Reported};
 use crate::plan::Devices;
-use crate::ports::{DecisionPublisher, ReadAnswer, ReadRequest, ScoreError, Scorer, State, StoreError};
+use crate::ports::{Ports, ReadAnswer, ReadRequest, ScoreError, StateReader, StoreError};
 use crate::proof::{self, Knowledge, Proof, Times};
 use crate::report::BatchReport;
 use crate::work::{self, Decoded};
@@ -85,22 +85,22 @@ pub enum ScoringError {
 
 /// The protocol on a delivery.
 #[derive(Debug)]
-pub struct Engine<S, T, K, P, M, C> {
-    delivery: Delivery<P, C>,
-    scoring: Scoring<S, T, K, M, C>,
+pub struct Engine<P: Ports, D> {
+    delivery: Delivery<D, P::Clock>,
+    scoring: Scoring<P>,
 }
 
-impl<S, T, K, P, M, C> Engine<S, T, K, P, M, C>
-where
-    S: State,
-    T: DecisionPublisher,
-    K: DecisionPublisher,
-    P: DeadLetters,
-    M: Scorer,
-    C: Clock + Clone,
-{
+impl<P: Ports<Clock: Clone>, D: DeadLetters> Engine<P, D> {
     /// Puts the protocol together: `topics` and `stream` both get every decision, `dead_letters` what can never become one.
-    pub fn new(store: S, topics: T, stream: K, dead_letters: P, scorer: M, clock: C, settings: Settings) -> Self {
+    pub fn new(
+        store: P::Store,
+        topics: P::Topics,
+        stream: P::Stream,
+        dead_letters: D,
+        scorer: P::Scorer,
+        clock: P::Clock,
+        settings: Settings,
+    ) -> Self {
         let Settings { key, default_currency, limits } = settings;
         let delivery = Delivery::new(dead_letters, clock.clone(), centinela_delivery::Settings::new(key.clone()));
         let knowledge = Mutex::default();
@@ -126,12 +126,12 @@ where
 
 /// The decision protocol with its ports.
 #[derive(Debug)]
-pub(crate) struct Scoring<S, T, K, M, C> {
-    pub store: S,
-    pub topics: T,
-    pub stream: K,
-    pub scorer: M,
-    pub clock: C,
+pub(crate) struct Scoring<P: Ports> {
+    pub store: P::Store,
+    pub topics: P::Topics,
+    pub stream: P::Stream,
+    pub scorer: P::Scorer,
+    pub clock: P::Clock,
     pub key: DeploymentKey,
     pub default_currency: Currency,
     pub limits: Limits,
@@ -156,14 +156,7 @@ pub struct Progress {
     pub publish_us: u64,
 }
 
-impl<S, T, K, M, C> UseCase for Scoring<S, T, K, M, C>
-where
-    S: State,
-    T: DecisionPublisher,
-    K: DecisionPublisher,
-    M: Scorer,
-    C: Clock,
-{
+impl<P: Ports> UseCase for Scoring<P> {
     type Content = Decoded;
     type Handled = Progress;
     type Report = BatchReport;
@@ -207,14 +200,7 @@ where
     }
 }
 
-impl<S, T, K, M, C> Scoring<S, T, K, M, C>
-where
-    S: State,
-    T: DecisionPublisher,
-    K: DecisionPublisher,
-    M: Scorer,
-    C: Clock,
-{
+impl<P: Ports> Scoring<P> {
     pub(crate) fn with_knowledge<R>(&self, work: impl FnOnce(&mut Knowledge) -> R) -> R {
         // A panic elsewhere leaves only marks that were proved, so the knowledge stays good.
         work(&mut self.knowledge.lock().unwrap_or_else(PoisonError::into_inner))

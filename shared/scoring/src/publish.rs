@@ -10,19 +10,12 @@ use tracing::warn;
 
 use crate::pending_failures::{self, Fate};
 use crate::plan::{Answer, Plan, Reply, Visit};
-use crate::ports::{Commit, DecisionPublisher, Outgoing, Scorer, State, Write};
+use crate::ports::{Commit, DecisionPublisher, KnownDevices, Outgoing, Ports, Write};
 use crate::process::{Progress, Scoring};
 use crate::report::BatchReport;
 use crate::work::{Decoded, Work};
 
-impl<S, T, K, M, C> Scoring<S, T, K, M, C>
-where
-    S: State,
-    T: DecisionPublisher,
-    K: DecisionPublisher,
-    M: Scorer,
-    C: Clock,
-{
+impl<P: Ports> Scoring<P> {
     /// Publishes what the plans say, and completes each of their records or reports it as failed.
     pub(crate) async fn publish(&self, mut plans: Vec<Plan>, batch: &mut Batch<Decoded>, progress: &mut Progress) {
         let mut out: Vec<Outgoing> = Vec::new();

@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
 use centinela_contracts::dead_letter_v1::{self, DeadLetterReason};
-use centinela_contracts::decision_v1::{self, Evidence};
+use centinela_contracts::decision_v1;
 use centinela_contracts::kafka_event::Record;
 use centinela_delivery::{Deadline, Settings};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::transaction::TIME_MIN_MS;
-use centinela_domain::{Coordinates, FeatureVector, Millis, TransactionId, UserId};
+use centinela_domain::{Coordinates, Decision, FeatureVector, Millis, TransactionId, UserId};
 use centinela_scoring::Limits;
 use centinela_testkit::bench::{Bench, FOREVER, distinct};
 use centinela_testkit::builders::{
@@ -20,14 +20,14 @@ use centinela_testkit::schedule::run;
 const DAY_MS: i64 = 86_400_000;
 
 /// What the decision on a transaction rested on.
-fn evidence(bench: &Bench, id: &str) -> Evidence {
+fn evidence(bench: &Bench, id: &str) -> Decision {
     let id = TransactionId::new(id).unwrap();
     let published = bench.published();
     let decision = published.iter().find(|decision| decision.transaction_id == id).expect("it was published");
     decision_v1::parse(&decision.payload).unwrap().evidence.expect("in full")
 }
 
-fn feature(evidence: &Evidence, name: &str) -> f32 {
+fn feature(evidence: &Decision, name: &str) -> f32 {
     evidence.features.values[FeatureVector::NAMES.iter().position(|known| *known == name).unwrap()]
 }
 

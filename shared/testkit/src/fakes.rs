@@ -1,5 +1,10 @@
 //! In-memory ports that share one state. Items are kept encoded, as a table keeps them.
 
+mod publishers;
+mod store;
+
+pub use publishers::{Stream, Topics};
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::num::NonZeroUsize;
@@ -9,16 +14,13 @@ use std::time::Duration;
 use centinela_contracts::dead_letter_v1::DeadLetter;
 use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::{self, StoredUser};
-use centinela_delivery::{Clock, DeadLetters, PublishError, Rounds};
+use centinela_delivery::{Clock, Rounds};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{
-    Currency, DecisionId, DeviceId, DeviceState, Entry, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
+    Currency, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
     TransactionDigest, UserId,
 };
-use centinela_scoring::ports::{
-    Commit, DecisionPublisher, DecisionState, KnownDevices, Marks, Outgoing, ReadAnswer, ReadRequest, ScoreError,
-    Scored, Scorer, StateReader, StoreError, Versioned, Write,
-};
+use centinela_scoring::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned};
 use centinela_scoring::{Engine, Limits, Settings};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -154,7 +156,7 @@ fn failure() -> Box<io::Error> {
 pub struct Fakes(Arc<Mutex<Shared>>);
 
 /// An engine on fakes.
-pub type FakeEngine = Engine<Fakes, Topics, Stream, Fakes, RandomScorer, Fakes>;
+pub type FakeEngine = Engine<(Fakes, Topics, Stream, RandomScorer, Fakes), Fakes>;
 
 impl Fakes {
     /// Fakes without faults.
@@ -209,260 +211,6 @@ impl Fakes {
             self.clone(),
             Settings { key: builders::key(), default_currency: Currency::DEFAULT, limits },
         )
-    }
-}
-
-impl StateReader for Fakes {
-    async fn read(&self, request: ReadRequest, _deadline: Millis) -> ReadAnswer {
-        yield_once().await;
-        let mut answer = ReadAnswer::default();
-        {
-            let mut shared = self.shared();
-            let faults = shared.faults;
-            shared.user_calls.push(UserCall::Read(request.users.len()));
-            if shared.chance(faults.refused) {
-                answer.unread_users.extend(request.users);
-                answer.unread_devices.extend(request.devices);
-                answer.unread_partitions.extend(request.partitions);
-                answer.problem = Some(StoreError::Rejected(failure()));
-                return answer;
-            }
-            for user in request.users {
-                if shared.unreadable.contains(&user) {
-                    answer.unreadable_users.insert(user);
-                    continue;
-                }
-                if shared.chance(faults.user_unread) {
-                    answer.unread_users.insert(user);
-                    continue;
-                }
-                let versions = shared.users.get(&user).map_or(0, Vec::len);
-                let stale = versions > 0 && shared.chance(faults.stale_read);
-                let back = if stale { shared.rng.random_range(0..=versions.min(3)) } else { 0 };
-                if let Some(index) = versions.checked_sub(1 + back) {
-                    let (version, bytes) = shared.users[&user][index].clone();
-                    let item = decoded(&bytes, &user);
-                    answer.users.insert(user, Versioned { version, item });
-                }
-            }
-            for device in request.devices {
-                if shared.chance(faults.device_unread) {
-                    answer.unread_devices.insert(device);
-                } else if let Some(found) = shared.devices.get(&device).cloned() {
-                    answer.devices.insert(device, found);
-                }
-            }
-            for partition in request.partitions {
-                if shared.chance(faults.marks_unread) {
-                    answer.unread_partitions.insert(partition);
-                } else if let Some(found) = shared.partitions.get(&partition).cloned() {
-                    answer.partitions.insert(partition, found);
-                }
-            }
-        }
-        yield_once().await;
-        answer
-    }
-}
-
-impl DecisionState for Fakes {
-    async fn read_user(&self, user: &UserId, _deadline: Millis) -> Result<Option<Versioned<StoredUser>>, StoreError> {
-        yield_once().await;
-        let mut shared = self.shared();
-        let faults = shared.faults;
-        if shared.unreadable.contains(user) {
-            return Err(StoreError::Corrupt(failure()));
-        }
-        if shared.chance(faults.user_unread) { Err(StoreError::Unavailable(failure())) } else { Ok(shared.user(user)) }
-    }
-
-    async fn commit_users(&self, writes: Vec<Write<UserId, StoredUser>>, _deadline: Millis) -> Vec<Commit<StoredUser>> {
-        let keys: HashSet<&UserId> = writes.iter().map(|write| &write.key).collect();
-        assert_eq!(keys.len(), writes.len(), "one write per user and batch");
-        self.shared().user_calls.push(UserCall::Commit(writes.len()));
-        let mut outcomes = Vec::new();
-        for write in writes {
-            yield_once().await;
-            outcomes.push(self.commit_user(write));
-        }
-        yield_once().await;
-        outcomes
-    }
-}
-
-impl KnownDevices for Fakes {
-    async fn commit_devices(
-        &self,
-        writes: Vec<Write<DeviceId, DeviceState>>,
-        _deadline: Millis,
-    ) -> Vec<Commit<DeviceState>> {
-        let mut outcomes = Vec::new();
-        for write in writes {
-            yield_once().await;
-            let mut shared = self.shared();
-            let faults = shared.faults;
-            shared.writes_asked += 1;
-            if shared.chance(faults.write_refused) {
-                outcomes.push(Commit::Failed(StoreError::Unavailable(failure())));
-                continue;
-            }
-            let current = shared.devices.get(&write.key).cloned();
-            outcomes.push(if current.as_ref().map(|current| current.version) == write.expected {
-                shared
-                    .devices
-                    .insert(write.key, Versioned { version: write.expected.unwrap_or(0) + 1, item: write.item });
-                Commit::Done
-            } else {
-                Commit::Lost(current)
-            });
-        }
-        yield_once().await;
-        outcomes
-    }
-}
-
-impl Marks for Fakes {
-    async fn read_partition(
-        &self,
-        partition: u32,
-        _deadline: Millis,
-    ) -> Result<Option<Versioned<StoredPartition>>, StoreError> {
-        yield_once().await;
-        let mut shared = self.shared();
-        let faults = shared.faults;
-        if shared.chance(faults.marks_unread) {
-            return Err(StoreError::Unavailable(failure()));
-        }
-        Ok(shared.partitions.get(&partition).cloned())
-    }
-
-    async fn commit_partition(&self, write: Write<u32, StoredPartition>, _deadline: Millis) -> Commit<StoredPartition> {
-        yield_once().await;
-        let outcome = {
-            let mut shared = self.shared();
-            let faults = shared.faults;
-            shared.writes_asked += 1;
-            let current = shared.partitions.get(&write.key).cloned();
-            if shared.chance(faults.marks_refused) {
-                Commit::Failed(StoreError::Unavailable(failure()))
-            } else if current.as_ref().map(|current| current.version) == write.expected {
-                shared
-                    .partitions
-                    .insert(write.key, Versioned { version: write.expected.unwrap_or(0) + 1, item: write.item });
-                if shared.chance(faults.reply_lost) {
-                    Commit::Failed(StoreError::Unavailable(failure()))
-                } else {
-                    Commit::Done
-                }
-            } else {
-                Commit::Lost(current)
-            }
-        };
-        yield_once().await;
-        outcome
-    }
-}
-
-impl Fakes {
-    fn commit_user(&self, write: Write<UserId, StoredUser>) -> Commit<StoredUser> {
-        let mut shared = self.shared();
-        let faults = shared.faults;
-        shared.writes_asked += 1;
-        if shared.chance(faults.write_refused) {
-            return Commit::Failed(StoreError::Unavailable(failure()));
-        }
-        if shared.version_of(&write.key) != write.expected {
-            let blind = write.expected.is_none() || shared.chance(faults.loser_blind);
-            return Commit::Lost(if blind { None } else { shared.user(&write.key) });
-        }
-        let current = shared.user(&write.key).map(|user| user.item);
-        shared.idle_writes += usize::from(current.as_ref() == Some(&write.item));
-        let entries = current.into_iter().flat_map(|user| user.ledger.entries);
-        let known: HashSet<TransactionDigest> = entries.map(|entry| entry.digest).collect();
-        let at = shared.now;
-        let entered = |entry: &Entry| Entered {
-            digest: entry.digest,
-            partitions: entry.coordinates.iter().map(|at| at.partition).collect(),
-            at,
-        };
-        // One that left the ring and is decided again in the same write is new, too.
-        let version = write.expected.unwrap_or(0) + 1;
-        let is_decided_here =
-            |entry: &&Entry| entry.decision.as_ref().is_some_and(|decision| decision.state_version == version);
-        let is_new = |entry: &&Entry| !known.contains(&entry.digest) || is_decided_here(entry);
-        let new = write.item.ledger.entries.iter().filter(is_new);
-        let new: Vec<_> = new.map(entered).collect();
-        shared.entered.entry(write.key.clone()).or_default().extend(new);
-        let bytes = stored_user::encode(&write.item);
-        assert_eq!(decoded(&bytes, &write.key), write.item, "a stored item is read back as it was written");
-        shared.users.entry(write.key).or_default().push((write.expected.unwrap_or(0) + 1, bytes));
-        shared.user_writes += 1;
-        if shared.chance(faults.reply_lost) { Commit::Failed(StoreError::Unavailable(failure())) } else { Commit::Done }
-    }
-
-    async fn publish(&self, decisions: &[Outgoing], to_topics: bool) -> Vec<Result<(), PublishError>> {
-        yield_once().await;
-        let mut results = Vec::new();
-        for decision in decisions {
-            yield_once().await;
-            let mut shared = self.shared();
-            let faults = shared.faults;
-            let probability = if to_topics { faults.topic_failed } else { faults.stream_failed };
-            if shared.outage || shared.chance(probability) {
-                results.push(Err(PublishError::Unacknowledged(failure())));
-                continue;
-            }
-            let digest = decision.decision_id.digest();
-            if !shared.entered.values().any(|entered| entered.iter().any(|entered| entered.digest == digest)) {
-                shared.uncommitted.push(decision.decision_id);
-            }
-            if to_topics {
-                shared.on_topics.push(decision.clone());
-            } else {
-                shared.on_stream.push(decision.clone());
-            }
-            results.push(Ok(()));
-        }
-        yield_once().await;
-        results
-    }
-}
-
-/// The decision topics.
-#[derive(Clone, Debug)]
-pub struct Topics(Fakes);
-
-/// The decision stream.
-#[derive(Clone, Debug)]
-pub struct Stream(Fakes);
-
-impl DecisionPublisher for Topics {
-    async fn publish(&self, decisions: &[Outgoing], _deadline: Millis) -> Vec<Result<(), PublishError>> {
-        self.0.publish(decisions, true).await
-    }
-}
-
-impl DecisionPublisher for Stream {
-    async fn publish(&self, decisions: &[Outgoing], _deadline: Millis) -> Vec<Result<(), PublishError>> {
-        self.0.publish(decisions, false).await
-    }
-}
-
-impl DeadLetters for Fakes {
-    async fn send(&self, records: &[DeadLetter], _deadline: Millis) -> Vec<Result<(), PublishError>> {
-        let mut results = Vec::new();
-        for record in records {
-            yield_once().await;
-            let mut shared = self.shared();
-            let faults = shared.faults;
-            results.push(if shared.chance(faults.dead_letter_failed) {
-                Err(PublishError::Unacknowledged(failure()))
-            } else {
-                shared.dead_letters.push(record.clone());
-                Ok(())
-            });
-        }
-        results
     }
 }
 

@@ -1,19 +1,20 @@
 //! Reads: many keys at once, what is left unprocessed asked for again, devices given up first.
 
-use centinela_delivery::Causes;
 use std::collections::HashSet;
 
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use centinela_contracts::{stored_device, stored_partition, stored_user};
+use centinela_delivery::Causes;
 use centinela_domain::{DeviceId, UserId};
 use centinela_scoring::ports::{ReadAnswer, StoreError};
 use futures::{StreamExt, stream};
 use tracing::error;
 
 use super::DynamoStateStore;
-use super::items::{KEY, RawItem, key_of};
+use crate::attribute_group::{Attributes, KEY, key_of};
 use crate::budget::Budget;
-use crate::service_failure::{NoAnswer, ServiceFailure};
+use crate::service_failure::ServiceFailure;
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const KEYS_PER_CALL: usize = 100;
@@ -50,7 +51,7 @@ impl DynamoStateStore {
         }
         match tokio::time::timeout(config.limits.single_item, Box::pin(call.send())).await {
             Ok(answer) => answer.map(drop).map_err(ServiceFailure::of),
-            Err(_) => Err(no_answer(config.limits.single_item)),
+            Err(_) => Err(ServiceFailure::no_answer(config.limits.single_item)),
         }
     }
 
@@ -142,7 +143,7 @@ impl DynamoStateStore {
         }
         match tokio::time::timeout(limit, Box::pin(call.send())).await {
             Ok(answer) => answer.map_err(|error| CallFailure::Service(ServiceFailure::of(error))),
-            Err(_) => Err(CallFailure::Service(no_answer(limit))),
+            Err(_) => Err(CallFailure::Service(ServiceFailure::no_answer(limit))),
         }
     }
 
@@ -152,12 +153,7 @@ impl DynamoStateStore {
             for attributes in items {
                 let key = attributes.get(KEY).and_then(|key| self.key_in(&table, key));
                 let Some(key) = key else { continue };
-                let item = RawItem::parse(attributes).map_err(|problem| match &key {
-                    Key::User(user) => self.corrupt("user", user.as_str(), problem),
-                    Key::Device(device) => self.corrupt("device", device.as_str(), problem),
-                    Key::Partition(partition) => self.corrupt("partition", &partition.to_string(), problem),
-                });
-                if let Err(problem) = item.and_then(|item| self.take_item(&key, &item, answer)) {
+                if let Err(problem) = self.take_item(&key, attributes, answer) {
                     error!(error = %Causes(&problem), "a person has to repair an item");
                     answer.problem = Some(problem);
                     match key {
@@ -176,16 +172,27 @@ impl DynamoStateStore {
             .collect()
     }
 
-    fn take_item(&self, key: &Key, item: &RawItem, answer: &mut ReadAnswer) -> Result<(), StoreError> {
+    /// Takes what of the item is ours, which may be nothing.
+    fn take_item(&self, key: &Key, item: Attributes, answer: &mut ReadAnswer) -> Result<(), StoreError> {
         match key {
             Key::User(user) => {
-                answer.users.insert(user.clone(), self.user_from(item, user)?);
+                if let Some(found) = self.users.read(user.as_str(), item)? {
+                    let found = self.users.decode(user.as_str(), found, |bytes| stored_user::decode(bytes, user))?;
+                    answer.users.insert(user.clone(), found);
+                }
             }
             Key::Device(device) => {
-                answer.devices.insert(device.clone(), self.device_from(item, device)?);
+                if let Some(found) = self.devices.read(device.as_str(), item)? {
+                    let found = self.devices.decode(device.as_str(), found, stored_device::decode)?;
+                    answer.devices.insert(device.clone(), found);
+                }
             }
             Key::Partition(partition) => {
-                answer.partitions.insert(*partition, self.partition_from(item)?);
+                let key = self.partition_key(*partition);
+                if let Some(found) = self.partitions.read(&key, item)? {
+                    let found = self.partitions.decode(&key, found, stored_partition::decode)?;
+                    answer.partitions.insert(*partition, found);
+                }
             }
         }
         Ok(())
@@ -203,35 +210,6 @@ impl DynamoStateStore {
             partition.parse().ok().map(Key::Partition)
         }
     }
-
-    pub(super) async fn get_item(&self, table: &str, key: &str, budget: Budget) -> Result<Option<RawItem>, StoreError> {
-        let budget = Budget::of(self.config.limits.single_item).and(budget);
-        for attempt in 1.. {
-            let limit = budget.left().ok_or(StoreError::OutOfTime)?.min(self.config.limits.attempt);
-            let call = self.client.get_item().table_name(table).set_key(Some(key_of(key))).consistent_read(true);
-            let failure = match tokio::time::timeout(limit, Box::pin(call.send())).await {
-                Ok(Ok(output)) => {
-                    let item = output.item.map(RawItem::parse).transpose();
-                    return item.map_err(|problem| self.corrupt("key", key, problem));
-                }
-                Ok(Err(error)) => ServiceFailure::of(error),
-                Err(_) => no_answer(limit),
-            };
-            match failure {
-                ServiceFailure::Refused(source) => return Err(StoreError::Rejected(source)),
-                ServiceFailure::Transient(source) => {
-                    if !budget.pause_after(attempt).await {
-                        return Err(StoreError::Unavailable(source));
-                    }
-                }
-            }
-        }
-        Err(StoreError::OutOfTime)
-    }
-}
-
-pub(super) fn no_answer(waited: std::time::Duration) -> ServiceFailure {
-    ServiceFailure::Transient(Box::new(NoAnswer { waited_ms: waited.as_millis() }))
 }
 
 /// Returns whether anything else is left to ask for.

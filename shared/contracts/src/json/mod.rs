@@ -5,9 +5,12 @@
 
 mod number;
 mod read;
+mod text;
 mod write;
 
 pub(crate) use number::{Decimal, Misfit, integer};
-pub(crate) use read::{Kind, Reader, Text, Within};
-pub use read::{Syntax, TextProblem};
+pub use read::Syntax;
+pub(crate) use read::{Kind, Reader, Within};
+pub(crate) use text::Text;
+pub use text::TextProblem;
 pub(crate) use write::{Object, push_base64, push_decimal, push_f32, push_text};

@@ -1,6 +1,6 @@
 //! The pull reader.
 
-use std::borrow::Cow;
+use super::text::Text;
 
 /// Bytes that are not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,17 +12,6 @@ pub struct Syntax {
     pub expected: &'static str,
 }
 
-/// A JSON string that is no text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TextProblem {
-    /// Its bytes are not UTF-8.
-    #[error("is not UTF-8 text")]
-    NotUtf8,
-    /// It holds half of a surrogate pair.
-    #[error("holds half of a Unicode surrogate pair")]
-    LoneSurrogate,
-}
-
 /// What a value is, seen from its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -32,39 +21,6 @@ pub(crate) enum Kind {
     Text,
     Array,
     Object,
-}
-
-/// A string between its quotes, escapes not resolved.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Text<'a> {
-    raw: &'a [u8],
-    escaped: bool,
-}
-
-impl<'a> Text<'a> {
-    /// The bytes that the string stands for; `None` when resolving escapes needs [`Text::decode`].
-    pub(crate) fn plain(self) -> Option<&'a [u8]> {
-        (!self.escaped).then_some(self.raw)
-    }
-
-    /// The text.
-    pub(crate) fn decode(self) -> Result<Cow<'a, str>, TextProblem> {
-        let text = std::str::from_utf8(self.raw).map_err(|_| TextProblem::NotUtf8)?;
-        if self.escaped { unescape(text).map(Cow::Owned) } else { Ok(Cow::Borrowed(text)) }
-    }
-
-    /// Whether the text is exactly `name`.
-    pub(crate) fn is(self, name: &str) -> bool {
-        match self.plain() {
-            Some(raw) => raw == name.as_bytes(),
-            None => self.decode().is_ok_and(|text| text == name),
-        }
-    }
-
-    /// The bytes as they stand in the input, for an excerpt.
-    pub(crate) fn raw(self) -> &'a [u8] {
-        self.raw
-    }
 }
 
 /// A position in the input.
@@ -382,54 +338,10 @@ fn plain_prefix(bytes: &[u8]) -> usize {
     clean + bytes[clean..].iter().take_while(|&&byte| special(byte) == 0).count()
 }
 
-fn unescape(text: &str) -> Result<String, TextProblem> {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        let (character, used) = escaped_character(&rest.as_bytes()[at + 1..])?;
-        plain.push(character);
-        rest = &rest[at + 1 + used..];
-    }
-    plain.push_str(rest);
-    Ok(plain)
-}
-
-/// The character of an escape sequence after its backslash, and how many bytes the sequence has.
-fn escaped_character(sequence: &[u8]) -> Result<(char, usize), TextProblem> {
-    let single = match sequence.first() {
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(b'u') => return code_point(sequence),
-        Some(&byte) => char::from(byte),
-        None => return Err(TextProblem::LoneSurrogate),
-    };
-    Ok((single, 1))
-}
-
-fn code_point(sequence: &[u8]) -> Result<(char, usize), TextProblem> {
-    let first = hex(sequence.get(1..5)).ok_or(TextProblem::LoneSurrogate)?;
-    if let Some(character) = char::from_u32(first) {
-        return Ok((character, 5));
-    }
-    let follows = sequence.get(5..7) == Some(b"\\u");
-    let second = hex(sequence.get(7..11)).filter(|second| follows && (0xdc00..0xe000).contains(second));
-    let (true, Some(second)) = (first < 0xdc00, second) else {
-        return Err(TextProblem::LoneSurrogate);
-    };
-    let combined = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-    char::from_u32(combined).map(|character| (character, 11)).ok_or(TextProblem::LoneSurrogate)
-}
-
-fn hex(digits: Option<&[u8]>) -> Option<u32> {
-    digits?.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use proptest::prelude::*;
 

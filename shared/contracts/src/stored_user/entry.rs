@@ -128,8 +128,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         | flag(context.model.as_ref() == Some(model), SAME_MODEL);
     let list = (*version, values.len());
     let more = flag(*ahead, AHEAD) | flag(context.features == list, SAME_FEATURES);
-    output.byte(flags);
-    output.byte(more);
+    output.bytes(&[flags, more]);
     output.text(transaction_id.as_str());
     if flags & SAME_USER == 0 {
         output.text(user_id.as_str());
@@ -148,15 +147,9 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         output.byte(*outcome as u8);
     }
     output.bytes(&score.to_le_bytes());
-    output.unsigned(reasons.len() as u64);
-    for reason in reasons {
-        output.byte(reason.code as u8);
-        output.bytes(&reason.contribution.to_le_bytes());
-    }
+    put_reasons(output, reasons);
     if flags & SAME_MODEL == 0 {
-        output.text(&model.version);
-        output.bytes(&model.digest);
-        context.model = Some(model.clone());
+        put_model(output, model, context);
     }
     if more & SAME_FEATURES == 0 {
         output.unsigned(u64::from(*version));
@@ -168,6 +161,20 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
     output.time(*ingested_at, context.previous.timestamp);
     output.time(*occurred_at, *ingested_at);
     output.time(*decided_at, *ingested_at);
+}
+
+fn put_reasons(output: &mut Output, reasons: &[Reason]) {
+    output.unsigned(reasons.len() as u64);
+    for reason in reasons {
+        output.byte(reason.code as u8);
+        output.bytes(&reason.contribution.to_le_bytes());
+    }
+}
+
+fn put_model(output: &mut Output, model: &ModelStamp, context: &mut Context<'_>) {
+    output.text(&model.version);
+    output.bytes(&model.digest);
+    context.model = Some(model.clone());
 }
 
 pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Entry, StoredProblem> {

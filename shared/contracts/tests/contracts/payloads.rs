@@ -20,18 +20,10 @@ fn a_decision_is_read_as_it_was_decided() {
     let bytes = decision_v1::encode(&decision);
     serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
     let read = decision_v1::parse(&bytes).unwrap();
-    assert_eq!(read.decision_id, decision.decision_id);
-    assert_eq!((read.transaction_id, read.user_id), (decision.transaction_id, decision.user_id));
-    assert_eq!((read.outcome, read.score.to_bits()), (decision.outcome, decision.score.to_bits()));
-    let evidence = read.evidence.unwrap();
-    assert_eq!((evidence.amount, evidence.currency), (decision.amount, decision.currency));
-    assert_eq!((evidence.reasons, evidence.model), (decision.reasons, decision.model));
-    assert_eq!(evidence.features, decision.features);
-    assert_eq!((evidence.state_version, evidence.late, evidence.missing), (42, true, decision.missing));
-    assert_eq!(
-        (evidence.occurred_at, evidence.ingested_at, evidence.decided_at),
-        (decision.occurred_at, decision.ingested_at, decision.decided_at)
-    );
+    assert_eq!((read.decision_id, read.transaction_id), (decision.decision_id, decision.transaction_id.clone()));
+    assert_eq!((read.user_id, read.outcome), (decision.user_id.clone(), decision.outcome));
+    assert_eq!(read.score.to_bits(), decision.score.to_bits());
+    assert_eq!(read.evidence, Some(decision));
     for length in 0..bytes.len() {
         assert!(decision_v1::parse(&bytes[..length]).is_err(), "{length}");
     }

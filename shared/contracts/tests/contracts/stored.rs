@@ -3,7 +3,7 @@
 use centinela_contracts::stored_device;
 use centinela_contracts::stored_partition::{self, Owner, PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
-use centinela_domain::device::DeviceUser;
+use centinela_domain::device::{DEVICE_USERS_MAX, DeviceUser};
 use centinela_domain::ledger::quantized;
 use centinela_domain::{
     AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, FEATURES, Ledger,
@@ -15,6 +15,13 @@ use proptest::prelude::*;
 
 use crate::samples;
 
+/// A write unit covers an item of this size, with everything that its owners keep in it.
+const WRITE_UNIT_BYTES: usize = 1024;
+/// Budget of the attributes `p` and `pv`: times to the minute of registration, log-in and four changes, a device, log-in days.
+const PROFILE_BYTES_MAX: usize = 64;
+/// Budget of the attributes `r` and `rv`: two decayed counts and their time.
+const RISK_BYTES_MAX: usize = 32;
+
 /// The size that DynamoDB counts: names and values in UTF-8, a number as a byte per two digits and one more
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
 fn item_bytes(key: &str, version: u64, content: &[u8]) -> usize {
@@ -22,16 +29,21 @@ fn item_bytes(key: &str, version: u64, content: &[u8]) -> usize {
     "pk".len() + key.len() + "v".len() + digits.div_ceil(2) + 1 + "s".len() + content.len()
 }
 
+fn user_bytes(full: u64) -> usize {
+    item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&samples::ordinary_user(full)))
+}
+
+/// The other owners' groups are budgets that they have to keep to.
 #[test]
-fn an_ordinary_users_item_takes_one_write_unit() {
+fn an_ordinary_users_item_takes_one_write_unit_with_all_its_owners() {
     let user = samples::ordinary_user(1);
     assert_eq!(user.ledger.eviction_floors.len(), 10);
     assert_eq!(user.ledger.entries.len(), 16);
     assert_eq!((user.state.recent.len(), user.state.devices.len(), user.state.networks.len()), (16, 8, 4));
-    let size = item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&user));
-    assert!(size <= 900, "an ordinary user's item has {size} bytes");
-    let two = item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&samples::ordinary_user(2)));
-    assert!(two <= 1024, "with two decisions in full it has {two} bytes");
+    let decisions = user_bytes(1);
+    assert!(decisions + PROFILE_BYTES_MAX + RISK_BYTES_MAX <= WRITE_UNIT_BYTES, "decisions take {decisions} bytes");
+    let two = user_bytes(2);
+    assert!(two <= WRITE_UNIT_BYTES, "with two decisions in full they take {two} bytes");
     let shrunk = item_bytes("", 1, &stored_user::encode(&samples::ordinary_user(0)));
     let without_one = {
         let mut user = samples::ordinary_user(0);
@@ -39,6 +51,16 @@ fn an_ordinary_users_item_takes_one_write_unit() {
         item_bytes("", 1, &stored_user::encode(&user))
     };
     assert!(shrunk - without_one <= 20, "a shrunk decision has {} bytes", shrunk - without_one);
+}
+
+#[test]
+fn a_crowded_devices_item_takes_one_write_unit_with_all_its_owners() {
+    let mut device = DeviceState::first_seen(samples::NOW);
+    for number in 0..DEVICE_USERS_MAX as u32 {
+        device.observe(number.wrapping_mul(2_654_435_761), Millis(samples::NOW.0 + i64::from(number) * 86_400_000));
+    }
+    let size = item_bytes(&"d".repeat(64), 1_234_567, &stored_device::encode(&device));
+    assert!(size + RISK_BYTES_MAX <= WRITE_UNIT_BYTES, "decisions take {size} bytes");
 }
 
 #[test]

@@ -49,6 +49,16 @@ pub const CASES: &[Case<Dynamo>] = &[
         "DuplicateItem, no item; v 5 with 10 bytes",
     ),
     Case::same(
+        "an item of another owner is taken over by an UPDATE",
+        writes::take_over_of_another_owners,
+        "DuplicateItem, no item; done; v 1 with 20 bytes; the other owner's are kept: true",
+    ),
+    Case::same(
+        "an UPDATE that asks for no version is lost to an item that has one, and creates nothing",
+        writes::take_over_loses,
+        "ConditionalCheckFailed, v 5 with 10 bytes; ConditionalCheckFailed, no item; v 5 with 10 bytes; nothing",
+    ),
+    Case::same(
         "statements of a batch are answered alone and in order",
         writes::answered_alone,
         "done; ConditionalCheckFailed, v 9 with 10 bytes; done / DuplicateItem, no item",

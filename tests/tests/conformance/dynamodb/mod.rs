@@ -122,6 +122,15 @@ fn update(table: &str, key: &str, read: u64, bytes: usize) -> BatchStatementRequ
         .unwrap()
 }
 
+fn take_over(table: &str, key: &str, bytes: usize) -> BatchStatementRequest {
+    BatchStatementRequest::builder()
+        .statement(format!(r#"UPDATE "{table}" SET v=? SET s=? WHERE pk=? AND v IS MISSING"#))
+        .set_parameters(Some(vec![n(1), b(bytes), s(key)]))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .build()
+        .unwrap()
+}
+
 fn insert(table: &str, key: &str, bytes: usize) -> BatchStatementRequest {
     BatchStatementRequest::builder()
         .statement(format!(r#"INSERT INTO "{table}" VALUE {{'pk':?,'v':?,'s':?}}"#))

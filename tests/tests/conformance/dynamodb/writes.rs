@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::{DEVICES, Dynamo, SETTLED, USERS, b, code, insert, key, n, s, shown, units_text, update};
+use super::{DEVICES, Dynamo, SETTLED, USERS, b, code, insert, key, n, s, shown, take_over, units_text, update};
 
 pub fn update_wins(dynamo: &Dynamo) -> String {
     dynamo.wait(async {
@@ -42,6 +42,28 @@ pub fn insert_loses(dynamo: &Dynamo) -> String {
         dynamo.put(USERS, "w-taken", 5, 10).await;
         let answer = dynamo.execute(vec![insert(USERS, "w-taken", 20)]).await;
         format!("{answer}; {}", dynamo.stored(USERS, "w-taken").await)
+    })
+}
+
+pub fn take_over_of_another_owners(dynamo: &Dynamo) -> String {
+    dynamo.wait(async {
+        let put = dynamo.client.put_item().table_name(USERS).item("pk", s("w-owned"));
+        put.item("pv", n(3)).item("p", b(7)).send().await.unwrap();
+        let first = dynamo.execute(vec![insert(USERS, "w-owned", 20)]).await;
+        let second = dynamo.execute(vec![take_over(USERS, "w-owned", 20)]).await;
+        let get = dynamo.client.get_item().table_name(USERS).set_key(Some(key("w-owned"))).consistent_read(true);
+        let item = get.send().await.unwrap().item.unwrap_or_default();
+        let is_kept = item.get("pv") == Some(&n(3)) && item.get("p") == Some(&b(7));
+        format!("{first}; {second}; {}; the other owner's are kept: {is_kept}", shown(&item))
+    })
+}
+
+pub fn take_over_loses(dynamo: &Dynamo) -> String {
+    dynamo.wait(async {
+        dynamo.put(USERS, "w-had", 5, 10).await;
+        let statements = [take_over(USERS, "w-had", 20), take_over(USERS, "w-never", 20)];
+        let answer = dynamo.execute(statements.to_vec()).await;
+        format!("{answer}; {}; {}", dynamo.stored(USERS, "w-had").await, dynamo.stored(USERS, "w-never").await)
     })
 }
 
@@ -133,9 +155,9 @@ pub fn capacity_of_writes(dynamo: &Dynamo) -> String {
     })
 }
 
-/// A single conditional write, as the settled marks are kept.
+/// A single conditional write, as the committed marks are kept.
 async fn write_mark(dynamo: &Dynamo, name: &str, expected: Option<u64>) -> String {
-    let condition = if expected.is_some() { "#v = :expected" } else { "attribute_not_exists(#k)" };
+    let condition = if expected.is_some() { "#v = :expected" } else { "attribute_not_exists(#v)" };
     let call = dynamo
         .client
         .update_item()
@@ -150,7 +172,7 @@ async fn write_mark(dynamo: &Dynamo, name: &str, expected: Option<u64>) -> Strin
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     let call = match expected {
         Some(version) => call.expression_attribute_values(":expected", n(version)),
-        None => call.expression_attribute_names("#k", "pk"),
+        None => call,
     };
     match call.send().await {
         Ok(_) => "done".to_owned(),

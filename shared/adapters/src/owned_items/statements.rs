@@ -1,0 +1,252 @@
+//! Many writes at once: conditional PartiQL statements, 25 in a `BatchExecuteStatement`, each of which is answered on its own and costs
+//! what a single update costs. It is not a transaction and does not have to be one.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::builders::BatchStatementRequestBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
+    BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
+};
+use centinela_scoring::ports::{StoreError, Write};
+use futures::{StreamExt, stream};
+
+use super::{OwnedItems, Verdict};
+use crate::attribute_group::{AttributeGroup, number};
+use crate::budget::Budget;
+use crate::service_failure::ServiceFailure;
+
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html>
+const STATEMENTS_PER_CALL: usize = 25;
+
+/// The statements of one owner and table.
+#[derive(Debug)]
+pub(super) struct Statements {
+    insert: String,
+    take_over: String,
+    update: String,
+}
+
+impl Statements {
+    pub(super) fn of(group: AttributeGroup, table: &str) -> Self {
+        Self { insert: group.insert(table), take_over: group.take_over(table), update: group.update(table) }
+    }
+
+    /// The first try at a write. A key without state of this owner has no item as a rule.
+    fn first(&self, write: &Write<String, Vec<u8>>) -> BatchStatementRequestBuilder {
+        let Some(version) = write.expected else {
+            let request = BatchStatementRequest::builder().statement(&self.insert);
+            return request.parameters(key(write)).parameters(number(1)).parameters(content(write));
+        };
+        self.changed(&self.update, write, version.saturating_add(1)).parameters(number(version))
+    }
+
+    /// The second try at a first write, after another owner's item was found there.
+    fn second(&self, write: &Write<String, Vec<u8>>) -> BatchStatementRequestBuilder {
+        self.changed(&self.take_over, write, 1)
+    }
+
+    fn changed(&self, statement: &str, write: &Write<String, Vec<u8>>, version: u64) -> BatchStatementRequestBuilder {
+        BatchStatementRequest::builder()
+            .statement(statement)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .parameters(number(version))
+            .parameters(content(write))
+            .parameters(key(write))
+    }
+}
+
+fn key(write: &Write<String, Vec<u8>>) -> AttributeValue {
+    AttributeValue::S(write.key.clone())
+}
+
+fn content(write: &Write<String, Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(Blob::new(write.item.clone()))
+}
+
+/// A write that is not answered yet.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// Its place among all.
+    index: usize,
+    /// There is an item already, so an INSERT cannot be applied.
+    is_duplicate: bool,
+}
+
+impl OwnedItems {
+    /// Executes all writes; one verdict each, in the same order.
+    pub(super) async fn execute_all(&self, writes: &[Write<String, Vec<u8>>], budget: Budget) -> Vec<Verdict> {
+        let mut verdicts: Vec<Verdict> = writes.iter().map(|_| Verdict::Failed(StoreError::OutOfTime)).collect();
+        let answers: Vec<Vec<(usize, Verdict)>> = stream::iter(chunks(writes))
+            .map(|chunk| self.execute_chunk(writes, chunk, budget))
+            .buffer_unordered(self.table.limits.calls_in_flight)
+            .collect()
+            .await;
+        for (index, verdict) in answers.into_iter().flatten() {
+            verdicts[index] = verdict;
+        }
+        verdicts
+    }
+
+    async fn execute_chunk(
+        &self,
+        writes: &[Write<String, Vec<u8>>],
+        chunk: Vec<Pending>,
+        budget: Budget,
+    ) -> Vec<(usize, Verdict)> {
+        let mut verdicts = Vec::with_capacity(chunk.len());
+        let mut pending = chunk;
+        let mut attempt = 0;
+        while let Some(left) = budget.left() {
+            let source = match self.execute(writes, &pending, left.min(self.table.limits.attempt)).await {
+                Ok(responses) => {
+                    let mut transient = None;
+                    let mut again = Vec::new();
+                    for (asked, response) in pending.into_iter().zip(responses) {
+                        match judged(response) {
+                            Judged::Final(verdict) => verdicts.push((asked.index, verdict)),
+                            Judged::Duplicate => again.push(Pending { is_duplicate: true, ..asked }),
+                            Judged::Transient(refusal) => {
+                                again.push(asked);
+                                transient = Some(refusal);
+                            }
+                        }
+                    }
+                    pending = again;
+                    match transient {
+                        None if pending.is_empty() => break,
+                        None => continue,
+                        Some(refusal) => SharedCause(Arc::new(refusal)),
+                    }
+                }
+                Err(ServiceFailure::Transient(source)) => SharedCause(source.into()),
+                Err(ServiceFailure::Refused(source)) => {
+                    let source = SharedCause(source.into());
+                    fail_all(&pending, &mut verdicts, || StoreError::Rejected(Box::new(source.clone())));
+                    break;
+                }
+            };
+            attempt += 1;
+            if !budget.pause_after(attempt).await {
+                fail_all(&pending, &mut verdicts, || StoreError::Unavailable(Box::new(source.clone())));
+                break;
+            }
+        }
+        verdicts
+    }
+
+    async fn execute(
+        &self,
+        writes: &[Write<String, Vec<u8>>],
+        pending: &[Pending],
+        limit: Duration,
+    ) -> Result<Vec<BatchStatementResponse>, ServiceFailure> {
+        let of = &self.statements;
+        let statements: Result<Vec<BatchStatementRequest>, BuildError> = pending
+            .iter()
+            .map(|asked| (asked, &writes[asked.index]))
+            .map(|(asked, write)| if asked.is_duplicate { of.second(write) } else { of.first(write) }.build())
+            .collect();
+        let statements = statements.map_err(|error| ServiceFailure::Refused(Box::new(error)))?;
+        let call = self.client.batch_execute_statement().set_statements(Some(statements));
+        let responses = match tokio::time::timeout(limit, Box::pin(call.send())).await {
+            Ok(answer) => answer.map_err(ServiceFailure::of)?.responses.unwrap_or_default(),
+            Err(_) => return Err(ServiceFailure::no_answer(limit)),
+        };
+        if responses.len() == pending.len() {
+            Ok(responses)
+        } else {
+            let mismatch = AnswersMissing { statements: pending.len(), answers: responses.len() };
+            Err(ServiceFailure::Transient(Box::new(mismatch)))
+        }
+    }
+}
+
+/// Calls' worth of writes; no two of a call touch the same item, which DynamoDB refuses.
+fn chunks(writes: &[Write<String, Vec<u8>>]) -> Vec<Vec<Pending>> {
+    let mut chunks: Vec<(HashSet<&str>, Vec<Pending>)> = Vec::new();
+    for (index, write) in writes.iter().enumerate() {
+        let key = write.key.as_str();
+        let asked = Pending { index, is_duplicate: false };
+        let fits = |(keys, chunk): &(HashSet<&str>, Vec<_>)| chunk.len() < STATEMENTS_PER_CALL && !keys.contains(key);
+        match chunks.iter().rposition(fits) {
+            Some(place) => {
+                chunks[place].0.insert(key);
+                chunks[place].1.push(asked);
+            }
+            None => chunks.push((HashSet::from([key]), vec![asked])),
+        }
+    }
+    chunks.into_iter().map(|(_, chunk)| chunk).collect()
+}
+
+fn fail_all(pending: &[Pending], verdicts: &mut Vec<(usize, Verdict)>, problem: impl Fn() -> StoreError) {
+    verdicts.extend(pending.iter().map(|asked| (asked.index, Verdict::Failed(problem()))));
+}
+
+enum Judged {
+    Final(Verdict),
+    /// An INSERT met an item, which DynamoDB does not show: another owner's, or the winner of the race.
+    Duplicate,
+    /// Worth another attempt.
+    Transient(StatementRefused),
+}
+
+fn judged(response: BatchStatementResponse) -> Judged {
+    let Some(BatchStatementError { code, message, item, .. }) = response.error else {
+        return Judged::Final(Verdict::Done);
+    };
+    let refusal = StatementRefused {
+        code: code.as_ref().map_or("no code", Code::as_str).to_owned(),
+        message: message.unwrap_or_default(),
+    };
+    match code {
+        Some(Code::ConditionalCheckFailed) => Judged::Final(Verdict::Lost(item)),
+        Some(Code::DuplicateItem) => Judged::Duplicate,
+        Some(
+            Code::InternalServerError
+            | Code::ProvisionedThroughputExceeded
+            | Code::RequestLimitExceeded
+            | Code::ThrottlingError
+            // Another owner's transaction holds the item just now.
+            | Code::TransactionConflict,
+        ) => Judged::Transient(refusal),
+        _ => Judged::Final(Verdict::Failed(StoreError::Rejected(Box::new(refusal)))),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a statement was refused with {code}: {message}")]
+struct StatementRefused {
+    code: String,
+    message: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{statements} statements got {answers} answers")]
+struct AnswersMissing {
+    statements: usize,
+    answers: usize,
+}
+
+/// One cause for several statements.
+#[derive(Clone, Debug)]
+struct SharedCause(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for SharedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for SharedCause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
