@@ -329,6 +329,7 @@ async fn a_taken_port_is_named() -> TestResult {
     assert!(taken(
         Broker::start(BrokerConfig { port: Some(port), ..BrokerConfig::default() })
             .await
+            .map_err(ServiceError::from)
             .expect_err("the broker took the port")
     ));
     Ok(())

@@ -16,7 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("adapters", &["scoring", "delivery", "contracts", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
-    ("local", &["infra", "contracts"]),
+    ("broker", &[]),
+    ("local", &["broker", "infra", "contracts"]),
     ("testkit", &["scoring", "delivery", "contracts", "domain"]),
     ("function", &["adapters", "inference", "scoring", "delivery", "contracts", "telemetry", "domain"]),
     ("cli", &["local", "infra", "traffic", "adapters", "inference", "scoring", "contracts", "telemetry", "domain"]),
@@ -29,7 +30,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tract-onnx", &["inference"]),
     ("tract-onnx-opl", &["inference"]),
     ("lambda_runtime", &["function", "e2e"]),
-    ("tansu-broker", &["local"]),
+    ("kafka-protocol", &["broker"]),
     ("dynoxide-rs", &["local"]),
     ("s3s", &["local"]),
 ];

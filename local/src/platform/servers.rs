@@ -133,7 +133,7 @@ impl Services {
     pub(super) async fn shutdown(self) -> Vec<ServiceError> {
         let mut failures = Vec::new();
         if let Some(broker) = self.broker {
-            failures.extend(broker.shutdown().await.err());
+            failures.extend(broker.shutdown().await.err().map(ServiceError::from));
         }
         let streams = match self.streams {
             Streams::Embedded(embedded) => embedded.shutdown().await,

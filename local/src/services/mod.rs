@@ -10,7 +10,6 @@
 //! and never keep data after the process ends (an S3 directory that the caller names is the one exception).
 
 pub mod aws;
-pub mod broker;
 pub mod dynamodb;
 pub mod fault;
 pub mod foreign_topics;
@@ -30,7 +29,7 @@ use dynoxide::DynoxideError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 pub use aws::AwsAccess;
-pub use broker::{Broker, BrokerConfig, Extent};
+pub use centinela_broker::{Broker, BrokerConfig, BrokerError, Extent};
 pub use dynamodb::{AttrType, DynamoConfig, DynamoDb, DynamoStats, TableSpec, TableUnits};
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
 pub use front::{Front, FrontConfig, Fronted};
@@ -85,6 +84,15 @@ impl Endpoints {
     }
 }
 
+impl From<BrokerError> for ServiceError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::PortTaken { port } => Self::PortTaken { service: "kafka", port },
+            other => Self::Broker(other),
+        }
+    }
+}
+
 /// Why a service could not be started or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -111,14 +119,8 @@ pub enum ServiceError {
         source: io::Error,
     },
     /// The broker refused to start or ended by itself.
-    #[error("the embedded kafka broker on port {port} ended")]
-    Broker {
-        /// The broker's port.
-        port: u16,
-        /// The broker's own error; absent when it ended without one.
-        #[source]
-        source: Option<Box<tansu_broker::Error>>,
-    },
+    #[error(transparent)]
+    Broker(BrokerError),
     /// The broker did not accept a connection in time.
     #[error("the embedded kafka broker did not answer on {bootstrap} within {waited_ms} ms")]
     BrokerSilent {
@@ -327,15 +329,6 @@ pub enum ServiceError {
     /// The directory that holds the objects cannot be used.
     #[error("s3 cannot use the directory {}", directory.display())]
     Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The directory that holds the broker's records cannot be used.
-    #[error("the embedded kafka cannot keep records in {}; name another directory in TMPDIR", directory.display())]
-    KafkaDirectory {
         /// The directory.
         directory: PathBuf,
         /// What the operating system said.

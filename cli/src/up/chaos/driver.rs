@@ -326,7 +326,7 @@ impl<'a> Driver<'a> {
         let tally = &self.surroundings.tally;
         let started = Instant::now();
         match (self.surroundings.broker, &self.surroundings.kafka_restart) {
-            (Some(broker), _) => broker.restart(down).await?,
+            (Some(broker), _) => broker.restart(down).await.map_err(ServiceError::from)?,
             (None, Some(command)) => restart_by(command).await?,
             // Nobody said how.
             (None, None) => return Ok(()),
