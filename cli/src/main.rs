@@ -29,7 +29,7 @@ use interrupt::Interrupt;
 
 /// What is logged unless `RUST_LOG` asks for something else: errors, and our own warnings. A name stands for all that begin with it. The
 /// libraries that are off report what a client did wrong, which the client is told.
-const LOGS_UNLESS_ASKED: &str = "error,rdkafka=off,librdkafka=off,s3s=off,tansu=off,centinela=warn";
+const LOGS_UNLESS_ASKED: &str = "error,rdkafka=off,librdkafka=off,s3s=off,centinela=warn";
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
@@ -138,14 +138,13 @@ mod tests {
         tracing::subscriber::with_default(logs, || {
             tracing::error!(target: "s3s::ops", "op returns error");
             tracing::error!(target: "s3s_fs::error", "no such file");
-            tracing::error!(target: "tansu_service", "unknown api key");
-            tracing::error!(target: "tansu_storage::service", "no such topic");
             tracing::warn!(target: "hyper", "a library's warning");
             tracing::warn!(target: "centinela_lambda_host::mapping", "ours");
+            tracing::warn!(target: "centinela_broker::store", "ours too");
             tracing::error!(target: "hyper", "a library's error");
         });
         let shown = String::from_utf8(terminal.0.lock().unwrap().clone()).unwrap();
         let ends: Vec<&str> = shown.lines().filter_map(|line| line.rsplit(": ").next()).collect();
-        assert_eq!(ends, ["ours", "a library's error"], "{shown}");
+        assert_eq!(ends, ["ours", "ours too", "a library's error"], "{shown}");
     }
 }

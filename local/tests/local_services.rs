@@ -263,11 +263,8 @@ async fn a_taken_port_is_named() -> TestResult {
     assert!(taken(&Kinesis::start(config).await.expect_err("kinesis took the port")));
     let config = S3Config { port: Some(port), ..S3Config::default() };
     assert!(taken(&S3::start(config).await.expect_err("s3 took the port")));
-    assert!(taken(
-        &Broker::start(BrokerConfig { port: Some(port), ..BrokerConfig::default() })
-            .await
-            .expect_err("the broker took the port")
-    ));
+    let config = BrokerConfig { port: Some(port), ..BrokerConfig::default() };
+    assert!(taken(&Broker::start(config).await.expect_err("the broker took the port")));
     Ok(())
 }
 

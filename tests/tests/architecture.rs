@@ -55,7 +55,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tract-onnx", &["inference"]),
     ("tract-onnx-opl", &["inference"]),
     ("lambda_runtime", &["function", "e2e"]),
-    ("tansu-broker", &["broker"]),
+    ("kafka-protocol", &["broker"]),
     ("dynoxide-rs", &["aws"]),
     ("s3s", &["aws"]),
 ];

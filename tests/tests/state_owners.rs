@@ -20,7 +20,7 @@ use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Millis, UserId, UserState};
 use centinela_e2e::real_servers::RealServers;
-use centinela_local::services::{DynamoConfig as Service, DynamoDb};
+use centinela_local::aws::{DynamoConfig as Service, DynamoDb};
 use centinela_scoring::ports::{
     Commit, DecisionState, KnownDevices, Marks, ReadRequest, StateReader, StoreError, Versioned, Write,
 };

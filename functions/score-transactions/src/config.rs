@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use centinela_adapters::dynamo_state::DynamoLimits;
-use centinela_adapters::{DynamoConfig, KafkaConfig, KinesisConfig};
+use centinela_adapters::{DynamoConfig, DynamoLimits, KafkaConfig, KinesisConfig};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Currency, Outcome};
 use centinela_function::Environment;

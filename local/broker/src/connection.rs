@@ -1,14 +1,12 @@
 //! One connection: requests of a length that a client may send, answered in turn.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use rama::{Context, Service};
-use tansu_broker::Error as BrokerError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::router::Router;
 
 /// Longest request, as Apache Kafka's `socket.request.max.bytes`. Whatever speaks another protocol asks for more with its first bytes.
 const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
@@ -18,36 +16,20 @@ const RESERVED_BYTES: usize = 64 * 1024;
 const HEADER_BYTES: usize = 8;
 const PREFIX_BYTES: usize = 4;
 
-/// Whether the request that is being served wants an answer: a producer with `acks=0` takes any as the answer to its next request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Silence(Arc<AtomicBool>);
-
-impl Silence {
-    /// The request that is being served gets no answer.
-    pub fn keep(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_kept(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
-
-/// Serves a connection until the client ends it or sends what is no request.
-pub(super) async fn serve<S>(mut stream: TcpStream, service: S, silence: Silence) -> Result<(), BrokerError>
-where
-    S: Service<(), Bytes, Response = Bytes, Error = BrokerError>,
-{
+/// Serves a connection until the client ends it or sends what is not a request.
+pub(super) async fn serve(mut stream: TcpStream, router: &Router) -> io::Result<()> {
+    stream.set_nodelay(true)?;
     while let Some(request) = next(&mut stream).await? {
-        let answer = service.serve(Context::default(), request).await?;
-        if !silence.is_kept() {
-            stream.write_all(&answer).await?;
+        match router.answer(request).await {
+            Ok(Some(answer)) => stream.write_all(&answer).await?,
+            Ok(None) => {}
+            Err(problem) => return Err(io::Error::new(io::ErrorKind::InvalidData, problem)),
         }
     }
     Ok(())
 }
 
-/// The next request with its length before it; none after the last one.
+/// The next request without its length; none after the last one.
 async fn next(stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
     let mut prefix = [0; PREFIX_BYTES];
     match stream.read_exact(&mut prefix).await {
@@ -62,10 +44,9 @@ async fn next(stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
         let problem = format!("a request of {said} bytes; from {HEADER_BYTES} to {REQUEST_BYTES_MAX} are served");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     };
-    let mut request = BytesMut::with_capacity(PREFIX_BYTES + length.min(RESERVED_BYTES));
-    request.extend_from_slice(&prefix);
+    let mut request = BytesMut::with_capacity(length.min(RESERVED_BYTES));
     let mut body = (&mut *stream).take(length as u64);
-    while request.len() < PREFIX_BYTES + length {
+    while request.len() < length {
         if body.read_buf(&mut request).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

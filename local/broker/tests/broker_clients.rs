@@ -5,9 +5,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use centinela_local::broker::{Broker, BrokerConfig};
-use centinela_local::kafka::{KafkaAccess, TopicAdmin, TopicSpec, create_topics};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use centinela_broker::{Broker, BrokerConfig};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -20,11 +19,19 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 async fn broker_with(topic: &str, config: &[(&str, &str)]) -> Broker {
     let broker = Broker::start(BrokerConfig::default()).await.expect("a broker");
-    let config = config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    create_topics(&broker.bootstrap(), &[TopicSpec { name: topic.to_owned(), partitions: 1, config }])
-        .await
-        .expect("a topic");
+    create(&broker, topic, config).await;
     broker
+}
+
+fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().expect("an admin client")
+}
+
+async fn create(broker: &Broker, topic: &str, config: &[(&str, &str)]) {
+    let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(-1));
+    let topic = config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+    let created = admin(broker).create_topics(&[topic], &AdminOptions::new()).await.expect("answered");
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
 }
 
 fn producer(broker: &Broker, linger_ms: &str) -> FutureProducer {
@@ -155,6 +162,28 @@ async fn a_topic_with_log_append_time_has_the_brokers_time_and_not_the_producers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_found_by_time_however_its_batch_is_compressed() {
+    let broker = Broker::start(BrokerConfig::default()).await.expect("a broker");
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        create(&broker, codec, &[]).await;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker.bootstrap()).set("linger.ms", "50").set("compression.type", codec);
+        let producer: FutureProducer = config.create().expect("a producer");
+        let payload = "x".repeat(1_000);
+        let record = |second: i64| FutureRecord::<(), str>::to(codec).payload(&payload).timestamp(second * 1_000);
+        let sent: Vec<_> = (1..=10).map(|second| producer.send_result(record(second)).expect("enqueued")).collect();
+        for delivery in sent {
+            delivery.await.expect("the producer lives").expect("acknowledged");
+        }
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_offset(codec, 0, Offset::Offset(6_500)).expect("an offset");
+        let found = consumer_at(&broker, codec, Offset::Beginning).offsets_for_times(wanted, LIMIT).expect("answered");
+        assert_eq!(found.elements()[0].offset(), Offset::Offset(6), "{codec}");
+    }
+    broker.shutdown().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_keeps_records_and_producers() {
     let broker = broker_with("kept", &[]).await;
     let producer = producer(&broker, "0");
@@ -212,18 +241,17 @@ async fn added_partitions_take_records_like_the_first_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
+async fn a_recreated_topic_begins_at_zero_under_living_clients() {
     let broker = broker_with("again", &[]).await;
     let producer = producer(&broker, "0");
     produce(&producer, "again", 30).await;
     let consumer = consumer_at(&broker, "again", Offset::Beginning);
     assert_eq!(read(&consumer, 30).len(), 30);
-    let admin = TopicAdmin::new(&KafkaAccess::plaintext(&broker.bootstrap())).expect("an admin client");
     // The consumer goes on fetching a topic that is not there.
-    admin.delete("again").await.expect("deleted");
+    let deleted = admin(&broker).delete_topics(&["again"], &AdminOptions::new()).await.expect("answered");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
     assert!(consumer.poll(Duration::from_millis(500)).is_none_or(|message| message.is_err()));
-    let again = TopicSpec { name: "again".to_owned(), partitions: 1, config: BTreeMap::new() };
-    admin.create(&again).await.expect("recreated");
+    create(&broker, "again", &[]).await;
     produce(&producer, "again", 10).await;
     let offsets: Vec<i64> =
         read(&consumer_at(&broker, "again", Offset::Beginning), 10).into_iter().map(|(offset, _)| offset).collect();
@@ -233,11 +261,9 @@ async fn a_topic_that_is_made_again_begins_at_zero_under_living_clients() {
 
 /// An admin client's request to delete what lies below an offset; returns where the partition begins then.
 async fn delete_below(broker: &Broker, topic: &str, offset: Offset) -> Offset {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().expect("an admin client");
     let mut below = TopicPartitionList::new();
     below.add_partition_offset(topic, 0, offset).expect("an offset");
-    let deleted = admin.delete_records(&below, &AdminOptions::new()).await.expect("answered");
+    let deleted = admin(broker).delete_records(&below, &AdminOptions::new()).await.expect("answered");
     deleted.elements()[0].error().expect("deleted");
     deleted.elements()[0].offset()
 }
@@ -288,20 +314,15 @@ async fn produce_large(producer: &FutureProducer, topic: &str, records: usize) {
 async fn a_topic_keeps_what_its_settings_and_the_disk_allow() {
     let disk = BrokerConfig { disk_bytes_per_topic: 4_000_000, ..BrokerConfig::default() };
     let broker = Broker::start(disk).await.expect("a broker");
-    let topic = |name: &str, config: &[(&str, &str)]| TopicSpec {
-        name: name.to_owned(),
-        partitions: 1,
-        config: config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-    };
-    let topics = [
-        topic("by-bytes", &[("retention.bytes", "1000000"), ("segment.bytes", "500000")]),
-        topic("by-disk", &[]),
-        topic("by-age", &[("retention.ms", "0"), ("segment.bytes", "500000")]),
-    ];
-    create_topics(&broker.bootstrap(), &topics).await.expect("topics");
     let producer = producer(&broker, "0");
-    for topic in &topics {
-        produce_large(&producer, &topic.name, 60).await;
+    let topics: [(&str, &[(&str, &str)]); 3] = [
+        ("by-bytes", &[("retention.bytes", "1000000"), ("segment.bytes", "500000")]),
+        ("by-disk", &[]),
+        ("by-age", &[("retention.ms", "0"), ("segment.bytes", "500000")]),
+    ];
+    for (topic, config) in topics {
+        create(&broker, topic, config).await;
+        produce_large(&producer, topic, 60).await;
     }
     let of = |topic: &str| broker.extents(topic)[0];
     // What is too old or too much goes at the next look; nothing else changes the extents, so this ends or fails.
@@ -326,8 +347,7 @@ async fn what_a_group_has_not_committed_is_not_given_up_for_room() {
     let kept_for = BTreeMap::from([("waiting".to_owned(), "reader".to_owned())]);
     let disk = BrokerConfig { disk_bytes_per_topic: 1_000_000, kept_for, ..BrokerConfig::default() };
     let broker = Broker::start(disk).await.expect("a broker");
-    let topic = TopicSpec { name: "waiting".to_owned(), partitions: 1, config: BTreeMap::new() };
-    create_topics(&broker.bootstrap(), &[topic]).await.expect("a topic");
+    create(&broker, "waiting", &[]).await;
     let producer = producer(&broker, "0");
     produce_large(&producer, "waiting", 9).await;
     let payload = vec![7; 100_000];
