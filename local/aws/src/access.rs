@@ -42,11 +42,3 @@ impl fmt::Debug for AwsAccess {
             .finish_non_exhaustive()
     }
 }
-
-impl AwsAccess {
-    /// Whether these are the credentials of the embedded emulators, which may be shown to anybody.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.secret_access_key == SECRET_ACCESS_KEY
-    }
-}

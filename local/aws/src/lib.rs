@@ -23,5 +23,5 @@ pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
 pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord};
 pub use latency::{Latency, LatencyError};
 pub use proxy::{DynamoStats, ProxiedService, Proxy, ProxyConfig, TableUnits};
-pub use s3::{S3, S3Config, S3Error, S3Stats};
+pub use s3::{S3, S3Config, S3Error};
 pub use specs::{AttrType, StreamSpec, TableSpec};

@@ -6,10 +6,8 @@
 mod keys;
 
 use futures::future::BoxFuture;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -56,19 +54,11 @@ pub struct S3Config {
     pub access: AwsAccess,
 }
 
-/// What was asked of the object store, for its bill: requests by HTTP method.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct S3Stats {
-    /// Requests by method; `PUT` and `POST` are the dear ones.
-    pub requests: BTreeMap<String, u64>,
-}
-
 /// A running object store. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct S3 {
     server: HttpServer,
     directory: PathBuf,
-    stats: Arc<Mutex<S3Stats>>,
     temporary: Option<TempDir>,
 }
 
@@ -92,15 +82,9 @@ impl S3 {
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
         builder.set_access(Keys::under(&directory));
         let objects = builder.build();
-        let stats = Arc::new(Mutex::new(S3Stats::default()));
-        let counted = Arc::clone(&stats);
-        let handler = service_fn(move |request: Request<Incoming>| {
-            let method = request.method().as_str().to_owned();
-            *counted.lock().unwrap_or_else(PoisonError::into_inner).requests.entry(method).or_default() += 1;
-            Service::call(&objects, request)
-        });
+        let handler = service_fn(move |request: Request<Incoming>| Service::call(&objects, request));
         let server = HttpServer::start(SERVICE, config.port, handler).await?;
-        Ok(Self { server, directory, stats, temporary })
+        Ok(Self { server, directory, temporary })
     }
 
     /// The endpoint URL.
@@ -119,12 +103,6 @@ impl S3 {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    /// What was asked so far.
-    #[must_use]
-    pub fn snapshot(&self) -> S3Stats {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Finishes open requests, stops, and removes the directory if it was a temporary one.

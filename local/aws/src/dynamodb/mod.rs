@@ -131,15 +131,6 @@ impl DynamoDb {
         self.proxy.snapshot()
     }
 
-    /// Creates one more table.
-    ///
-    /// # Errors
-    /// When the table is not valid or is there already.
-    pub fn create_table(&self, table: &TableSpec) -> Result<(), DynamoError> {
-        create_table(&self.database, table)
-            .map_err(|source| DynamoError::Table { table: table.name.clone(), source: Box::new(source) })
-    }
-
     /// Puts items into a table, each as if it had been written once: key `pk`, version `v` 1 and state `s`. It is not counted.
     ///
     /// # Errors

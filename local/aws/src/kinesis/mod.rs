@@ -149,12 +149,6 @@ impl Kinesis {
         KinesisStats { calls: asked.calls, throttled: asked.throttled, ..self.shared.state().stats.clone() }
     }
 
-    /// The ARN of a stream, if there is such a stream.
-    #[must_use]
-    pub fn arn(&self, stream: &str) -> Option<String> {
-        self.shared.state().streams.get(stream).map(|stream| stream.arn().to_owned())
-    }
-
     /// The shard ids of a stream in order; empty when there is no such stream.
     #[must_use]
     pub fn shards(&self, stream: &str) -> Vec<String> {
