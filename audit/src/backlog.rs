@@ -41,7 +41,7 @@ pub struct Steady {
 /// A look at a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// When.
+    /// When the counts were taken.
     pub at: Instant,
     /// Decided so far.
     pub decided: u64,

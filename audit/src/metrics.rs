@@ -22,10 +22,6 @@ struct MetricLine {
     replayed: u64,
     #[serde(rename = "Stale", default)]
     stale: u64,
-    #[serde(rename = "Unsettled", default)]
-    failed: u64,
-    #[serde(rename = "Conflicts", default)]
-    conflicts: u64,
     #[serde(default)]
     decode_us: Option<u64>,
     #[serde(default)]
@@ -47,10 +43,6 @@ pub struct Metrics {
     pub replayed: u64,
     /// Records that were complete long ago.
     pub stale: u64,
-    /// Records that were reported as batch item failures.
-    pub failed: u64,
-    /// Lost races.
-    pub conflicts: u64,
     /// Records per invocation.
     pub batch: Histogram<u64>,
     /// Microseconds per stage of an invocation that decided something.
@@ -59,7 +51,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { replayed: 0, stale: 0, failed: 0, conflicts: 0, batch: micros_histogram(), stages_us: BTreeMap::new() }
+        Self { replayed: 0, stale: 0, batch: micros_histogram(), stages_us: BTreeMap::new() }
     }
 }
 
@@ -67,8 +59,6 @@ impl Metrics {
     fn add(&mut self, line: &MetricLine) {
         self.replayed += line.replayed;
         self.stale += line.stale;
-        self.failed += line.failed;
-        self.conflicts += line.conflicts;
         self.batch.saturating_record(line.records.max(1));
         if line.decided == 0 {
             return;

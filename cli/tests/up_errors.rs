@@ -127,7 +127,7 @@ fn report(bootstrap: &str, database: &str, more: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_report_covers_its_own_run_on_servers_that_remember_the_last_one() {
+async fn a_report_covers_its_own_run_on_servers_that_remember_the_last_one() {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());

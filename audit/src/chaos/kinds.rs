@@ -1,6 +1,5 @@
 //! The faults by name.
 
-use std::fmt;
 use std::str::FromStr;
 
 macro_rules! kinds {
@@ -89,13 +88,6 @@ impl FromStr for Kinds {
         kinds.sort_unstable();
         kinds.dedup();
         Ok(Self(kinds))
-    }
-}
-
-impl fmt::Display for Kinds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter().map(|kind| kind.name()).collect();
-        f.write_str(&names.join(","))
     }
 }
 

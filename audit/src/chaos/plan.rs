@@ -65,7 +65,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Its name.
+    /// The kind of fault that it is.
     pub fn kind(self) -> Kind {
         match self {
             Self::Kill { .. } => Kind::Kill,

@@ -64,21 +64,21 @@ impl Surroundings<'_> {
 /// Why a fault could not be carried out or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
-    /// An external Kafka.
+    /// An external Kafka did not do what the fault needs.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The embedded broker.
+    /// The embedded broker did not.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The mapping.
+    /// The mapping could not be stopped, drained or started.
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// The command that restarts Kafka.
     #[error("`{command}` did not restart kafka: {reason}")]
     Restart {
-        /// The command.
+        /// As it was given to the shell.
         command: String,
-        /// Its end.
+        /// How it ended, and the last line that it said.
         reason: String,
     },
     /// The process of a Kafka that is not embedded.
@@ -86,7 +86,7 @@ pub enum ChaosError {
         "process {pid} cannot be stopped or continued: {reason}; give the one of Kafka on this machine (--kafka-pid)"
     )]
     Freeze {
-        /// Which.
+        /// Its id, as it was given.
         pid: i32,
         /// What the system said.
         reason: Errno,

@@ -34,7 +34,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read. Below `worth` bytes (at most 100,000) the broker may hold an answer back for [`WAIT`]: what it costs in
+    /// Starts to read. Below `worth` bytes (at most 100,000) the broker may hold an answer back for 200 ms: what it costs in
     /// latency it saves in CPU.
     ///
     /// # Errors

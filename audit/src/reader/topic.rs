@@ -23,9 +23,9 @@ pub enum Content {
 /// A topic to read.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    /// Its name.
+    /// As Kafka knows it.
     pub name: String,
-    /// Its partitions.
+    /// How many partitions it has.
     pub partitions: u32,
     /// What it holds.
     pub content: Content,
@@ -57,9 +57,9 @@ pub enum ReadError {
         "{offsets} records of topic `{topic}` were deleted before they were read for the report; raise the topic's retention"
     )]
     Deleted {
-        /// The topic.
+        /// Whose retention was too short.
         topic: String,
-        /// How many offsets.
+        /// Between the last that was read and the first that is left.
         offsets: i64,
     },
     /// The end was not reached.

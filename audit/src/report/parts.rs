@@ -18,7 +18,7 @@ pub struct Database {
     pub write_units_per_tx: f64,
     /// Read request units.
     pub read_units_per_tx: f64,
-    /// Requests.
+    /// Requests, whatever they answered.
     pub calls_per_tx: f64,
     /// Writes whose condition did not hold.
     pub failed_conditions: u64,
@@ -35,7 +35,7 @@ pub struct Function {
     pub cpu_us_per_tx: f64,
     /// Highest resident memory of any process.
     pub rss_mb_max: u32,
-    /// Invocations.
+    /// Invocations, failed ones included.
     pub invocations: u64,
     /// Median number of records of an invocation.
     pub batch_p50: u64,

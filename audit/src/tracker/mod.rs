@@ -1,6 +1,6 @@
 //! What is known about every record of a run: when it was meant to be sent, whether it stands on its topic, and what came of it.
 //!
-//! It believes only what was read from topics. A transaction is kept whole until [`WHOLE`] others were complete after it; then it is
+//! It believes only what was read from topics. A transaction is kept whole until 300,000 others were complete after it; then it is
 //! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 95 MB by the sizes of
 //! its tables when they are full. What is not complete is never forgotten.
 

@@ -25,7 +25,6 @@ const NAMED: usize = 6;
 
 /// A row, ready to be sent.
 pub struct PayloadRow {
-    /// The payload.
     pub value: Vec<u8>,
     /// The truth, where the file has it.
     pub fraud: Option<bool>,
@@ -33,7 +32,6 @@ pub struct PayloadRow {
 
 /// A value of a table.
 pub enum Cell {
-    /// Nothing.
     Missing,
     /// Text; a number too, where the file knows only text.
     Text(String),

@@ -31,7 +31,6 @@ pub enum InputError {
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
         /// What the operating system or the decompression said.
         #[source]
@@ -45,14 +44,10 @@ pub enum InputError {
     },
     /// Nothing is in it.
     #[error("{} holds no transaction: it is empty", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
     /// Known, and not read.
     #[error("{} is {found}; JSON lines and CSV, plain or compressed with gzip or zstd, and Parquet are read", path.display())]
     OtherFormat {
-        /// The file.
         path: PathBuf,
         /// What it is.
         found: String,
@@ -60,7 +55,6 @@ pub enum InputError {
     /// The Parquet file is broken.
     #[error("{} is no readable Parquet file", path.display())]
     Parquet {
-        /// The file.
         path: PathBuf,
         /// Where and why.
         #[source]
@@ -73,7 +67,6 @@ pub enum InputError {
         path.display()
     )]
     NoColumn {
-        /// The file.
         path: PathBuf,
         /// The first one that is missing.
         column: &'static str,
@@ -82,16 +75,10 @@ pub enum InputError {
     },
     /// Nobody knows which one is meant.
     #[error("{} has column `{column}` twice; remove or rename one of them", path.display())]
-    ColumnTwice {
-        /// The file.
-        path: PathBuf,
-        /// Its name.
-        column: &'static str,
-    },
+    ColumnTwice { path: PathBuf, column: &'static str },
     /// Somebody cut it meanwhile.
     #[error("{} has changed since it was checked: it ends after {found} of {checked} rows", path.display())]
     Changed {
-        /// The file.
         path: PathBuf,
         /// Rows that were there.
         found: u64,
@@ -101,7 +88,6 @@ pub enum InputError {
     /// Something that is no transaction.
     #[error("{place} of {}: {problem}", path.display())]
     Row {
-        /// The file.
         path: PathBuf,
         /// Where it stands.
         place: Place,

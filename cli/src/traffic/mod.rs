@@ -29,7 +29,6 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub struct Message {
     /// Its key; none for what is no transaction.
     pub key: Option<Vec<u8>>,
-    /// Its value.
     pub value: Vec<u8>,
     /// The decision that it must lead to; none for what is no transaction.
     pub decision_id: Option<DecisionId>,
@@ -59,7 +58,6 @@ impl Message {
 pub enum Source {
     /// The simulated world.
     Generated {
-        /// The world.
         generator: Box<Generator>,
         /// Keys of the records.
         key: Key,

@@ -89,12 +89,7 @@ pub enum SendError {
     #[error(
         "kafka at {bootstrap} has no topic `{topic}` that we may see; create it first, or grant the right Describe on it"
     )]
-    NoTopic {
-        /// The brokers.
-        bootstrap: String,
-        /// The topic.
-        topic: String,
-    },
+    NoTopic { bootstrap: String, topic: String },
     /// The client refused its settings or a record.
     #[error("the kafka producer")]
     Client(#[from] KafkaError),

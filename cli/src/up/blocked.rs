@@ -8,7 +8,6 @@ pub const HEADING: &str = "     last blocked  score  user      because of";
 /// Columns for the reasons.
 const REASONS_WIDTH: usize = 42;
 
-/// The line.
 pub fn line(blocked: &Blocked) -> String {
     let Blocked { currency, score, user, .. } = blocked;
     let amount = decimal(blocked.amount, *currency);

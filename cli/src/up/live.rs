@@ -33,7 +33,6 @@ pub struct Look {
     pub failed: u64,
 }
 
-/// The view.
 pub struct Live {
     shown: bool,
     in_place: bool,

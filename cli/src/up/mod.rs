@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_audit::chaos::{Chaos, Course};
-use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
 use centinela_local::ServerError;
 use centinela_local::aws::{AwsAccess, Latency};
@@ -33,6 +32,7 @@ use crate::open_files;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
+use names::default_currency;
 use past::Seeds;
 use run::{Finished, Run};
 
@@ -214,12 +214,6 @@ fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
 /// The tables with the users' totals.
 fn user_tables(infrastructure: &Infrastructure) -> Vec<String> {
     infrastructure.functions.iter().filter_map(|function| function.environment.get("USER_TABLE").cloned()).collect()
-}
-
-/// What the function takes a transaction without a currency to be in.
-fn default_currency(infrastructure: &Infrastructure) -> Currency {
-    let named = infrastructure.functions.iter().filter_map(|function| function.environment.get("DEFAULT_CURRENCY"));
-    named.filter_map(|code| Currency::new(code).ok()).next().unwrap_or(Currency::DEFAULT)
 }
 
 /// A platform's whole life: announced, watched, reconciled, stopped.

@@ -2,15 +2,14 @@
 
 use centinela_audit::reader::{Content, Topic};
 use centinela_domain::Currency;
+use centinela_infra::Infrastructure;
 use centinela_local::kafka::TopicSpec;
 use centinela_local::platform::{Platform, topic_spec};
 
-use super::default_currency;
 use crate::failure::Failure;
 
 /// The names that the stacks give to what a run looks at.
 pub struct Names {
-    /// The function.
     pub scoring: String,
     /// The table with its users' state.
     pub user_table: String,
@@ -68,4 +67,10 @@ impl Names {
         let declared = platform.infrastructure().topics.iter().find(|topic| topic.name == name);
         declared.map(topic_spec).ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))
     }
+}
+
+/// What the function takes a transaction without a currency to be in.
+pub fn default_currency(infrastructure: &Infrastructure) -> Currency {
+    let named = infrastructure.functions.iter().filter_map(|function| function.environment.get("DEFAULT_CURRENCY"));
+    named.filter_map(|code| Currency::new(code).ok()).next().unwrap_or(Currency::DEFAULT)
 }

@@ -19,13 +19,14 @@ use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::endpoints;
 use super::function_logs::{self, SharedFile};
 use super::live::{Live, Look};
 use super::names::Names;
-use super::{endpoints, terminal};
 use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
 use crate::traffic::progress::Progress;
@@ -46,7 +47,6 @@ const PLACES_MAX: f64 = 4_000_000.0;
 
 /// What a run ends with.
 pub struct Finished {
-    /// The report.
     pub report: Report,
     /// What went wrong beside it.
     pub failure: Option<Failure>,

@@ -25,7 +25,7 @@ const DECIDED: u8 = APPROVED | REVIEW | BLOCKED;
 /// What a message was to its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Its decision.
+    /// The decision that counts.
     First,
     /// The same decision again.
     Repeated,
@@ -69,7 +69,7 @@ impl Fate {
         self.flags |= DOUBLED;
     }
 
-    /// Its decision.
+    /// Its decision, with evidence where any message had it.
     pub fn answer(&self) -> Option<Answer> {
         let outcome = match self.flags & DECIDED {
             APPROVED => Outcome::Approved,

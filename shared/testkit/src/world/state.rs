@@ -103,7 +103,7 @@ impl Made {
     }
 }
 
-/// The world.
+/// Everything that a run is made of, and where it stands.
 pub struct World {
     pub(super) fakes: Fakes,
     pub(super) environments: Vec<Arc<FakeEngine>>,
