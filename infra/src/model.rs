@@ -151,8 +151,8 @@ pub enum TriggerSource {
 impl std::fmt::Display for Trigger {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.source {
-            TriggerSource::Kinesis(stream) => write!(formatter, "Kinesis stream `{stream}`"),
-            TriggerSource::Http(route) => write!(formatter, "requests `{route}`"),
+            TriggerSource::Kinesis(stream) => write!(formatter, "mapping of Kinesis stream `{stream}`"),
+            TriggerSource::Http(route) => write!(formatter, "route `{route}`"),
             TriggerSource::Schedule(expression) => write!(formatter, "schedule `{expression}`"),
         }
     }

@@ -209,9 +209,9 @@ Resources:
     let triggers: Vec<_> = read.triggers.iter().map(|one| (one.function.as_str(), one.to_string())).collect();
     let wanted = [
         ("f", "schedule `rate(1 hour)`"),
-        ("f", "Kinesis stream `s`"),
+        ("f", "mapping of Kinesis stream `s`"),
         ("g", "schedule `rate(1 day)`"),
-        ("f", "requests `GET /v1/f`"),
+        ("f", "route `GET /v1/f`"),
     ];
     assert_eq!(triggers, wanted.map(|(function, source)| (function, source.to_owned())));
     assert!(read.mappings.is_empty());

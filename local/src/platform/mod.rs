@@ -108,7 +108,7 @@ impl Platform {
         platform.start_functions(&config).await?;
         for trigger in &config.infrastructure.triggers {
             let function = &trigger.function;
-            (config.say)(&format!("`{function}` runs but is not invoked: one machine has no {trigger} for it yet"));
+            (config.say)(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
         }
         // On the embedded broker nobody can have come before us, so nothing waits for it.
         if config.servers.kafka.is_some() {

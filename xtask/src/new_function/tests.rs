@@ -61,7 +61,7 @@ fn a_function_of_each_source_keeps_every_rule_and_agrees_on_its_name() {
     let mapping = local.mappings.iter().find(|mapping| mapping.function == "try-kafka").unwrap();
     assert_eq!((mapping.topic.as_str(), mapping.consumer_group.as_str()), ("try-kafka", "try-kafka"));
     let others: BTreeSet<_> = local.triggers.iter().map(ToString::to_string).collect();
-    let said = ["Kinesis stream `decisions`", "requests `POST /v1/try-http`", "schedule `rate(1 hour)`"];
+    let said = ["mapping of Kinesis stream `decisions`", "route `POST /v1/try-http`", "schedule `rate(1 hour)`"];
     assert_eq!(others, said.map(str::to_owned).into());
 }
 
