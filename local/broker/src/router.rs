@@ -158,7 +158,7 @@ impl Router {
                 return if is_awaited { call.encode(&answer).map(Some) } else { Ok(None) };
             }
             ApiKey::Fetch => call.encode(&records::fetch(self, version, &call.decode(body)?).await),
-            ApiKey::ListOffsets => call.encode(&log_ends::list_offsets(self, call.decode(body)?)),
+            ApiKey::ListOffsets => call.encode(&log_ends::list_offsets(self, version, call.decode(body)?)),
             ApiKey::OffsetForLeaderEpoch => call.encode(&log_ends::offset_for_leader_epoch(self, call.decode(body)?)),
             ApiKey::DeleteRecords => call.encode(&log_ends::delete_records(self, call.decode(body)?)),
             ApiKey::InitProducerId => call.encode(&records::init_producer_id(self, &call.decode(body)?)),

@@ -14,6 +14,9 @@ use crate::router::Router;
 use crate::store::log::Log;
 use crate::store::topics::locked;
 
+/// From here on an answer has room for the leader's epoch.
+const EPOCH_FROM: i16 = 4;
+
 // What a client may ask for in place of a time.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -22,14 +25,14 @@ const EARLIEST_LOCAL: i64 = -4;
 /// Of records that are kept elsewhere, which none are.
 const LATEST_TIERED: i64 = -5;
 
-pub(crate) fn list_offsets(router: &Router, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) fn list_offsets(router: &Router, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let log = router.topics().log(&topic.name, asked.partition_index);
             let found = log.and_then(|log| offset_at(&locked(&log), asked.timestamp));
             let response = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
             let (offset, time_ms) = found.unwrap_or((-1, -1));
-            let epoch = if offset < 0 { -1 } else { LEADER_EPOCH };
+            let epoch = if offset < 0 || version < EPOCH_FROM { -1 } else { LEADER_EPOCH };
             response.with_error_code(code(&found)).with_offset(offset).with_timestamp(time_ms).with_leader_epoch(epoch)
         });
         let partitions = partitions.collect();

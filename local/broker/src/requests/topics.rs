@@ -142,7 +142,9 @@ fn described(name: &str, topic: Option<&Topic>, from: usize, until: usize) -> De
     let partitions = (from..until).map(|index| {
         let partition = DescribeTopicPartitionsResponsePartition::default().with_partition_index(index as i32);
         let partition = partition.with_leader_id(NODE).with_leader_epoch(LEADER_EPOCH);
-        partition.with_replica_nodes(vec![NODE]).with_isr_nodes(vec![NODE])
+        let partition = partition.with_replica_nodes(vec![NODE]).with_isr_nodes(vec![NODE]);
+        // Java's client takes none for an empty list and fails on null.
+        partition.with_eligible_leader_replicas(Some(Vec::new())).with_last_known_elr(Some(Vec::new()))
     });
     described.with_topic_id(topic.id).with_partitions(partitions.collect())
 }
