@@ -104,9 +104,9 @@ impl DeadLetterReason {
 /// A record that can never be handled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    /// For machines.
+    /// The kind of reason, stable for machines.
     pub reason_code: DeadLetterReason,
-    /// For people.
+    /// What is wrong and what to do, for people.
     pub reason: String,
     /// Where it came from.
     pub topic: String,

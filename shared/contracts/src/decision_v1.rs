@@ -120,11 +120,11 @@ fn put_model(out: &mut Vec<u8>, model: &ModelStamp) {
 pub struct DecisionV1 {
     /// Consumers drop repetitions by it.
     pub decision_id: DecisionId,
-    /// Which transaction.
+    /// The producer's id of the transaction.
     pub transaction_id: TransactionId,
-    /// Whose.
+    /// The user who pays.
     pub user_id: UserId,
-    /// The answer.
+    /// APPROVED, REVIEW or BLOCKED.
     pub outcome: Outcome,
     /// Calibrated probability of fraud.
     pub score: f32,

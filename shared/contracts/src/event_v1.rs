@@ -63,18 +63,18 @@ impl EventKind {
     }
 }
 
-/// An event.
+/// What became known about a transaction after it was decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// The producer's name for it.
     pub event_id: EventId,
     /// When it happened.
     pub occurred_at: Millis,
-    /// Whose transaction.
+    /// The user who paid.
     pub user_id: UserId,
-    /// Which transaction.
+    /// The transaction that it is about.
     pub transaction_id: TransactionId,
-    /// What.
+    /// What became known.
     pub kind: EventKind,
     /// The transaction's device.
     pub device_id: Option<DeviceId>,

@@ -8,7 +8,7 @@ use crate::binary::{Input, Output};
 
 const FORMAT: u8 = 1;
 
-/// Writes it.
+/// Attribute `s` of a device's item.
 pub fn encode(device: &DeviceState) -> Vec<u8> {
     let mut output = Output::begin(FORMAT, 192);
     output.signed(device.first_seen_at.0);
@@ -22,7 +22,7 @@ pub fn encode(device: &DeviceState) -> Vec<u8> {
     output.end()
 }
 
-/// Reads it.
+/// Reads every format that was ever written.
 pub fn decode(bytes: &[u8]) -> Result<DeviceState, StoredProblem> {
     let mut input = Input::begin(bytes, FORMAT)?;
     let first_seen_at = Millis(input.signed()?);

@@ -64,16 +64,16 @@ pub struct StoredPartition {
      more is taken for published until records of this partition are complete"
 )]
 pub struct TooManyPendingFailures {
-    /// How many.
+    /// Markers that there would be.
     pub count: usize,
 }
 
-/// The item's key.
+/// The item's key, attribute `pk`.
 pub fn key(group: &str, topic: &str, partition: u32) -> String {
     format!("{group}/{topic}/{partition}")
 }
 
-/// Writes it.
+/// Attribute `s` of the item, in the newest format.
 pub fn encode(item: &StoredPartition) -> Result<Vec<u8>, TooManyPendingFailures> {
     let count = item.pending_failures.len();
     if count > PENDING_FAILURES_MAX {
@@ -109,7 +109,7 @@ pub fn encode(item: &StoredPartition) -> Result<Vec<u8>, TooManyPendingFailures>
     Ok(output.end())
 }
 
-/// Reads it.
+/// Reads every format that was ever written.
 pub fn decode(bytes: &[u8]) -> Result<StoredPartition, StoredProblem> {
     let format = match bytes.first() {
         Some(&older @ (FORMAT_WITHOUT_OWNERS | FORMAT_WITHOUT_TRIES)) => older,

@@ -37,18 +37,18 @@ impl ActionKind {
     }
 }
 
-/// An action.
+/// Something that a user did to the account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserAction {
     /// The producer's name for it.
     pub action_id: EventId,
     /// When it happened.
     pub occurred_at: Millis,
-    /// Who.
+    /// The user who did it.
     pub user_id: UserId,
-    /// What.
+    /// What the user did.
     pub kind: ActionKind,
-    /// On which device.
+    /// The device that was used, where the producer says so.
     pub device_id: Option<DeviceId>,
 }
 

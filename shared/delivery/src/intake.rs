@@ -13,7 +13,7 @@ use crate::batch::{Batch, Deadline, Delivered, DueLetter, Slice};
 /// Why a record can never be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// For machines.
+    /// The kind of reason, stable for machines.
     pub code: DeadLetterReason,
     /// For people: what is wrong, and what to do.
     pub reason: String,

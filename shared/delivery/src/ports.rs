@@ -7,7 +7,7 @@ use std::time::Duration;
 use centinela_contracts::dead_letter_v1::DeadLetter;
 use centinela_domain::Millis;
 
-/// Time.
+/// Where a delivery reads time from, and waits.
 pub trait Clock: Send + Sync {
     /// Wall-clock milliseconds since 1970.
     fn now(&self) -> Millis;

@@ -8,11 +8,11 @@ use crate::transaction::Millis;
 /// The answer. Ordered by severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// Go on.
+    /// The payment may go on.
     Approved,
     /// A person should look; only when the model's manifest defines the band.
     Review,
-    /// Stop.
+    /// The payment must not be made.
     Blocked,
 }
 
@@ -101,7 +101,7 @@ impl ReasonCode {
 /// One reason with its share of the score, in log-odds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reason {
-    /// What.
+    /// What raised the score.
     pub code: ReasonCode,
     /// How much it raised the log-odds of fraud; above 0.
     pub contribution: f32,
@@ -129,7 +129,7 @@ pub fn reasons(contributions: &[f32]) -> Vec<Reason> {
     reasons
 }
 
-/// Which model scored.
+/// Names the model that scored, exactly enough to find its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelStamp {
     /// The manifest's version, at most 16 bytes.
@@ -157,31 +157,31 @@ impl MissingInputs {
 pub struct Decision {
     /// Derived from user and transaction.
     pub decision_id: DecisionId,
-    /// Which transaction.
+    /// The producer's id of the transaction; unique for its user only.
     pub transaction_id: TransactionId,
-    /// Whose.
+    /// The user who pays.
     pub user_id: UserId,
-    /// Its amount.
+    /// In minor units of `currency`.
     pub amount: AmountMinor,
-    /// Its currency.
+    /// ISO 4217; the deployment's default where the transaction named none.
     pub currency: Currency,
-    /// The answer.
+    /// What the policy makes of the score.
     pub outcome: Outcome,
     /// Calibrated probability of fraud, 0 to 1.
     pub score: f32,
     /// Up to four, the largest first.
     pub reasons: Vec<Reason>,
-    /// Which model.
+    /// The model that scored.
     pub model: ModelStamp,
-    /// What the model saw.
+    /// The row of numbers that the model saw.
     pub features: RecordedFeatures,
     /// The version of the user's item that holds this decision.
     pub state_version: u64,
-    /// The producer's time.
+    /// The event's own time, as its producer says.
     pub occurred_at: Millis,
     /// The broker's time of the record.
     pub ingested_at: Millis,
-    /// When it was decided.
+    /// The function's time, milliseconds since 1970 like the two above.
     pub decided_at: Millis,
     /// The event was further behind the user's newest one than the allowed lateness.
     pub late: bool,

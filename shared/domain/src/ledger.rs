@@ -68,9 +68,9 @@ pub struct Coordinates {
 /// A position in a partition: an offset with its broker time, because a recreated topic counts offsets anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Offset.
+    /// Counted anew in a recreated topic.
     pub offset: u64,
-    /// The broker's time.
+    /// The broker's time of the record there.
     pub timestamp: Millis,
 }
 
@@ -178,14 +178,14 @@ impl CommittedMarks {
 /// A remembered decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Which transaction.
+    /// 48 bits of the decision's id.
     pub digest: TransactionDigest,
     /// What it was about; none in an entry of an earlier release.
     pub content: Option<ContentDigest>,
     /// Every partition that delivered it, with the position there that must be passed before the decision is proved published:
     /// the record's own, or a later one (see [`Ledger::record`]). Usually one, more for a producer's duplicates.
     pub coordinates: Vec<Coordinates>,
-    /// The answer.
+    /// The decision's, kept when the evidence is gone.
     pub outcome: Outcome,
     /// The score; kept to 1/65,535 once the evidence is gone.
     pub score: f32,

@@ -144,23 +144,23 @@ pub struct EventTime {
 pub struct Transaction {
     /// The producer's name for it.
     pub id: TransactionId,
-    /// Who pays.
+    /// The user who pays.
     pub user_id: UserId,
     /// When it happened, as the producer says.
     pub occurred_at: Millis,
-    /// How much.
+    /// In minor units of `currency`.
     pub amount: AmountMinor,
-    /// In what.
+    /// ISO 4217.
     pub currency: Currency,
     /// On what kind of device.
     pub device_type: DeviceType,
-    /// On which device.
+    /// The device that was used, opaque.
     pub device_id: DeviceId,
     /// Hash of the address' network: /24 of IPv4, /48 of IPv6.
     pub network: u32,
     /// Hash of the user agent.
     pub agent: u32,
-    /// To whom.
+    /// Who is paid, where the producer says so.
     pub merchant_id: Option<MerchantId>,
 }
 

@@ -18,7 +18,7 @@ use centinela_domain::{
 pub struct Versioned<T> {
     /// Rises by one with every write; the first is 1.
     pub version: u64,
-    /// The content.
+    /// What the version was read with.
     pub item: T,
 }
 
@@ -81,7 +81,7 @@ pub struct ReadAnswer {
 /// One conditional write.
 #[derive(Clone, Debug)]
 pub struct Write<K, T> {
-    /// Which item.
+    /// The key of the item, in the words of its port.
     pub key: K,
     /// The version that was read; none when there was no item. The write makes it one higher.
     pub expected: Option<u64>,

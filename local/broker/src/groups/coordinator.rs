@@ -1,16 +1,14 @@
 //! Groups in time: answers find the requests that wait for them, and members that are silent too long are told to the groups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use std::collections::BTreeSet;
-use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::group::{Answer, Ticket};
-use super::member::{Joined, Joining, Peer, Synced, Syncing};
+use super::member::{Answer, Joined, Joining, Peer, Synced, Syncing, Ticket};
 use super::{Committed, Groups, Partition};
 
 #[derive(Debug)]

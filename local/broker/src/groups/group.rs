@@ -7,21 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-use super::member::{Joined, Joining, Member, Peer, Synced, Syncing};
+use super::member::{Answer, Joined, Joining, Member, Peer, Synced, Syncing, Ticket};
 use crate::random;
 
 /// How long a member that has only just joined is waited for: it cannot send heartbeats before it is answered.
 const NEW_MEMBER_WAIT: Duration = Duration::from_secs(300);
-
-/// Tells which waiting request an answer is for.
-pub(crate) type Ticket = u64;
-
-/// What is answered to a request that may have waited.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Answer {
-    Join(Result<Joined, (ResponseError, String)>),
-    Sync(Result<Synced, ResponseError>),
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {

@@ -3,8 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::ResponseError;
 
-use super::group::Ticket;
+/// Tells which waiting request an answer is for.
+pub(crate) type Ticket = u64;
+
+/// What is answered to a request that may have waited.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    Join(Result<Joined, (ResponseError, String)>),
+    Sync(Result<Synced, ResponseError>),
+}
 
 /// A client that asks for a place in a group.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 
-use self::group::{Answer, Group, State, Ticket};
-use self::member::{Joining, Peer, Syncing};
+use self::group::{Group, State};
+use self::member::{Answer, Joining, Peer, Syncing, Ticket};
 
 /// What a group has committed of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]

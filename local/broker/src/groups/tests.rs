@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-use super::group::{Answer, Group, State, Ticket};
-use super::member::{Client, Joined, Joining, Peer, Synced, Syncing};
+use super::group::{Group, State};
+use super::member::{Answer, Client, Joined, Joining, Peer, Synced, Syncing, Ticket};
 
 const SESSION: Duration = Duration::from_secs(10);
 const REBALANCE: Duration = Duration::from_secs(60);

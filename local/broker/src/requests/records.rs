@@ -116,8 +116,10 @@ fn find<'a>(router: &Router, version: i16, asked: &'a FetchTopic) -> Vec<Wanted<
     asked.partitions.iter().map(|partition| Wanted { asked: partition, log: log(partition.partition) }).collect()
 }
 
-/// Whether there are `enough` bytes, or an error.
-fn is_answered<'a>(mut wanted: impl Iterator<Item = &'a Wanted<'a>>, enough: u64) -> bool {
+/// Whether there are `enough` bytes, or an error, or nothing is asked for.
+fn is_answered<'a>(wanted: impl Iterator<Item = &'a Wanted<'a>>, enough: u64) -> bool {
+    let mut wanted = wanted.peekable();
+    let asks_nothing = wanted.peek().is_none();
     let mut bytes = 0;
     let has_error = wanted.any(|Wanted { asked, log }| {
         let Ok(log) = log else { return true };
@@ -127,7 +129,7 @@ fn is_answered<'a>(mut wanted: impl Iterator<Item = &'a Wanted<'a>>, enough: u64
         }
         !log.has(asked.fetch_offset)
     });
-    has_error || bytes >= enough
+    has_error || asks_nothing || bytes >= enough
 }
 
 fn read(wanted: &Wanted<'_>, left: &mut u64, is_empty: &mut bool) -> PartitionData {

@@ -166,8 +166,12 @@ pub(crate) fn records(batch: &[u8]) -> Vec<(i64, i64)> {
     let mut found = Vec::new();
     while found.len() < header.record_count as usize {
         let Some((offset_delta, time_delta)) = record(&mut rest) else { break };
-        let time = if header.has_append_time() { header.max_timestamp } else { header.base_timestamp + time_delta };
-        found.push((header.base_offset + offset_delta, time));
+        let time = if header.has_append_time() {
+            header.max_timestamp
+        } else {
+            header.base_timestamp.saturating_add(time_delta)
+        };
+        found.push((header.base_offset.saturating_add(offset_delta), time));
     }
     found
 }
