@@ -72,10 +72,11 @@ fn rules() -> DocumentMut {
     std::fs::read_to_string(file).expect("deny.toml").parse().expect("deny.toml is TOML")
 }
 
-/// The texts of a list in `deny.toml`.
+/// A list of `deny.toml`: texts, or the crates that its entries name.
 fn listed(rules: &DocumentMut, table: &str, list: &str) -> Vec<String> {
     let items = rules[table][list].as_array().unwrap_or_else(|| panic!("deny.toml has no list {table}.{list}"));
-    items.iter().map(|item| item.as_str().expect("a text").to_owned()).collect()
+    let named = items.iter().map(|item| item.as_inline_table().and_then(|entry| entry.get("crate")).unwrap_or(item));
+    named.map(|name| name.as_str().expect("a text, or a table with a crate").to_owned()).collect()
 }
 
 /// What cargo knows; without the network where everything is at hand.
