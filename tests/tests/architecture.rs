@@ -1,6 +1,6 @@
 //! The map in `ARCHITECTURE.md` is enforced here: who may import whom, and what may be linked at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
@@ -183,4 +183,31 @@ fn a_licence_expression_needs_an_allowed_alternative_of_every_part() {
     assert!(is_licensed("(MIT OR Apache-2.0) AND Unicode-3.0", &licences));
     assert!(!is_licensed("MIT AND GPL-3.0", &licences));
     assert!(!is_licensed("", &licences));
+}
+
+#[test]
+fn users_and_tests_share_every_compiled_dependency() {
+    let (users, tests) = (features("normal,build"), features("normal,build,dev"));
+    let twice: Vec<_> = users.iter().filter(|(package, used)| tests.get(*package) != Some(used)).collect();
+    assert!(
+        twice.is_empty(),
+        "a test's dependency adds features, so cargo compiles twice (see tests/Cargo.toml): {twice:#?}"
+    );
+}
+
+/// The features with which each dependency is compiled, where these kinds of dependencies count.
+fn features(edges: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--locked", "--prefix", "none", "--format", "{p} {f}", "--edges", edges])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.contains(" (/")) {
+        let mut words = line.trim_end_matches(" (*)").splitn(3, ' ').map(str::to_owned);
+        let package = words.by_ref().take(2).collect::<Vec<_>>().join(" ");
+        found.entry(package).or_default().insert(words.next().unwrap_or_default());
+    }
+    found
 }
