@@ -22,7 +22,6 @@ import argparse
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +66,6 @@ class Details:
     metrics: dict[str, float]
     #: A score above ``block_above`` is blocked; above ``review_above``, if there is one, reviewed.
     thresholds: dict[str, float | None] = field(default_factory=lambda: {"block_above": 0.8, "review_above": None})
-
-
-def read_features(features_rs: Path | str) -> dict[str, str]:
-    """Feature name to reason code, in column order, from the table in ``shared/domain/src/features.rs``: its only home."""
-    rows = re.findall(r'^    "(\w+)" => (\w+),$', Path(features_rs).read_text(), re.MULTILINE)
-    if not rows:
-        raise ValueError(f"no feature table found in {features_rs}")
-    return {name: re.sub(r"(?<!^)(?=[A-Z])", "_", reason).upper() for name, reason in rows}
 
 
 def export(booster: lightgbm.Booster, details: Details, samples: np.ndarray, out_dir: Path | str, seed: int = 7) -> dict:

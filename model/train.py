@@ -24,10 +24,10 @@ import numpy as np
 from numpy.lib import recfunctions
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from export_onnx import Details, export, read_features
+from export_onnx import Details, export
+from features import read_features
 
 MODEL_VERSION = "2026.11-1"
-FEATURES_RS = Path(__file__).parent.parent / "shared" / "domain" / "src" / "features.rs"
 DAY_MS = 86_400_000
 TREES = 100
 PARAMETERS = {
@@ -243,7 +243,7 @@ def digest(path: Path) -> str:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    reasons = read_features(FEATURES_RS)
+    reasons = read_features()
     features = list(reasons)
     rows = load(arguments.rows, features)
     booster = fit(between(rows, OWN_SPLIT.train), features)
@@ -286,7 +286,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def outside(path: Path, title: str) -> None:
     """The same recipe on somebody else's data. Says whether features and recipe only fit our own simulator."""
-    features = list(read_features(FEATURES_RS))
+    features = list(read_features())
     rows = load(path, features)
     booster = fit(between(rows, OUTSIDE_SPLIT.train), features)
     part = between(rows, OUTSIDE_SPLIT.test)

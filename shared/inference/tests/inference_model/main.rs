@@ -8,4 +8,5 @@ mod parity;
 mod refusals;
 mod scorer;
 mod tract_faults;
+mod training;
 mod walk;
