@@ -198,10 +198,10 @@ fn one_file_for_two_uses_is_refused_and_stays_as_it_was() {
 #[test]
 fn nothing_is_coloured_where_nobody_can_see_colours() {
     let mut command = centinela(&["up", "--rate", "20", "--for", "1s"]);
-    let output = command.env("RUST_LOG", "info").output().unwrap();
+    let output = command.env("RUST_LOG", "debug").output().unwrap();
     assert!(output.status.success(), "{:?}", lines(&output));
     let (results, notes) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(results.contains("CLEAN") && notes.contains("INFO"), "{results}{notes}");
+    assert!(results.contains("CLEAN") && notes.contains("DEBUG"), "{results}{notes}");
     assert!(!results.contains('\x1b') && !notes.contains('\x1b'), "{results}{notes}");
 }
 
