@@ -90,14 +90,10 @@ fn sources() -> Sources {
         .map(|path| (path.strip_prefix(&root).expect("below the root").to_owned(), fs::read(&path).expect("a source")))
         .collect();
     change(&mut sources, "Cargo.toml", |manifest| {
-        let line = |line: &str| match line.split_once(" = ") {
-            Some(("members", _)) => format!("members = {CRATES:?}\n"),
-            Some(("default-members", _)) => String::new(),
-            // The parentheses around what is planted, and what only one branch uses.
-            None if line == "[workspace.lints.rust]" => format!("{line}\nunused = \"allow\"\n"),
-            _ => format!("{line}\n"),
-        };
-        manifest.lines().map(line).collect()
+        let (_, rest) = manifest.split_once("[workspace.package]").expect("a workspace's manifest");
+        // The parentheses around what is planted, and what only one branch uses.
+        let rest = rest.replace("[workspace.lints.rust]", "[workspace.lints.rust]\nunused = \"allow\"");
+        format!("[workspace]\nresolver = \"3\"\nmembers = {CRATES:?}\n\n[workspace.package]{rest}")
     });
     change(&mut sources, DOMAIN, |text| text + PLANTED);
     sources
