@@ -168,6 +168,8 @@ fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led
             assert!(line["times"].as_u64() > Some(0), "{line} did not happen");
         }
     }
+    let added = lines.iter().find(|line| line["fault"] == "partitions-added").unwrap();
+    assert_eq!(added["led_to"], "2 partitions joined the mapping", "also where the topic was recreated just before");
     assert!(count(&report, "replayed") > 0, "batches came again");
 }
 

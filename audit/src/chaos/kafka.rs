@@ -71,6 +71,10 @@ impl Surroundings<'_> {
     }
 
     pub(super) async fn add_partitions(&self) -> Result<(), ChaosError> {
+        // In a short run the topic may still be away.
+        while self.gate.is_closed() && !self.calm.is_cancelled() {
+            self.wait(LOOK).await;
+        }
         let topic = &self.transactions.name;
         let before = self.mapping.stats().partitions;
         let wanted = before + PARTITIONS_ADDED;
