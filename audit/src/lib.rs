@@ -1,7 +1,8 @@
 //! Watches a running system from outside: reads its topics, follows every record to its end, lets faults happen on purpose, and draws
 //! up the reconciliation report.
 //!
-//! It believes only what topics and tables hold. It prints nothing, writes no file and starts no process; whoever runs it does.
+//! It believes only what topics and tables hold. It prints nothing and writes no file; whoever runs it does. Of processes it starts only
+//! the command that restarts an external Kafka.
 
 pub mod backlog;
 pub mod blocked;

@@ -144,10 +144,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("inner")).unwrap();
-        symlink("inner/../account.json", at("link")).unwrap();
+        symlink("inner/../report.json", at("link")).unwrap();
         symlink(directory.path(), at("inner/up")).unwrap();
-        let expected = place(&at("account.json")).unwrap();
-        for name in ["link", "inner/../account.json", "inner/up/account.json", "inner/up/link"] {
+        let expected = place(&at("report.json")).unwrap();
+        for name in ["link", "inner/../report.json", "inner/up/report.json", "inner/up/link"] {
             assert_eq!(place(&at(name)).as_ref(), Some(&expected), "{name}");
         }
         assert_ne!(place(&at("other.json")), Some(expected));

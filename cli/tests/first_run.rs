@@ -35,7 +35,7 @@ impl Shown {
 /// Runs `up` to its end, which must be clean, on a terminal of 80 columns or on a pipe.
 fn up(arguments: &[&str], terminal: bool) -> Shown {
     let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
+    let summary = directory.path().join("report.json");
     let mut command = centinela(&["up"]);
     command.args(arguments).arg("--summary").arg(&summary);
     let mut text = Vec::new();

@@ -139,7 +139,7 @@ fn a_file_that_breaks_in_the_middle_of_a_run_is_no_clean_run() {
     // More than is read ahead, at a rate that leaves time.
     let path = files.with("long.jsonl", (0..2_000).map(|id| line(id) + "\n").collect::<String>());
     let endpoints = files.0.path().join("endpoints.json");
-    let summary = files.0.path().join("account.json");
+    let summary = files.0.path().join("report.json");
     let mut command = centinela(&["up", "--rate", "300", "--input", path.to_str().unwrap()]);
     command.arg("--endpoints").arg(&endpoints).arg("--summary").arg(&summary);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

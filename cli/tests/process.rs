@@ -179,8 +179,8 @@ fn one_file_for_two_uses_is_refused_and_stays_as_it_was() {
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(at("input.jsonl"), "mine\n").unwrap();
     // To a file that is not there yet.
-    symlink("account.json", at("link.json")).unwrap();
-    let (report, detour, link, input) = (at("account.json"), at("./account.json"), at("link.json"), at("input.jsonl"));
+    symlink("report.json", at("link.json")).unwrap();
+    let (report, detour, link, input) = (at("report.json"), at("./report.json"), at("link.json"), at("input.jsonl"));
     let cases: &[(&[&str], [&str; 2])] = &[
         (&["--summary", &report, "--endpoints", &report], ["--summary", "--endpoints"]),
         (&["--summary", &report, "--logs", &detour], ["--summary", "--logs"]),

@@ -120,6 +120,13 @@ fn a_backlog_is_decided_once_after_all_of_it_was_there() {
 }
 
 #[test]
+fn a_backlog_may_be_delivered_twice() {
+    let (code, report, said) = up(&["--backlog", "500", "--redeliver"]);
+    assert_clean(code, &report, &said);
+    assert_eq!(report["mapping"]["replayed_batches"].as_u64().map(|again| again > 0), Some(true), "{report}");
+}
+
+#[test]
 fn lines_that_are_no_transaction_are_dead_lettered_and_delay_nothing() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("input.jsonl");
@@ -275,6 +282,7 @@ fn a_request_that_makes_no_sense_is_one_clear_line_and_exit_code_2() {
         (&["up", "--kill", "3"], "--for"),
         (&["up", "--shape", "hot=2"], "hot=SHARE"),
         (&["up", "--backlog", "1000", "--rate", "5"], "--rate"),
+        (&["up", "--backlog", "1000", "--chaos"], "--chaos"),
         (&["up", "--summary", "/no/such/directory/a.json"], "/no/such/directory"),
         (&["up", "--infra", "/no/such/directory"], "/no/such/directory"),
         (&["send"], "--kafka"),

@@ -234,7 +234,7 @@ async fn report_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) 
     let database = DynamoDb::start(DynamoConfig::default()).await.unwrap();
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     let directory = TempDir::new().unwrap();
-    let summary = directory.path().join("account.json");
+    let summary = directory.path().join("report.json");
     let mut run = centinela(&["up", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
     let said = directory.path().join("said");
     let stderr = std::fs::File::create(&said).unwrap();

@@ -1,6 +1,6 @@
 //! The one-machine platform: everything that AWS provides in production, in one process tree on 127.0.0.1.
 //!
-//! The parts know nothing of each other, of the stacks or of fraud; [`platform`] puts them together from the stacks.
+//! The parts know nothing of the stacks or of fraud; [`platform`] puts them together from the stacks.
 
 pub mod platform;
 pub mod threads;

@@ -15,7 +15,7 @@ use crate::binaries;
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// The files of a run in its directory.
 pub(crate) const ENDPOINTS: &str = "endpoints.json";
-pub(crate) const SUMMARY: &str = "account.json";
+pub(crate) const SUMMARY: &str = "report.json";
 /// What the command reads from its environment, and a test must not inherit.
 const VARIABLES: [&str; 6] = [
     "AWS_ACCESS_KEY_ID",

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
 use centinela_contracts::dead_letter_v1::{self, ReceivedDeadLetter};
 use centinela_contracts::{decision_v1, stored_user};
-use centinela_domain::UserId;
+use centinela_domain::{Outcome, UserId};
 use centinela_infra::Infrastructure;
 use centinela_local::lambda::{FunctionHost, FunctionStats, InvokeError, LogLine};
 use centinela_local::platform::{Platform, PlatformConfig};
@@ -64,7 +64,12 @@ impl Published {
         let decision = decision_v1::parse(payload).expect("a decision");
         let key = (decision.user_id.as_str().to_owned(), decision.transaction_id.as_str().to_owned());
         let answer = Answer::new(decision.outcome, decision.evidence.is_some(), payload);
-        self.fates.entry(key).or_default().answered(answer);
+        let fate = self.fates.entry(key).or_default();
+        fate.answered(answer);
+        // Both what is blocked and what a person should look at go to `blocked`.
+        if (topic == DECISIONS[0]) != (decision.outcome == Outcome::Approved) {
+            fate.contradicted();
+        }
         self.decisions.push(serde_json::from_slice(payload).expect("a decision is JSON"));
     }
 }

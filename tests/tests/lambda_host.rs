@@ -210,7 +210,7 @@ async fn every_line_that_the_function_prints_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cpu_time_of_dead_environments_stays_in_the_account() {
+async fn cpu_time_of_dead_environments_stays_in_the_sum() {
     let host = host(spec()).await;
     let mut alive = Duration::ZERO;
     // A busy machine gives the function less than it asks for, so it asks until it has had enough.

@@ -216,7 +216,7 @@ mod tests {
         for (kind, arguments) in
             [(Kind::Load, ["--rate", "200", "--for", "2s"].as_slice()), (Kind::Backlog, &["--backlog", "2000"])]
         {
-            let summary = files.path().join("account.json");
+            let summary = files.path().join("report.json");
             let mut command = Command::new(&centinela);
             command.args(["up", "--quiet", "--summary"]).arg(&summary).args(arguments);
             assert!(command.status().expect("the command runs").success(), "{kind:?}");

@@ -83,7 +83,7 @@ impl Built {
     pub fn up(&self, arguments: &[String]) -> Result<Ended, Failure> {
         let failed = |error: std::io::Error| Failure::Failed(format!("centinela cannot be run: {error}"));
         let files = tempfile::tempdir().map_err(failed)?;
-        let summary = files.path().join("account.json");
+        let summary = files.path().join("report.json");
         let mut command = self.centinela();
         command.args(["up", "--quiet"]).args(arguments).arg("--summary").arg(&summary);
         let output = command.stderr(Stdio::piped()).output().map_err(failed)?;

@@ -177,7 +177,8 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn first_error(outcome: Result<(), ChaosError>, next: Result<(), ChaosError>) -> Result<(), ChaosError> {
+/// The first of two; every one is logged.
+pub(super) fn first_error(outcome: Result<(), ChaosError>, next: Result<(), ChaosError>) -> Result<(), ChaosError> {
     if let Err(error) = &next {
         tracing::warn!(error = error as &dyn std::error::Error, "a fault could not be carried out");
     }

@@ -9,6 +9,7 @@ use centinela_local::{broker::Broker, kafka::TopicSpec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::driver::first_error;
 use super::kinds::Kind;
 use super::plan::PARTITIONS_ADDED;
 use super::surroundings::{ChaosError, REST_LIMIT, Surroundings};
@@ -22,7 +23,7 @@ impl Surroundings<'_> {
     pub(super) async fn refuse(&self, kind: Kind, topics: &[TopicSpec], lasts: Duration) -> Result<(), ChaosError> {
         let mut outcome = Ok(());
         for topic in topics {
-            outcome = outcome.and(self.set_refusing(topic, true).await);
+            outcome = first_error(outcome, self.set_refusing(topic, true).await);
         }
         if outcome.is_ok() {
             self.tally.happened(kind);
@@ -31,7 +32,7 @@ impl Surroundings<'_> {
             self.tally.led_to(kind, self.mapping.stats().lag, "records behind at the end of it");
         }
         for topic in topics {
-            outcome = outcome.and(self.set_refusing(topic, false).await);
+            outcome = first_error(outcome, self.set_refusing(topic, false).await);
         }
         outcome
     }
@@ -71,8 +72,11 @@ impl Surroundings<'_> {
     }
 
     pub(super) async fn add_partitions(&self) -> Result<(), ChaosError> {
-        // In a short run the topic may still be away.
-        while self.gate.is_closed() && !self.calm.is_cancelled() {
+        // In a short run the topic may still be away, which it is once the producer has come to rest.
+        while self.gate.is_closed() && self.gate.is_quiet() {
+            if self.calm.is_cancelled() {
+                return Ok(());
+            }
             self.wait(LOOK).await;
         }
         let topic = &self.transactions.name;

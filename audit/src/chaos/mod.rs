@@ -50,7 +50,7 @@ impl Chaos {
         Self { tally, sources, moments: Moments::Drawn { kinds, seed, length } }
     }
 
-    /// So many kills of every function process, evenly over a run, and every batch once more after it succeeded or not.
+    /// So many kills of every function process, evenly over a run, and, if asked, every batch once more after it succeeded.
     pub fn even(kills: u32, course: Course, every_batch_again: bool) -> Self {
         let tally = Arc::new(Tally::default());
         let sources = Arc::new(Sources::even(every_batch_again, Arc::clone(&tally)));
@@ -60,6 +60,11 @@ impl Chaos {
     /// What lets them happen.
     pub fn driver<'a>(&self, surroundings: Surroundings<'a>) -> Driver<'a> {
         Driver::new(surroundings, Arc::clone(&self.sources), self.moments.clone())
+    }
+
+    /// Whether anything happens at a moment of its own, which takes a driver.
+    pub fn has_moments(&self) -> bool {
+        !matches!(self.moments, Moments::Even { kills: 0, .. })
     }
 
     /// Whether they end with the traffic, so that what waits then is worked off without any.

@@ -61,7 +61,7 @@ impl<'a> Processes<'a> {
     pub(super) fn kill_all(&self) {
         let Surroundings { platform, tally, .. } = self.surroundings;
         tally.happened(Kind::Kill);
-        tally.led_to(Kind::Kill, platform.kill_functions() as u64, "processes ended");
+        tracing::info!(killed = platform.kill_functions(), "function processes were killed");
     }
 
     /// Freezes a busy process for a while, or until its function's timeout kills it.

@@ -47,8 +47,8 @@ impl Reader {
     ) -> Result<Self, ReadError> {
         let consumer: BaseConsumer<Tokens> = access
             .client()
-            .set("client.id", "centinela-account")
-            .set("group.id", "centinela-account")
+            .set("client.id", "centinela-audit")
+            .set("group.id", "centinela-audit")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", WAIT.as_millis().to_string())

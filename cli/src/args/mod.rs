@@ -135,7 +135,7 @@ pub struct Up {
     /// Put this many records on the topic first, as fast as it goes, and let the function start on them only then; ends when all
     /// are decided and reports the throughput between 30 and 100 percent of them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..),
-          conflicts_with_all = ["rate", "duration", "kill"])]
+          conflicts_with_all = ["rate", "duration", "kill", "chaos"])]
     pub backlog: Option<u64>,
     /// Let every call to DynamoDB and Kinesis take as long as in AWS: a log-normal distribution with this median and this 99 %
     /// quantile, drawn by --seed. What the server itself needs is part of the time.
@@ -233,6 +233,7 @@ fn chaos_help() -> String {
     }
     help
 }
+
 /// The one line of a parse error: clap's first paragraph without its heading.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();

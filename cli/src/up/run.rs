@@ -91,7 +91,8 @@ impl<'a> Run<'a> {
         let mut run = Self::start(arguments, platform, names, progress, traffic.as_ref()).await?;
         run.announce()?;
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
-        let driver = chaos.as_ref().map(|chaos| run.driver(chaos)).transpose()?;
+        let eventful = chaos.as_ref().filter(|chaos| chaos.has_moments());
+        let driver = eventful.map(|chaos| run.driver(chaos)).transpose()?;
         let mut faults = Faults::begin(driver);
         let sent = faults.beside(run.watch_traffic(sending, interrupt)).await;
         // Whatever happens, what faults have done is undone first.

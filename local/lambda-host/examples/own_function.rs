@@ -53,6 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("[{}] {}", line.pid, line.text);
         }
     });
+    // Ends with the function's own words when it does not start.
+    host.warm(1).await?;
 
     // What `AWS::Lambda::EventSourceMapping` says.
     let spec = KafkaMappingSpec {

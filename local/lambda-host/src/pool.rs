@@ -40,8 +40,8 @@ pub(super) struct Pool {
     pub(super) permits: Arc<Semaphore>,
     pub(super) running: watch::Sender<usize>,
     pub(super) stopping: AtomicBool,
-    pub(super) ids: AtomicU64,
-    pub(super) environments: Mutex<Environments>,
+    ids: AtomicU64,
+    environments: Mutex<Environments>,
 }
 
 #[derive(Default)]
@@ -214,7 +214,8 @@ impl Pool {
         let environment = match Environment::start(id, &self.spec, &self.surroundings, forget).await {
             Ok(environment) => environment,
             Err(error) => {
-                let message = format!("{} cannot be started: {error}", self.spec.binary.display());
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                let message = format!("{} cannot be started: {error}{cause}", self.spec.binary.display());
                 return Err(InvokeError::InitFailed { message });
             }
         };

@@ -133,6 +133,7 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(service, %error, "TCP_NODELAY was refused");
     }
+    // No timer, so no limit on an idle connection: clients pool them, and a function waits for as long as there is no event.
     let builder = hyper::server::conn::http1::Builder::new();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), handler));
     let mut draining = false;

@@ -8,6 +8,7 @@ use centinela_lambda_host::mapping::{KafkaMappingSpec, StartingPosition};
 /// Invocations that one provisioned poller keeps in flight.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>
 const INVOCATIONS_PER_POLLER: u32 = 5;
+
 fn attribute_type(name: &str) -> AttrType {
     match name {
         "N" => AttrType::N,
@@ -59,7 +60,7 @@ pub(super) fn mapping_spec(declared: &infra::Mapping, environments: Option<usize
     }
 }
 
-/// The topics, with what is only needed of a external cluster.
+/// The topics, with what is only needed of an external cluster.
 pub(super) fn declared_topics(infrastructure: &Infrastructure) -> Vec<DeclaredTopic> {
     let is_source = |name: &str| infrastructure.mappings.iter().any(|mapping| mapping.topic == name);
     let declared = infrastructure.topics.iter().map(|topic| DeclaredTopic {

@@ -38,14 +38,16 @@ pub fn compare<K: Ord + Clone>(
     let absent = Some(Totals::default());
     let silent = stored.keys().filter(|user| !added.contains_key(user));
     for user in added.keys().chain(silent) {
-        let (sent, before) = (added.get(user), before.get(user).copied().unwrap_or_default());
+        let (sent, known) = (added.get(user), before.get(user));
+        let before = known.copied().unwrap_or_default();
         let sum = sent.copied().unwrap_or_default();
         let wanted = Totals {
             transactions: before.transactions + sum.transactions,
             amount_minor: before.amount_minor + sum.amount_minor,
         };
         let found = stored.get(user).copied().unwrap_or(absent);
-        if found != Some(wanted) {
+        // Whoever sent nothing and was not there before must not be there, with whatever totals.
+        if found != Some(wanted) || (sent.is_none() && known.is_none()) {
             let counted = found.unwrap_or_default().transactions;
             differences.counted_twice += sent.map_or(0, |_| counted.saturating_sub(wanted.transactions));
             differences.users.push((user.clone(), wanted, found));
@@ -74,9 +76,10 @@ mod tests {
         };
         let found = compare(&added, &stored, &before);
         assert_eq!((names(&found), found.counted_twice), (vec!["less", "twice"], 1));
-        stored.extend([("changed", Some(totals(5, 5))), ("new", Some(totals(1, 1))), ("unreadable", None)]);
+        stored.extend([("changed", Some(totals(5, 5))), ("new", Some(totals(1, 1)))]);
+        stored.extend([("new, empty", Some(totals(0, 0))), ("unreadable", None)]);
         let found = compare(&added, &stored, &before);
-        assert_eq!(names(&found), ["less", "twice", "changed", "new", "unreadable"]);
+        assert_eq!(names(&found), ["less", "twice", "changed", "new", "new, empty", "unreadable"]);
         assert_eq!(found.counted_twice, 1);
     }
 }

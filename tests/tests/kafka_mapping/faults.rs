@@ -6,9 +6,18 @@ use std::time::{Duration, Instant};
 
 use centinela_e2e::fixture::offsets_of;
 use centinela_local::mapping::KafkaMappingSpec;
-use centinela_local::mapping::faults::{DeliveryFault, DuplicateOutcome, EveryBatchAgain, MappingFaultSource};
+use centinela_local::mapping::faults::{AnswerFault, DeliveryFault, DuplicateOutcome, MappingFaultSource};
 
 use crate::world::{PATIENCE, World, distinct, spec};
+
+/// Every batch once more after it succeeded.
+struct EveryBatchAgain;
+
+impl MappingFaultSource for EveryBatchAgain {
+    fn answer(&self) -> AnswerFault {
+        AnswerFault::DeliverAgain
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicating_delivers_every_batch_twice_and_counts_it_once() {

@@ -22,7 +22,7 @@ const UNKNOWN_OPERATION: &[u8] = br#"{"__type":"com.amazon.coral.service#Unknown
 type Outcome<T> = Result<T, DynoxideError>;
 
 pub(super) struct Engine {
-    pub(super) database: Database,
+    database: Database,
     /// The engine runs one request at a time behind a blocking lock. Waiting here instead keeps the threads free.
     turn: Semaphore,
 }

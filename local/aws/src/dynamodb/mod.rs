@@ -119,12 +119,6 @@ impl DynamoDb {
         self.proxy.url()
     }
 
-    /// The port that the database listens on.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.proxy.port()
-    }
-
     /// What was asked and what it would have cost so far.
     #[must_use]
     pub fn snapshot(&self) -> DynamoStats {

@@ -136,12 +136,6 @@ impl Kinesis {
         self.proxy.url()
     }
 
-    /// The port that the streams listen on.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.proxy.port()
-    }
-
     /// What was asked so far.
     #[must_use]
     pub fn snapshot(&self) -> KinesisStats {

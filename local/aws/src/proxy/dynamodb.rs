@@ -155,8 +155,8 @@ impl<'a> Exchange<'a> {
         meter.throttled(self.undone.len());
         let Some(mut json) = Object::read(&answer) else { return answer };
         if !status.is_success() {
-            self.count_refusal(&mut json, meter, stored);
-            return json.json().unwrap_or_else(|| answer.clone());
+            let is_changed = self.count_refusal(&mut json, meter, stored);
+            return is_changed.then(|| json.json()).flatten().unwrap_or_else(|| answer.clone());
         }
         let reports = reports(&json);
         for report in reports.iter().flatten() {
@@ -247,11 +247,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn count_refusal(&self, json: &mut Object<'_>, meter: &mut Meter, stored: Stored<'_>) {
+    /// Returns whether the answer was changed: it may hold an item that the client did not ask for.
+    fn count_refusal(&self, json: &mut Object<'_>, meter: &mut Meter, stored: Stored<'_>) -> bool {
         let kind = json.text("__type");
         let code = kind.rsplit('#').next().unwrap_or_default().trim_end_matches("Exception");
         if matches!(code, "ProvisionedThroughputExceeded" | "Throttling") {
-            return meter.throttled(1);
+            meter.throttled(1);
+            return false;
         }
         let wants_item = match &self.form {
             Form::Conditional { table, wants_item } if code == "ConditionalCheckFailed" => {
@@ -269,9 +271,7 @@ impl<'a> Exchange<'a> {
             }
             _ => true,
         };
-        if !wants_item {
-            json.remove("Item");
-        }
+        !wants_item && json.remove("Item")
     }
 }
 
@@ -285,7 +285,8 @@ struct Report {
 
 /// A list of reports, or a single one; none where a server reports nothing.
 fn reports(json: &Object<'_>) -> Option<Vec<Report>> {
-    json.get(CONSUMED).or_else(|| json.get(CONSUMED).map(|report| vec![report]))
+    let reports = json.get(CONSUMED).or_else(|| json.get(CONSUMED).map(|report| vec![report]));
+    reports.filter(|reports: &Vec<Report>| !reports.is_empty())
 }
 
 fn finish_keys(json: &mut Object<'_>, aside: Map<String, Value>) {
@@ -332,5 +333,33 @@ mod tests {
         exchange.finish(StatusCode::OK, answer.to_string().into(), &mut meter, &|_, _| None);
         // Half a unit for each started 4 KB, and half a one for what is not there.
         assert!((meter.snapshot().read_units - (0.5 + 1.0 + 0.5)).abs() < 1e-9, "{:?}", meter.snapshot());
+    }
+
+    #[test]
+    fn statements_are_counted_by_size_where_a_server_reports_nothing() {
+        let insert = |key: &str, bytes: usize| {
+            json!({
+                "Statement": r#"INSERT INTO "t" VALUE {'pk':?,'v':?,'s':?}"#,
+                "Parameters": [{ "S": key }, { "N": "1" }, { "S": "x".repeat(bytes) }],
+            })
+        };
+        let update = json!({
+            "Statement": r#"UPDATE "t" SET v=? SET s=? WHERE pk=? AND v=?"#,
+            "Parameters": [{ "N": "2" }, { "S": "x".repeat(2_100) }, { "S": "u" }, { "N": "1" }],
+        });
+        let statements = [insert("a", 10), insert("b", 1_500), update, insert("a", 10)];
+        let request = json!({ "Statements": statements }).to_string();
+        let refused = json!({ "Error": { "Code": "DuplicateItem" } });
+        for nothing in [json!(null), json!([])] {
+            let answer = json!({ "Responses": [{}, {}, {}, refused], "ConsumedCapacity": nothing });
+            let mut meter = Meter::default();
+            let exchange = Exchange::new("BatchExecuteStatement", request.as_bytes(), Fault::None);
+            let exchange = exchange.expect("it costs units");
+            exchange.finish(StatusCode::OK, answer.to_string().into(), &mut meter, &|_, _| None);
+            let counted = meter.snapshot();
+            // A unit for each started KB, and one for the condition that did not hold.
+            assert!((counted.write_units - (1.0 + 2.0 + 3.0 + 1.0)).abs() < 1e-9, "{counted:?}");
+            assert_eq!(counted.failed_conditions, 1);
+        }
     }
 }

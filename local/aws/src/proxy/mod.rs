@@ -41,8 +41,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// What the largest request of either service may hold: 16 MB of DynamoDB, 10 MiB of Kinesis in base64.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 const BODY_LIMIT_BYTES: usize = 16 * 1024 * 1024;
-const THROTTLED: &str = "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
-                         provisioning level with the UpdateTable API.";
 
 /// How to start a proxy before an external service.
 pub struct ProxyConfig {
@@ -99,11 +97,6 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url()
-    }
-
-    /// The port that it listens on.
-    pub(crate) fn port(&self) -> u16 {
-        self.server.port()
     }
 
     /// What was asked and, of DynamoDB, what it cost.
@@ -192,7 +185,7 @@ impl Shared {
             Fault::Throttle => {
                 self.meter().throttled(1);
                 let code = "ProvisionedThroughputExceededException";
-                return Ok(self.service.refusal(StatusCode::BAD_REQUEST, code, THROTTLED));
+                return Ok(self.service.refusal(StatusCode::BAD_REQUEST, code, self.service.throttled()));
             }
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}

@@ -51,6 +51,17 @@ impl ProxiedService {
         })
     }
 
+    /// What the service says of a call that is too much.
+    pub(super) fn throttled(self) -> &'static str {
+        match self {
+            Self::DynamoDb => {
+                "The level of configured provisioned throughput for the table was exceeded. Consider increasing your \
+                 provisioning level with the UpdateTable API."
+            }
+            Self::Kinesis => "Rate exceeded for the stream.",
+        }
+    }
+
     /// A refusal in the service's form.
     pub(crate) fn refusal(self, status: StatusCode, code: &str, message: &str) -> Answer {
         let namespace = match self {

@@ -98,16 +98,6 @@ pub struct NoMappingFaults;
 
 impl MappingFaultSource for NoMappingFaults {}
 
-/// Every batch once more after it succeeded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EveryBatchAgain;
-
-impl MappingFaultSource for EveryBatchAgain {
-    fn answer(&self) -> AnswerFault {
-        AnswerFault::DeliverAgain
-    }
-}
-
 /// Old batches that are kept, and the newest complete records of each partition.
 const OLD_BATCHES: usize = 64;
 const TAIL_RECORDS: usize = 6;

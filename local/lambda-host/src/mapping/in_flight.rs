@@ -1,6 +1,7 @@
 //! The life of a batch after it was formed: delivered, retried, split, given up.
 //!
-//! It holds its partitions until every record is complete, and is delivered one piece at a time, so the order of a partition survives every kind of failure. No I/O here.
+//! It holds its partitions until every record is complete, and is delivered one piece at a time, so the order of a
+//! partition survives every kind of failure. No I/O here.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};

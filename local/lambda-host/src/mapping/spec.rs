@@ -8,6 +8,7 @@ use super::response::PartialReading;
 /// Retries when a failure destination is set and no number is: AWS caps "infinite" at this.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure-destination.html>
 const RETRY_ATTEMPTS_WITH_DESTINATION: u32 = 10;
+
 /// Where a group that has not committed anything starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartingPosition {

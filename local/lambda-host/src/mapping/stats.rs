@@ -11,7 +11,7 @@ use super::repeats::{Problem, Repeats};
 /// Counters since the start and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MappingStats {
-    /// Offsets in the topic that are not committed yet, over all partitions.
+    /// Offsets in the topic that are not complete yet, over all partitions.
     pub lag: u64,
     /// Records that the function has handled.
     pub records: u64,
