@@ -10,7 +10,7 @@ use super::error::{InfraError, Problem};
 use super::model::{Bucket, Function, Mapping, Resource, StartingPosition, Stream, Table, Topic};
 use super::reading::Reading;
 use super::template::mistyped;
-use super::triggers::{function_name, trigger};
+use super::triggers::{function_name, triggers};
 
 /// Seven days, the longest record age of a mapping.
 const MAX_SECONDS: u32 = 604_800;
@@ -18,10 +18,8 @@ const MAX_SECONDS: u32 = 604_800;
 impl Infrastructure {
     /// Adds the resource to the model when it is of a kind that one machine runs.
     pub(super) fn extract(&mut self, resource: &Resource, name_prefix: &str) -> Result<(), InfraError> {
-        if let Some(trigger) = trigger(resource, self)? {
-            self.triggers.push(trigger);
-            return Ok(());
-        }
+        let triggers = triggers(resource, self)?;
+        self.triggers.extend(triggers);
         let mut reading = Reading::new(resource);
         let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
         match resource.kind.as_str() {

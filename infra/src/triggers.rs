@@ -7,14 +7,14 @@ use super::error::InfraError;
 use super::model::{Resource, Trigger, TriggerSource};
 use super::reading::Reading;
 
-/// The trigger that this resource is, if it is one.
-pub(super) fn trigger(resource: &Resource, infrastructure: &Infrastructure) -> Result<Option<Trigger>, InfraError> {
+/// What this resource lets happen to functions: a rule has several targets, and not every one is a function.
+pub(super) fn triggers(resource: &Resource, infrastructure: &Infrastructure) -> Result<Vec<Trigger>, InfraError> {
     let mut reading = Reading::new(resource);
-    let (function, source) = match resource.kind.as_str() {
+    let (functions, source) = match resource.kind.as_str() {
         "AWS::Lambda::EventSourceMapping" => {
             let function = reading.required_text("FunctionName", "a mapping invokes a function")?;
-            let Some(stream) = kinesis_stream(resource) else { return Ok(None) };
-            (function, TriggerSource::Kinesis(stream.to_owned()))
+            let Some(stream) = kinesis_stream(resource) else { return Ok(Vec::new()) };
+            (vec![function], TriggerSource::Kinesis(stream.to_owned()))
         }
         "AWS::ApiGatewayV2::Route" => {
             let route = reading.required_text("RouteKey", "a route answers something")?;
@@ -24,20 +24,28 @@ pub(super) fn trigger(resource: &Resource, infrastructure: &Infrastructure) -> R
                     && other.kind == "AWS::ApiGatewayV2::Integration"
                     && target.strip_prefix("integrations/") == Some(&other.logical_id)
             });
-            let Some(integration) = integration else { return Ok(None) };
+            let Some(integration) = integration else { return Ok(Vec::new()) };
             let mut integration = Reading::new(integration);
             let function = integration.required_text("IntegrationUri", "an integration invokes a function")?;
-            (function, TriggerSource::Http(route))
+            (vec![function], TriggerSource::Http(route))
         }
         "AWS::Events::Rule" => {
-            let target = resource.properties.pointer("/Targets/0/Arn").and_then(Value::as_str).unwrap_or_default();
-            let Some(expression) = reading.text("ScheduleExpression")? else { return Ok(None) };
-            (target.to_owned(), TriggerSource::Schedule(expression))
+            let Some(expression) = reading.text("ScheduleExpression")? else { return Ok(Vec::new()) };
+            let targets = resource.properties.get("Targets").and_then(Value::as_array).into_iter().flatten();
+            let arns = targets.filter_map(|target| target.get("Arn")?.as_str());
+            let of_functions = arns.filter(|arn| arn.contains(":function:") || !arn.contains(':'));
+            (of_functions.map(str::to_owned).collect(), TriggerSource::Schedule(expression))
         }
-        _ => return Ok(None),
+        _ => return Ok(Vec::new()),
     };
     let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
-    Ok(Some(Trigger { file, logical_id, function: function_name(&function).to_owned(), source }))
+    let trigger = |function: String| Trigger {
+        file: file.clone(),
+        logical_id: logical_id.clone(),
+        function: function_name(&function).to_owned(),
+        source: source.clone(),
+    };
+    Ok(functions.into_iter().map(trigger).collect())
 }
 
 /// The stream that a mapping reads, if it is one of Kinesis.

@@ -77,7 +77,7 @@ It builds once, runs `centinela up` once per row and repetition, and prints Mark
 Latency counts from the intended send time. All of it takes about half an hour on a machine that does nothing else; --list says what
 the rows are.
 
-The exit code is 0 when every account was clean, 1 when one was not or a run failed, 2 when the request cannot be carried out.
+The exit code is 0 when every report was CLEAN, 1 when one was not or a run failed, 2 when the request cannot be carried out.
 
 Examples:
   cargo xtask measure --json measured.json --page docs/benchmarks.md
@@ -97,7 +97,7 @@ pub struct Measure {
     /// Runs per row; the tables show the median of each figure.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub repeat: u32,
-    /// Write the machine, the commit, every command line and every account to this file.
+    /// Write the machine, the commit, every command line and every report to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Put the tables into this page, between its two `measured` marks.

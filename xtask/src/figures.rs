@@ -98,7 +98,7 @@ const TABLES: &[Table] = &[
             column!("tx/s", 0, "/account/backlog/steady/tx_s"),
             column!("function µs CPU/tx", 0, "/account/backlog/steady/function_cpu_us_per_tx"),
             column!("broker", 0, "/account/backlog/steady/cpu_us_per_tx/broker"),
-            column!("AWS stand-ins", 0, "/account/backlog/steady/cpu_us_per_tx/aws_stand_ins"),
+            column!("AWS emulators", 0, "/account/backlog/steady/cpu_us_per_tx/aws_stand_ins"),
             column!("Kafka clients", 0, "/account/backlog/steady/cpu_us_per_tx/kafka_clients"),
             column!("platform", 0, "/account/backlog/steady/cpu_us_per_tx/platform"),
             column!("records a batch (median)", 0, "/account/function/score-transactions/batch_p50"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// What is built: the command and every function.
+/// What is built: the command, and the function that is measured.
 const BINARIES: [&str; 2] = ["centinela", "score-transactions"];
 
 /// A workspace with what was built from it.

@@ -203,7 +203,7 @@ Resources:
   E:
     Type: AWS::Events::Rule
     Properties: {ScheduleExpression: rate(1 hour), Targets: [{Id: f, Arn: !GetAtt F.Arn}]}
-  N: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: rate(1 day), Targets: [{Id: g, Arn: g}]}}
+  N: {Type: AWS::Events::Rule, Properties: {ScheduleExpression: rate(1 day), Targets: [{Id: g, Arn: g}, {Id: h, Arn: h}, {Id: t, Arn: "arn:aws:sns:eu-west-1:1:t"}]}}
 "#;
     let read = fixture(text).unwrap_or_else(|error| panic!("{error}"));
     let triggers: Vec<_> = read.triggers.iter().map(|one| (one.function.as_str(), one.to_string())).collect();
@@ -211,6 +211,7 @@ Resources:
         ("f", "schedule `rate(1 hour)`"),
         ("f", "mapping of Kinesis stream `s`"),
         ("g", "schedule `rate(1 day)`"),
+        ("h", "schedule `rate(1 day)`"),
         ("f", "route `GET /v1/f`"),
     ];
     assert_eq!(triggers, wanted.map(|(function, source)| (function, source.to_owned())));

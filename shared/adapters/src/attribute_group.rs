@@ -42,9 +42,9 @@ pub(crate) enum ItemProblem {
 impl AttributeGroup {
     /// What `score-transactions` writes: a user's aggregates, ring and eviction floors; who was seen on a device; a partition's marks.
     pub const DECISIONS: Self = Self { version: "v", content: "s" };
-    /// What `track-user-actions` writes of a user.
+    /// For a user's profile; no function writes it yet.
     pub const PROFILE: Self = Self { version: "pv", content: "p" };
-    /// What `apply-labels` writes of a user and of a device.
+    /// For the risk of a user and of a device that labels show; no function writes it yet.
     pub const RISK: Self = Self { version: "rv", content: "r" };
 
     /// The owner's state; none in an item that only other owners have written. An item with half of the group is damaged, and a first
@@ -75,7 +75,7 @@ impl AttributeGroup {
 
     /// Parameters: version, content, key; applied to an item that exists and has no state of this owner.
     pub(crate) fn take_over(self, table: &str) -> String {
-        format!("{} IS MISSING", self.set(table))
+        format!("{} IS MISSING AND {} IS MISSING", self.set(table), self.content)
     }
 
     /// Parameters: version, content, key, the version that was read.
@@ -90,7 +90,7 @@ impl AttributeGroup {
 
     /// The condition of a single write: `#v` is the version, `:expected` the one that was read.
     pub(crate) fn condition(expected: Option<u64>) -> &'static str {
-        if expected.is_some() { "#v = :expected" } else { "attribute_not_exists(#v)" }
+        if expected.is_some() { "#v = :expected" } else { "attribute_not_exists(#v) AND attribute_not_exists(#s)" }
     }
 
     /// What stands behind `#v` and `#s`.

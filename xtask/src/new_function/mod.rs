@@ -40,6 +40,8 @@ fn create(root: &Path, name: &Name, source: Source) -> Result<Vec<PathBuf>, Fail
     let mut files = Vec::new();
     collect(&template, Path::new(""), &mut files).map_err(failed(&template))?;
     refuse_taken(root, name)?;
+    // Nothing is written before all of it fits.
+    let environments = with_parameters(root, &template, name)?;
     let mut written = Vec::new();
     for file in files.iter().filter(|file| *file != Path::new(PARAMETERS)) {
         let to = PathBuf::from(name.put_into(&file.to_string_lossy()));
@@ -47,27 +49,45 @@ fn create(root: &Path, name: &Name, source: Source) -> Result<Vec<PathBuf>, Fail
         write(&root.join(&to), &name.put_into(&text)).map_err(failed(&to))?;
         written.push(to);
     }
-    let wanted = fs::read_to_string(template.join(PARAMETERS)).map_err(failed(Path::new(PARAMETERS)))?;
-    let wanted = name.put_into(&wanted);
-    let mut environments = Vec::new();
-    collect(&root.join("infra/env"), Path::new("infra/env"), &mut environments).map_err(failed(root))?;
-    for file in environments {
-        let before = fs::read_to_string(root.join(&file)).map_err(failed(&file))?;
-        let after = parameters::added(&before, &wanted);
-        let after = after.map_err(|why| Failure::Failed(format!("{}: {why}", file.display())))?;
-        write(&root.join(&file), &after).map_err(failed(&file))?;
+    for (file, text) in environments {
+        write(&root.join(&file), &text).map_err(failed(&file))?;
         written.push(file);
     }
     Ok(written)
 }
 
-/// A name is a package's, a stack's and a folder of events: all three must be free.
+/// The environments' parameter files with those of the new stack.
+fn with_parameters(root: &Path, template: &Path, name: &Name) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let wanted = fs::read_to_string(template.join(PARAMETERS)).map_err(failed(Path::new(PARAMETERS)))?;
+    let wanted = name.put_into(&wanted);
+    let mut files = Vec::new();
+    collect(&root.join("infra/env"), Path::new("infra/env"), &mut files).map_err(failed(root))?;
+    let with = |file: PathBuf| {
+        let before = fs::read_to_string(root.join(&file)).map_err(failed(&file))?;
+        let after = parameters::added(&before, &wanted);
+        after.map_err(|why| Failure::Failed(format!("{}: {why}", file.display()))).map(|after| (file, after))
+    };
+    files.into_iter().map(with).collect()
+}
+
+/// A name is a package's, a stack's, a folder of events' and of a Kafka function its topic's: all must be free.
 fn refuse_taken(root: &Path, name: &Name) -> Result<(), Failure> {
     let places = [format!("functions/{name}"), format!("infra/40-functions/{name}.yaml"), format!("events/{name}")];
     let taken: Vec<_> = places.iter().filter(|place| root.join(place).exists()).map(String::as_str).collect();
     if !taken.is_empty() {
         let taken = taken.join(", ");
-        return Err(Failure::Usage(format!("`{name}` exists already: choose another name, or delete {taken} first")));
+        return Err(Failure::Usage(format!(
+            "`{name}` exists already: choose another name, or delete {taken} first, with the function's parameters in infra/env/*.json, and run `cargo update --workspace`"
+        )));
+    }
+    let mut files = Vec::new();
+    collect(&root.join("infra"), Path::new("infra"), &mut files).map_err(failed(Path::new("infra")))?;
+    for stack in files.iter().filter(|file| file.extension() == Some("yaml".as_ref())) {
+        let text = fs::read_to_string(root.join(stack)).map_err(failed(stack))?;
+        if text.lines().any(|line| line.trim() == format!("TopicName: {name}")) {
+            let stack = stack.display();
+            return Err(Failure::Usage(format!("`{name}` is the name of a topic of {stack}: choose another name")));
+        }
     }
     let lock = fs::read_to_string(root.join("Cargo.lock")).map_err(failed(Path::new("Cargo.lock")))?;
     if lock.lines().any(|line| line == format!("name = \"{name}\"")) {

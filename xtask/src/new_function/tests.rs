@@ -85,4 +85,19 @@ fn a_name_that_is_taken_is_refused_with_what_to_do() {
     let problem = refused("score-transactions");
     assert!(problem.contains("delete infra/40-functions/score-transactions.yaml first"), "{problem}");
     assert!(refused("tokio-util").contains("is the name of a package"));
+    assert!(refused("dead-letters").contains("is the name of a topic of infra/20-streaming.yaml"));
+}
+
+#[test]
+fn nothing_is_written_when_a_parameter_is_left_from_before() {
+    let copy = copy();
+    let name = Name::parse("archive-records").unwrap();
+    create(copy.path(), &name, Source::Http).unwrap();
+    for left in ["functions/archive-records", "events/archive-records"] {
+        fs::remove_dir_all(copy.path().join(left)).unwrap();
+    }
+    fs::remove_file(copy.path().join("infra/40-functions/archive-records.yaml")).unwrap();
+    let problem = create(copy.path(), &name, Source::Http).unwrap_err().to_string();
+    assert!(problem.contains("it has a parameter"), "{problem}");
+    assert!(!copy.path().join("functions/archive-records").exists());
 }

@@ -111,6 +111,10 @@ impl OwnedItems {
                     for (asked, response) in pending.into_iter().zip(responses) {
                         match judged(response) {
                             Judged::Final(verdict) => verdicts.push((asked.index, verdict)),
+                            // What is no INSERT any more cannot be refused for that; a server that does so anyway is not asked for ever.
+                            Judged::Duplicate if asked.is_duplicate => {
+                                verdicts.push((asked.index, Verdict::Lost(None)))
+                            }
                             Judged::Duplicate => again.push(Pending { is_duplicate: true, ..asked }),
                             Judged::Transient(refusal) => {
                                 again.push(asked);

@@ -19,6 +19,7 @@ pub const FIRST_SIGNATURE: &str = "centinela-first-signature";
 
 /// Longest name that Kafka gives a topic.
 const TOPIC_BYTES_MAX: usize = 249;
+
 /// Headers about a first delivery that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFirstCoordinates {
