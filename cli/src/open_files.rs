@@ -8,7 +8,7 @@ use crate::failure::Failure;
 
 /// Needed by a run with no environment and by each one more, with room for clients of one's own. A run at 800 transactions a second
 /// has some 90 files open, and 5 more for each environment; the embedded Kafka's segments are at most 165 once its topics are as large as
-/// they may get.
+/// they may get, where no topic asks for smaller ones.
 const NEEDED: u64 = 315;
 const NEEDED_PER_ENVIRONMENT: u64 = 8;
 /// Never more than this: programs that a command starts may close every number up to the limit one by one.

@@ -16,6 +16,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,9 +46,9 @@ pub struct BrokerConfig {
     /// What a topic may take of the disk, in equal shares for its partitions; the oldest records go first. This comes on top of
     /// `retention.ms` and `retention.bytes`.
     pub disk_bytes_per_topic: u64,
-    /// Groups by the topic that is kept for them: to stay within the disk nothing is given up that the group has not committed; records
+    /// Groups by the topic that is kept for them: to stay within the disk nothing is given up that one of them has not committed; records
     /// are refused instead, with `KAFKA_STORAGE_ERROR`, and producers try again. The topic's own retention heeds nobody, as in Apache Kafka.
-    pub kept_for: BTreeMap<String, String>,
+    pub kept_for: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for BrokerConfig {
@@ -209,10 +210,7 @@ impl Drop for Broker {
 /// Serves connections until it is dropped, which ends them too.
 async fn accept(listener: TcpListener, router: Router) {
     let mut connections = JoinSet::new();
-    connections.spawn({
-        let router = router.clone();
-        async move { router.run_groups().await }
-    });
+    let mut groups = pin!(router.run_groups());
     let mut checks = tokio::time::interval(RETENTION_CHECK);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -221,6 +219,7 @@ async fn accept(listener: TcpListener, router: Router) {
                 connections.spawn(serve(stream, router.clone()));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = &mut groups => {}
             _ = checks.tick() => router.topics().retain(),
         }
     }

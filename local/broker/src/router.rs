@@ -18,7 +18,7 @@ use crate::BrokerConfig;
 use crate::api::{self, Api};
 use crate::groups::coordinator::Coordinator;
 use crate::requests::{configs, groups, log_ends, offsets, records, topics};
-use crate::store::topics::Topics;
+use crate::store::topics::{Topics, now_ms};
 
 /// Why a connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,9 @@ impl Router {
     pub(crate) fn new(port: u16, directory: Arc<Path>, config: &BrokerConfig) -> Self {
         let (topics, groups) = (Topics::new(directory, config), Coordinator::default());
         let frozen = watch::Sender::new(false);
-        Self(Arc::new(Shared { port, topics, groups, last_producer_id: AtomicI64::new(0), frozen }))
+        // A producer may have outlived an earlier broker on this port: its id must not be anybody else's.
+        let last_producer_id = AtomicI64::new(now_ms());
+        Self(Arc::new(Shared { port, topics, groups, last_producer_id, frozen }))
     }
 
     pub(crate) fn topics(&self) -> &Topics {
@@ -223,7 +225,9 @@ fn head(mut request: Bytes) -> Result<Head, NoRequest> {
 fn versions() -> ApiVersionsResponse {
     let served = api::all().iter().map(|api| {
         let version = ApiVersion::default().with_api_key(api.key as i16);
-        version.with_min_version(api.min).with_max_version(api.max)
+        // As Apache Kafka 4 (KAFKA-18659): librdkafka before 2.11.1 compresses nothing unless the oldest version is named.
+        let min = if api.key == ApiKey::Produce { 0 } else { api.min };
+        version.with_min_version(min).with_max_version(api.max)
     });
     ApiVersionsResponse::default().with_api_keys(served.collect())
 }

@@ -190,8 +190,10 @@ async fn kafka(
 ) -> Result<(Option<(Broker, ServiceThreads)>, KafkaAccess), PlatformError> {
     let Some(access) = &config.servers.kafka else {
         let threads = threads(BROKER_THREADS)?;
-        let mapped = infrastructure.mappings.iter();
-        let kept_for = mapped.map(|mapping| (mapping.topic.clone(), mapping.consumer_group.clone())).collect();
+        let mut kept_for = BTreeMap::<_, Vec<_>>::new();
+        for mapping in &infrastructure.mappings {
+            kept_for.entry(mapping.topic.clone()).or_default().push(mapping.consumer_group.clone());
+        }
         let broker = BrokerConfig { port: config.ports.kafka, kept_for, ..BrokerConfig::default() };
         let disk_bytes_per_topic = config.kafka_disk_bytes.unwrap_or(broker.disk_bytes_per_topic);
         let broker = threads.run(Broker::start(BrokerConfig { disk_bytes_per_topic, ..broker })).await?;

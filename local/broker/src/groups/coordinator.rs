@@ -71,7 +71,7 @@ impl Coordinator {
         look(&self.lock().groups)
     }
 
-    /// Waits until the round of joining is complete. None when another request took this one's place.
+    /// Waits until the round of joining is complete. None when the broker has closed all connections meanwhile.
     pub(crate) async fn join(&self, group: &str, request: Joining) -> Option<Result<Joined, (ResponseError, String)>> {
         let answer = {
             let mut inner = self.lock();
@@ -87,7 +87,7 @@ impl Coordinator {
         }
     }
 
-    /// Waits until the leader has assigned. None when another request took this one's place.
+    /// Waits until the leader has assigned. None when the broker has closed all connections meanwhile.
     pub(crate) async fn sync(&self, group: &str, request: Syncing) -> Option<Result<Synced, ResponseError>> {
         let answer = {
             let mut inner = self.lock();

@@ -95,6 +95,9 @@ impl Group {
             self.answers.push((ticket, Answer::Join(Ok(joined))));
             return Ok(());
         }
+        if let Some(overtaken) = member.joining.take() {
+            self.answers.push((overtaken, Answer::Join(Err((ResponseError::RebalanceInProgress, id)))));
+        }
         member.joins_again(ticket, request);
         self.rebalance(now);
         Ok(())
@@ -269,7 +272,9 @@ impl Group {
             State::Empty => return Err(ResponseError::UnknownMemberId),
             State::PreparingRebalance => return Err(ResponseError::RebalanceInProgress),
             State::CompletingRebalance => {
-                member.syncing = Some(ticket);
+                if let Some(overtaken) = member.syncing.replace(ticket) {
+                    self.answers.push((overtaken, Answer::Sync(Err(ResponseError::RebalanceInProgress))));
+                }
                 member.is_synced = true;
                 if is_leader {
                     self.assign(now, request.assignments);

@@ -171,6 +171,22 @@ fn who_does_not_come_back_is_left_behind_when_the_time_is_over() {
 }
 
 #[test]
+fn who_asks_again_gets_the_answer_and_the_request_before_is_not_left_waiting() {
+    let mut bench = Bench::default();
+    let (first, second) = bench.stable();
+    let lost =
+        bench.join(Joining { protocols: vec![("range".to_owned(), Bytes::new())], ..joining(&second.member_id, None) });
+    let again = bench.join(joining(&second.member_id, None));
+    assert_eq!(bench.join_error(lost), (ResponseError::RebalanceInProgress, second.member_id.clone()));
+    let leader = bench.join(joining(&first.member_id, None));
+    let (first, second) = (bench.joined(leader), bench.joined(again));
+    let (lost, again) = (bench.sync(&second, &[]), bench.sync(&second, &[]));
+    assert_eq!(bench.assignment(lost), Err(ResponseError::RebalanceInProgress));
+    bench.sync(&first, &[(&second.member_id, "all")]);
+    assert_eq!(bench.assignment(again).expect("assigned"), "all");
+}
+
+#[test]
 fn a_silent_member_is_taken_for_gone_after_its_session() {
     let mut bench = Bench::default();
     let (first, second) = bench.stable();

@@ -27,7 +27,7 @@ use super::configs::created_configs;
 use super::{CLUSTER_ID, HOST, LEADER_EPOCH, NODE, text, topic_name};
 use crate::router::Router;
 use crate::store::settings::Settings;
-use crate::store::topics::{Topic, check_name};
+use crate::store::topics::{PARTITIONS_MAX, Topic, check_name};
 
 /// Operations were not asked for, or are not kept.
 const NO_OPERATIONS: i32 = i32::MIN;
@@ -256,6 +256,12 @@ fn widen(router: &Router, topic: &CreatePartitionsTopic, validate_only: bool) ->
     if wanted <= known {
         let problem = format!("the topic has {known} partitions already");
         return Err((ResponseError::InvalidPartitions, Some(problem)));
+    }
+    if wanted > PARTITIONS_MAX {
+        return Err((
+            ResponseError::InvalidPartitions,
+            Some(format!("a topic has {PARTITIONS_MAX} partitions at most")),
+        ));
     }
     let is_here = |assigned: &Vec<_>| assigned.len() == wanted - known;
     if topic

@@ -58,6 +58,14 @@ fn every_version_that_is_offered_is_read_and_answered() {
     }
 }
 
+/// librdkafka before 2.11.1 compresses only where the oldest version is offered.
+#[test]
+fn producing_is_offered_from_the_oldest_version_on() {
+    let offered = versions().api_keys;
+    let produce = offered.iter().find(|offered| offered.api_key == ApiKey::Produce as i16).expect("offered");
+    assert_eq!((produce.min_version, api::find(ApiKey::Produce as i16).map(|api| api.min)), (0, Some(3)));
+}
+
 #[test]
 fn a_newer_client_is_told_in_the_oldest_words_what_is_served() {
     let newer = [0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff, 0];

@@ -118,6 +118,10 @@ impl Batch {
         if header.attributes & TRANSACTIONAL != 0 {
             return Err(ResponseError::InvalidTxnState);
         }
+        // The broker's time is the broker's to give.
+        if header.has_append_time() {
+            return Err(ResponseError::InvalidTimestamp);
+        }
         Ok(Self { header, bytes: bytes.to_vec() })
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct Log {
 struct Producer {
     epoch: i16,
     next_sequence: i32,
-    /// First sequence and offset of the last batches.
-    recent: VecDeque<(i32, i64)>,
+    /// First sequence, records and offset of the last batches.
+    recent: VecDeque<(i32, i32, i64)>,
     seen_ms: i64,
 }
 
@@ -69,14 +69,9 @@ impl Log {
         self.retention = retention;
     }
 
-    /// Appends a batch, with the broker's time where the topic has that, and returns its first offset; a batch that an idempotent
-    /// producer repeats returns the first one's.
+    /// Appends a batch that is not [repeated](Self::repeated), with the broker's time where the topic has that, and returns its first
+    /// offset.
     pub(crate) fn append(&mut self, mut batch: Batch, append_time: bool, now_ms: i64) -> Result<i64, ResponseError> {
-        if batch.header.is_idempotent()
-            && let Some(offset) = self.check_sequence(&batch.header, now_ms)?
-        {
-            return Ok(offset);
-        }
         let offset = self.next;
         batch.place(offset, append_time.then_some(now_ms));
         let written = self.write(&batch, now_ms);
@@ -90,7 +85,7 @@ impl Log {
             }
             producer.next_sequence = sequence_after(base_sequence, batch.header.records());
             producer.seen_ms = now_ms;
-            producer.recent.push_back((base_sequence, offset));
+            producer.recent.push_back((base_sequence, batch.header.records(), offset));
             if producer.recent.len() > REMEMBERED_BATCHES {
                 producer.recent.pop_front();
             }
@@ -114,8 +109,14 @@ impl Log {
         Ok(())
     }
 
-    /// The offset of a batch that is here already; none when the batch is the one expected.
-    fn check_sequence(&mut self, batch: &Header, now_ms: i64) -> Result<Option<i64>, ResponseError> {
+    /// The offset of a batch that is here already, because an idempotent producer repeats it; none when the batch is the one expected.
+    ///
+    /// # Errors
+    /// When a batch before this one is missing, or the producer has another epoch by now.
+    pub(crate) fn repeated(&mut self, batch: &Header, now_ms: i64) -> Result<Option<i64>, ResponseError> {
+        if !batch.is_idempotent() {
+            return Ok(None);
+        }
         // As in Apache Kafka, a producer that this log has never seen may begin anywhere: the topic may have been recreated.
         let Some(producer) = self.producers.get_mut(&batch.producer_id) else { return Ok(None) };
         if batch.producer_epoch < producer.epoch {
@@ -125,7 +126,9 @@ impl Log {
             let begins = batch.base_sequence == 0;
             return if begins { Ok(None) } else { Err(ResponseError::OutOfOrderSequenceNumber) };
         }
-        if let Some((_, offset)) = producer.recent.iter().find(|(sequence, _)| *sequence == batch.base_sequence) {
+        let is_same =
+            |(first, records, _): &&(i32, i32, i64)| (*first, *records) == (batch.base_sequence, batch.records());
+        if let Some((.., offset)) = producer.recent.iter().find(is_same) {
             producer.seen_ms = now_ms;
             return Ok(Some(*offset));
         }
@@ -201,7 +204,9 @@ impl Log {
     pub(crate) fn retain(&mut self, now_ms: i64) {
         let Retention { age_ms, bytes, .. } = self.retention;
         while let Some(oldest) = self.segments.front() {
-            let is_old = age_ms.is_some_and(|age_ms| now_ms.saturating_sub(oldest.newest_ms()) > age_ms);
+            // Records may have no time; the segment's own stands for it, as in Apache Kafka.
+            let newest_ms = if oldest.newest_ms() < 0 { oldest.created_ms() } else { oldest.newest_ms() };
+            let is_old = age_ms.is_some_and(|age_ms| now_ms.saturating_sub(newest_ms) > age_ms);
             let is_beyond = bytes.is_some_and(|bytes| self.bytes - oldest.bytes() >= bytes);
             if !is_old && !is_beyond {
                 break;

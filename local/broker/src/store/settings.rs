@@ -29,8 +29,8 @@ const fn setting(name: &'static str, kind: Kind, default: &'static str) -> Setti
     Setting { name, kind, default }
 }
 
-pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
-pub(crate) const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+const CLEANUP_POLICY: &str = "cleanup.policy";
+const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const AFTER_MAX_MS: &str = "message.timestamp.after.max.ms";
 const BEFORE_MAX_MS: &str = "message.timestamp.before.max.ms";
@@ -68,7 +68,7 @@ pub(crate) const ALL: &[Setting] = &[
     setting("remote.storage.enable", Kind::Boolean, "false"),
     setting("retention.bytes", Kind::Long(i64::MIN), "-1"),
     setting("retention.ms", Kind::Long(-1), "604800000"),
-    setting("segment.bytes", Kind::Integer(14), "1073741824"),
+    setting("segment.bytes", Kind::Integer(1_048_576), "1073741824"),
     setting("segment.index.bytes", Kind::Integer(4), "10485760"),
     setting("segment.jitter.ms", Kind::Long(0), "0"),
     setting("segment.ms", Kind::Long(1), "604800000"),

@@ -201,18 +201,45 @@ fn a_time_is_found_among_what_is_left() {
     assert_eq!(log.at_or_after(0).expect("read"), Some((7, 2_001)));
 }
 
+/// The offset of a producer's batch, new or repeated.
+fn offer(log: &mut Log, records: i32, sequence: i32, now_ms: i64) -> Result<i64, ResponseError> {
+    let batch = Batch::check(&bytes(records, 0, (5, sequence))).expect("sound");
+    match log.repeated(&batch.header, now_ms)? {
+        Some(offset) => Ok(offset),
+        None => log.append(batch, false, now_ms),
+    }
+}
+
 #[test]
 fn a_producer_goes_on_after_its_records_went() {
     let mut log = log(Retention { age_ms: Some(1_000), ..UNBOUNDED });
-    let of_producer = |sequence: i32| Batch::check(&bytes(1, 0, (5, sequence))).expect("sound");
-    assert_eq!(log.append(of_producer(0), false, 0).expect("new"), 0);
+    assert_eq!(offer(&mut log, 1, 0, 0).expect("new"), 0);
     log.retain(10_000);
     assert_eq!((log.start(), log.bytes()), (1, 0));
-    assert_eq!(log.append(of_producer(0), false, 10_000).expect("known"), 0, "a repetition is not written again");
-    assert_eq!(log.append(of_producer(1), false, 10_000).expect("next"), 1);
-    assert!(log.append(of_producer(3), false, 10_000).is_err(), "one is missing");
+    assert_eq!(offer(&mut log, 1, 0, 10_000).expect("known"), 0, "a repetition is not written again");
+    assert_eq!(offer(&mut log, 1, 1, 10_000).expect("next"), 1);
+    assert!(offer(&mut log, 1, 3, 10_000).is_err(), "one is missing");
     log.retain(10_000 + DAY_MS);
-    assert_eq!(log.append(of_producer(3), false, 0).expect("forgotten after a day, so it may begin anywhere"), 2);
+    assert_eq!(offer(&mut log, 1, 3, 0).expect("forgotten after a day, so it may begin anywhere"), 2);
+}
+
+#[test]
+fn a_batch_of_another_length_is_no_repetition() {
+    let mut log = log(UNBOUNDED);
+    assert_eq!(offer(&mut log, 3, 0, 0).expect("new"), 0);
+    assert_eq!(offer(&mut log, 5, 0, 0), Err(ResponseError::OutOfOrderSequenceNumber), "two records would be lost");
+    assert_eq!(offer(&mut log, 3, 0, 0).expect("known"), 0);
+}
+
+#[test]
+fn records_without_a_time_are_as_old_as_their_segment() {
+    let mut log = log(Retention { age_ms: Some(1_000), ..UNBOUNDED });
+    let timeless = Batch::check(&bytes(1, -1, (-1, -1))).expect("sound");
+    log.append(timeless, false, 50_000).expect("appended");
+    log.retain(50_500);
+    assert!(log.bytes() > 0, "it came half a second ago");
+    log.retain(51_500);
+    assert_eq!(log.bytes(), 0);
 }
 
 /// What may happen to a log.

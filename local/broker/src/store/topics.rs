@@ -17,7 +17,7 @@ use crate::{BrokerConfig, Extent, random};
 
 const NAME_CHARS_MAX: usize = 249;
 /// Partitions that one topic may have: each keeps files open.
-const PARTITIONS_MAX: usize = 10_000;
+pub(crate) const PARTITIONS_MAX: usize = 10_000;
 
 /// A topic and what it was given.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Topic {
 struct Disk {
     directory: Arc<Path>,
     bytes_per_topic: u64,
-    kept_for: BTreeMap<String, String>,
+    kept_for: BTreeMap<String, Vec<String>>,
 }
 
 /// What became of a batch.
@@ -195,7 +195,7 @@ impl Topics {
         asked.filter(is_known).collect()
     }
 
-    /// Stores what a producer sent for a partition. Where the topic is kept for a group, `committed` says how far that one is.
+    /// Stores what a producer sent for a partition. Where the topic is kept for groups, `committed` says how far each one is.
     ///
     /// # Errors
     /// With Kafka's own answer to what cannot be taken.
@@ -204,7 +204,7 @@ impl Topics {
         name: &str,
         partition: i32,
         batch: Batch,
-        committed: impl FnOnce(&str) -> i64,
+        committed: impl Fn(&str) -> i64,
     ) -> Result<Appended, ResponseError> {
         let (log, limits, refusing, is_full_said) = {
             let topics = self.lock();
@@ -218,23 +218,30 @@ impl Topics {
         if batch.size() > limits.batch_bytes {
             return Err(ResponseError::MessageTooLarge);
         }
-        let (now_ms, header, append_time) = (now_ms(), batch.header, limits.append_time);
-        if !limits.takes_times(header.base_timestamp, header.max_timestamp, now_ms) {
-            return Err(ResponseError::InvalidTimestamp);
-        }
+        let (header, append_time) = (batch.header, limits.append_time);
         let appended = {
             let mut log = locked(&log);
-            if log.is_full_for(batch.size()) {
-                self.make_room((name, partition), &is_full_said, &mut log, batch.size(), committed)?;
+            // Under the lock, so that a partition's times do not go back.
+            let now_ms = now_ms();
+            if !limits.takes_times(header.base_timestamp, header.max_timestamp, now_ms) {
+                return Err(ResponseError::InvalidTimestamp);
             }
-            let offset = log.append(batch, append_time, now_ms)?;
+            let offset = match log.repeated(&header, now_ms)? {
+                Some(offset) => offset,
+                None => {
+                    if log.is_full_for(batch.size()) {
+                        self.make_room((name, partition), &is_full_said, &mut log, batch.size(), committed)?;
+                    }
+                    log.append(batch, append_time, now_ms)?
+                }
+            };
             Appended { offset, time_ms: append_time.then_some(now_ms), log_start: log.start() }
         };
         self.changed.notify_waiters();
         Ok(appended)
     }
 
-    /// Makes room on disk for a batch, from what its group has committed where the topic is kept for one; says once for each topic
+    /// Makes room on disk for a batch, from what its groups have all committed where the topic is kept for some; says once for each topic
     /// when there is none.
     fn make_room(
         &self,
@@ -242,21 +249,21 @@ impl Topics {
         is_full_said: &AtomicBool,
         log: &mut Log,
         size: u64,
-        committed: impl FnOnce(&str) -> i64,
+        committed: impl Fn(&str) -> i64,
     ) -> Result<(), ResponseError> {
-        let group = self.disk.kept_for.get(name);
-        log.make_room(size, group.map_or(i64::MAX, |group| committed(group)));
+        let groups = self.disk.kept_for.get(name).map_or(&[][..], Vec::as_slice);
+        log.make_room(size, groups.iter().map(|group| committed(group)).min().unwrap_or(i64::MAX));
         if !log.is_full_for(size) {
             return Ok(());
         }
         if !is_full_said.swap(true, Ordering::Relaxed) {
-            let (bytes, group) = (log.bytes(), group.map_or("", String::as_str));
+            let bytes = log.bytes();
             tracing::warn!(
                 topic = name,
                 partition,
                 bytes,
-                group,
-                "the embedded kafka refuses records: the partition's share of the disk (--kafka-disk) is full of what the group has \
+                ?groups,
+                "the embedded kafka refuses records: the partition's share of the disk (--kafka-disk) is full of what a group has \
                  not committed"
             );
         }
