@@ -51,6 +51,9 @@ pub fn encode(decision: &Decision) -> Vec<u8> {
     if decision.ahead {
         object.bool("ahead", true);
     }
+    if decision.guarded {
+        object.bool("guarded", true);
+    }
     object.bool("degraded", decision.missing.any());
     let missing: &[&str] = if decision.missing.device { &[DEVICE] } else { &[] };
     put_list(object.name("missing"), missing, |out, name| push_text(out, name));
@@ -152,6 +155,7 @@ const NAMES: &[&str] = &[
     "decided_at",
     "late",
     "ahead",
+    "guarded",
     "missing",
 ];
 
@@ -175,6 +179,7 @@ struct Draft<'a> {
     decided_at: Option<i64>,
     late: Option<bool>,
     ahead: bool,
+    guarded: bool,
     missing: Option<MissingInputs>,
 }
 
@@ -212,6 +217,7 @@ impl<'a> Draft<'a> {
             "decided_at" => self.decided_at = Some(fields.integer(field)?),
             "late" => self.late = Some(fields.bool(field)?),
             "ahead" => self.ahead = fields.bool(field)?,
+            "guarded" => self.guarded = fields.bool(field)?,
             "missing" => {
                 let device = list(fields, field)?.into_iter().any(|name| name == b"\"device\"");
                 self.missing = Some(MissingInputs { device });
@@ -258,6 +264,7 @@ impl<'a> Draft<'a> {
             decided_at: required(self.decided_at.map(Millis), "decided_at")?,
             late: required(self.late, "late")?,
             ahead: self.ahead,
+            guarded: self.guarded,
             missing: required(self.missing, "missing")?,
         })
     }

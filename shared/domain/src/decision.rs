@@ -187,6 +187,8 @@ pub struct Decision {
     pub late: bool,
     /// The event was so far ahead of the broker's time that the broker's was taken instead.
     pub ahead: bool,
+    /// The model would have blocked more than its band allows, so the answer is its fallback's ([`crate::guard`]).
+    pub guarded: bool,
     /// What it was decided without.
     pub missing: MissingInputs,
 }

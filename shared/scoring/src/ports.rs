@@ -9,7 +9,7 @@ use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::{Clock, PublishError};
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
+    Band, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
     UserId,
 };
 
@@ -202,6 +202,9 @@ pub trait Scorer: Send + Sync {
 
     /// Its thresholds.
     fn policy(&self) -> Policy;
+
+    /// How much it may want to block before decisions follow its fallback; none when it has no such bound.
+    fn band(&self) -> Option<Band>;
 }
 
 /// Everything that the protocol works on, apart from dead letters.

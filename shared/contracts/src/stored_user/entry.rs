@@ -56,6 +56,7 @@ const SAME_MODEL: u8 = 1 << 7;
 // More of them; none in a legacy entry.
 const AHEAD: u8 = 1;
 const SAME_FEATURES: u8 = 1 << 1;
+const GUARDED: u8 = 1 << 2;
 
 fn flag(condition: bool, bit: u8) -> u8 {
     if condition { bit } else { 0 }
@@ -115,6 +116,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         decided_at,
         late,
         ahead,
+        guarded,
         missing: MissingInputs { device },
     } = decision;
     let derived = DecisionId::derive(user_id, transaction_id) == *decision_id;
@@ -127,7 +129,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         | flag(*device, NO_DEVICE)
         | flag(context.model.as_ref() == Some(model), SAME_MODEL);
     let list = (*version, values.len());
-    let more = flag(*ahead, AHEAD) | flag(context.features == list, SAME_FEATURES);
+    let more = flag(*ahead, AHEAD) | flag(*guarded, GUARDED) | flag(context.features == list, SAME_FEATURES);
     output.bytes(&[flags, more]);
     output.text(transaction_id.as_str());
     if flags & SAME_USER == 0 {
@@ -260,6 +262,7 @@ fn take_decision(
         decided_at: input.time(ingested_at)?,
         late: has(LATE),
         ahead: more & AHEAD != 0,
+        guarded: more & GUARDED != 0,
         missing: MissingInputs { device: has(NO_DEVICE) },
     };
     Ok((digest, decision))

@@ -63,6 +63,7 @@ pub fn decision(transaction: &Transaction, features: FeatureVector, at: Coordina
         decided_at: Millis(at.timestamp.0 + 38),
         late: false,
         ahead: false,
+        guarded: false,
         missing: MissingInputs::default(),
     }
 }
@@ -127,6 +128,7 @@ pub fn rich_decision() -> Decision {
         decided_at: Millis(NOW.0 + 41),
         late: true,
         ahead: false,
+        guarded: false,
         missing: MissingInputs { device: true },
     }
 }
