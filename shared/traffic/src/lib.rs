@@ -15,7 +15,7 @@ mod shape;
 mod transaction;
 mod world;
 
-pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row};
+pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row, States};
 pub use generator::{DEFAULT_START, Generator, TrafficConfig};
 pub use matrix::{MatrixWriter, Truth};
 pub use past::{Past, PastLimits};

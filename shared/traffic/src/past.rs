@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use centinela_domain::{DeviceId, DeviceState, InvalidTransaction, Millis, UserId, UserState};
+use centinela_domain::{DeviceId, DeviceState, InvalidTransaction, Millis, Profile, Risk, UserId, UserState};
 
-use crate::fold::FeatureFold;
+use crate::fold::{FeatureFold, States};
 use crate::generator::Generator;
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -40,6 +40,12 @@ pub struct Past {
     pub users: HashMap<UserId, UserState>,
     /// Every device that was used.
     pub devices: HashMap<DeviceId, DeviceState>,
+    /// Everybody who did something else.
+    pub profiles: HashMap<UserId, Profile>,
+    /// Users of whose transactions something became known.
+    pub user_risks: HashMap<UserId, Risk>,
+    /// Devices alike.
+    pub device_risks: HashMap<DeviceId, Risk>,
 }
 
 impl Past {
@@ -60,7 +66,8 @@ impl Past {
             }
         }
         generator.forget_resends();
-        let (users, devices) = fold.into_states();
-        Ok(Self { transactions, lasted_ms: newest.since(generator.start()), users, devices })
+        let States { users, devices, profiles, user_risks, device_risks } = fold.into_states();
+        let lasted_ms = newest.since(generator.start());
+        Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks })
     }
 }
