@@ -92,6 +92,7 @@ impl<P: Ports> Scoring<P> {
         let planner = Planner {
             scorer: &self.scorer,
             guard: self.guard.as_ref(),
+            background: &progress.background,
             works: &batch.records,
             committed: &progress.committed,
             ring: self.limits.ring,

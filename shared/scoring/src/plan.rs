@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use centinela_contracts::stored_user::StoredUser;
-use centinela_domain::features::DeviceInput;
+use centinela_domain::features::{DeviceInput, Known};
 use centinela_domain::guard::Ruling;
 use centinela_domain::ledger::{CommittedMarks, RECREATED_AFTER_MS, RingSize};
 use centinela_domain::{
-    Decision, DeviceId, DeviceState, Entry, FeatureVector, Guard, Ledger, Mark, Millis, MissingInputs, Outcome, UserId,
-    UserState, decision,
+    Decision, DeviceId, DeviceState, Entry, FeatureVector, Guard, Ledger, Mark, Millis, Outcome, UserId, UserState,
+    decision,
 };
 
 use crate::outgoing::{again, outgoing};
-use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
+use crate::ports::{Background, Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
 use crate::work::{Decoded, Work};
 
 /// How a record is answered.
@@ -284,6 +284,8 @@ pub(crate) struct Planner<'a, M> {
     pub scorer: &'a M,
     /// None where it is switched off, or the model has no band.
     pub guard: Option<&'a Mutex<Guard>>,
+    /// What else is known of the users and devices.
+    pub background: &'a Background,
     pub works: &'a [Work],
     pub committed: &'a CommittedMarks,
     pub ring: RingSize,
@@ -307,7 +309,14 @@ impl<M: Scorer> Planner<'_, M> {
                         Some(state) => DeviceInput::Known(state),
                         None => DeviceInput::Unseen,
                     };
-                    rows.push(FeatureVector::compute(transaction, time.at, Some(&draft.item.state), input));
+                    let known = Known {
+                        user: Some(&draft.item.state),
+                        profile: self.background.profile(&transaction.user_id),
+                        user_risk: self.background.user_risk(&transaction.user_id),
+                        device: input,
+                        device_risk: self.background.device_risk(&transaction.device_id),
+                    };
+                    rows.push(FeatureVector::compute(transaction, time.at, &known));
                     wave.push((place, index));
                 }
             }
@@ -367,7 +376,11 @@ impl<M: Scorer> Planner<'_, M> {
             late: draft.item.state.is_late(work.content.time.at, self.allowed_lateness_ms),
             ahead: work.content.time.ahead,
             guarded,
-            missing: MissingInputs { device: devices.unread.contains(&transaction.device_id) },
+            missing: self.background.missing(
+                &transaction.user_id,
+                &transaction.device_id,
+                devices.unread.contains(&transaction.device_id),
+            ),
         }
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
+use std::hash::Hash;
 
 use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::{Clock, PublishError};
+use centinela_domain::features::Input;
 use centinela_domain::{
-    Band, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
-    UserId,
+    Band, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, MissingInputs, ModelStamp, Outcome,
+    Policy, Profile, Risk, TransactionId, UserId,
 };
 
 /// An item with the version that a write must name.
@@ -74,8 +76,69 @@ pub struct ReadAnswer {
     pub partitions: BTreeMap<u32, Versioned<StoredPartition>>,
     /// Partitions whose item could not be read.
     pub unread_partitions: HashSet<u32>,
+    /// What other owners of these items say.
+    pub background: Background,
     /// Why something was not read.
     pub problem: Option<StoreError>,
+}
+
+/// What the other owners of the items say about users and devices: it comes with the same read, and a decision can do without it.
+/// What is neither found nor unreadable is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Background {
+    /// What users did besides paying.
+    pub profiles: HashMap<UserId, Profile>,
+    /// What labels say about users.
+    pub user_risk: HashMap<UserId, Risk>,
+    /// What labels say about devices.
+    pub device_risk: HashMap<DeviceId, Risk>,
+    /// Users whose profile is there and means nothing to this release.
+    pub unreadable_profiles: HashSet<UserId>,
+    /// Users whose risk is there and means nothing to this release.
+    pub unreadable_user_risk: HashSet<UserId>,
+    /// Devices whose risk is there and means nothing to this release.
+    pub unreadable_device_risk: HashSet<DeviceId>,
+}
+
+impl Background {
+    /// Takes over what another read found.
+    pub fn extend(&mut self, other: Self) {
+        self.profiles.extend(other.profiles);
+        self.user_risk.extend(other.user_risk);
+        self.device_risk.extend(other.device_risk);
+        self.unreadable_profiles.extend(other.unreadable_profiles);
+        self.unreadable_user_risk.extend(other.unreadable_user_risk);
+        self.unreadable_device_risk.extend(other.unreadable_device_risk);
+    }
+
+    /// The user's profile, as a feature's input.
+    pub fn profile(&self, user: &UserId) -> Input<'_, Profile> {
+        input(&self.profiles, &self.unreadable_profiles, user)
+    }
+
+    /// What labels say about the user, as a feature's input.
+    pub fn user_risk(&self, user: &UserId) -> Input<'_, Risk> {
+        input(&self.user_risk, &self.unreadable_user_risk, user)
+    }
+
+    /// What labels say about the device, as a feature's input.
+    pub fn device_risk(&self, device: &DeviceId) -> Input<'_, Risk> {
+        input(&self.device_risk, &self.unreadable_device_risk, device)
+    }
+
+    /// What a decision about this user on this device has to be made without; whether the device's item was read is the caller's to say.
+    pub fn missing(&self, user: &UserId, device: &DeviceId, device_unread: bool) -> MissingInputs {
+        MissingInputs {
+            device: device_unread,
+            profile: self.unreadable_profiles.contains(user),
+            user_risk: self.unreadable_user_risk.contains(user),
+            device_risk: self.unreadable_device_risk.contains(device),
+        }
+    }
+}
+
+fn input<'a, K: Eq + Hash, T>(found: &'a HashMap<K, T>, unreadable: &HashSet<K>, key: &K) -> Input<'a, T> {
+    if unreadable.contains(key) { Input::Unavailable } else { found.get(key).into() }
 }
 
 /// One conditional write.

@@ -166,6 +166,6 @@ pub fn rich_decision() -> Decision {
         late: true,
         ahead: false,
         guarded: false,
-        missing: MissingInputs { device: true },
+        missing: MissingInputs { device: true, ..MissingInputs::default() },
     }
 }
