@@ -178,9 +178,11 @@ fn simulated(
             }
             Event::Label(label) if labels => {
                 let (user, device) = (UserId::new(&*label.user_id)?, DeviceId::new(&*label.device_id)?);
-                table.fold.label(&user, &device, label.fraud, label.arrived_at);
+                if let Some(fraud) = label.kind.says_fraud() {
+                    table.fold.label(&user, &device, fraud, label.arrived_at);
+                }
             }
-            Event::Label(_) => {}
+            Event::Action(_) | Event::Label(_) => {}
         }
     }
     Ok(())

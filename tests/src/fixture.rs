@@ -33,6 +33,7 @@ impl Fixture {
             timeout,
             memory_mb: 512,
             concurrency_max: environments,
+            nice: 0,
         };
         Self { host: FunctionHost::start(spec).await.expect("a host"), state }
     }

@@ -22,6 +22,7 @@ fn spec() -> FunctionSpec {
         timeout: Duration::from_secs(20),
         memory_mb: 512,
         concurrency_max: 2,
+        nice: 0,
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
     fn drawn(seed: u64) -> Vec<Fault> {
         let sources = Sources::new(seed, "all".parse().unwrap(), Arc::default());
         sources.switch(true);
-        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", body: b"" };
+        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", body: b"", caller: None };
         (0..5_000).map(|_| sources.decide(&request)).collect()
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn nothing_happens_while_it_is_off_or_that_nobody_asked_for() {
         let sources = Sources::new(7, "kill".parse().unwrap(), Arc::default());
         sources.switch(true);
-        let request = RequestInfo { service: "kinesis", operation: "PutRecords", body: b"" };
+        let request = RequestInfo { service: "kinesis", operation: "PutRecords", body: b"", caller: None };
         assert!((0..5_000).all(|_| sources.decide(&request) == Fault::None));
         assert!((0..5_000).all(|_| sources.delivery(9) == DeliveryFault::None));
         let sources = Sources::new(7, "all".parse().unwrap(), Arc::default());

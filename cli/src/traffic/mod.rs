@@ -143,7 +143,7 @@ impl Source {
             Self::Generated { generator, key, suffix } => {
                 let transaction = generator.by_ref().find_map(|event| match event {
                     Event::Transaction(transaction) => Some(transaction),
-                    Event::Label(_) => None,
+                    Event::Action(_) | Event::Label(_) => None,
                 });
                 if transaction.is_none() {
                     terminal::note(

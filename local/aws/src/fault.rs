@@ -7,12 +7,14 @@ use std::time::Duration;
 /// What is known about a request when its fault is decided.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestInfo<'a> {
-    /// `dynamodb` or `kinesis`.
+    /// `dynamodb`, `kinesis` or `s3`.
     pub service: &'static str,
     /// The API operation, such as `BatchGetItem`.
     pub operation: &'a str,
-    /// The request body, JSON.
+    /// The request body, JSON; nothing of S3's.
     pub body: &'a [u8],
+    /// Who asks, where the request says so: the function's name.
+    pub caller: Option<&'a str>,
 }
 
 /// What happens to one request.
@@ -23,7 +25,7 @@ pub enum Fault {
     None,
     /// It is served after this time.
     Delay(Duration),
-    /// It is refused with `ProvisionedThroughputExceededException` and changes nothing.
+    /// It is refused with `ProvisionedThroughputExceededException`, by S3 with `SlowDown`, and changes nothing.
     Throttle,
     /// It is applied, and the connection is closed without an answer.
     ReplyLost,

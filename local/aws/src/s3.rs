@@ -3,11 +3,14 @@
 //! Path-style addressing only. It knows no life-cycle rules, versions, tags or notifications, and takes no key that is no file's
 //! name (`keys.rs`).
 
+mod asked;
 mod keys;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -17,9 +20,13 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
+use self::asked::{Asked, slow_down};
 use self::keys::Keys;
 use crate::access::AwsAccess;
-use centinela_serve::{HttpServer, ServerError, warden};
+use crate::fault::{Fault, FaultSource, NoFaults, ReplyWithheld};
+use centinela_serve::{BoxError, HttpServer, ServerError, warden};
+
+pub use self::asked::ObjectStats;
 
 const SERVICE: &str = "s3";
 
@@ -39,10 +46,16 @@ pub enum S3Error {
     },
     #[error("s3 cannot keep objects in {}: {reason:?}", directory.display())]
     ObjectStore { directory: PathBuf, reason: s3s_fs::Error },
+    #[error("object {key} cannot be read")]
+    Object {
+        key: String,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// How to start the object store.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct S3Config {
     /// The port to listen on; `None` takes a free one.
     pub port: Option<u16>,
@@ -52,11 +65,20 @@ pub struct S3Config {
     pub buckets: Vec<String>,
     /// Whose signatures it accepts.
     pub access: AwsAccess,
+    /// Decides which requests go wrong.
+    pub faults: Arc<dyn FaultSource>,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        let access = AwsAccess::default();
+        Self { port: None, directory: None, buckets: Vec::new(), access, faults: Arc::new(NoFaults) }
+    }
 }
 
 /// A running object store. Dropping it stops it without waiting.
-#[derive(Debug)]
 pub struct S3 {
+    asked: Arc<Asked>,
     server: HttpServer,
     directory: PathBuf,
     temporary: Option<TempDir>,
@@ -82,9 +104,42 @@ impl S3 {
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
         builder.set_access(Keys::under(&directory));
         let objects = builder.build();
-        let handler = service_fn(move |request: Request<Incoming>| Service::call(&objects, request));
+        let asked = Arc::new(Asked::new(config.faults));
+        let (objects, asking) = (Arc::new(objects), Arc::clone(&asked));
+        let handler = service_fn(move |request: Request<Incoming>| {
+            let (objects, asked) = (Arc::clone(&objects), Arc::clone(&asking));
+            async move {
+                let (head, body) = request.into_parts();
+                let fault = asked.came(&head.method, &head);
+                match fault {
+                    Fault::Throttle => return Ok(slow_down()),
+                    Fault::Delay(time) => tokio::time::sleep(time).await,
+                    Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
+                }
+                let answer = Service::call(&*objects, Request::from_parts(head, body)).await?;
+                if fault == Fault::ReplyLost { Err(BoxError::from(ReplyWithheld)) } else { Ok(answer) }
+            }
+        });
         let server = HttpServer::start(SERVICE, config.port, handler).await?;
-        Ok(Self { server, directory, temporary })
+        Ok(Self { asked, server, directory, temporary })
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn snapshot(&self) -> ObjectStats {
+        self.asked.snapshot()
+    }
+
+    /// An object; none where there is none. It is not counted.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn object(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, S3Error> {
+        match tokio::fs::read(self.directory.join(bucket).join(key)).await {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(S3Error::Object { key: key.to_owned(), source }),
+        }
     }
 
     /// The endpoint URL.

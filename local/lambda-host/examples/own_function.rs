@@ -45,6 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         timeout: Duration::from_secs(30),
         memory_mb: 256,
         concurrency_max: 4,
+        nice: 0,
     })
     .await?;
     let mut logs = host.logs();

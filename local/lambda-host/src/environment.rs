@@ -70,6 +70,7 @@ impl Environment {
         let mut child = command(id, spec, &api).spawn()?;
         surroundings.accounts.started();
         let pid = child.id().unwrap_or_default();
+        process::step_back(pid, spec.nice);
         let ward = warden::guard_group(pid);
         let (exit_sender, exit) = watch::channel(None);
         let environment = Arc::new(Environment {

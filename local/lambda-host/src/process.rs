@@ -36,6 +36,17 @@ pub(super) fn rss_mb_max(pid: u32) -> Option<u32> {
     Some(kilobytes.div_ceil(1024))
 }
 
+/// Lets other processes go first. Threads that the process has not started yet take it over.
+pub(super) fn step_back(pid: u32, nice: i32) {
+    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if nice == 0 || process.is_none() {
+        return;
+    }
+    if let Err(error) = rustix::process::setpriority_process(process, nice) {
+        tracing::warn!(pid, nice, %error, "a function's process does not step back; it competes with the others");
+    }
+}
+
 /// Sends a signal to the process and everything it started. The caller makes sure that it was not reaped yet.
 pub(super) fn signal_group(pid: u32, signal: Signal) {
     let Ok(group) = i32::try_from(pid) else { return };

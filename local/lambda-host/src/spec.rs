@@ -23,4 +23,6 @@ pub struct FunctionSpec {
     pub memory_mb: u32,
     /// Most environments that may exist at once; at least 1.
     pub concurrency_max: usize,
+    /// How far its processes step back when this machine has too few processors for all functions: 0, not at all, to 19.
+    pub nice: i32,
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use centinela_aws::StoredItem;
 use centinela_kafka_client::{ClusterError, KafkaAccess, may_use_group, topic_ends};
 use centinela_lambda_host::FunctionHost;
 use centinela_lambda_host::mapping::{self, KafkaMapping, KafkaMappingSpec, MappingError, Position};
 
 use super::config::PlatformConfig;
 use super::error::PlatformError;
+use super::mapped;
 use super::servers::Services;
 use super::specs::{declared_topics, mapping_spec};
 
@@ -24,7 +26,7 @@ pub(super) struct Past {
     /// The offset of the first record of the run by topic and partition.
     pub(super) starts: BTreeMap<String, Vec<i64>>,
     /// What the tables held, where they were to be remembered.
-    pub(super) remembered: BTreeMap<String, Vec<(String, Vec<u8>)>>,
+    pub(super) remembered: BTreeMap<String, Vec<StoredItem>>,
 }
 
 /// Decides what the groups of the mappings have not committed yet, with no mapping running afterwards; then notes where every topic
@@ -36,11 +38,17 @@ pub(super) async fn work_off(
 ) -> Result<Past, PlatformError> {
     let mut past = Past::default();
     if config.servers.kafka.is_some() {
-        let mut starts = BTreeMap::new();
-        for declared in &config.infrastructure.mappings {
-            let spec = mapping_spec(declared, config.environments);
-            let positions = begin_topic(config, services.kafka(), &spec, functions.get(&spec.function)).await?;
-            starts.insert(spec.topic, positions.into_iter().map(|at| at.start).collect());
+        let mut starts = BTreeMap::<String, Vec<i64>>::new();
+        let mappings = &config.infrastructure.mappings;
+        // What one function leaves on a topic is another one's to handle.
+        for topic in mapped::stages(&config.infrastructure).iter().flatten() {
+            for declared in mappings.iter().filter(|mapping| mapping.topic == *topic) {
+                let spec = mapping_spec(declared, config.environments);
+                let positions = begin_topic(config, services.kafka(), &spec, functions.get(&spec.function)).await?;
+                let known = starts.entry(spec.topic).or_default();
+                known.resize(positions.len().max(known.len()), 0);
+                known.iter_mut().zip(positions).for_each(|(known, at)| *known = at.start.max(*known));
+            }
         }
         past.starts = topic_ends(services.kafka(), &declared_topics(&config.infrastructure)).await?;
         past.starts.append(&mut starts);

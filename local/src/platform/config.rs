@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use centinela_aws::{AwsAccess, FaultSource, Latency, NoFaults};
+use centinela_aws::{AwsAccess, FaultSource, Latency, NoFaults, StoredItem};
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::mapping::MappingFaultSource;
 use centinela_lambda_host::mapping::faults::NoMappingFaults;
+
+use super::mapped::MappingKey;
 
 /// Servers that are there already, instead of the embedded ones.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,9 @@ pub struct Ports {
     pub kinesis: Option<u16>,
 }
 
+/// Decides who decides on the faults of a mapping.
+pub type FaultsOfMappings = Arc<dyn Fn(&MappingKey) -> Arc<dyn MappingFaultSource> + Send + Sync>;
+
 /// How to start a platform.
 #[derive(Clone)]
 pub struct PlatformConfig {
@@ -49,8 +54,8 @@ pub struct PlatformConfig {
     /// Environments per function instead of what is useful here.
     pub environments: Option<usize>,
     /// Faults of the mappings.
-    pub mapping_faults: Arc<dyn MappingFaultSource>,
-    /// Faults of DynamoDB and Kinesis, embedded or not.
+    pub mapping_faults: FaultsOfMappings,
+    /// Faults of DynamoDB and Kinesis, embedded or not, and of the embedded S3.
     pub faults: Arc<dyn FaultSource>,
     /// Leave the mappings for [`Platform::start_mappings`](super::Platform::start_mappings), so that records can wait in the topics first.
     pub mappings_later: bool,
@@ -60,8 +65,8 @@ pub struct PlatformConfig {
     pub servers: Servers,
     /// Tables whose items are noted before anything is decided.
     pub remembered_tables: Vec<String>,
-    /// Key `pk` and state `s` of the items that a table of the embedded database begins with. Nobody else's table is touched.
-    pub seeds: BTreeMap<String, Vec<(String, Vec<u8>)>>,
+    /// The items that a table of the embedded database begins with. Nobody else's table is touched.
+    pub seeds: BTreeMap<String, Vec<StoredItem>>,
     /// Takes what a person should know, a line at a time.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -76,7 +81,7 @@ impl PlatformConfig {
             ports: Ports::default(),
             kafka_disk_bytes: None,
             environments: None,
-            mapping_faults: Arc::new(NoMappingFaults),
+            mapping_faults: Arc::new(|_| Arc::new(NoMappingFaults)),
             faults: Arc::new(NoFaults),
             mappings_later: false,
             latency: None,

@@ -39,6 +39,14 @@ pub enum PlatformError {
         #[source]
         source: InvokeError,
     },
+    #[error("no stack declares a function `{function}`")]
+    NoFunction { function: String },
+    #[error("an invocation of `{function}` failed")]
+    Invoke {
+        function: String,
+        #[source]
+        source: InvokeError,
+    },
     #[error(transparent)]
     Mapping(#[from] MappingError),
     #[error("the mapping of topic `{topic}` invokes `{function}`, which no stack declares")]

@@ -9,63 +9,50 @@ mod claims;
 mod config;
 mod endpoints;
 mod error;
+mod functions;
+mod mapped;
+mod schedules;
 mod servers;
 mod specs;
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use centinela_aws::{DynamoStats, SECRET_ACCESS_KEY};
+use bytes::Bytes;
+use centinela_aws::{DynamoStats, ObjectStats, SECRET_ACCESS_KEY, StoredItem};
 use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
-use centinela_lambda_host::mapping::{KafkaMapping, MappingFaultSource, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionSpec, FunctionStats};
+use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
+use centinela_lambda_host::{FunctionHost, FunctionStats};
 use futures::future::BoxFuture;
 
-pub use config::{PlatformConfig, Ports, Servers};
+pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
 pub use error::PlatformError;
+pub use mapped::{Cut, MappingKey};
 pub use specs::topic_spec;
 
 use backlog::Past;
 use claims::Claims;
+use mapped::Mapped;
+use schedules::Schedules;
 use servers::Services;
 use specs::mapping_spec;
-
-/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
-/// lose races to each other while a backlog is worked off.
-const ENVIRONMENTS_MORE: usize = 1;
-/// Environments of a function that reserves no concurrency.
-const CONCURRENCY_DEFAULT: usize = 4;
-
-struct Mapped {
-    topic: String,
-    mapping: Arc<KafkaMapping>,
-}
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
     infrastructure: Infrastructure,
     past: Past,
-    // Dropped in this order: mappings before functions before services.
+    // Dropped in this order: schedules and mappings before functions before services.
+    schedules: Schedules,
     mappings: OnceLock<Vec<Mapped>>,
     functions: BTreeMap<String, Arc<FunctionHost>>,
     claims: Claims,
     services: Services,
     environments: Option<usize>,
-    mapping_faults: Arc<dyn MappingFaultSource>,
-}
-
-/// Where a mapping stops taking records of its topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The topic.
-    pub topic: String,
-    /// By partition, the first offset that is left alone.
-    pub ends: Vec<i64>,
+    mapping_faults: FaultsOfMappings,
 }
 
 /// A look at a running platform.
@@ -75,8 +62,10 @@ pub struct PlatformStats {
     pub dynamodb: DynamoStats,
     /// Every function by name.
     pub functions: BTreeMap<String, FunctionStats>,
-    /// Every mapping by topic.
-    pub mappings: BTreeMap<String, MappingStats>,
+    /// What was asked of S3; none when it is external.
+    pub objects: Option<ObjectStats>,
+    /// Every mapping.
+    pub mappings: BTreeMap<MappingKey, MappingStats>,
 }
 
 impl Platform {
@@ -98,6 +87,7 @@ impl Platform {
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
+            schedules: Schedules::default(),
             mappings: OnceLock::new(),
             functions: BTreeMap::new(),
             claims,
@@ -106,10 +96,6 @@ impl Platform {
             mapping_faults: Arc::clone(&config.mapping_faults),
         };
         platform.start_functions(&config).await?;
-        for trigger in &config.infrastructure.triggers {
-            let function = &trigger.function;
-            (config.say)(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
-        }
         // On the embedded broker nobody can have come before us, so nothing waits for it.
         if config.servers.kafka.is_some() {
             platform.claims.confirm(&*config.say).await?;
@@ -118,32 +104,28 @@ impl Platform {
         if !config.mappings_later {
             platform.start_mappings().await?;
         }
+        platform.start_schedules(&*config.say);
         Ok(platform)
     }
 
     async fn start_functions(&mut self, config: &PlatformConfig) -> Result<(), PlatformError> {
         for function in &self.infrastructure.functions {
-            let mut environment = function.environment.clone();
-            environment.extend(self.services.environment());
-            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            // With calls as slow as in AWS an environment mostly waits.
-            let useful = if config.latency.is_some() { usize::MAX } else { processors + ENVIRONMENTS_MORE };
-            let reserved = function.reserved_concurrency.map_or(CONCURRENCY_DEFAULT, |reserved| reserved as usize);
-            let concurrency_max = config.environments.unwrap_or(reserved.min(useful));
-            let host = FunctionHost::start(FunctionSpec {
-                name: function.name.clone(),
-                binary: config.binaries.join(&function.binary),
-                environment,
-                timeout: function.timeout,
-                memory_mb: function.memory_mb,
-                concurrency_max,
-            })
-            .await?;
-            self.functions.insert(function.name.clone(), Arc::clone(&host));
-            let started = host.warm(1).await;
-            started.map_err(|source| PlatformError::Start { function: function.name.clone(), source })?;
+            let host = functions::start(config, &self.services, function).await?;
+            self.functions.insert(function.name.clone(), host);
         }
         Ok(())
+    }
+
+    /// Begins the schedules; says of what else invokes a function that it does not do so here.
+    fn start_schedules(&mut self, say: &(dyn Fn(&str) + Send + Sync)) {
+        let region = &self.services.endpoints().region;
+        for trigger in &self.infrastructure.triggers {
+            let function = &trigger.function;
+            let host = self.functions.get(function);
+            if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
+                say(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
+            }
+        }
     }
 
     /// Starts the mappings of a platform that was started without them; called once.
@@ -161,8 +143,9 @@ impl Platform {
             let spec = mapping_spec(declared, self.environments);
             let mapping =
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
-            mapping.set_faults(Arc::clone(&self.mapping_faults));
-            mappings.push(Mapped { topic: declared.topic.clone(), mapping });
+            let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
+            mapping.set_faults((self.mapping_faults)(&key));
+            mappings.push(Mapped { key, mapping });
         }
         // They are started once.
         let _started_before = self.mappings.set(mappings);
@@ -193,8 +176,13 @@ impl Platform {
         self.services.broker()
     }
 
-    fn mappings(&self) -> &[Mapped] {
+    fn mapped(&self) -> &[Mapped] {
         self.mappings.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// All mappings, by topic and function.
+    pub fn mappings(&self) -> impl Iterator<Item = (&MappingKey, &Arc<KafkaMapping>)> {
+        self.mapped().iter().map(|mapped| (&mapped.key, &mapped.mapping))
     }
 
     /// The offset of the first record of this run, by partition; empty where a topic began with it.
@@ -203,9 +191,9 @@ impl Platform {
         self.past.starts.get(topic).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Key and state of every item that a table held before this run, where it was asked to be remembered.
+    /// Every item that a table held before this run, where it was asked to be remembered.
     #[must_use]
-    pub fn remembered(&self, table: &str) -> &[(String, Vec<u8>)] {
+    pub fn remembered(&self, table: &str) -> &[StoredItem] {
         self.past.remembered.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -226,10 +214,27 @@ impl Platform {
         self.functions.iter().map(|(name, host)| (name.as_str(), host))
     }
 
-    /// The mapping that reads a topic.
+    /// The mapping that reads a topic for a function.
     #[must_use]
-    pub fn mapping(&self, topic: &str) -> Option<&Arc<KafkaMapping>> {
-        self.mappings().iter().find(|mapped| mapped.topic == topic).map(|mapped| &mapped.mapping)
+    pub fn mapping(&self, topic: &str, function: &str) -> Option<&Arc<KafkaMapping>> {
+        self.mappings().find(|(key, _)| key.topic == topic && key.function == function).map(|(_, mapping)| mapping)
+    }
+
+    /// The topics that mappings read, in groups: nothing comes onto a topic any more, but from producers, once everything on those of
+    /// the groups before it was handled.
+    #[must_use]
+    pub fn stages(&self) -> Vec<Vec<String>> {
+        mapped::stages(&self.infrastructure)
+    }
+
+    /// Invokes a function once with this event, beside whatever else invokes it, and returns its answer.
+    ///
+    /// # Errors
+    /// When there is no such function, or the invocation fails.
+    pub async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, PlatformError> {
+        let unknown = || PlatformError::NoFunction { function: function.to_owned() };
+        let host = self.function(function).ok_or_else(unknown)?;
+        host.invoke(event).await.map_err(|source| PlatformError::Invoke { function: function.to_owned(), source })
     }
 
     /// Counters of everything.
@@ -238,7 +243,8 @@ impl Platform {
         PlatformStats {
             dynamodb: self.services.database_stats(),
             functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
-            mappings: self.mappings().iter().map(|mapped| (mapped.topic.clone(), mapped.mapping.stats())).collect(),
+            objects: self.services.object_stats(),
+            mappings: self.mappings().map(|(key, mapping)| (key.clone(), mapping.stats())).collect(),
         }
     }
 
@@ -247,36 +253,57 @@ impl Platform {
         self.functions.values().map(|host| host.kill_all()).sum()
     }
 
-    /// Lets the mappings take nothing that comes from now on, and says where that is.
+    /// Lets the mappings of these topics take nothing that comes from now on, and says where that is.
     ///
     /// # Errors
     /// When Kafka does not answer.
-    pub async fn cut(&self) -> Result<Vec<Cut>, PlatformError> {
+    pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
         let mut cuts = Vec::new();
-        for mapped in self.mappings() {
-            cuts.push(Cut { topic: mapped.topic.clone(), ends: mapped.mapping.cut().await? });
+        for (key, mapping) in self.mappings().filter(|(key, _)| topics.contains(&key.topic)) {
+            let MappingKey { topic, function } = key.clone();
+            cuts.push(Cut { topic, function, ends: mapping.cut().await? });
         }
         Ok(cuts)
     }
 
-    /// Waits until the mappings have handled everything before these cuts.
+    /// Waits until the mappings have handled everything before these cuts, without waiting for their batching windows.
     ///
     /// # Errors
-    /// [`MappingError::NotDrained`](centinela_lambda_host::mapping::MappingError::NotDrained) after `limit`.
+    /// [`MappingError::NotDrained`](centinela_lambda_host::mapping::MappingError::NotDrained) after `limit`, with the records of all
+    /// mappings.
     pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
-        for cut in cuts {
-            if let Some(mapping) = self.mapping(&cut.topic) {
-                mapping.drain_to(&cut.ends, limit).await?;
+        let drains = cuts.iter().filter_map(|cut| {
+            let mapping = self.mapping(&cut.topic, &cut.function)?;
+            Some(async move { mapping.drain_to(&cut.ends, limit).await })
+        });
+        let (mut waiting, mut failure) = (0, None);
+        for outcome in futures::future::join_all(drains).await {
+            match outcome {
+                Ok(()) => {}
+                Err(MappingError::NotDrained { records, .. }) => waiting += records,
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        Ok(())
+        match failure {
+            Some(error) => Err(error.into()),
+            None if waiting > 0 => Err(MappingError::NotDrained { records: waiting, deadline: limit }.into()),
+            None => Ok(()),
+        }
     }
 
-    /// Key `pk` and state `s` of every item of a table that has both, in no order. Not counted as a read.
+    /// An object of S3, embedded or not; none where there is none.
+    ///
+    /// # Errors
+    /// When the service cannot be reached or refuses.
+    pub async fn object(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, PlatformError> {
+        self.services.object(bucket, key).await
+    }
+
+    /// Every item of a table, in no order. Not counted as a read.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
+    pub async fn read_back(&self, table: &str) -> Result<Vec<StoredItem>, PlatformError> {
         self.services.read_back(table).await
     }
 
@@ -296,7 +323,8 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { mappings, functions, claims, services, .. } = self;
+        let Self { schedules, mappings, functions, claims, services, .. } = self;
+        drop(schedules);
         let mappings = mappings.into_inner().unwrap_or_default();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));

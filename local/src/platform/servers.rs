@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use centinela_aws::{
     AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ProxiedService, Proxy, ProxyConfig, S3,
-    S3Config, prepare_buckets, prepare_streams, prepare_tables, read_states,
+    ObjectStats, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
 };
 use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::Infrastructure;
@@ -32,6 +33,7 @@ pub(super) struct Services {
     database: Database,
     streams: Streams,
     objects: Option<S3>,
+    s3: AwsClient,
     broker: Option<Broker>,
     kafka: KafkaAccess,
     /// Where people and other programs find the services.
@@ -70,10 +72,11 @@ impl Services {
             secret_access_key: access.secret_access_key,
             session_token: access.session_token,
         };
+        let s3 = AwsClient::new("s3", &endpoints.s3, &config.servers.access)?;
         let inner = Endpoints { dynamodb: database_url, kinesis: streams_url, ..endpoints.clone() };
         let (broker, broker_threads) = broker.unzip();
         let threads = (aws_threads, broker_threads);
-        Ok(Self { database, streams, objects, broker, kafka, endpoints, inner, _threads: threads })
+        Ok(Self { database, streams, objects, s3, broker, kafka, endpoints, inner, _threads: threads })
     }
 
     pub(super) fn endpoints(&self) -> &Endpoints {
@@ -101,11 +104,24 @@ impl Services {
         }
     }
 
-    /// Key `pk` and state `s` of every item of a table that has both, in no order. Not counted as a read.
-    pub(super) async fn read_back(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, PlatformError> {
+    /// What was asked of the embedded S3.
+    pub(super) fn object_stats(&self) -> Option<ObjectStats> {
+        self.objects.as_ref().map(S3::snapshot)
+    }
+
+    /// Every item of a table, in no order. Not counted as a read.
+    pub(super) async fn read_back(&self, table: &str) -> Result<Vec<StoredItem>, PlatformError> {
         match &self.database {
-            Database::Embedded(embedded) => Ok(embedded.states(table)?),
-            Database::External { client, .. } => Ok(read_states(client, table).await?),
+            Database::Embedded(embedded) => Ok(embedded.items(table)?),
+            Database::External { client, .. } => Ok(read_items(client, table).await?),
+        }
+    }
+
+    /// An object; none where there is none. Not counted.
+    pub(super) async fn object(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, PlatformError> {
+        match &self.objects {
+            Some(embedded) => Ok(embedded.object(bucket, key).await?),
+            None => Ok(read_object(&self.s3, bucket, key).await?),
         }
     }
 
@@ -140,7 +156,7 @@ async fn database(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(
     let (port, faults, latency) = (config.ports.dynamodb, Arc::clone(&config.faults), config.latency.clone());
     let Some(url) = &config.servers.dynamodb else {
         let embedded = threads.run(DynamoDb::start(DynamoConfig { port, tables, faults, latency })).await?;
-        config.seeds.iter().try_for_each(|(table, states)| embedded.seed(table, states))?;
+        config.seeds.iter().try_for_each(|(table, items)| embedded.seed(table, items))?;
         let url = embedded.url();
         return Ok((Database::Embedded(embedded), url));
     };
@@ -175,7 +191,8 @@ async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(O
     let buckets: Vec<_> = config.infrastructure.buckets.iter().map(|bucket| bucket.name.clone()).collect();
     let access = config.servers.access.clone();
     let Some(url) = &config.servers.s3 else {
-        let store = S3Config { port: config.ports.s3, directory: None, buckets, access };
+        let faults = Arc::clone(&config.faults);
+        let store = S3Config { port: config.ports.s3, directory: None, buckets, access, faults };
         let embedded = threads.run(S3::start(store)).await?;
         let url = embedded.url();
         return Ok((Some(embedded), url));

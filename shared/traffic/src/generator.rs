@@ -1,17 +1,19 @@
 //! The clock of the simulated world: purchases and frauds in order of event time, handed on in order of arrival.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use centinela_domain::transaction::TIME_MAX_MS;
 use centinela_domain::{Currency, Millis};
 
+use crate::actions::{Deed, Doings};
 use crate::chance::Chance;
 use crate::fraud::{self, Account, Strike};
+use crate::labels::{Labels, Outcomes};
 use crate::resends::{Arrival, Resends};
 use crate::shape::{Shape, Turns};
-use crate::transaction::{Event, Kind, Label, LabelledTransaction, TransactionFields};
+use crate::transaction::{Event, Kind, LabelledTransaction, TransactionFields};
 use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
 
 /// Monday, 2026-01-05T00:00:00Z.
@@ -22,7 +24,7 @@ pub const LIVE_START: Millis = Millis(1_136_160_000_000);
 /// Smallest purchase, in minor units.
 const AMOUNT_MIN: f64 = 49.0;
 /// What follow-up purchases add to the visits.
-const PURCHASES_PER_VISIT: f64 = 1.38;
+pub(crate) const PURCHASES_PER_VISIT: f64 = 1.38;
 /// Users for each transaction that goes out between two of one of them.
 const USERS_PER_PLACE: usize = 15;
 
@@ -45,8 +47,10 @@ pub struct TrafficConfig {
     pub late_days_share: f64,
     /// Share that the producer sends twice, the same bytes, the second time before its user has bought [`RESENT_WITHIN`](crate::RESENT_WITHIN) times more.
     pub duplicate_share: f64,
-    /// Whether labels arrive.
-    pub labels: bool,
+    /// How much of what happened becomes known later.
+    pub labels: Labels,
+    /// What users do besides buying: so many actions for each transaction, about; 0 is none. It changes no transaction.
+    pub actions: f64,
     /// Transactions of others that go out between two of one user, at least. The simulated clock runs thousands of times faster
     /// than a wall clock, so a second purchase ten minutes later would follow within milliseconds and meet the first one still
     /// in flight, which hardly happens to real customers. Event times stay as they are. At most a fifteenth of the users counts:
@@ -68,15 +72,16 @@ impl TrafficConfig {
             late_hours_share: 0.002,
             late_days_share: 0.000_5,
             duplicate_share: 0.0,
-            labels: true,
+            labels: Labels::HISTORY,
+            actions: 2.0,
             spacing: 0,
             shape: Shape::Natural,
         }
     }
 
-    /// Live traffic: late arrivals and a few duplicates, no labels, and one user's transactions apart.
+    /// Live traffic: late arrivals and a few duplicates, few labels, and one user's transactions apart.
     pub fn live(seed: u64) -> Self {
-        Self { start: LIVE_START, duplicate_share: 0.002, labels: false, spacing: 200, ..Self::history(seed) }
+        Self { start: LIVE_START, duplicate_share: 0.002, labels: Labels::LIVE, spacing: 200, ..Self::history(seed) }
     }
 
     /// The same with another shape. But for the natural one, transactions of one user follow each other as they are drawn: a
@@ -95,8 +100,11 @@ impl TrafficConfig {
 /// whatever the rate: there is no need for more users at a higher one. A world of 4,000 at 1,667/s reaches 2100 after 40 hours.
 #[derive(Clone, Debug)]
 pub struct Generator {
-    config: TrafficConfig,
-    world: World,
+    pub(crate) config: TrafficConfig,
+    pub(crate) world: World,
+    /// Actions and labels draw from streams of their own, so that the transactions are the same without them.
+    pub(crate) doings: Doings,
+    outcomes: Outcomes,
     /// Draws of the world; those of delivery are apart, so that delivery can change without changing the world.
     chance: Chance,
     delivery: Chance,
@@ -106,6 +114,9 @@ pub struct Generator {
     /// Transactions whose duplicates are not sent.
     forgotten: HashSet<Arc<str>>,
     spaced: BinaryHeap<Due<Event>>,
+    /// Transactions on their way out: actions and labels overtake so many of them.
+    led: VecDeque<Event>,
+    lead: usize,
     /// The first place in the output that a user's next transaction may take.
     free_from: HashMap<Arc<str>, u64>,
     place: u64,
@@ -118,12 +129,15 @@ pub struct Generator {
 }
 
 #[derive(Clone, Debug)]
-enum Action {
+pub(crate) enum Action {
     Visit(usize),
     Turn,
     Purchase { user: usize, origin: Origin, trifle: bool },
     Campaign(usize),
     Strike(Box<Strike>),
+    /// Somebody looks around without buying.
+    Browse { user: usize, id: Arc<str> },
+    Deed(Box<Deed>),
 }
 
 /// Something due at a time; the earliest is the greatest, ties go by sequence.
@@ -176,6 +190,10 @@ impl Generator {
         let mut generator = Self {
             campaigns_per_ms: fraud::MIX.map(|(_, share, frauds)| frauds_per_ms * share / frauds),
             delivery: Chance::new(config.seed, 1),
+            doings: Doings::new(&config, world.users.len()),
+            outcomes: Outcomes::new(config.seed),
+            led: VecDeque::new(),
+            lead: if config.actions > 0.0 { config.spacing } else { 0 },
             turns: Turns::new(config.shape, world.users.len(), Chance::new(config.seed, 2)),
             turn_gap: DAY_MS / (visits * PURCHASES_PER_VISIT),
             config,
@@ -206,17 +224,22 @@ impl Generator {
         generator
     }
 
-    /// The next transaction to arrive; labels are passed over. None once all of the year 2099 have arrived.
+    /// The next transaction to arrive; actions and labels are passed over. None once all of the year 2099 have arrived.
     pub fn next_transaction(&mut self) -> Option<LabelledTransaction> {
         self.find_map(|event| match event {
             Event::Transaction(transaction) => Some(transaction),
-            Event::Label(_) => None,
+            Event::Action(_) | Event::Label(_) => None,
         })
     }
 
     /// When the world began, in simulated time.
     pub(crate) fn start(&self) -> Millis {
         self.config.start
+    }
+
+    /// Lets actions and labels overtake so many transactions from now on; returns how many they overtook before.
+    pub(crate) fn lead(&mut self, transactions: usize) -> usize {
+        std::mem::replace(&mut self.lead, transactions)
     }
 
     /// Nothing that was sent so far is sent again. Everything else comes as it would have come.
@@ -230,12 +253,12 @@ impl Generator {
         event.duplicate().is_some_and(|transaction| self.forgotten.remove(&transaction.fields.transaction_id))
     }
 
-    fn push(&mut self, at: f64, what: Action) {
+    pub(crate) fn push(&mut self, at: f64, what: Action) {
         self.sequence += 1;
         self.queue.push(Due { at, sequence: self.sequence, what });
     }
 
-    fn deliver(&mut self, at: f64, what: Arrival) {
+    pub(crate) fn deliver(&mut self, at: f64, what: Arrival) {
         self.sequence += 1;
         self.arriving.push(Due { at, sequence: self.sequence, what });
     }
@@ -263,8 +286,9 @@ impl Generator {
     /// One purchase of whoever is drawn, at the rate at which all users together buy.
     fn turn(&mut self, at: f64) {
         let Some(user) = self.turns.as_mut().map(Turns::next_user) else { return };
-        self.world.age(user, &mut self.chance, at);
+        self.age(user, at);
         let origin = self.world.origin(user, &mut self.chance, at);
+        self.come_in(user, &origin, at);
         self.purchase(user, origin, false, at);
         self.schedule_turn(at);
     }
@@ -280,25 +304,39 @@ impl Generator {
     fn act(&mut self, at: f64, action: Action) {
         match action {
             Action::Visit(user) => {
-                self.world.age(user, &mut self.chance, at);
+                self.age(user, at);
                 self.visit(user, at);
                 self.schedule_visit(user, at);
             }
             Action::Turn => self.turn(at),
             Action::Purchase { user, origin, trifle } => self.purchase(user, origin, trifle, at),
             Action::Campaign(campaign) => {
-                for strike in fraud::plan(fraud::MIX[campaign].0, &mut self.world, &mut self.chance, at) {
+                let strikes = fraud::plan(fraud::MIX[campaign].0, &mut self.world, &mut self.chance, at);
+                self.prepare(&strikes, at);
+                for strike in strikes {
                     self.push(strike.at, Action::Strike(Box::new(strike)));
                 }
                 self.schedule_campaign(campaign, at);
             }
             Action::Strike(strike) => self.strike(*strike),
+            Action::Browse { user, id } => self.browse(user, &id, at),
+            Action::Deed(deed) => self.do_deed(*deed, at),
+        }
+    }
+
+    /// Lets time pass for a user, and tells of what changes then.
+    fn age(&mut self, user: usize, at: f64) {
+        let before = self.appearance(user);
+        self.world.age(user, &mut self.chance, at);
+        if let Some(before) = before {
+            self.tell_of_changes(user, &before, at);
         }
     }
 
     /// A purchase and, now and then, more of them within minutes.
     fn visit(&mut self, user: usize, at: f64) {
         let origin = self.world.origin(user, &mut self.chance, at);
+        self.come_in(user, &origin, at);
         let trifle = self.chance.happens(if self.world.users[user].gamer { 0.25 } else { 0.012 });
         let more = match () {
             () if trifle && self.world.users[user].gamer => self.chance.whole(1, 6),
@@ -352,7 +390,11 @@ impl Generator {
         };
         let origin = match (origin, own) {
             (Some(origin), _) => origin,
-            (None, Some(index)) => self.world.origin(index, &mut self.chance, at),
+            (None, Some(index)) => {
+                let origin = self.world.origin(index, &mut self.chance, at);
+                self.come_in_by_theft(index, &origin, at);
+                origin
+            }
             (None, None) => return,
         };
         self.produce(Purchase { user_id, registered_at, currency, amount, merchant, kind }, origin, at);
@@ -373,8 +415,8 @@ impl Generator {
             user_agent: origin.agent,
             merchant_id: self.world.merchants[purchase.merchant].id.clone(),
         };
-        if self.config.labels {
-            self.label(&fields, purchase.kind, at);
+        for label in self.outcomes.labels(&fields, purchase.kind, at, self.config.labels, &mut self.delivery) {
+            self.deliver(label.arrived_at.0 as f64, Arrival::Only(Event::Label(label)));
         }
         self.send(fields, purchase.kind, purchase.registered_at, at);
     }
@@ -407,25 +449,6 @@ impl Generator {
         } else {
             self.deliver(arrives_at, Arrival::Only(Event::Transaction(sent)));
         }
-    }
-
-    /// Most frauds are charged back, days later; a fifth of the rest is confirmed as fine.
-    fn label(&mut self, fields: &TransactionFields, kind: Kind, at: f64) {
-        let fraud = kind.is_fraud();
-        if !self.delivery.happens(if fraud { 0.85 } else { 0.2 }) {
-            return;
-        }
-        let days =
-            if fraud { self.delivery.log_normal(5.0, 0.6).clamp(0.5, 45.0) } else { self.delivery.between(6.0, 8.0) };
-        let arrives_at = at + days * DAY_MS;
-        let label = Label {
-            transaction_id: fields.transaction_id.clone(),
-            user_id: fields.user_id.clone(),
-            device_id: fields.device_id.clone(),
-            fraud,
-            arrived_at: Millis(arrives_at as i64),
-        };
-        self.deliver(arrives_at, Arrival::Only(Event::Label(label)));
     }
 }
 
@@ -470,6 +493,21 @@ impl Generator {
         }
     }
 
+    /// Transactions go out in their order; whatever else comes overtakes some of them.
+    fn next_led(&mut self) -> Option<Event> {
+        loop {
+            if self.led.len() > self.lead {
+                return self.led.pop_front();
+            }
+            let next = if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() };
+            match next {
+                Some(event @ Event::Transaction(_)) => self.led.push_back(event),
+                Some(event) => return Some(event),
+                None => return self.led.pop_front(),
+            }
+        }
+    }
+
     /// Users come and go; those who are free anyway need no entry.
     fn forget_free_users(&mut self) {
         if self.free_from.len() > 4 * self.config.spacing + 1024 {
@@ -484,7 +522,7 @@ impl Iterator for Generator {
 
     fn next(&mut self) -> Option<Event> {
         loop {
-            let event = if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() }?;
+            let event = self.next_led()?;
             if !self.is_forgotten(&event) {
                 return Some(event);
             }

@@ -55,6 +55,7 @@ impl Past {
     /// # Errors
     /// When the generator makes what is no transaction.
     pub fn live_through(generator: &mut Generator, limits: PastLimits) -> Result<Self, InvalidTransaction> {
+        let lead = generator.lead(0);
         let end = Millis(generator.start().0 + i64::from(limits.days) * DAY_MS);
         let (mut fold, mut transactions, mut newest) = (FeatureFold::default(), 0, generator.start());
         while transactions < limits.transactions && fold.states() < limits.states && newest < end {
@@ -66,6 +67,7 @@ impl Past {
             }
         }
         generator.forget_resends();
+        generator.lead(lead);
         let States { users, devices, profiles, user_risks, device_risks } = fold.into_states();
         let lasted_ms = newest.since(generator.start());
         Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks })

@@ -1,8 +1,10 @@
-//! What the world produces: transactions with their truth, and labels that arrive later.
+//! What the world produces: transactions with their truth, beside what users do and labels that arrive later.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::actions::SentAction;
+use crate::labels::Label;
 use centinela_contracts::transaction_v1::{self, TransactionV1};
 use centinela_domain::transaction::{event_time, network_hash};
 use centinela_domain::{
@@ -122,26 +124,12 @@ impl LabelledTransaction {
     }
 }
 
-/// What becomes known of a transaction days later: a chargeback, or a confirmation that it was fine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Label {
-    /// Of which transaction.
-    pub transaction_id: Arc<str>,
-    /// Whose.
-    pub user_id: Arc<str>,
-    /// On which device.
-    pub device_id: Arc<str>,
-    /// The verdict.
-    pub fraud: bool,
-    /// Simulated time of arrival.
-    pub arrived_at: Millis,
-}
-
 /// Something that arrives.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Event {
     Transaction(LabelledTransaction),
+    Action(SentAction),
     Label(Label),
 }
 
@@ -150,6 +138,7 @@ impl Event {
     pub fn arrived_at(&self) -> Millis {
         match self {
             Self::Transaction(transaction) => transaction.arrived_at,
+            Self::Action(action) => action.arrived_at,
             Self::Label(label) => label.arrived_at,
         }
     }
@@ -158,7 +147,7 @@ impl Event {
     pub(crate) fn duplicate(&self) -> Option<&LabelledTransaction> {
         match self {
             Self::Transaction(transaction) if transaction.duplicate => Some(transaction),
-            Self::Transaction(_) | Self::Label(_) => None,
+            Self::Transaction(_) | Self::Action(_) | Self::Label(_) => None,
         }
     }
 }

@@ -312,6 +312,23 @@ impl World {
         trip * if self.sale(at) { 1.25 } else { 1.0 }
     }
 
+    /// A device and an address of the user's own. Unlike [`World::origin`] it leaves everything as it is.
+    pub(crate) fn whereabouts(&self, index: usize, chance: &mut Chance, at: f64) -> (Arc<str>, IpAddr) {
+        let user = &self.users[index];
+        let several = user.devices.len() > 1 && chance.happens(0.25);
+        let device = &user.devices[if several { chance.whole(1, user.devices.len() - 1) } else { 0 }];
+        let network = match chance.unit() {
+            _ if user.trip.ends_at > at => user.trip.network,
+            draw if user.hidden && draw < 0.6 => Network::exit(chance),
+            draw if device.kind == DeviceType::Mobile && draw < 0.25 => {
+                Network::carrier(user.carrier, user.host as usize % 3)
+            }
+            draw if draw > 0.8 => user.second.unwrap_or(user.home),
+            _ => user.home,
+        };
+        (device.id.clone(), network.address(user.host))
+    }
+
     /// The device and network that the user would use now.
     pub(crate) fn origin(&mut self, index: usize, chance: &mut Chance, at: f64) -> Origin {
         let user = &mut self.users[index];

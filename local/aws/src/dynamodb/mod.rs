@@ -21,6 +21,7 @@ use crate::fault::{FaultSource, NoFaults};
 use crate::latency::Latency;
 use crate::proxy::{DynamoStats, ProxiedService, Proxy};
 use crate::specs::{AttrType, TableSpec};
+use crate::stored::{StoredItem, version_of};
 use engine::Engine;
 
 /// AWS deletes expired items within days; a demonstration wants to see it.
@@ -125,19 +126,19 @@ impl DynamoDb {
         self.proxy.snapshot()
     }
 
-    /// Puts items into a table, each as if it had been written once: key `pk`, version `v` 1 and state `s`. It is not counted.
+    /// Puts items into a table, each as if every group of it had been written once: its version is 1. It is not counted.
     ///
     /// # Errors
     /// When there is no such table with that key.
-    pub fn seed(&self, table: &str, states: &[(String, Vec<u8>)]) -> Result<(), DynamoError> {
-        let item = |(key, state): &(String, Vec<u8>)| {
-            Item::from([
-                ("pk".to_owned(), AttributeValue::S(key.clone())),
-                ("v".to_owned(), AttributeValue::N("1".to_owned())),
-                ("s".to_owned(), AttributeValue::B(state.clone())),
-            ])
+    pub fn seed(&self, table: &str, items: &[StoredItem]) -> Result<(), DynamoError> {
+        let item = |stored: &StoredItem| {
+            let groups = stored.groups.iter().flat_map(|(group, bytes)| {
+                let version = (version_of(group), AttributeValue::N("1".to_owned()));
+                [version, (group.clone(), AttributeValue::B(bytes.clone()))]
+            });
+            [("pk".to_owned(), AttributeValue::S(stored.key.clone()))].into_iter().chain(groups).collect::<Item>()
         };
-        for states in states.chunks(PAGE_ITEMS) {
+        for states in items.chunks(PAGE_ITEMS) {
             self.database
                 .import_items(table, states.iter().map(item).collect(), ImportOptions::default())
                 .map_err(|source| DynamoError::Seed { table: table.to_owned(), source: Box::new(source) })?;
@@ -145,12 +146,12 @@ impl DynamoDb {
         Ok(())
     }
 
-    /// Key `pk` and state `s` of every item of a table that has both, in no order. It is not counted.
+    /// Every item of a table, in no order. It is not counted.
     ///
     /// # Errors
     /// When there is no such table.
-    pub fn states(&self, table: &str) -> Result<Vec<(String, Vec<u8>)>, DynamoError> {
-        let mut states = Vec::new();
+    pub fn items(&self, table: &str) -> Result<Vec<StoredItem>, DynamoError> {
+        let mut items = Vec::new();
         let mut from = None;
         loop {
             let request = ScanRequest {
@@ -164,16 +165,16 @@ impl DynamoDb {
                 .scan(request)
                 .map_err(|source| DynamoError::ReadBack { table: table.to_owned(), source: Box::new(source) })?;
             for mut item in page.items.unwrap_or_default() {
-                // An item without state is somebody else's.
-                if let (Some(AttributeValue::S(key)), Some(AttributeValue::B(state))) =
-                    (item.remove("pk"), item.remove("s"))
-                {
-                    states.push((key, state));
-                }
+                let Some(AttributeValue::S(key)) = item.remove("pk") else { continue };
+                let groups = item.into_iter().filter_map(|(name, value)| match value {
+                    AttributeValue::B(bytes) => Some((name, bytes)),
+                    _ => None,
+                });
+                items.push(StoredItem { key, groups: groups.collect() });
             }
             from = page.last_evaluated_key;
             if from.is_none() {
-                return Ok(states);
+                return Ok(items);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Buckets of an external S3.
+//! Buckets and objects of an external S3.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -37,6 +37,22 @@ pub async fn prepare_buckets(client: &AwsClient, region: &str, buckets: &[String
         }
     }
     Ok(())
+}
+
+/// An object; none where there is none.
+///
+/// # Errors
+/// When the service cannot be reached or refuses us.
+pub async fn read_object(client: &AwsClient, bucket: &str, key: &str) -> Result<Option<Bytes>, EndpointError> {
+    // `=` stands in the keys of partitions, and is encoded as a signature has it.
+    let path = format!("/{bucket}/{}", key.replace('=', "%3D"));
+    let asked = client.object_request(Method::GET, &path, Bytes::new()).await;
+    let (status, body) = asked.map_err(|error| client.failed(format!("reading object {key}"), error))?;
+    match status {
+        StatusCode::OK => Ok(Some(body)),
+        StatusCode::NOT_FOUND => Ok(None),
+        other => Err(client.failed(format!("reading object {key}"), refused(other))),
+    }
 }
 
 fn refused(status: StatusCode) -> CallError {

@@ -9,8 +9,8 @@ pub(crate) mod error;
 mod streams;
 mod tables;
 
-pub use buckets::prepare_buckets;
+pub use buckets::{prepare_buckets, read_object};
 pub use client::{AwsClient, CallError};
 pub use error::EndpointError;
 pub use streams::prepare_streams;
-pub use tables::{prepare_tables, read_states};
+pub use tables::{prepare_tables, read_items};

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{AwsClient, CallError};
 use super::error::EndpointError;
 use crate::specs::{AttrType, TableSpec};
+use crate::stored::StoredItem;
 
 /// How long a new table may take until it serves; seconds in AWS, no time in an emulator.
 const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
@@ -133,25 +134,29 @@ async fn until_active(client: &AwsClient, table: &str) -> Result<(), EndpointErr
     }
 }
 
-/// Key `pk` and state `s` of every item of a table that has both, in no order.
+/// Every item of a table, in no order.
 ///
 /// # Errors
 /// When the database cannot be reached or refuses.
-pub async fn read_states(client: &AwsClient, table: &str) -> Result<Vec<(String, Vec<u8>)>, EndpointError> {
-    let mut states = Vec::new();
+pub async fn read_items(client: &AwsClient, table: &str) -> Result<Vec<StoredItem>, EndpointError> {
+    let mut items = Vec::new();
     let mut request = json!({ "TableName": table, "ConsistentRead": true });
     loop {
         let page = client.ask(&target("Scan"), &request).await;
         let mut page = page.map_err(|error| client.failed(format!("reading table {table} back"), error))?;
-        states.extend(page["Items"].as_array().into_iter().flatten().filter_map(state_of));
+        items.extend(page["Items"].as_array().into_iter().flatten().filter_map(stored));
         match page["LastEvaluatedKey"].take() {
-            Value::Null => return Ok(states),
+            Value::Null => return Ok(items),
             next => request["ExclusiveStartKey"] = next,
         }
     }
 }
 
-fn state_of(item: &Value) -> Option<(String, Vec<u8>)> {
-    let state = base64_simd::STANDARD.decode_to_vec(item["s"]["B"].as_str()?).ok()?;
-    Some((item["pk"]["S"].as_str()?.to_owned(), state))
+fn stored(item: &Value) -> Option<StoredItem> {
+    let key = item["pk"]["S"].as_str()?.to_owned();
+    let groups = item.as_object()?.iter().filter_map(|(name, value)| {
+        let bytes = base64_simd::STANDARD.decode_to_vec(value["B"].as_str()?).ok()?;
+        Some((name.clone(), bytes))
+    });
+    Some(StoredItem { key, groups: groups.collect() })
 }

@@ -26,6 +26,8 @@ pub struct DynamoStats {
     pub throttled: u64,
     /// The same by table.
     pub tables: BTreeMap<String, TableUnits>,
+    /// Units by who asked, where that is known, and table.
+    pub callers: BTreeMap<String, BTreeMap<String, TableUnits>>,
 }
 
 /// What one table was charged.
@@ -52,9 +54,19 @@ pub(super) struct Meter {
     calls: BTreeMap<String, u64>,
     throttled: u64,
     tables: BTreeMap<String, TableUnits>,
+    /// Who asks just now.
+    caller: Option<String>,
+    callers: BTreeMap<String, BTreeMap<String, TableUnits>>,
 }
 
 impl Meter {
+    /// What is counted from now on is this one's.
+    pub(super) fn asked_by(&mut self, caller: Option<&str>) {
+        if self.caller.as_deref() != caller {
+            self.caller = caller.map(str::to_owned);
+        }
+    }
+
     pub(super) fn called(&mut self, operation: &str) {
         *self.calls.entry(operation.to_owned()).or_default() += 1;
     }
@@ -64,15 +76,14 @@ impl Meter {
     }
 
     pub(super) fn charge(&mut self, table: &str, direction: Direction, units: f64) {
-        let counters = self.table(table);
-        match direction {
+        self.count(table, |counters| match direction {
             Direction::Read => counters.read_units += units,
             Direction::Write => counters.write_units += units,
-        }
+        });
     }
 
     pub(super) fn condition_failed(&mut self, table: &str) {
-        self.table(table).failed_conditions += 1;
+        self.count(table, |counters| counters.failed_conditions += 1);
     }
 
     pub(super) fn snapshot(&self) -> DynamoStats {
@@ -83,11 +94,16 @@ impl Meter {
             failed_conditions: self.tables.values().map(|table| table.failed_conditions).sum(),
             throttled: self.throttled,
             tables: self.tables.clone(),
+            callers: self.callers.clone(),
         }
     }
 
-    fn table(&mut self, name: &str) -> &mut TableUnits {
-        self.tables.entry(name.to_owned()).or_default()
+    fn count(&mut self, table: &str, add: impl Fn(&mut TableUnits)) {
+        add(self.tables.entry(table.to_owned()).or_default());
+        if let Some(caller) = &self.caller {
+            let tables = self.callers.entry(caller.clone()).or_default();
+            add(tables.entry(table.to_owned()).or_default());
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub use upstream::ProxiedService;
 pub(crate) use upstream::{Answer, Upstream, operation, target};
 
 use crate::access::AwsAccess;
+use crate::caller::caller;
 use crate::external::client::AwsClient;
 use crate::external::error::EndpointError;
 use crate::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
@@ -180,7 +181,7 @@ impl Shared {
         };
         let operation = operation(target);
         self.meter().called(operation);
-        let fault = self.faults.decide(&RequestInfo { service: self.service.name(), operation, body: &body });
+        let fault = self.faults.decide(&RequestInfo { service: self.service.name(), operation, body: &body, caller: caller(&head) });
         match fault {
             Fault::Throttle => {
                 self.meter().throttled(1);
@@ -190,14 +191,20 @@ impl Shared {
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
         }
-        match self.exchange(target, body, fault).await {
+        match self.exchange(target, body, fault, caller(&head)).await {
             Ok(answer) if fault != Fault::ReplyLost => Ok(answer),
             // Lost on purpose, or as if the server had closed the connection, which it has.
             Ok(_) | Err(_) => Err(ReplyWithheld),
         }
     }
 
-    async fn exchange(&self, target: &str, body: Bytes, fault: Fault) -> Result<Answer, BoxError> {
+    async fn exchange(
+        &self,
+        target: &str,
+        body: Bytes,
+        fault: Fault,
+        caller: Option<&str>,
+    ) -> Result<Answer, BoxError> {
         let Some(exchange) = Exchange::new(self.service, operation(target), &body, fault) else {
             return self.upstream.call(target, body.clone()).await;
         };
@@ -207,6 +214,7 @@ impl Shared {
             None => (StatusCode::OK, Bytes::from_static(b"{}")),
         };
         let mut meter = self.meter();
+        meter.asked_by(caller);
         let answer = match exchange {
             Exchange::DynamoDb(exchange) => {
                 exchange.finish(status, answer, &mut meter, &|table, item| self.upstream.stored(table, item))

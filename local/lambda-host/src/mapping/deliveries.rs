@@ -17,7 +17,7 @@ use super::error::came_back;
 use super::event::{Envelope, Record};
 use super::faults::{AnswerFault, DeliveryFault, DuplicateOutcome, Memory};
 use super::in_flight::{Batch, Condition, GivenUp, InFlightBatch, Rules};
-use super::partition::{Gathered, Partition, gather, is_full, oldest};
+use super::partition::{Gathered, Partition, gather, is_full, is_hurried, oldest};
 use super::response::{self, Verdict};
 use super::spec::KafkaMappingSpec;
 use super::stats::Shared;
@@ -144,7 +144,10 @@ impl Deliveries {
         let Some(oldest) = oldest(partitions) else {
             return false;
         };
-        self.window.is_zero() || oldest + self.window <= now || is_full(partitions, &self.envelope, self.batch_size)
+        self.window.is_zero()
+            || oldest + self.window <= now
+            || is_full(partitions, &self.envelope, self.batch_size)
+            || is_hurried(partitions)
     }
 
     /// When [`Deliveries::dispatch`] has something to do again, if nothing comes back before.

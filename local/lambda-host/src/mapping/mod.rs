@@ -174,13 +174,14 @@ impl KafkaMapping {
         self.drain_to(&ends, until.saturating_duration_since(Instant::now())).await
     }
 
-    /// Waits until everything below these offsets, by partition, has been handled, then commits.
+    /// Waits until everything below these offsets, by partition, has been handled, then commits. It is delivered without waiting
+    /// for the batching window.
     ///
     /// # Errors
     /// [`MappingError::NotDrained`] at the deadline; the mapping goes on.
     pub async fn drain_to(&self, ends: &[i64], deadline: Duration) -> Result<(), MappingError> {
         let until = Instant::now() + deadline;
-        self.send(Command::Look).await?;
+        self.send(Command::Hurry(ends.to_vec())).await?;
         loop {
             let open = self.shared.open_below(ends);
             if open == 0 && ends.len() <= self.shared.gauges().len() {

@@ -18,6 +18,8 @@ pub(super) struct Partition {
     read_next: i64,
     /// Nothing at or above this offset is taken.
     cut: Option<i64>,
+    /// What is below it is delivered without waiting for the window.
+    hurry: Option<i64>,
     /// Where reading stands, and since when, while records wait behind it.
     still: Option<(i64, Instant)>,
     /// Lowest offset of the in-flight batch that is not complete.
@@ -43,6 +45,7 @@ impl Partition {
             buffered_bytes: 0,
             read_next: start,
             cut: None,
+            hurry: None,
             still: None,
             held_from: None,
         }
@@ -74,6 +77,7 @@ impl Partition {
     pub(super) fn begin_anew(&mut self, offset: i64) {
         self.buffer.clear();
         self.buffered_bytes = 0;
+        self.hurry = None;
         self.read_next = offset;
     }
 
@@ -88,6 +92,21 @@ impl Partition {
         self.read_next = self.read_next.min(cut);
         self.cut = Some(cut);
         cut
+    }
+
+    /// Everything below `end` is to be delivered as soon as it is read.
+    pub(super) fn hurry(&mut self, end: i64) {
+        self.hurry = Some(end);
+    }
+
+    /// Whether records wait that are to be delivered without waiting for the window.
+    fn hurries(&self) -> bool {
+        self.hurry.is_some_and(|end| self.oldest_free().is_some_and(|record| record.offset < end))
+    }
+
+    /// Whether such records are still to be read.
+    fn is_short_of_its_hurry(&self) -> bool {
+        self.hurry.is_some_and(|end| !self.paused && self.read_next < end)
     }
 
     /// How long reading has stood still at `now` although the partition goes on to `end`.
@@ -145,6 +164,11 @@ impl Partition {
 /// When the oldest record that may be delivered was read.
 pub(super) fn oldest(partitions: &[Partition]) -> Option<Instant> {
     partitions.iter().filter_map(Partition::oldest_free).map(|record| record.received).min()
+}
+
+/// Whether somebody waits for what is there, and all of that has been read.
+pub(super) fn is_hurried(partitions: &[Partition]) -> bool {
+    partitions.iter().any(Partition::hurries) && !partitions.iter().any(Partition::is_short_of_its_hurry)
 }
 
 /// Whether waiting longer cannot make the next batch larger.

@@ -22,8 +22,8 @@ pub(super) enum Command {
     Commit(oneshot::Sender<()>),
     /// Take nothing from these offsets on; the answer is where that is.
     Cut(Vec<i64>, oneshot::Sender<Vec<i64>>),
-    /// There may be something to do.
-    Look,
+    /// Deliver what is below these offsets without waiting for the window.
+    Hurry(Vec<i64>),
     Disable(Answered),
     Enable(Answered),
     Stop(Answered),
@@ -69,8 +69,7 @@ impl Poller {
                         done.send(()).unwrap_or_default();
                     }
                     Some(Command::Cut(ends, done)) => done.send(self.reading.cut(ends)).unwrap_or_default(),
-                    // The loop does.
-                    Some(Command::Look) => {}
+                    Some(Command::Hurry(ends)) => self.reading.hurry(&ends),
                 },
                 finished = self.deliveries.next() => self.deliveries.take(finished, self.reading.partitions()),
                 answer = self.reading.next_answer() => self.reading.hear(answer),
@@ -123,7 +122,8 @@ impl Poller {
                 Some(Command::Stop(done)) => return Resumed::Stopped(Some(done)),
                 Some(Command::Commit(done)) => done.send(()).unwrap_or_default(),
                 Some(Command::Cut(ends, done)) => done.send(self.reading.cut(ends)).unwrap_or_default(),
-                Some(Command::Look) => {}
+                // It begins anew where it is enabled.
+                Some(Command::Hurry(_)) => {}
                 Some(Command::Disable(done)) => done.send(Ok(())).unwrap_or_default(),
                 Some(Command::Enable(done)) => match self.reading.source().begin().await {
                     Ok(starts) => {

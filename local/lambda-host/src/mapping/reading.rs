@@ -129,6 +129,11 @@ impl Reading {
         cuts
     }
 
+    /// What is below these offsets, by partition, is delivered as soon as all of it is read.
+    pub(super) fn hurry(&mut self, ends: &[i64]) {
+        self.partitions.iter_mut().zip(ends).for_each(|(partition, end)| partition.hurry(*end));
+    }
+
     pub(super) fn read(&mut self, message: Result<BorrowedMessage<'_>, KafkaError>) {
         let message = match message {
             Ok(message) => message,

@@ -1,0 +1,62 @@
+//! The functions of a platform: how many environments each may have here, and how it is started.
+
+use std::num::NonZero;
+use std::sync::Arc;
+
+use centinela_infra::{Function, Infrastructure};
+use centinela_lambda_host::{FunctionHost, FunctionSpec};
+
+use super::config::PlatformConfig;
+use super::error::PlatformError;
+use super::servers::Services;
+
+/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
+/// lose races to each other while a backlog is worked off.
+const ENVIRONMENTS_MORE: usize = 1;
+/// Environments of a function that reserves no concurrency.
+const CONCURRENCY_DEFAULT: usize = 4;
+/// Environments of a function for whose answer nobody waits. In AWS it has processors of its own.
+const BACKGROUND_ENVIRONMENTS: usize = 2;
+/// How far such a function steps back from those for whose answer somebody waits.
+const BACKGROUND_NICE: i32 = 10;
+/// The AWS SDK puts its value into the user agent of every request, as `app/NAME`, so that a proxy knows who asks.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>
+const APP_ID: &str = "AWS_SDK_UA_APP_ID";
+
+/// Whether somebody waits for what the function does: a mapping hands records over at once instead of gathering them.
+fn is_waited_for(infrastructure: &Infrastructure, function: &str) -> bool {
+    infrastructure.mappings.iter().any(|mapping| mapping.function == function && mapping.window.is_zero())
+}
+
+/// Starts a function, with one environment that is warm: what does not start is known before anything is sent.
+pub(super) async fn start(
+    config: &PlatformConfig,
+    services: &Services,
+    function: &Function,
+) -> Result<Arc<FunctionHost>, PlatformError> {
+    let mut environment = function.environment.clone();
+    environment.extend(services.environment());
+    environment.insert(APP_ID.to_owned(), function.name.clone());
+    let waited_for = is_waited_for(&config.infrastructure, &function.name);
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let useful = match (waited_for, config.latency.is_some()) {
+        (false, _) => BACKGROUND_ENVIRONMENTS,
+        // With calls as slow as in AWS an environment mostly waits.
+        (true, true) => usize::MAX,
+        (true, false) => processors + ENVIRONMENTS_MORE,
+    };
+    let reserved = function.reserved_concurrency.map_or(CONCURRENCY_DEFAULT, |reserved| reserved as usize);
+    let host = FunctionHost::start(FunctionSpec {
+        name: function.name.clone(),
+        binary: config.binaries.join(&function.binary),
+        environment,
+        timeout: function.timeout,
+        memory_mb: function.memory_mb,
+        concurrency_max: config.environments.unwrap_or(reserved.min(useful)),
+        nice: if waited_for { 0 } else { BACKGROUND_NICE },
+    })
+    .await?;
+    let started = host.warm(1).await;
+    started.map_err(|source| PlatformError::Start { function: function.name.clone(), source })?;
+    Ok(host)
+}
