@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use centinela_contracts::payload::PayloadProblem;
+use centinela_contracts::{event_v1, user_action_v1};
 use centinela_domain::features::Known;
-use centinela_domain::profile::Fact;
 use centinela_domain::risk::Label;
-use centinela_domain::{DecisionId, DeviceId, DeviceState, FeatureVector, Profile, Risk, Transaction, UserId, UserState};
+use centinela_domain::{DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState};
 
 /// The allowed lateness that the function uses by default.
 pub const ALLOWED_LATENESS_MS: i64 = 24 * 3_600_000;
@@ -72,14 +73,35 @@ impl FeatureFold {
         late
     }
 
-    /// Takes what a user did besides paying into the profile.
-    pub fn action(&mut self, user: &UserId, fact: Fact) {
-        self.states.profiles.entry(user.clone()).or_default().apply(fact);
+    /// Takes an action, a payload of topic `user_actions`, into its user's profile.
+    ///
+    /// # Errors
+    /// When it is no action.
+    pub fn action(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
+        let action = user_action_v1::parse(payload)?;
+        let fact = action.fact(arrived_at);
+        self.states.profiles.entry(action.user_id).or_default().apply(fact);
+        Ok(())
+    }
+
+    /// Takes a payload of topic `events` in. What is no label, or names no user or device, changes nothing.
+    ///
+    /// # Errors
+    /// When it is no event.
+    pub fn label(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
+        let event = event_v1::parse(payload)?;
+        let label = event.label(arrived_at);
+        if let (Some(label), Some(transaction), Some(user), Some(device)) =
+            (label, event.transaction_id, event.user_id, event.device_id)
+        {
+            self.count(DecisionId::derive(&user, &transaction), &user, &device, label);
+        }
+        Ok(())
     }
 
     /// Counts what became known of a transaction, from its arrival on. Of a transaction's labels the greatest stands: what was counted of
     /// another is taken back.
-    pub fn label(&mut self, transaction: DecisionId, user: &UserId, device: &DeviceId, label: Label) {
+    pub fn count(&mut self, transaction: DecisionId, user: &UserId, device: &DeviceId, label: Label) {
         let known = self.labels.get(&transaction);
         if known.is_some_and(|known| *known >= label) {
             return;
@@ -95,10 +117,9 @@ impl FeatureFold {
         self.labels.insert(transaction, label);
     }
 
-    /// Users and devices of whom something is known.
+    /// Users who bought, and devices that they used.
     pub(crate) fn states(&self) -> usize {
-        let States { users, devices, profiles, user_risks, device_risks } = &self.states;
-        users.len().max(profiles.len()).max(user_risks.len()) + devices.len().max(device_risks.len())
+        self.states.users.len() + self.states.devices.len()
     }
 
     /// What the functions would have stored by now.
