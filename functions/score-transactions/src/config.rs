@@ -1,6 +1,7 @@
 //! What the environment tells the function.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub stream: KinesisConfig,
     pub settings: Settings,
+    /// Where another model is than the bundled one.
+    pub model_directory: Option<PathBuf>,
 }
 
 impl Config {
@@ -44,6 +47,7 @@ impl Config {
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
         let delivered_within_ms = i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { ring: RingSize { delivered_within_ms, ..RingSize::DEFAULT }, ..Limits::default() };
+        let model_directory = environment.optional("MODEL_DIRECTORY").map(PathBuf::from);
         let keys = environment.keys()?;
         Some(Self {
             state: DynamoConfig {
@@ -70,6 +74,7 @@ impl Config {
             },
             stream: KinesisConfig::new(&stream),
             settings: Settings { key: keys.deployment, default_currency, block_rate_guard, limits },
+            model_directory,
         })
     }
 }
