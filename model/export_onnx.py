@@ -33,7 +33,7 @@ from onnx import TensorProto, helper
 from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
-MANIFEST_SCHEMA_VERSION = 1
+MANIFEST_SCHEMA_VERSION = 2
 #: Largest difference of probability between LightGBM (doubles) and the ONNX file (floats).
 PARITY_TOLERANCE = 1e-6
 #: ``kZeroThreshold`` of LightGBM.
@@ -66,6 +66,16 @@ class Details:
     metrics: dict[str, float]
     #: A score above ``block_above`` is blocked; above ``review_above``, if there is one, reviewed.
     thresholds: dict[str, float | None] = field(default_factory=lambda: {"block_above": 0.8, "review_above": None})
+    #: While the model would block more than ``block_rate_max`` of the users of ``window_seconds`` (reckoned as at least
+    #: ``minimum_users``), decisions follow ``fallback``: ``most_suspicious``, ``review`` or ``approve``.
+    guard: dict[str, float | int | str] = field(
+        default_factory=lambda: {
+            "window_seconds": 600,
+            "minimum_users": 500,
+            "block_rate_max": 0.02,
+            "fallback": "most_suspicious",
+        }
+    )
 
 
 def export(booster: lightgbm.Booster, details: Details, samples: np.ndarray, out_dir: Path | str, seed: int = 7) -> dict:
@@ -84,6 +94,7 @@ def export(booster: lightgbm.Booster, details: Details, samples: np.ndarray, out
         "sha256": digest,
         "features": details.features,
         "thresholds": details.thresholds,
+        "guard": details.guard,
         "calibration": details.calibration,
         "training_data_sha256": details.training_data_sha256,
         "generator": details.generator,

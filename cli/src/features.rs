@@ -1,16 +1,18 @@
 //! `centinela features`: the rows that a model is trained on, computed by the code that serves.
 //!
 //! History, simulated or from a file, passes through the users' and devices' states in order of arrival; each row is what a
-//! decision would have seen; what is no transaction is left out and counted. It trains nothing and judges nothing. Without `--labels on` no label reaches the state: so it is
-//! served today, and a model must not be trained on more than it will be given.
+//! decision would have seen; what is no transaction is left out and counted. It trains nothing and judges nothing. What simulated users do
+//! besides buying reaches their profiles. Labels count from their arrival on, unless `--labels off` shows what a system without them sees.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::transaction_v1;
-use centinela_domain::{Currency, DeviceId, InvalidTransaction, Millis, Transaction, UserId};
+use centinela_domain::risk::{Label, Verdict};
+use centinela_domain::{Currency, DecisionId, DeviceId, EventId, InvalidTransaction, Millis, Transaction, UserId};
 use centinela_traffic::{Event, FeatureFold, Generator, MatrixWriter, TrafficConfig, Truth};
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
@@ -49,9 +51,10 @@ pub struct Args {
     /// Seed of the simulated world.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Whether labels change the state when they arrive (those of a file seven days after their transaction).
-    #[arg(long, value_enum, default_value_t = Labels::Off)]
-    pub labels: Labels,
+    /// Whether labels change the state when they arrive (those of a file seven days after their transaction) [default: on, where it is
+    /// known which transactions are fraud].
+    #[arg(long, value_enum)]
+    pub labels: Option<Labels>,
     /// Take the transactions of this file, in its order, instead of simulating: JSON lines or CSV, plain or compressed, or Parquet.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "users", "seed"])]
     pub input: Option<PathBuf>,
@@ -79,12 +82,14 @@ enum FeaturesError {
     },
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("{} does not say which transactions are fraud, which `--labels on` needs; leave it off", path.display())]
+    #[error("{} does not say which transactions are fraud, which `--labels on` needs; leave it out", path.display())]
     NoLabels { path: PathBuf },
     #[error("{} holds no transaction; {left_out} rows or lines were something else", path.display())]
     Nothing { path: PathBuf, left_out: u64 },
     #[error("the simulated world made something that is no transaction")]
     Simulated(#[from] InvalidTransaction),
+    #[error("the simulated world made something that is no action or event")]
+    Told(#[from] PayloadProblem),
     #[error("interrupted")]
     Interrupted,
 }
@@ -103,7 +108,7 @@ pub fn run(arguments: &Args) -> Result<(), Failure> {
     let interrupt = runtime.block_on(async { Interrupt::listen() }).map_err(|error| Failure::failed(&error))?;
     let line = write_rows(arguments, &out, &interrupt.finish).map_err(|error| match error {
         FeaturesError::Interrupted => Failure::Interrupted,
-        FeaturesError::Simulated(_) => Failure::failed(&error),
+        FeaturesError::Simulated(_) | FeaturesError::Told(_) => Failure::failed(&error),
         error => Failure::usage(&error),
     })?;
     terminal::print(&line);
@@ -122,10 +127,9 @@ fn write_rows(arguments: &Args, out: &Path, interrupted: &CancellationToken) -> 
         left_out: 0,
         interrupted,
     };
-    let labels = arguments.labels == Labels::On;
     match &arguments.input {
-        Some(path) => from_file(path, labels, &mut table, &unwritable)?,
-        None => simulated(arguments, labels, &mut table, &unwritable)?,
+        Some(path) => from_file(path, arguments.labels, &mut table, &unwritable)?,
+        None => simulated(arguments, arguments.labels != Some(Labels::Off), &mut table, &unwritable)?,
     }
     let Table { fold, writer, frauds, left_out, .. } = table;
     let rows = writer.finish().map_err(unwritable)?;
@@ -156,6 +160,24 @@ impl Table<'_> {
     }
 }
 
+/// What will be said of a file's transaction.
+struct Said {
+    transaction: DecisionId,
+    user: UserId,
+    device: DeviceId,
+    label: Label,
+}
+
+impl Said {
+    fn of(transaction: Transaction, fraud: bool) -> Result<Self, InvalidTransaction> {
+        let known_at = Millis(transaction.occurred_at.0 + LABEL_DELAY_MS);
+        let verdict = if fraud { Verdict::Chargeback } else { Verdict::ConfirmedGood };
+        let label = Label::new(verdict, known_at, known_at, EventId::new("event_id", transaction.id.as_str())?);
+        let decision = transaction.decision_id();
+        Ok(Self { transaction: decision, user: transaction.user_id, device: transaction.device_id, label })
+    }
+}
+
 type Unwritable<'a> = dyn Fn(std::io::Error) -> FeaturesError + 'a;
 
 fn simulated(
@@ -176,13 +198,9 @@ fn simulated(
                     Truth { kind: sent.kind.as_str(), fraud: sent.is_fraud(), arrived_at_ms: sent.arrived_at.0 };
                 table.add(&sent.fields.to_transaction()?, truth).map_err(unwritable)?;
             }
-            Event::Label(label) if labels => {
-                let (user, device) = (UserId::new(&*label.user_id)?, DeviceId::new(&*label.device_id)?);
-                if let Some(fraud) = label.kind.says_fraud() {
-                    table.fold.label(&user, &device, fraud, label.arrived_at);
-                }
-            }
-            Event::Action(_) | Event::Label(_) => {}
+            Event::Action(sent) => table.fold.action(&sent.fields.to_json(), sent.arrived_at)?,
+            Event::Label(label) if labels => table.fold.label(&label.to_json(), label.arrived_at)?,
+            Event::Label(_) => {}
         }
     }
     Ok(())
@@ -190,16 +208,17 @@ fn simulated(
 
 fn from_file(
     path: &Path,
-    labels: bool,
+    labels: Option<Labels>,
     table: &mut Table<'_>,
     unwritable: &Unwritable<'_>,
 ) -> Result<(), FeaturesError> {
     let input = Input { key: Key::TransactionId, limit: None, default_currency: Currency::DEFAULT };
     let (reading, mut input) = (input, input.open(path, Rule::Anything)?);
-    if labels && !input.is_labelled() {
+    if labels == Some(Labels::On) && !input.is_labelled() {
         return Err(FeaturesError::NoLabels { path: path.to_owned() });
     }
-    let mut waiting: VecDeque<(Millis, UserId, DeviceId, bool)> = VecDeque::new();
+    let labels = labels != Some(Labels::Off) && input.is_labelled();
+    let mut waiting: VecDeque<Said> = VecDeque::new();
     let mut taken = 0_u64;
     while let Some(message) = input.next()? {
         table.go_on()?;
@@ -208,15 +227,14 @@ fn from_file(
             continue;
         };
         let at = transaction.occurred_at;
-        while let Some((known_at, user, device, fraud)) = waiting.pop_front_if(|(known_at, ..)| *known_at <= at) {
-            table.fold.label(&user, &device, fraud, known_at);
+        while let Some(said) = waiting.pop_front_if(|said| said.label.at <= at) {
+            table.fold.count(said.transaction, &said.user, &said.device, said.label);
         }
         let fraud = message.fraud.unwrap_or(false);
         let truth = Truth { kind: if fraud { "fraud" } else { "genuine" }, fraud, arrived_at_ms: at.0 };
         table.add(&transaction, truth).map_err(unwritable)?;
         if labels {
-            let known_at = Millis(at.0 + LABEL_DELAY_MS);
-            waiting.push_back((known_at, transaction.user_id, transaction.device_id, fraud));
+            waiting.push_back(Said::of(transaction, fraud)?);
         }
         taken += 1;
     }

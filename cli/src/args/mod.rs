@@ -114,6 +114,13 @@ pub struct Up {
     /// Environments of each function at most [default: what the stacks reserve, and without --latency at most one more than processors].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
+    /// Decide with the model of this directory (model.onnx and manifest.json, as model/build writes them) in place of the bundled one.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Whether decisions follow the fallback of the model's manifest while the model would block more than its band allows
+    /// [default: what the stacks say].
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
+    pub guard: Option<String>,
     /// Begin with empty tables. Otherwise generated traffic begins where its own first weeks have ended: what is known of their users
     /// and devices is put into the embedded DynamoDB, so that what is unusual stands out from the first second.
     #[arg(long)]

@@ -10,6 +10,7 @@ mod past;
 mod report_text;
 mod run;
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZero;
@@ -51,7 +52,8 @@ pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     open_files::raise(arguments.environments.map_or(processors as u64 + 1, u64::from))?;
-    let infrastructure = infrastructure(arguments.infra.as_deref())?;
+    let mut infrastructure = infrastructure(arguments.infra.as_deref())?;
+    decide_with(&arguments, &mut infrastructure)?;
     let source = match pace {
         None => None,
         Some(_) => {
@@ -132,6 +134,33 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         None if traffic.input.is_some() => Some(Pace::Window(WINDOW_RECORDS)),
         None => Some(Pace::Rate(args::RATE_DEFAULT)),
     })
+}
+
+/// What the function that decides is told besides what the stacks say.
+fn decide_with(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<(), Failure> {
+    let mut told = Vec::new();
+    if let Some(directory) = &arguments.model {
+        for file in ["model.onnx", "manifest.json"] {
+            let path = directory.join(file);
+            File::open(&path)
+                .map_err(|error| Failure::Usage(format!("--model: {} cannot be read: {error}", path.display())))?;
+        }
+        let place = std::path::absolute(directory).map_err(|error| Failure::failed(&error))?;
+        told.push(("MODEL_DIRECTORY", place.display().to_string()));
+    }
+    told.extend(arguments.guard.clone().map(|guard| ("BLOCK_RATE_GUARD", guard)));
+    for (variable, value) in told {
+        let listening = infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));
+        let mut heard = false;
+        for function in listening {
+            function.environment.insert(variable.to_owned(), value.clone());
+            heard = true;
+        }
+        if !heard {
+            return Err(Failure::Usage(format!("no function of the stacks has the variable {variable}; leave its flag out")));
+        }
+    }
+    Ok(())
 }
 
 fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {

@@ -1,6 +1,7 @@
 //! What the environment tells the function.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub stream: KinesisConfig,
     pub settings: Settings,
+    /// Where another model is than the bundled one.
+    pub model_directory: Option<PathBuf>,
 }
 
 impl Config {
@@ -40,9 +43,11 @@ impl Config {
         let access = environment.kafka();
         let iso = "a code of ISO 4217 that payments are made in, such as EUR";
         let default_currency = environment.parsed("DEFAULT_CURRENCY", Currency::DEFAULT, iso, Currency::new);
+        let block_rate_guard = environment.parsed("BLOCK_RATE_GUARD", true, "on or off", on_or_off);
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
         let delivered_within_ms = i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { ring: RingSize { delivered_within_ms, ..RingSize::DEFAULT }, ..Limits::default() };
+        let model_directory = environment.optional("MODEL_DIRECTORY").map(PathBuf::from);
         let keys = environment.keys()?;
         Some(Self {
             state: DynamoConfig {
@@ -68,8 +73,17 @@ impl Config {
                 message_timeout: MESSAGE_TIMEOUT,
             },
             stream: KinesisConfig::new(&stream),
-            settings: Settings { key: keys.deployment, default_currency, limits },
+            settings: Settings { key: keys.deployment, default_currency, block_rate_guard, limits },
+            model_directory,
         })
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, ()> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(()),
     }
 }
 
@@ -84,6 +98,7 @@ mod tests {
             "PSEUDONYM_KEY" => "0123456789abcdef".to_owned(),
             "MAXIMUM_RECORD_AGE_SECONDS" => "21600".to_owned(),
             "DEFAULT_CURRENCY" => "EUR".to_owned(),
+            "BLOCK_RATE_GUARD" => "on".to_owned(),
             name => name.to_lowercase(),
         })
     }
@@ -117,6 +132,17 @@ mod tests {
             let problem = said(Some(wrong)).unwrap_err().to_string();
             assert!(problem.contains("DEFAULT_CURRENCY must be a code") && problem.contains(wrong), "{problem}");
         }
+    }
+
+    #[test]
+    fn the_guard_of_the_block_rate_is_on_unless_it_is_switched_off() {
+        let said = |value: Option<&'static str>| {
+            read(move |name| if name == "BLOCK_RATE_GUARD" { value.map(str::to_owned) } else { complete(name) })
+        };
+        assert!(said(None).unwrap().settings.block_rate_guard && said(Some("on")).unwrap().settings.block_rate_guard);
+        assert!(!said(Some("off")).unwrap().settings.block_rate_guard);
+        let problem = said(Some("no")).unwrap_err().to_string();
+        assert!(problem.contains("BLOCK_RATE_GUARD must be on or off, not `no`"), "{problem}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::metrics::{self, Counts};
+use crate::model;
 
 type Protocol = Engine<(DynamoStateStore, KafkaPublisher, KinesisStream, ModelScorer, SystemClock), KafkaPublisher>;
 
@@ -29,7 +30,7 @@ impl Function for ScoreTransactions {
     /// Makes every client and warms it, and loads the model meanwhile.
     async fn connect(config: Config) -> Result<Self, Error> {
         let transactions_topic = config.state.transactions_topic.clone();
-        let model = tokio::task::spawn_blocking(ModelScorer::bundled);
+        let model = tokio::task::spawn_blocking(move || model::load(config.model_directory.as_deref()));
         let sdk = aws::config().await;
         let (store, topics, stream) = tokio::try_join!(
             DynamoStateStore::connect(&sdk, config.state),

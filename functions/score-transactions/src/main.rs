@@ -3,6 +3,7 @@
 mod config;
 mod handler;
 mod metrics;
+mod model;
 
 // One thread: an invocation waits for the network nearly all the time, and the Kafka client brings its own threads.
 #[tokio::main(flavor = "current_thread")]

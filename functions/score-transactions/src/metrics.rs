@@ -34,6 +34,8 @@ centinela_telemetry::counts! {
         device_notes_dropped: "DeviceNotesDropped",
         /// Decisions on events ahead of the broker's time.
         ahead: "Ahead",
+        /// Decisions that follow the model's fallback, because it would have blocked more than its band allows.
+        guarded: "Guarded",
         /// Transactions whose id their user has used before with other content, dead-lettered.
         reused_ids: "IdConflicts",
         /// Records whose user's item cannot be read.
@@ -74,6 +76,7 @@ fn counts(report: &BatchReport) -> Counts {
         stale: report.stale as u64,
         late: report.late as u64,
         ahead: report.ahead as u64,
+        guarded: report.guarded as u64,
         degraded: report.degraded as u64,
         failed: report.failed as u64,
         lost_races: report.conflicts as u64,

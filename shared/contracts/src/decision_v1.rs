@@ -55,6 +55,9 @@ pub fn encode(decision: &Decision) -> Vec<u8> {
     if decision.ahead {
         object.bool("ahead", true);
     }
+    if decision.guarded {
+        object.bool("guarded", true);
+    }
     object.bool("degraded", decision.missing.any());
     put_list(object.name("missing"), &missing_names(decision.missing), |out, name| push_text(out, name));
     object.end();
@@ -175,6 +178,7 @@ const NAMES: &[&str] = &[
     "decided_at",
     "late",
     "ahead",
+    "guarded",
     "missing",
 ];
 
@@ -198,6 +202,7 @@ struct Draft<'a> {
     decided_at: Option<i64>,
     late: Option<bool>,
     ahead: bool,
+    guarded: bool,
     missing: Option<MissingInputs>,
 }
 
@@ -235,6 +240,7 @@ impl<'a> Draft<'a> {
             "decided_at" => self.decided_at = Some(fields.integer(field)?),
             "late" => self.late = Some(fields.bool(field)?),
             "ahead" => self.ahead = fields.bool(field)?,
+            "guarded" => self.guarded = fields.bool(field)?,
             "missing" => {
                 self.missing = Some(missing_of(&list(fields, field)?));
             }
@@ -280,6 +286,7 @@ impl<'a> Draft<'a> {
             decided_at: required(self.decided_at.map(Millis), "decided_at")?,
             late: required(self.late, "late")?,
             ahead: self.ahead,
+            guarded: self.guarded,
             missing: required(self.missing, "missing")?,
         })
     }

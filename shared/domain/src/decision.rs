@@ -45,11 +45,13 @@ pub enum ReasonCode {
     UserHistory,
     AccountAge,
     TimeOfDay,
+    LoginUnusual,
+    AccountChanged,
 }
 
 impl ReasonCode {
     /// All of them; the place is the number in a stored item, so new ones go to the end.
-    pub const ALL: [ReasonCode; 11] = [
+    pub const ALL: [ReasonCode; 13] = [
         Self::AmountUnusual,
         Self::UserVelocity,
         Self::RecentSpikes,
@@ -61,6 +63,8 @@ impl ReasonCode {
         Self::UserHistory,
         Self::AccountAge,
         Self::TimeOfDay,
+        Self::LoginUnusual,
+        Self::AccountChanged,
     ];
 
     /// The name in a payload.
@@ -77,6 +81,8 @@ impl ReasonCode {
             Self::UserHistory => "USER_HISTORY",
             Self::AccountAge => "ACCOUNT_AGE",
             Self::TimeOfDay => "TIME_OF_DAY",
+            Self::LoginUnusual => "LOGIN_UNUSUAL",
+            Self::AccountChanged => "ACCOUNT_CHANGED",
         }
     }
 
@@ -94,6 +100,8 @@ impl ReasonCode {
             Self::UserHistory => "earlier fraud by the user",
             Self::AccountAge => "young account",
             Self::TimeOfDay => "unusual hour",
+            Self::LoginUnusual => "unusual log-in",
+            Self::AccountChanged => "account changed lately",
         }
     }
 }
@@ -194,6 +202,8 @@ pub struct Decision {
     pub late: bool,
     /// The event was so far ahead of the broker's time that the broker's was taken instead.
     pub ahead: bool,
+    /// The model would have blocked more than its band allows, so the answer is its fallback's ([`crate::guard`]).
+    pub guarded: bool,
     /// What it was decided without.
     pub missing: MissingInputs,
 }

@@ -1,17 +1,15 @@
 //! What is remembered about a device across users.
 //!
 //! Only what the users' own items cannot know, and only changes that may be applied twice: an item is written when a new user
-//! appears on the device or a label arrives, not once per transaction.
+//! appears on the device, not once per transaction. Labels are in its [`crate::Risk`], which has an owner of its own.
 
-use crate::decay::{self, DAY_MS};
+use crate::decay::DAY_MS;
 use crate::transaction::Millis;
 
 /// Most users remembered on a device; a device with more is simply "many".
 pub const DEVICE_USERS_MAX: usize = 16;
 /// When all places are taken, a place whose user first appeared longer ago than this may be given to a new user.
 pub const DEVICE_USER_STALE_MS: i64 = 7 * DAY_MS;
-/// Half-life of labels on a device.
-pub(crate) const LABEL_HALF_LIFE_MS: i64 = 7 * DAY_MS;
 
 /// A user on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +27,12 @@ pub struct DeviceState {
     pub first_seen_at: Millis,
     /// Users on it, in order of arrival; at most [`DEVICE_USERS_MAX`].
     pub users: Vec<DeviceUser>,
-    /// Confirmed frauds, decayed with a half-life of 7 days, as of `labels_at`.
-    pub known_frauds: f32,
-    /// Labels of either kind, decayed alike.
-    pub labels: f32,
-    /// When the newest label arrived.
-    pub labels_at: Millis,
 }
 
 impl DeviceState {
     /// A device on its first transaction.
     pub fn first_seen(at: Millis) -> Self {
-        Self { first_seen_at: at, users: Vec::new(), known_frauds: 0.0, labels: 0.0, labels_at: at }
+        Self { first_seen_at: at, users: Vec::new() }
     }
 
     /// Notes that a user was on the device. Returns whether anything changed, which is what decides about a write; applying it
@@ -63,14 +55,6 @@ impl DeviceState {
             }
             _ => false,
         }
-    }
-
-    /// Counts a label from its arrival on. Labels are deduplicated by whoever applies them.
-    pub fn label(&mut self, fraud: bool, arrived_at: Millis) {
-        let hit = if fraud { 1.0 } else { 0.0 };
-        self.known_frauds = decay::add(self.known_frauds, self.labels_at, arrived_at, LABEL_HALF_LIFE_MS, hit);
-        self.labels = decay::add(self.labels, self.labels_at, arrived_at, LABEL_HALF_LIFE_MS, 1.0);
-        self.labels_at = self.labels_at.max(arrived_at);
     }
 
     /// Users first seen on it within the window that ends at `at`.
@@ -103,14 +87,5 @@ mod tests {
         assert!(!device.observe(999, Millis(T.0 + 1)));
         assert!(device.observe(999, Millis(T.0 + DEVICE_USER_STALE_MS + 1)));
         assert_eq!(device.users.len(), DEVICE_USERS_MAX);
-    }
-
-    #[test]
-    fn a_label_fades_to_half_in_a_week() {
-        let mut device = DeviceState::first_seen(T);
-        device.label(true, T);
-        let later =
-            decay::read(device.known_frauds, device.labels_at, Millis(T.0 + LABEL_HALF_LIFE_MS), LABEL_HALF_LIFE_MS);
-        assert_eq!(later.to_bits(), 0.5f32.to_bits());
     }
 }

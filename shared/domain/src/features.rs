@@ -1,16 +1,18 @@
-//! Features, version 1: what the model sees of a transaction, computed before the transaction changes any state.
+//! Features, version 2: what the model sees of a transaction, computed before the transaction changes any state.
 //!
 //! Training calls this same code over history, so the trained and the served number are the same, bit for bit. What is not
-//! known is NaN, which the model's trees treat as missing.
+//! known is NaN, which the model's trees treat as missing. Version 1 had no profile and no day buckets of labels.
 
 use crate::decay::{self, DAY_MS, HOUR_MS};
 use crate::decision::ReasonCode;
-use crate::device::{self, DeviceState};
+use crate::device::DeviceState;
+use crate::profile::{Change, Profile};
+use crate::risk::{Day, Risk};
 use crate::transaction::{Millis, Transaction};
 use crate::user::{self, SPIKE_HALF_LIVES_MS, UserState, VELOCITY_HALF_LIVES_MS};
 
 /// Version of the list and of every formula in it; a change of either is a new version.
-pub const FEATURES_VERSION: u32 = 1;
+pub const FEATURES_VERSION: u32 = 2;
 
 /// One row for the model.
 #[derive(Clone, Debug)]
@@ -27,15 +29,58 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 
-/// What is known of the device when a transaction is scored.
-#[derive(Clone, Copy, Debug)]
-pub enum DeviceInput<'a> {
-    /// Its state.
-    Known(&'a DeviceState),
-    /// No transaction has been seen on it.
+/// Something that may be known when a transaction is scored.
+#[derive(Debug)]
+pub enum Input<'a, T> {
+    /// It is.
+    Known(&'a T),
+    /// There is nothing to know: no transaction on a device, no label, no action.
     Unseen,
-    /// It could not be read in time: its features are missing.
+    /// It could not be read: its features are missing.
     Unavailable,
+}
+
+impl<T> Clone for Input<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Input<'_, T> {}
+
+impl<'a, T> From<Option<&'a T>> for Input<'a, T> {
+    fn from(found: Option<&'a T>) -> Self {
+        found.map_or(Self::Unseen, Self::Known)
+    }
+}
+
+/// What is known of the device.
+pub type DeviceInput<'a> = Input<'a, DeviceState>;
+
+/// What is known when a transaction is scored, before it changes any of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Aggregates over the user's transactions; none before the first.
+    pub user: Option<&'a UserState>,
+    /// What the user did besides paying.
+    pub profile: Input<'a, Profile>,
+    /// Labels of the user's transactions.
+    pub user_risk: Input<'a, Risk>,
+    /// The device.
+    pub device: DeviceInput<'a>,
+    /// Labels of the device's transactions. Not looked at where the device is unavailable.
+    pub device_risk: Input<'a, Risk>,
+}
+
+impl Known<'_> {
+    /// Nothing at all: a first transaction on a new device.
+    pub const NOTHING: Self = Self {
+        user: None,
+        profile: Input::Unseen,
+        user_risk: Input::Unseen,
+        device: Input::Unseen,
+        device_risk: Input::Unseen,
+    };
 }
 
 /// Declares the columns: their names, their order in the model, and the reason that each stands for.
@@ -98,28 +143,46 @@ columns! {
     user_new_network => NewNetwork,
     user_new_agent => NewNetwork,
     user_age_days => AccountAge,
-    user_known_frauds => UserHistory,
+    user_registered_days => AccountAge,
+    user_login_hours => LoginUnusual,
+    user_failed_login_hours => LoginUnusual,
+    device_logged_in => LoginUnusual,
+    device_login_hours => LoginUnusual,
+    user_changes_1d => AccountChanged,
+    user_change_hours => AccountChanged,
+    user_device_change_hours => AccountChanged,
+    user_frauds_7d => UserHistory,
+    user_frauds_30d => UserHistory,
+    user_labels_30d => UserHistory,
+    user_fraud_days => UserHistory,
     device_users => DeviceShared,
     device_newcomers_1d => DeviceShared,
     device_newcomers_7d => DeviceShared,
     device_age_days => DeviceShared,
-    device_known_frauds => DeviceHistory,
-    device_labels => DeviceHistory,
-    device_risk => DeviceHistory,
+    device_frauds_1d => DeviceHistory,
+    device_frauds_7d => DeviceHistory,
+    device_frauds_30d => DeviceHistory,
+    device_labels_1d => DeviceHistory,
+    device_labels_7d => DeviceHistory,
+    device_labels_30d => DeviceHistory,
+    device_risk_1d => DeviceHistory,
+    device_risk_7d => DeviceHistory,
+    device_risk_30d => DeviceHistory,
+    device_fraud_days => DeviceHistory,
 }
 
 impl FeatureVector {
-    /// Computes the row of a transaction that happened at `at` ([`crate::transaction::EventTime`]) from the state before it.
-    pub fn compute(transaction: &Transaction, at: Millis, user: Option<&UserState>, device: DeviceInput<'_>) -> Self {
+    /// Computes the row of a transaction that happened at `at` ([`crate::transaction::EventTime`]) from what was known before it.
+    pub fn compute(transaction: &Transaction, at: Millis, known: &Known<'_>) -> Self {
         let mut columns = Columns::MISSING;
         columns.event(transaction, at);
-        match user.filter(|user| user.transactions > 0) {
+        match known.user.filter(|user| user.transactions > 0) {
             Some(user) => columns.user(transaction, at, user),
-            None => columns.first_transaction(at, user),
+            None => columns.first_transaction(at, known.user),
         }
-        columns.user_known_frauds =
-            user.map_or(0.0, |user| decay::read(user.known_frauds, user.labels_at, at, user::LABEL_HALF_LIFE_MS));
-        columns.device(at, device);
+        columns.profile(transaction, at, known.profile);
+        columns.user_labels(at, known.user_risk);
+        columns.device(at, known);
         columns.row()
     }
 
@@ -207,23 +270,112 @@ impl Columns {
         self.user_age_days = user.map_or(0.0, |user| days(user.age_ms(at)));
     }
 
-    fn device(&mut self, at: Millis, device: DeviceInput<'_>) {
-        let known = match device {
+    /// What has not happened yet at `at` is as good as unknown: of several times only the latest is kept, and this one is late.
+    fn profile(&mut self, transaction: &Transaction, at: Millis, profile: Input<'_, Profile>) {
+        let profile = match profile {
+            Input::Unavailable => return,
+            Input::Unseen => &Profile::default(),
+            Input::Known(profile) => profile,
+        };
+        let since = |time: Option<Millis>| time.map(|time| at.since(time)).filter(|elapsed_ms| *elapsed_ms >= 0);
+        let hours_since = |time| hundredths_of(since(time), HOUR_MS);
+        let device = profile.logged_in_from_at(transaction.device_id.hash32());
+        self.user_registered_days = hundredths_of(since(profile.registered_at()), DAY_MS);
+        self.user_login_hours = hours_since(profile.logged_in_at());
+        self.user_failed_login_hours = hours_since(profile.failed_login_at());
+        self.device_logged_in = if profile.logins().is_empty() { f32::NAN } else { flag(since(device).is_some()) };
+        self.device_login_hours = hours_since(device);
+        let changes = CREDENTIALS.map(|what| since(profile.changed_at(what)));
+        self.user_changes_1d = changes.iter().flatten().filter(|elapsed_ms| **elapsed_ms <= DAY_MS).count() as f32;
+        self.user_change_hours = hundredths_of(changes.into_iter().flatten().min(), HOUR_MS);
+        let devices = [Change::DeviceAdded, Change::DeviceRemoved].map(|what| since(profile.changed_at(what)));
+        self.user_device_change_hours = hundredths_of(devices.into_iter().flatten().min(), HOUR_MS);
+    }
+
+    fn user_labels(&mut self, at: Millis, risk: Input<'_, Risk>) {
+        let Some(known) = Labels::until(at, risk) else { return };
+        self.user_frauds_7d = known.frauds(7);
+        self.user_frauds_30d = known.frauds(30);
+        self.user_labels_30d = known.labels(30);
+        self.user_fraud_days = known.days_since_fraud();
+    }
+
+    fn device_labels(&mut self, at: Millis, risk: Input<'_, Risk>) {
+        let Some(known) = Labels::until(at, risk) else { return };
+        let windows = [1, 7, 30];
+        [self.device_frauds_1d, self.device_frauds_7d, self.device_frauds_30d] = windows.map(|days| known.frauds(days));
+        [self.device_labels_1d, self.device_labels_7d, self.device_labels_30d] = windows.map(|days| known.labels(days));
+        [self.device_risk_1d, self.device_risk_7d, self.device_risk_30d] = windows.map(|days| known.risk(days));
+        self.device_fraud_days = known.days_since_fraud();
+    }
+
+    fn device(&mut self, at: Millis, known: &Known<'_>) {
+        let device_risk = known.device_risk;
+        let known = match known.device {
             DeviceInput::Unavailable => return,
             DeviceInput::Unseen => None,
             DeviceInput::Known(device) => Some(device),
         };
-        let fading = |read: fn(&DeviceState) -> f32| {
-            known.map_or(0.0, |known| decay::read(read(known), known.labels_at, at, device::LABEL_HALF_LIFE_MS))
-        };
-        let (frauds, labels) = (fading(|known| known.known_frauds), fading(|known| known.labels));
+        self.device_labels(at, device_risk);
         self.device_users = known.map_or(0.0, |known| known.users.len() as f32);
         self.device_newcomers_1d = known.map_or(0.0, |known| known.newcomers(at, DAY_MS) as f32);
         self.device_newcomers_7d = known.map_or(0.0, |known| known.newcomers(at, 7 * DAY_MS) as f32);
         self.device_age_days = known.map_or(0.0, |known| days(at.since(known.first_seen_at).max(0)));
-        self.device_known_frauds = frauds;
-        self.device_labels = labels;
-        self.device_risk = frauds / (labels + 0.5);
+    }
+}
+
+/// What gets whoever changes it into the account, or the goods to another door.
+const CREDENTIALS: [Change; 4] = [Change::Password, Change::Email, Change::Address, Change::Phone];
+
+/// A time in hundredths of a unit, rounded down, which a stored decision keeps in few bytes; missing where there is none.
+fn hundredths_of(elapsed_ms: Option<i64>, unit_ms: i64) -> f32 {
+    elapsed_ms.map_or(f32::NAN, |elapsed_ms| ((elapsed_ms / (unit_ms / 100)) as f64 / 100.0) as f32)
+}
+
+/// Labels that were known on a day, by their age in days; 0 is that day itself.
+struct Labels<'a> {
+    today: Day,
+    risk: Option<&'a Risk>,
+}
+
+impl<'a> Labels<'a> {
+    fn until(at: Millis, risk: Input<'a, Risk>) -> Option<Self> {
+        let risk = match risk {
+            Input::Unavailable => return None,
+            Input::Unseen => None,
+            Input::Known(risk) => Some(risk),
+        };
+        Some(Self { today: Day::of(at), risk })
+    }
+
+    /// Frauds, and all labels, of the newest so many days.
+    fn counts(&self, days: u32) -> (u64, u64) {
+        let newest = self.risk.into_iter().flat_map(Risk::days);
+        let within = newest.filter(|(day, _)| self.today.0.checked_sub(day.0).is_some_and(|age| age < days));
+        within.fold((0, 0), |(frauds, labels), (_, counts)| {
+            let fraud = u64::from(counts.fraud);
+            (frauds + fraud, labels + fraud + u64::from(counts.good))
+        })
+    }
+
+    fn frauds(&self, days: u32) -> f32 {
+        self.counts(days).0 as f32
+    }
+
+    fn labels(&self, days: u32) -> f32 {
+        self.counts(days).1 as f32
+    }
+
+    /// The share of fraud, pulled towards 0 while there are few labels.
+    fn risk(&self, days: u32) -> f32 {
+        let (frauds, labels) = self.counts(days);
+        (frauds as f64 / (labels as f64 + 0.5)) as f32
+    }
+
+    fn days_since_fraud(&self) -> f32 {
+        let newest = self.risk.into_iter().flat_map(Risk::days);
+        let ages = newest.filter(|(_, counts)| counts.fraud > 0).filter_map(|(day, _)| self.today.0.checked_sub(day.0));
+        ages.min().map_or(f32::NAN, |age| age as f32)
     }
 }
 

@@ -8,6 +8,7 @@ mod decay;
 pub mod decision;
 pub mod device;
 pub mod features;
+pub mod guard;
 pub mod identity;
 pub mod ledger;
 pub mod money;
@@ -20,6 +21,7 @@ pub mod user;
 pub use decision::{Decision, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode};
 pub use device::DeviceState;
 pub use features::{FEATURES, FeatureVector, RecordedFeatures};
+pub use guard::{Band, Fallback, Guard};
 pub use identity::{
     ContentDigest, DecisionId, DeviceId, EventId, MerchantId, TransactionDigest, TransactionId, UserId,
 };

@@ -29,9 +29,11 @@ impl Policy {
 
     /// A score above a threshold crosses it; the threshold itself does not.
     pub fn decide(&self, score: f32) -> Outcome {
-        if score > self.block_above {
-            return Outcome::Blocked;
-        }
+        if score > self.block_above { Outcome::Blocked } else { self.short_of_blocking(score) }
+    }
+
+    /// The answer if nothing were blocked: for a person where there is such a band, approved otherwise.
+    pub fn short_of_blocking(&self, score: f32) -> Outcome {
         match self.review_above {
             Some(review_above) if score > review_above => Outcome::Review,
             _ => Outcome::Approved,

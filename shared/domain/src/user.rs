@@ -20,8 +20,6 @@ pub(crate) const SMALL_HALF_LIFE_MS: i64 = HOUR_MS;
 /// An account's age rests on its activity: a gap longer than this begins it anew. Otherwise one event with a date of long ago would
 /// make a fresh account look old.
 pub const AGE_GAP_MAX_MS: i64 = 90 * DAY_MS;
-/// Half-life of labels on a user.
-pub(crate) const LABEL_HALF_LIFE_MS: i64 = 30 * DAY_MS;
 /// Devices, networks and agents remembered, the last used first.
 pub const KNOWN_DEVICES_MAX: usize = 8;
 /// See [`KNOWN_DEVICES_MAX`].
@@ -68,10 +66,6 @@ pub struct UserState {
     pub agents: Vec<u32>,
     /// One bit per [`DeviceType`] seen.
     pub device_types: u8,
-    /// Confirmed frauds, decayed, as of `labels_at`.
-    pub known_frauds: f32,
-    /// When the newest label arrived.
-    pub labels_at: Millis,
 }
 
 impl UserState {
@@ -96,8 +90,6 @@ impl UserState {
             networks: Vec::new(),
             agents: Vec::new(),
             device_types: 0,
-            known_frauds: 0.0,
-            labels_at: since,
         }
     }
 
@@ -164,13 +156,6 @@ impl UserState {
             self.recent.remove(0);
         }
         self.recent.push(amount);
-    }
-
-    /// Counts a label from its arrival on. Labels are deduplicated by whoever applies them.
-    pub fn label(&mut self, fraud: bool, arrived_at: Millis) {
-        let hit = if fraud { 1.0 } else { 0.0 };
-        self.known_frauds = decay::add(self.known_frauds, self.labels_at, arrived_at, LABEL_HALF_LIFE_MS, hit);
-        self.labels_at = self.labels_at.max(arrived_at);
     }
 
     /// The amount as a multiple of the recent median; none until there is history enough.

@@ -45,6 +45,7 @@ fn decision(number: u64) -> Decision {
         decided_at: Millis(T),
         late: false,
         ahead: false,
+        guarded: false,
         missing: MissingInputs::default(),
     }
 }

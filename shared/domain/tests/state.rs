@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
-use centinela_domain::features::DeviceInput;
+use centinela_domain::features::{DeviceInput, Input, Known};
+use centinela_domain::profile::{Change, Fact, Minute};
+use centinela_domain::risk::{Day, Verdict};
 use centinela_domain::transaction::{AHEAD_TOLERANCE_MS, TIME_MAX_MS, TIME_MIN_MS};
 use centinela_domain::user::{AGE_GAP_MAX_MS, KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
 use centinela_domain::{
-    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Transaction,
-    TransactionId, UserId, UserState,
+    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Profile, Risk,
+    Transaction, TransactionId, UserId, UserState,
 };
 use proptest::prelude::*;
 
@@ -33,7 +35,11 @@ fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
 
 /// As of the producer's time.
 fn compute(transaction: &Transaction, user: Option<&UserState>, device: DeviceInput<'_>) -> FeatureVector {
-    FeatureVector::compute(transaction, transaction.occurred_at, user, device)
+    known_as(transaction, &Known { user, device, ..Known::NOTHING })
+}
+
+fn known_as(transaction: &Transaction, known: &Known<'_>) -> FeatureVector {
+    FeatureVector::compute(transaction, transaction.occurred_at, known)
 }
 
 fn apply(state: &mut UserState, transaction: &Transaction, late: bool) {
@@ -159,15 +165,107 @@ fn a_device_that_cannot_be_read_is_missing_and_not_new() {
     assert!(column(&unseen, "device_users").abs() < f32::EPSILON);
 }
 
+fn risk(labels: &[(i64, Verdict)]) -> Risk {
+    let mut risk = Risk::default();
+    for &(at, verdict) in labels {
+        risk.add(Day::of(Millis(at)), verdict);
+    }
+    risk
+}
+
+fn same(value: f32, expected: f32) -> bool {
+    value.to_bits() == expected.to_bits()
+}
+
 #[test]
-fn a_label_raises_the_risk_of_everyone_on_the_device_from_its_arrival() {
-    let mut device = DeviceState::first_seen(Millis(T));
-    device.observe(1, Millis(T));
-    let before = compute(&transaction(T + 1, 500, 0), None, DeviceInput::Known(&device));
-    device.label(true, Millis(T + 2));
-    let after = compute(&transaction(T + 3, 500, 0), None, DeviceInput::Known(&device));
-    assert!(column(&before, "device_risk").abs() < f32::EPSILON);
-    assert!(column(&after, "device_risk") > 0.6);
+fn labels_count_by_the_day_on_which_they_became_known() {
+    let day = 86_400_000;
+    // T is in the middle of a day.
+    let risk = risk(&[
+        (T - 40 * day, Verdict::ConfirmedFraud),
+        (T - 20 * day, Verdict::Chargeback),
+        (T - 6 * day, Verdict::ConfirmedGood),
+        (T - 6 * day, Verdict::Refund),
+        (T, Verdict::ConfirmedFraud),
+        (T + day, Verdict::ConfirmedFraud),
+    ]);
+    let known =
+        Known { user_risk: Input::Known(&risk), device_risk: Input::Known(&risk), ..Known::NOTHING };
+    let row = known_as(&transaction(T, 500, 0), &known);
+    for (name, expected) in [
+        ("device_frauds_1d", 1.0),
+        ("device_frauds_7d", 1.0),
+        ("device_frauds_30d", 2.0),
+        ("device_labels_1d", 1.0),
+        ("device_labels_7d", 2.0),
+        ("device_labels_30d", 3.0),
+        ("device_risk_30d", 2.0 / 3.5),
+        ("device_fraud_days", 0.0),
+        ("user_frauds_7d", 1.0),
+        ("user_frauds_30d", 2.0),
+        ("user_labels_30d", 3.0),
+        ("user_fraud_days", 0.0),
+    ] {
+        assert!(close(column(&row, name), expected), "{name} is {}", column(&row, name));
+    }
+    let earlier = known_as(&transaction(T - 2 * day, 500, 0), &known);
+    assert!(same(column(&earlier, "device_frauds_7d"), 0.0), "what became known later does not count");
+    assert!(same(column(&earlier, "user_fraud_days"), 18.0));
+}
+
+#[test]
+fn what_cannot_be_read_is_missing_and_what_is_not_there_is_none() {
+    let of = |known: &Known<'_>, name| column(&known_as(&transaction(T, 500, 0), known), name);
+    assert!(same(of(&Known::NOTHING, "user_frauds_30d"), 0.0) && same(of(&Known::NOTHING, "device_risk_7d"), 0.0));
+    assert!(same(of(&Known::NOTHING, "user_changes_1d"), 0.0));
+    assert!(of(&Known::NOTHING, "user_registered_days").is_nan() && of(&Known::NOTHING, "device_logged_in").is_nan());
+    let unread = Known {
+        profile: Input::Unavailable,
+        user_risk: Input::Unavailable,
+        device_risk: Input::Unavailable,
+        ..Known::NOTHING
+    };
+    for name in ["user_frauds_30d", "device_risk_7d", "user_changes_1d"] {
+        assert!(of(&unread, name).is_nan(), "{name}");
+    }
+    let no_device = Known { device: Input::Unavailable, ..Known::NOTHING };
+    assert!(of(&no_device, "device_risk_7d").is_nan(), "the device's labels are in the device's item");
+}
+
+#[test]
+fn a_profile_tells_who_has_just_come_in_and_what_they_changed() {
+    let (hour, day) = (3_600_000, 86_400_000);
+    let minute = |at| Minute::of(Millis(at));
+    let here = transaction(T, 500, 0).device_id.hash32();
+    let profile = Profile::from_facts([
+        Fact::Registered { at: minute(T - 100 * day) },
+        Fact::LoggedIn { at: minute(T - 30 * day), device: 77 },
+        Fact::LoggedIn { at: minute(T - hour), device: here },
+        Fact::LoginFailed { at: minute(T - 2 * hour) },
+        Fact::Changed { what: Change::Password, at: minute(T - hour / 2) },
+        Fact::Changed { what: Change::Email, at: minute(T - 23 * hour) },
+        Fact::Changed { what: Change::Phone, at: minute(T - 25 * hour) },
+        Fact::Changed { what: Change::Profile, at: minute(T - hour / 2) },
+        Fact::Changed { what: Change::Address, at: minute(T + hour) },
+        Fact::Changed { what: Change::DeviceAdded, at: minute(T - 3 * hour) },
+    ]);
+    let known = Known { profile: Input::Known(&profile), ..Known::NOTHING };
+    let row = known_as(&transaction(T, 500, 0), &known);
+    for (name, expected) in [
+        ("user_registered_days", 100.0),
+        ("user_login_hours", 1.0),
+        ("user_failed_login_hours", 2.0),
+        ("device_logged_in", 1.0),
+        ("device_login_hours", 1.0),
+        ("user_changes_1d", 2.0),
+        ("user_change_hours", 0.5),
+        ("user_device_change_hours", 3.0),
+    ] {
+        let value = column(&row, name);
+        assert!((value - expected).abs() <= 0.02, "{name} is {value}, to the minute {expected}");
+    }
+    let elsewhere = known_as(&transaction(T, 500, 1), &known);
+    assert!(same(column(&elsewhere, "device_logged_in"), 0.0) && column(&elsewhere, "device_login_hours").is_nan());
 }
 
 #[test]
@@ -208,7 +306,24 @@ fn a_user_and_a_device_with_a_past_miss_no_feature() {
     apply(&mut state, &transaction(T + 5_000, 90_000, 0), false);
     let mut device = DeviceState::first_seen(Millis(T));
     device.observe(1, Millis(T));
-    let row = compute(&transaction(T + 6_000, 1_000, 0), Some(&state), DeviceInput::Known(&device));
+    let at = Minute::of(Millis(T));
+    let next = transaction(T + 6_000, 1_000, 0);
+    let profile = Profile::from_facts([
+        Fact::Registered { at },
+        Fact::LoggedIn { at, device: next.device_id.hash32() },
+        Fact::LoginFailed { at },
+        Fact::Changed { what: Change::Password, at },
+        Fact::Changed { what: Change::DeviceAdded, at },
+    ]);
+    let risk = risk(&[(T, Verdict::Chargeback)]);
+    let known = Known {
+        user: Some(&state),
+        profile: Input::Known(&profile),
+        user_risk: Input::Known(&risk),
+        device: Input::Known(&device),
+        device_risk: Input::Known(&risk),
+    };
+    let row = known_as(&next, &known);
     for (name, value) in FeatureVector::NAMES.iter().zip(row.0) {
         assert!(value.is_finite(), "{name} is {value}");
     }

@@ -15,6 +15,6 @@ mod scorer;
 pub use explain::{Contributions, Reason};
 pub use forest::{MalformedTree, NodeFault};
 pub use graph::MalformedModel;
-pub use manifest::{Calibration, Manifest, ManifestError, SCHEMA_VERSION, Thresholds};
+pub use manifest::{Calibration, GuardBand, Manifest, ManifestError, SCHEMA_VERSION, Thresholds};
 pub use model::{Model, ModelError};
 pub use scorer::ModelScorer;

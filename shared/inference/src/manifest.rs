@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use centinela_domain::guard::{Band, Fallback, InvalidBand};
 use centinela_domain::policy::{InvalidPolicy, Policy};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 /// The manifest layout that this code reads.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Longest `model_version`: every decision carries it.
 const MODEL_VERSION_BYTES_MAX: usize = 16;
@@ -29,6 +30,8 @@ pub struct Manifest {
     pub features: Vec<String>,
     /// What a score leads to.
     pub thresholds: Thresholds,
+    /// How much it may want to block, and what happens beyond that.
+    pub guard: GuardBand,
     /// How far the score is a probability.
     pub calibration: Calibration,
     /// SHA-256 of the training set, lower-case hexadecimal.
@@ -51,6 +54,20 @@ pub struct Thresholds {
     pub block_above: f32,
     /// A score above it, and not blocked, is for a person to look at. The default model has none.
     pub review_above: Option<f32>,
+}
+
+/// The band of the block rate ([`centinela_domain::guard`]), and what decisions follow outside of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardBand {
+    /// How long a user counts, in seconds.
+    pub window_seconds: u32,
+    /// With fewer users in the window than these it is reckoned as if there were so many.
+    pub minimum_users: u32,
+    /// The largest share of the window's users whose newest transaction the model may want to block.
+    pub block_rate_max: f64,
+    /// `most_suspicious`, `review` or `approve`.
+    pub fallback: String,
 }
 
 /// Measured on transactions that training has not seen.
@@ -113,6 +130,9 @@ pub enum ManifestError {
     /// Thresholds that make no sense.
     #[error(transparent)]
     Thresholds(#[from] InvalidPolicy),
+    /// A band that makes no sense.
+    #[error("manifest guard: {0}")]
+    Guard(#[from] InvalidBand),
     /// A field outside of its range.
     #[error("manifest {field} must be {expected}, got {actual}")]
     Field {
@@ -158,6 +178,7 @@ impl Manifest {
         }
         check_features("the manifest", expected_features, &manifest.features)?;
         manifest.policy()?;
+        manifest.band()?;
         manifest.check_fields()?;
         manifest.check_reason_groups()?;
         Ok((manifest, digest))
@@ -166,6 +187,18 @@ impl Manifest {
     /// The thresholds as a policy.
     pub fn policy(&self) -> Result<Policy, InvalidPolicy> {
         Policy::new(self.thresholds.block_above, self.thresholds.review_above)
+    }
+
+    /// The band that a guard watches.
+    pub fn band(&self) -> Result<Band, ManifestError> {
+        let GuardBand { window_seconds, minimum_users, block_rate_max, fallback: named } = &self.guard;
+        let known = Fallback::ALL.into_iter().find(|fallback| fallback.as_str() == named);
+        let fallback = known.ok_or_else(|| ManifestError::Field {
+            field: "guard.fallback",
+            expected: "most_suspicious, review or approve",
+            actual: named.clone(),
+        })?;
+        Ok(Band::new(i64::from(*window_seconds) * 1000, *minimum_users as usize, *block_rate_max, fallback)?)
     }
 
     fn check_fields(&self) -> Result<(), ManifestError> {

@@ -1,6 +1,6 @@
 //! Scoring's [`Scorer`] port, filled by the model.
 
-use centinela_domain::{FEATURES, FeatureVector, ModelStamp, Policy};
+use centinela_domain::{Band, FEATURES, FeatureVector, ModelStamp, Policy};
 use centinela_scoring::ports::{ScoreError, Scored, Scorer};
 
 use crate::manifest::ManifestError;
@@ -12,6 +12,7 @@ pub struct ModelScorer {
     model: Model,
     stamp: ModelStamp,
     policy: Policy,
+    band: Band,
 }
 
 impl ModelScorer {
@@ -39,7 +40,8 @@ impl ModelScorer {
         digest.copy_from_slice(&model.digest()[..8]);
         let stamp = ModelStamp { version: manifest.model_version.clone(), digest };
         let policy = manifest.policy().map_err(ManifestError::from)?;
-        Ok(Self { model, stamp, policy })
+        let band = manifest.band()?;
+        Ok(Self { model, stamp, policy, band })
     }
 
     /// The model behind it.
@@ -66,6 +68,10 @@ impl Scorer for ModelScorer {
 
     fn policy(&self) -> Policy {
         self.policy
+    }
+
+    fn band(&self) -> Option<Band> {
+        Some(self.band)
     }
 }
 

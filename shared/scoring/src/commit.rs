@@ -91,6 +91,7 @@ impl<P: Ports> Scoring<P> {
     fn plan(&self, jobs: Vec<Job>, batch: &Batch<Decoded>, progress: &Progress) -> Result<Vec<Plan>, ScoringError> {
         let planner = Planner {
             scorer: &self.scorer,
+            guard: self.guard.as_ref(),
             background: &progress.background,
             works: &batch.records,
             committed: &progress.committed,

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use centinela_contracts::stored_user::StoredUser;
-use centinela_domain::features::DeviceInput;
+use centinela_domain::features::{DeviceInput, Known};
+use centinela_domain::guard::Ruling;
 use centinela_domain::ledger::{CommittedMarks, RECREATED_AFTER_MS, RingSize};
 use centinela_domain::{
-    Decision, DeviceId, DeviceState, Entry, FeatureVector, Ledger, Mark, Millis, Outcome, UserId, UserState, decision,
+    Decision, DeviceId, DeviceState, Entry, FeatureVector, Guard, Ledger, Mark, Millis, Outcome, UserId, UserState,
+    decision,
 };
 
 use crate::outgoing::{again, outgoing};
@@ -76,6 +79,7 @@ pub(crate) struct Answer {
     pub outcome: Option<Outcome>,
     pub late: bool,
     pub ahead: bool,
+    pub guarded: bool,
     pub degraded: bool,
 }
 
@@ -200,6 +204,7 @@ impl Draft {
             outcome: entry.map(|entry| entry.outcome),
             late: decision.is_some_and(|decision| decision.late),
             ahead: decision.is_some_and(|decision| decision.ahead),
+            guarded: decision.is_some_and(|decision| decision.guarded),
             degraded: decision.is_some_and(|decision| decision.missing.any()),
         }
     }
@@ -277,6 +282,8 @@ impl Devices {
 /// What every draft is planned with.
 pub(crate) struct Planner<'a, M> {
     pub scorer: &'a M,
+    /// None where it is switched off, or the model has no band.
+    pub guard: Option<&'a Mutex<Guard>>,
     /// What else is known of the users and devices.
     pub background: &'a Background,
     pub works: &'a [Work],
@@ -302,7 +309,14 @@ impl<M: Scorer> Planner<'_, M> {
                         Some(state) => DeviceInput::Known(state),
                         None => DeviceInput::Unseen,
                     };
-                    rows.push(FeatureVector::compute(transaction, time.at, Some(&draft.item.state), input));
+                    let known = Known {
+                        user: Some(&draft.item.state),
+                        profile: self.background.profile(&transaction.user_id),
+                        user_risk: self.background.user_risk(&transaction.user_id),
+                        device: input,
+                        device_risk: self.background.device_risk(&transaction.device_id),
+                    };
+                    rows.push(FeatureVector::compute(transaction, time.at, &known));
                     wave.push((place, index));
                 }
             }
@@ -320,6 +334,20 @@ impl<M: Scorer> Planner<'_, M> {
         Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.committed, self.ring)).collect())
     }
 
+    fn rule(&self, user: &UserId, score: f32) -> Ruling {
+        let policy = self.scorer.policy();
+        match self.guard {
+            // A panic elsewhere leaves counts that are good enough: they are of this environment's traffic only, and pass with it.
+            Some(guard) => guard.lock().unwrap_or_else(PoisonError::into_inner).rule(
+                &policy,
+                user.hash32(),
+                score,
+                self.decided_at,
+            ),
+            None => Ruling { outcome: policy.decide(score), guarded: false },
+        }
+    }
+
     fn decide(
         &self,
         draft: &Draft,
@@ -329,13 +357,14 @@ impl<M: Scorer> Planner<'_, M> {
         devices: &Devices,
     ) -> Decision {
         let transaction = &work.content.transaction;
+        let Ruling { outcome, guarded } = self.rule(&transaction.user_id, scored.score);
         Decision {
             decision_id: work.content.decision_id,
             transaction_id: transaction.id.clone(),
             user_id: transaction.user_id.clone(),
             amount: transaction.amount,
             currency: transaction.currency,
-            outcome: self.scorer.policy().decide(scored.score),
+            outcome,
             score: scored.score,
             reasons: decision::reasons(&scored.contributions),
             model: self.scorer.stamp().clone(),
@@ -346,6 +375,7 @@ impl<M: Scorer> Planner<'_, M> {
             decided_at: self.decided_at,
             late: draft.item.state.is_late(work.content.time.at, self.allowed_lateness_ms),
             ahead: work.content.time.ahead,
+            guarded,
             missing: self.background.missing(
                 &transaction.user_id,
                 &transaction.device_id,

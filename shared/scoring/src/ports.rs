@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
+use std::hash::Hash;
 
 use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::{Clock, PublishError};
 pub use centinela_delivery::{Commit, StoreError, Versioned, Write};
+use centinela_domain::features::Input;
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, MissingInputs, ModelStamp, Outcome, Policy,
-    Profile, Risk, TransactionId, UserId,
+    Band, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, MissingInputs, ModelStamp, Outcome,
+    Policy, Profile, Risk, TransactionId, UserId,
 };
 
 /// Keys to read in as few calls as possible.
@@ -77,6 +79,21 @@ impl Background {
         self.unreadable_device_risk.extend(other.unreadable_device_risk);
     }
 
+    /// The user's profile, as a feature's input.
+    pub fn profile(&self, user: &UserId) -> Input<'_, Profile> {
+        input(&self.profiles, &self.unreadable_profiles, user)
+    }
+
+    /// What labels say about the user, as a feature's input.
+    pub fn user_risk(&self, user: &UserId) -> Input<'_, Risk> {
+        input(&self.user_risk, &self.unreadable_user_risk, user)
+    }
+
+    /// What labels say about the device, as a feature's input.
+    pub fn device_risk(&self, device: &DeviceId) -> Input<'_, Risk> {
+        input(&self.device_risk, &self.unreadable_device_risk, device)
+    }
+
     /// What a decision about this user on this device has to be made without; whether the device's item was read is the caller's to say.
     pub fn missing(&self, user: &UserId, device: &DeviceId, device_unread: bool) -> MissingInputs {
         MissingInputs {
@@ -86,6 +103,10 @@ impl Background {
             device_risk: self.unreadable_device_risk.contains(device),
         }
     }
+}
+
+fn input<'a, K: Eq + Hash, T>(found: &'a HashMap<K, T>, unreadable: &HashSet<K>, key: &K) -> Input<'a, T> {
+    if unreadable.contains(key) { Input::Unavailable } else { found.get(key).into() }
 }
 
 /// Reads everything of one batch in as few calls as possible: users, their devices, and the source's marks.
@@ -190,6 +211,9 @@ pub trait Scorer: Send + Sync {
 
     /// Its thresholds.
     fn policy(&self) -> Policy;
+
+    /// How much it may want to block before decisions follow its fallback; none when it has no such bound.
+    fn band(&self) -> Option<Band>;
 }
 
 /// Everything that the protocol works on, apart from dead letters.

@@ -11,7 +11,7 @@ use centinela_delivery::{
     Batch, BatchError, Causes, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
 };
 use centinela_domain::ledger::{CommittedMarks, RingSize};
-use centinela_domain::{Coordinates, Currency, DeviceId, UserId};
+use centinela_domain::{Coordinates, Currency, DeviceId, Guard, UserId};
 use tracing::warn;
 
 use crate::pending_failures::{self, Reported};
@@ -68,6 +68,8 @@ pub struct Settings {
     pub key: DeploymentKey,
     /// What a transaction without a currency is in.
     pub default_currency: Currency,
+    /// Whether decisions follow the model's fallback while it would block more than its band allows.
+    pub block_rate_guard: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -101,10 +103,11 @@ impl<P: Ports<Clock: Clone>, D: DeadLetters> Engine<P, D> {
         clock: P::Clock,
         settings: Settings,
     ) -> Self {
-        let Settings { key, default_currency, limits } = settings;
+        let Settings { key, default_currency, block_rate_guard, limits } = settings;
         let delivery = Delivery::new(dead_letters, clock.clone(), centinela_delivery::Settings::new(key.clone()));
         let knowledge = Mutex::default();
-        let scoring = Scoring { store, topics, stream, scorer, clock, key, default_currency, limits, knowledge };
+        let guard = scorer.band().filter(|_| block_rate_guard).map(|band| Mutex::new(Guard::new(band)));
+        let scoring = Scoring { store, topics, stream, scorer, guard, clock, key, default_currency, limits, knowledge };
         Self { delivery, scoring }
     }
 
@@ -131,6 +134,7 @@ pub(crate) struct Scoring<P: Ports> {
     pub topics: P::Topics,
     pub stream: P::Stream,
     pub scorer: P::Scorer,
+    pub guard: Option<Mutex<Guard>>,
     pub clock: P::Clock,
     pub key: DeploymentKey,
     pub default_currency: Currency,

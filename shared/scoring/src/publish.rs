@@ -195,6 +195,7 @@ fn count(report: &mut BatchReport, answer: &Answer, work: &Work, now: Millis) {
             report.decided += 1;
             report.late += usize::from(answer.late);
             report.ahead += usize::from(answer.ahead);
+            report.guarded += usize::from(answer.guarded);
             report.degraded += usize::from(answer.degraded);
             report.latencies_ms.push(now.since(work.at.timestamp).clamp(0, i64::from(u32::MAX)) as u32);
             match answer.outcome {

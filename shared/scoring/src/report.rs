@@ -34,6 +34,8 @@ pub struct BatchReport {
     pub late: usize,
     /// Of these, so far ahead of the broker's time that the broker's was taken.
     pub ahead: usize,
+    /// Of these, answered by the model's fallback because it would have blocked more than its band allows.
+    pub guarded: usize,
     /// Of these, made without an optional input.
     pub degraded: usize,
     /// Records answered from the ring.

@@ -17,7 +17,7 @@ use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_delivery::{Clock, Rounds};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{
-    Currency, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
+    Band, Currency, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
     TransactionDigest, UserId,
 };
 use centinela_scoring::ports::{Background, Outgoing, ScoreError, Scored, Scorer, Versioned};
@@ -121,6 +121,8 @@ pub struct Shared {
     pub pauses: Vec<Duration>,
     /// Whether time passes while somebody pauses.
     pub pauses_take_time: bool,
+    /// How much the models of environments that start from now on may block.
+    pub band: Option<Band>,
     /// The monotonic clock: every look moves it.
     ticks: u64,
     rng: ChaCha8Rng,
@@ -183,6 +185,7 @@ impl Fakes {
             unreadable: HashSet::new(),
             pauses: Vec::new(),
             pauses_take_time: false,
+            band: None,
             ticks: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
         })))
@@ -212,7 +215,7 @@ impl Fakes {
             self.clone(),
             RandomScorer::new(self.clone()),
             self.clone(),
-            Settings { key: builders::key(), default_currency: Currency::DEFAULT, limits },
+            Settings { key: builders::key(), default_currency: Currency::DEFAULT, block_rate_guard: true, limits },
         )
     }
 }
@@ -272,5 +275,9 @@ impl Scorer for RandomScorer {
             Ok(policy) => policy,
             Err(problem) => panic!("{problem}"),
         }
+    }
+
+    fn band(&self) -> Option<Band> {
+        self.fakes.shared().band
     }
 }

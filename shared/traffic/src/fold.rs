@@ -2,18 +2,37 @@
 
 use std::collections::HashMap;
 
-use centinela_domain::features::DeviceInput;
-use centinela_domain::{DeviceId, DeviceState, FeatureVector, Millis, Transaction, UserId, UserState};
+use centinela_contracts::payload::PayloadProblem;
+use centinela_contracts::{event_v1, user_action_v1};
+use centinela_domain::features::Known;
+use centinela_domain::risk::Label;
+use centinela_domain::{DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState};
 
 /// The allowed lateness that the function uses by default.
 pub const ALLOWED_LATENESS_MS: i64 = 24 * 3_600_000;
 
-/// The states of all users and devices while history passes.
+/// Everything that is known of all users and devices while history passes.
 #[derive(Debug, Default)]
 pub struct FeatureFold {
-    users: HashMap<UserId, UserState>,
-    devices: HashMap<DeviceId, DeviceState>,
+    states: States,
+    /// The label that stands of each labelled transaction.
+    labels: HashMap<DecisionId, Label>,
     device_writes: u64,
+}
+
+/// What the functions would have stored.
+#[derive(Debug, Default)]
+pub struct States {
+    /// Everybody who bought.
+    pub users: HashMap<UserId, UserState>,
+    /// Every device that was used.
+    pub devices: HashMap<DeviceId, DeviceState>,
+    /// Everybody who did something else.
+    pub profiles: HashMap<UserId, Profile>,
+    /// Users of whose transactions something became known.
+    pub user_risks: HashMap<UserId, Risk>,
+    /// Devices alike.
+    pub device_risks: HashMap<DeviceId, Risk>,
 }
 
 /// What a decision would have seen.
@@ -26,12 +45,18 @@ pub struct Row {
 }
 
 impl FeatureFold {
-    /// Computes the row from the states before the transaction, then lets it change them. Call once per unique transaction, in
-    /// order of arrival.
+    /// Computes the row from what was known before the transaction, then lets it change that. Call once per unique transaction, in order
+    /// of arrival.
     pub fn transaction(&mut self, transaction: &Transaction) -> Row {
-        let user = self.users.get(&transaction.user_id);
-        let device = self.devices.get(&transaction.device_id).map_or(DeviceInput::Unseen, DeviceInput::Known);
-        let features = FeatureVector::compute(transaction, transaction.occurred_at, user, device);
+        let (user, device) = (&transaction.user_id, &transaction.device_id);
+        let known = Known {
+            user: self.states.users.get(user),
+            profile: self.states.profiles.get(user).into(),
+            user_risk: self.states.user_risks.get(user).into(),
+            device: self.states.devices.get(device).into(),
+            device_risk: self.states.device_risks.get(device).into(),
+        };
+        let features = FeatureVector::compute(transaction, transaction.occurred_at, &known);
         let late = self.pass(transaction);
         Row { features, late }
     }
@@ -39,31 +64,67 @@ impl FeatureFold {
     /// Lets the transaction change the states, without a row of it. Says whether it was late.
     pub(crate) fn pass(&mut self, transaction: &Transaction) -> bool {
         let at = transaction.occurred_at;
-        let user = self.users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at));
+        let States { users, devices, .. } = &mut self.states;
+        let user = users.entry(transaction.user_id.clone()).or_insert_with(|| UserState::new(at));
         let late = user.is_late(at, ALLOWED_LATENESS_MS);
         user.apply(transaction, at, late);
-        let device = self.devices.entry(transaction.device_id.clone()).or_insert_with(|| DeviceState::first_seen(at));
+        let device = devices.entry(transaction.device_id.clone()).or_insert_with(|| DeviceState::first_seen(at));
         self.device_writes += u64::from(device.observe(transaction.user_id.hash32(), at));
         late
     }
 
-    /// Counts a label for the user and the device, from its arrival on.
-    pub fn label(&mut self, user: &UserId, device: &DeviceId, fraud: bool, arrived_at: Millis) {
-        if let Some(state) = self.users.get_mut(user) {
-            state.label(fraud, arrived_at);
-        }
-        if let Some(state) = self.devices.get_mut(device) {
-            state.label(fraud, arrived_at);
-        }
+    /// Takes an action, a payload of topic `user_actions`, into its user's profile.
+    ///
+    /// # Errors
+    /// When it is no action.
+    pub fn action(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
+        let action = user_action_v1::parse(payload)?;
+        let fact = action.fact(arrived_at);
+        self.states.profiles.entry(action.user_id).or_default().apply(fact);
+        Ok(())
     }
 
-    /// Users and devices of whom something is known.
+    /// Takes a payload of topic `events` in. What is no label, or names no user or device, changes nothing.
+    ///
+    /// # Errors
+    /// When it is no event.
+    pub fn label(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
+        let event = event_v1::parse(payload)?;
+        let label = event.label(arrived_at);
+        if let (Some(label), Some(transaction), Some(user), Some(device)) =
+            (label, event.transaction_id, event.user_id, event.device_id)
+        {
+            self.count(DecisionId::derive(&user, &transaction), &user, &device, label);
+        }
+        Ok(())
+    }
+
+    /// Counts what became known of a transaction, from its arrival on. Of a transaction's labels the greatest stands: what was counted of
+    /// another is taken back.
+    pub fn count(&mut self, transaction: DecisionId, user: &UserId, device: &DeviceId, label: Label) {
+        let known = self.labels.get(&transaction);
+        if known.is_some_and(|known| *known >= label) {
+            return;
+        }
+        let user = self.states.user_risks.entry(user.clone()).or_default();
+        let device = self.states.device_risks.entry(device.clone()).or_default();
+        for risk in [user, device] {
+            if let Some(known) = known {
+                risk.remove(known.day(), known.verdict);
+            }
+            risk.add(label.day(), label.verdict);
+        }
+        self.labels.insert(transaction, label);
+    }
+
+    /// Users who bought, and devices that they used.
     pub(crate) fn states(&self) -> usize {
-        self.users.len() + self.devices.len()
+        self.states.users.len() + self.states.devices.len()
     }
 
-    pub(crate) fn into_states(self) -> (HashMap<UserId, UserState>, HashMap<DeviceId, DeviceState>) {
-        (self.users, self.devices)
+    /// What the functions would have stored by now.
+    pub fn into_states(self) -> States {
+        self.states
     }
 
     /// How often a device's item would have been written.

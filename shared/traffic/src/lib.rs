@@ -20,7 +20,7 @@ mod transaction;
 mod world;
 
 pub use actions::{ActionFields, ActionKind, Person, SentAction};
-pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row};
+pub use fold::{ALLOWED_LATENESS_MS, FeatureFold, Row, States};
 pub use generator::{DEFAULT_START, Generator, TrafficConfig};
 pub use labels::{Label, LabelKind, Labels};
 pub use matrix::{MatrixWriter, Truth};

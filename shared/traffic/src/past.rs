@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
-use centinela_domain::{DeviceId, DeviceState, InvalidTransaction, Millis, UserId, UserState};
+use centinela_contracts::payload::PayloadProblem;
+use centinela_domain::{DeviceId, DeviceState, Millis, Profile, Risk, UserId, UserState};
 
-use crate::fold::FeatureFold;
+use crate::fold::{FeatureFold, States};
 use crate::generator::Generator;
+use crate::transaction::Event;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -40,6 +42,12 @@ pub struct Past {
     pub users: HashMap<UserId, UserState>,
     /// Every device that was used.
     pub devices: HashMap<DeviceId, DeviceState>,
+    /// Everybody who did something else.
+    pub profiles: HashMap<UserId, Profile>,
+    /// Users of whose transactions something became known.
+    pub user_risks: HashMap<UserId, Risk>,
+    /// Devices alike.
+    pub device_risks: HashMap<DeviceId, Risk>,
 }
 
 impl Past {
@@ -47,22 +55,28 @@ impl Past {
     /// belongs to the past: nobody could tell that they come again.
     ///
     /// # Errors
-    /// When the generator makes what is no transaction.
-    pub fn live_through(generator: &mut Generator, limits: PastLimits) -> Result<Self, InvalidTransaction> {
+    /// When the generator makes what is no transaction, no action or no label.
+    pub fn live_through(generator: &mut Generator, limits: PastLimits) -> Result<Self, PayloadProblem> {
         let lead = generator.lead(0);
         let end = Millis(generator.start().0 + i64::from(limits.days) * DAY_MS);
         let (mut fold, mut transactions, mut newest) = (FeatureFold::default(), 0, generator.start());
         while transactions < limits.transactions && fold.states() < limits.states && newest < end {
-            let Some(sent) = generator.next_transaction() else { break };
-            newest = newest.max(sent.arrived_at);
-            if !sent.duplicate {
-                fold.pass(&sent.fields.to_transaction()?);
-                transactions += 1;
+            let Some(event) = generator.next() else { break };
+            newest = newest.max(event.arrived_at());
+            match event {
+                Event::Transaction(sent) if sent.duplicate => {}
+                Event::Transaction(sent) => {
+                    fold.pass(&sent.fields.to_transaction()?);
+                    transactions += 1;
+                }
+                Event::Action(sent) => fold.action(&sent.fields.to_json(), sent.arrived_at)?,
+                Event::Label(label) => fold.label(&label.to_json(), label.arrived_at)?,
             }
         }
         generator.forget_resends();
         generator.lead(lead);
-        let (users, devices) = fold.into_states();
-        Ok(Self { transactions, lasted_ms: newest.since(generator.start()), users, devices })
+        let States { users, devices, profiles, user_risks, device_risks } = fold.into_states();
+        let lasted_ms = newest.since(generator.start());
+        Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks })
     }
 }

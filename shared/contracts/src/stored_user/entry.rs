@@ -56,6 +56,7 @@ const SAME_MODEL: u8 = 1 << 7;
 // More of them; none in a legacy entry.
 const AHEAD: u8 = 1;
 const SAME_FEATURES: u8 = 1 << 1;
+const GUARDED: u8 = 1 << 2;
 const NO_PROFILE: u8 = 1 << 3;
 const NO_USER_RISK: u8 = 1 << 4;
 const NO_DEVICE_RISK: u8 = 1 << 5;
@@ -118,6 +119,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         decided_at,
         late,
         ahead,
+        guarded,
         missing: MissingInputs { device, profile, user_risk, device_risk },
     } = decision;
     let derived = DecisionId::derive(user_id, transaction_id) == *decision_id;
@@ -132,6 +134,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
     let list = (*version, values.len());
     let more = flag(*ahead, AHEAD)
         | flag(context.features == list, SAME_FEATURES)
+        | flag(*guarded, GUARDED)
         | flag(*profile, NO_PROFILE)
         | flag(*user_risk, NO_USER_RISK)
         | flag(*device_risk, NO_DEVICE_RISK);
@@ -267,6 +270,7 @@ fn take_decision(
         decided_at: input.time(ingested_at)?,
         late: has(LATE),
         ahead: more & AHEAD != 0,
+        guarded: more & GUARDED != 0,
         missing: MissingInputs {
             device: has(NO_DEVICE),
             profile: more & NO_PROFILE != 0,

@@ -1,8 +1,9 @@
 //! A user's item, attribute `s`: aggregates, remembered decisions and eviction floors, small enough that an ordinary user's item takes
 //! one write unit (1 KB, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
 //!
-//! Layout of format 3: aggregates; eviction floors by partition; the proof that rides along; entries, oldest first. Format 2 does not say
-//! what a transaction was about nor which list of features its evidence is in; format 1 has no proof either. Positions are differences
+//! Layout of format 4: aggregates; eviction floors by partition; the proof that rides along; entries, oldest first. Format 3 has two more
+//! aggregates, of labels, which are nobody's any more; format 2 does not say either what a transaction was about nor which list of features
+//! its evidence is in; format 1 has no proof either. Positions are differences
 //! from the position written before, times differences from the newest event time or from the record's broker time. What can
 //! be derived from the user's and the transaction's id is not stored. Lossless: what is read equals what was written.
 
@@ -14,14 +15,18 @@ use centinela_domain::{Ledger, Mark, Millis, UserId, UserState};
 pub use crate::binary::StoredProblem;
 use crate::binary::{Input, Output};
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
+/// With labels among the aggregates; still read.
+const FORMAT_WITH_LABELS: u8 = 3;
 /// Without what a transaction was about and without the list of features, which was always the first; still read.
 const FORMAT_LEGACY: u8 = 2;
 /// Without a proof too; still read.
 const FORMAT_WITHOUT_PROOF: u8 = 1;
 const SPIKE_KNOWN: u8 = 1;
 /// Floats of the aggregates that are stored in one run.
-const FLOATS: usize = 13;
+const FLOATS: usize = 12;
+/// The same with the decayed count of labels.
+const FLOATS_WITH_LABELS: usize = 13;
 
 /// What is stored about a user.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,13 +63,13 @@ pub fn encode(stored: &StoredUser) -> Vec<u8> {
 
 /// Reads the item of `user`.
 pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> {
-    let (format, legacy, with_proof) = match bytes.first() {
-        Some(&FORMAT_WITHOUT_PROOF) => (FORMAT_WITHOUT_PROOF, true, false),
-        Some(&FORMAT_LEGACY) => (FORMAT_LEGACY, true, true),
-        _ => (FORMAT, false, true),
+    let format = match bytes.first() {
+        Some(&known @ FORMAT_WITHOUT_PROOF..=FORMAT_WITH_LABELS) => known,
+        _ => FORMAT,
     };
+    let (legacy, with_proof) = (format <= FORMAT_LEGACY, format > FORMAT_WITHOUT_PROOF);
     let mut input = Input::begin(bytes, format)?;
-    let state = take_state(&mut input)?;
+    let state = take_state(&mut input, format <= FORMAT_WITH_LABELS)?;
     let mut previous = chain_start(&state);
     let mut ledger = Ledger::default();
     for _ in 0..input.count(3, "number of eviction floors")? {
@@ -98,14 +103,13 @@ fn put_state(output: &mut Output, state: &UserState) {
     let [s0, s1, s2, s3] = state.sums;
     let [spikes0, spikes1] = state.spikes;
     let floats: [f32; FLOATS] =
-        [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, state.largest, state.small, state.known_frauds];
+        [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, state.largest, state.small];
     output.byte(if state.spike_at.is_some() { SPIKE_KNOWN } else { 0 });
     output.unsigned(state.transactions);
     output.unsigned(state.amount_total_minor);
     output.unsigned(state.late);
     output.signed(state.newest_at.0);
     output.time(state.since, state.newest_at);
-    output.time(state.labels_at, state.since);
     if let Some(spike_at) = state.spike_at {
         output.time(spike_at, state.newest_at);
     }
@@ -121,7 +125,7 @@ fn put_state(output: &mut Output, state: &UserState) {
     output.byte(state.device_types);
 }
 
-fn take_state(input: &mut Input<'_>) -> Result<UserState, StoredProblem> {
+fn take_state(input: &mut Input<'_>, with_labels: bool) -> Result<UserState, StoredProblem> {
     let flags = input.byte()?;
     if flags & !SPIKE_KNOWN != 0 {
         return Err(StoredProblem::Invalid("flags"));
@@ -129,12 +133,14 @@ fn take_state(input: &mut Input<'_>) -> Result<UserState, StoredProblem> {
     let (transactions, amount_total_minor, late) = (input.unsigned()?, input.unsigned()?, input.unsigned()?);
     let newest_at = Millis(input.signed()?);
     let since = input.time(newest_at)?;
-    let labels_at = input.time(since)?;
+    if with_labels {
+        let _labels_at = input.time(since)?;
+    }
     let spike_at = if flags & SPIKE_KNOWN != 0 { Some(input.time(newest_at)?) } else { None };
     let (mean, squares) = (f64::from_le_bytes(input.array()?), f64::from_le_bytes(input.array()?));
-    let mut floats = [0.0; FLOATS];
-    input.floats(&mut floats)?;
-    let [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, largest, small, known_frauds] = floats;
+    let mut floats = [0.0; FLOATS_WITH_LABELS];
+    input.floats(&mut floats[..if with_labels { FLOATS_WITH_LABELS } else { FLOATS }])?;
+    let [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, largest, small, _known_frauds] = floats;
     let mut recent = vec![0.0; input.at_most(RECENT_AMOUNTS as u64, "number of recent amounts")? as usize];
     input.floats(&mut recent)?;
     Ok(UserState {
@@ -156,8 +162,6 @@ fn take_state(input: &mut Input<'_>) -> Result<UserState, StoredProblem> {
         networks: take_hashes(input, KNOWN_NETWORKS_MAX)?,
         agents: take_hashes(input, KNOWN_AGENTS_MAX)?,
         device_types: input.byte()?,
-        known_frauds,
-        labels_at,
     })
 }
 

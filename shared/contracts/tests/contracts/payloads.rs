@@ -34,8 +34,9 @@ fn a_decision_is_read_as_it_was_decided() {
 fn an_event_ahead_of_the_broker_is_said_and_nothing_is_said_of_the_others() {
     let mut decision = samples::rich_decision();
     assert!(!String::from_utf8(decision_v1::encode(&decision)).unwrap().contains("ahead"));
-    decision.ahead = true;
-    assert!(decision_v1::parse(&decision_v1::encode(&decision)).unwrap().evidence.unwrap().ahead);
+    (decision.ahead, decision.guarded) = (true, true);
+    let read = decision_v1::parse(&decision_v1::encode(&decision)).unwrap().evidence.unwrap();
+    assert!(read.ahead && read.guarded);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Values that every test starts from.
 
 use centinela_contracts::stored_user::StoredUser;
+use centinela_domain::features::{Input, Known};
 use centinela_domain::ledger::quantized;
 use centinela_domain::profile::{Change, Fact, Minute};
 use centinela_domain::risk::{Day, Verdict};
@@ -65,6 +66,7 @@ pub fn decision(transaction: &Transaction, features: FeatureVector, at: Coordina
         decided_at: Millis(at.timestamp.0 + 38),
         late: false,
         ahead: false,
+        guarded: false,
         missing: MissingInputs::default(),
     }
 }
@@ -78,8 +80,15 @@ pub fn ordinary_user(full: u64) -> StoredUser {
     for n in 0..purchases {
         let at = Millis(NOW.0 - (purchases - 1 - n) as i64 * 31 * 3_600_000 - (n as i64 * 7_919_333) % 9_000_000);
         let transaction = transaction(n, at);
-        let features =
-            FeatureVector::compute(&transaction, at, Some(&state), centinela_domain::features::DeviceInput::Unseen);
+        let (profile, risk) = (ordinary_profile(), ordinary_risk());
+        let known = Known {
+            user: Some(&state),
+            profile: Input::Known(&profile),
+            user_risk: Input::Known(&risk),
+            device: Input::Unseen,
+            device_risk: Input::Known(&risk),
+        };
+        let features = FeatureVector::compute(&transaction, at, &known);
         state.apply(&transaction, at, n % 50 == 7);
         let offset = 50_000_000 + (n * 1_860_000) + n * n * 977 % 600_000;
         let broker_time = Millis(at.0 + 212 + n as i64 % 97);
@@ -100,7 +109,6 @@ pub fn ordinary_user(full: u64) -> StoredUser {
             decision: (!shrunk).then(|| Box::new(decision)),
         });
     }
-    state.label(true, Millis(NOW.0 - 40 * 86_400_000));
     StoredUser { state, ledger }
 }
 
@@ -157,6 +165,7 @@ pub fn rich_decision() -> Decision {
         decided_at: Millis(NOW.0 + 41),
         late: true,
         ahead: false,
+        guarded: false,
         missing: MissingInputs { device: true, ..MissingInputs::default() },
     }
 }

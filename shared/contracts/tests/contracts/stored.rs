@@ -86,7 +86,7 @@ fn a_newer_format_is_named() {
     let problem = stored_user::decode(&[9, 1, 2], &samples::user_id()).unwrap_err();
     assert_eq!(
         problem.to_string(),
-        "the stored item has format 9, this release reads format 3: it was written by another release"
+        "the stored item has format 9, this release reads format 4: it was written by another release"
     );
 }
 
@@ -168,16 +168,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 prop_compose! {
     fn state()(
         (transactions, amount_total_minor, late) in (any::<u64>(), any::<u64>(), any::<u64>()),
-        (since, newest_at, labels_at, spike_at) in (time(), time(), time(), prop::option::of(time())),
+        (since, newest_at, spike_at) in (time(), time(), prop::option::of(time())),
         (counts, sums, spikes) in ([float(), float(), float(), float()], [float(), float(), float(), float()], [float(), float()]),
         (mean, squares) in (any::<f64>(), any::<f64>()),
-        (largest, small, known_frauds) in (float(), float(), float()),
+        (largest, small) in (float(), float()),
         recent in vec(float(), 0..=16),
         (devices, networks, agents) in (vec(any::<u32>(), 0..=8), vec(any::<u32>(), 0..=4), vec(any::<u32>(), 0..=2)),
         device_types in any::<u8>(),
     ) -> UserState {
         UserState { transactions, amount_total_minor, late, since, newest_at, counts, sums, mean, squares, largest, recent, spikes,
-            spike_at, small, devices, networks, agents, device_types, known_frauds, labels_at }
+            spike_at, small, devices, networks, agents, device_types }
     }
 }
 
@@ -194,7 +194,7 @@ prop_compose! {
         features in (prop_oneof![Just(1u32), any::<u32>()], prop_oneof![vec(feature(), FEATURES), vec(feature(), 0..70)]),
         state_version in any::<u64>(),
         times in (time(), time(), time()),
-        (late, ahead, device) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        (late, ahead, guarded, device) in (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
         (profile, user_risk, device_risk) in (any::<bool>(), any::<bool>(), any::<bool>()),
     ) -> Decision {
         let transaction_id = TransactionId::new(id).unwrap();
@@ -205,7 +205,7 @@ prop_compose! {
             currency: Currency::new(&currency).unwrap(), outcome, score,
             reasons: reasons.into_iter().map(|(code, contribution)| Reason { code, contribution }).collect(),
             model: ModelStamp { version: model.0, digest: model.1 }, features: RecordedFeatures { version: features.0, values: features.1.into() },
-            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, ahead,
+            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, ahead, guarded,
             missing: MissingInputs { device, profile, user_risk, device_risk },
         }
     }
@@ -253,10 +253,10 @@ proptest! {
 
     #[test]
     fn a_devices_item_comes_back_as_it_was(
-        times in (time(), time()), floats in (float(), float()), users in vec((any::<u32>(), time()), 0..=16)
+        first_seen_at in time(), users in vec((any::<u32>(), time()), 0..=16)
     ) {
         let users = users.into_iter().map(|(user, first_seen_at)| DeviceUser { user, first_seen_at }).collect();
-        let device = DeviceState { first_seen_at: times.0, users, known_frauds: floats.0, labels: floats.1, labels_at: times.1 };
+        let device = DeviceState { first_seen_at, users };
         prop_assert_eq!(stored_device::decode(&stored_device::encode(&device)).unwrap(), device);
     }
 
@@ -297,7 +297,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_reader_panic(mut bytes in vec(any::<u8>(), 0..400)) {
-        for format in [1, 2] {
+        for format in [1, 2, 3, 4] {
             if let Some(first) = bytes.first_mut() {
                 *first = format;
             }

@@ -41,11 +41,12 @@ pub fn manifest_for(onnx: &[u8], features: &[&str]) -> Vec<u8> {
     let reason_groups: serde_json::Map<_, _> =
         features.iter().map(|feature| ((*feature).to_owned(), "ONLY".into())).collect();
     let manifest = serde_json::json!({
-        "schema_version": 1,
+        "schema_version": 2,
         "model_version": "forged",
         "sha256": sha256,
         "features": features,
         "thresholds": {"block_above": 0.8, "review_above": null},
+        "guard": {"window_seconds": 600, "minimum_users": 500, "block_rate_max": 0.02, "fallback": "most_suspicious"},
         "calibration": {"method": "none", "ece": 0.0, "mean_score": 0.1, "base_rate": 0.1},
         "training_data_sha256": "0".repeat(64),
         "generator": "test",

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test without its fixture has nothing to say")]
 
 mod explanations;
+mod foreign;
 mod forge;
 mod parity;
 mod refusals;

@@ -61,8 +61,8 @@ fn a_manifest_cannot_rename_what_the_model_file_was_trained_on() {
 
 #[test]
 fn every_unusable_manifest_is_refused_by_name() {
-    let cases: [(&str, serde_json::Value, &str); 13] = [
-        ("/schema_version", 2.into(), "schema_version must be 1, got 2"),
+    let cases: [(&str, serde_json::Value, &str); 17] = [
+        ("/schema_version", 1.into(), "schema_version must be 2, got 1"),
         ("/model_version", "".into(), "model_version must be 1 to 16 bytes"),
         ("/model_version", "a version of 17 b".into(), "model_version must be 1 to 16 bytes, got a version of 17 b"),
         ("/thresholds/block_above", 1.5.into(), "block_above 1.5"),
@@ -74,6 +74,10 @@ fn every_unusable_manifest_is_refused_by_name() {
         ("/training_data_sha256", "abc".into(), "training_data_sha256 must be 64 hexadecimal digits, got abc"),
         ("/reason_groups/unheard_of", "X".into(), "`unheard_of` is missing or unknown"),
         ("/reason_groups", serde_json::json!({"amount": "X"}), "`velocity` is missing or unknown"),
+        ("/guard/fallback", "pray".into(), "guard.fallback must be most_suspicious, review or approve, got pray"),
+        ("/guard/block_rate_max", 0.into(), "a block rate from 0.0001 to 1"),
+        ("/guard/minimum_users", 10.into(), "lets at least one of the minimum be blocked"),
+        ("/guard", serde_json::Value::Null, "cannot be read"),
         ("/extra", 1.into(), "unknown field `extra`"),
     ];
     for (place, value, expected) in cases {

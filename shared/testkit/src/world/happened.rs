@@ -59,6 +59,8 @@ counts! {
     id_conflicts => "used ids";
     /// Events from the future.
     ahead => "events from the future";
+    /// Decisions by the model's fallback.
+    guarded => "guarded decisions";
     /// Rings that were full.
     full_rings => "full rings";
     /// Partitions that were recreated.
@@ -80,6 +82,7 @@ impl Happened {
         self.unreadable += report.state_unreadable;
         self.id_conflicts += report.id_conflicts;
         self.ahead += report.ahead;
+        self.guarded += report.guarded;
         self.full_rings += report.full_rings;
     }
 }
