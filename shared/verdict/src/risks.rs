@@ -63,6 +63,21 @@ impl<K: Eq + Hash> LabelFold<K> {
         (users, devices)
     }
 
+    /// The same without those transactions of which an earlier label stands above what this knows.
+    pub fn counts_above(&self, earlier: &Self) -> (Standing, Standing) {
+        let (mut users, mut devices) = (Standing::default(), Standing::default());
+        for (transaction, (label, parties)) in &self.standing {
+            if earlier.standing.get(transaction).is_some_and(|(known, _)| known >= label) {
+                continue;
+            }
+            users.count(&parties.user, label, 1);
+            if let Some(device) = &parties.device {
+                devices.count(device, label, 1);
+            }
+        }
+        (users, devices)
+    }
+
     /// The same for those transactions of `earlier` that this knows something newer about: what was counted for them before.
     pub fn replaced(&self, earlier: &Self) -> (Standing, Standing) {
         let (mut users, mut devices) = (Standing::default(), Standing::default());
