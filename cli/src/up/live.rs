@@ -190,8 +190,12 @@ mod tests {
         );
         let decision = centinela_contracts::decision_v1::parse(decision.as_bytes()).unwrap();
         let blocked = vec![Blocked::of(&decision).unwrap()];
-        let stats =
-            PlatformStats { dynamodb: Default::default(), functions: Default::default(), mappings: Default::default() };
+        let stats = PlatformStats {
+            dynamodb: Default::default(),
+            objects: None,
+            functions: Default::default(),
+            mappings: Default::default(),
+        };
         let recent = Histogram::new(3).unwrap();
         let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0, failed: 0 };
         let live = Live::new(true);
