@@ -28,8 +28,7 @@ impl Config {
     pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
         let [source_topic, dead_letters_topic] =
             ["SOURCE_TOPIC", "DEAD_LETTERS_TOPIC"].map(|name| environment.text(name));
-        let [labels, users, devices] =
-            ["LABEL_TABLE", "USER_TABLE", "DEVICE_TABLE"].map(|name| environment.text(name));
+        let [labels, users, devices] = ["LABEL_TABLE", "USER_TABLE", "DEVICE_TABLE"].map(|name| environment.text(name));
         if !source_topic.is_empty() && source_topic == dead_letters_topic {
             environment.problem(format!("SOURCE_TOPIC `{source_topic}` is also written to, which would never end"));
         }
@@ -44,8 +43,7 @@ impl Config {
             deployment_key: keys.deployment.clone(),
             message_timeout: MESSAGE_TIMEOUT,
         };
-        let name_for_logs: NameForLogs =
-            Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
+        let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
         let (tables, settings) = (LabelTables { labels, users, devices }, Settings::new(keys.deployment));
         Some(Self { source_topic, tables, name_for_logs, kafka, limits, settings })
     }

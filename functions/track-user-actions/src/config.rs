@@ -39,8 +39,7 @@ impl Config {
             deployment_key: keys.deployment.clone(),
             message_timeout: MESSAGE_TIMEOUT,
         };
-        let name_for_logs: NameForLogs =
-            Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
+        let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
         Some(Self { source_topic, user_table, name_for_logs, kafka, settings: Settings::new(keys.deployment) })
     }
 }
