@@ -227,7 +227,7 @@ pub(crate) fn part_of(known: &Known, user: &UserId, candidates: &[Candidate]) ->
     for candidate in candidates {
         let NewLabel { decision, device, .. } = &candidate.new;
         part.labels.extend(known.labels.get(decision).map(|standing| (*decision, standing.clone())));
-        for device in device {
+        if let Some(device) = device {
             part.devices.extend(known.devices.get(device).map(|risk| (device.clone(), risk.clone())));
         }
     }
