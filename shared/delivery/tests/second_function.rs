@@ -37,7 +37,7 @@ impl UseCase for CountLogins {
                 batch.fail(records.iter().copied());
                 continue;
             }
-            let logins = records.iter().filter(|&&index| batch.records[index].content.kind == ActionKind::Login);
+            let logins = records.iter().filter(|&&index| batch.records[index].content.kind == ActionKind::LoggedIn);
             *self.0.lock().unwrap().entry(user.clone()).or_default() += logins.count() as u32;
         }
         Ok(users.len())
@@ -49,7 +49,7 @@ impl UseCase for CountLogins {
 }
 
 fn action(user: &str, offset: u64) -> Vec<u8> {
-    format!(r#"{{"version":1,"action_id":"a{offset}","timestamp":{EPOCH_MS},"user_id":"{user}","action":"login"}}"#)
+    format!(r#"{{"version":1,"action_id":"a{offset}","timestamp":{EPOCH_MS},"user_id":"{user}","action":"logged_in"}}"#)
         .into_bytes()
 }
 

@@ -77,6 +77,22 @@ identifier!(
     "merchant_id"
 );
 
+/// The producer's name for an event or an action: 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(Box<str>);
+
+impl EventId {
+    /// Checks the length and the characters; `field` names it in the problem.
+    pub fn new(field: &'static str, id: impl Into<String>) -> Result<Self, InvalidTransaction> {
+        checked(field, id.into()).map(Self)
+    }
+
+    /// The id as the producer wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The first 32 bits of SHA-256.
 pub fn hash32(bytes: &[u8]) -> u32 {
     let digest = Sha256::digest(bytes);

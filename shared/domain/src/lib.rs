@@ -12,15 +12,21 @@ pub mod identity;
 pub mod ledger;
 pub mod money;
 pub mod policy;
+pub mod profile;
+pub mod risk;
 pub mod transaction;
 pub mod user;
 
 pub use decision::{Decision, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode};
 pub use device::DeviceState;
 pub use features::{FEATURES, FeatureVector, RecordedFeatures};
-pub use identity::{ContentDigest, DecisionId, DeviceId, MerchantId, TransactionDigest, TransactionId, UserId};
+pub use identity::{
+    ContentDigest, DecisionId, DeviceId, EventId, MerchantId, TransactionDigest, TransactionId, UserId,
+};
 pub use ledger::{Coordinates, Entry, Ledger, Mark};
 pub use money::{AmountMinor, Currency};
 pub use policy::Policy;
+pub use profile::Profile;
+pub use risk::Risk;
 pub use transaction::{DeviceType, EventTime, InvalidTransaction, Millis, Transaction};
 pub use user::UserState;

@@ -139,6 +139,14 @@ pub struct EventTime {
     pub ahead: bool,
 }
 
+impl EventTime {
+    /// The time to go by of what happened at `occurred_at`, as its producer says, in a record of this broker time.
+    pub fn of(occurred_at: Millis, ingested_at: Millis) -> Self {
+        let ahead = occurred_at.since(ingested_at) > AHEAD_TOLERANCE_MS;
+        Self { at: if ahead { ingested_at } else { occurred_at }, ahead }
+    }
+}
+
 /// A payment to be answered. The address and the user agent are kept only as hashes: nothing downstream needs more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transaction {
@@ -172,8 +180,7 @@ impl Transaction {
 
     /// The time to go by, bounded by the broker's time of the record and never by a clock: a file from 2018 is decided as of 2018.
     pub fn event_time(&self, ingested_at: Millis) -> EventTime {
-        let ahead = self.occurred_at.since(ingested_at) > AHEAD_TOLERANCE_MS;
-        EventTime { at: if ahead { ingested_at } else { self.occurred_at }, ahead }
+        EventTime::of(self.occurred_at, ingested_at)
     }
 
     /// The id that its decision will have.

@@ -11,10 +11,12 @@ use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::stored_partition::{Owner, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1::TransactionV1;
-use centinela_contracts::user_action_v1::{ActionKind, UserAction};
+use centinela_contracts::user_action_v1::{ActionKind, LoginOutcome, Personal, PersonalText, UserAction};
 use centinela_contracts::{
-    dead_letter_v1, decision_v1, event_v1, stored_device, stored_partition, stored_user, transaction_v1, user_action_v1,
+    dead_letter_v1, decision_v1, event_v1, stored_device, stored_label, stored_partition, stored_profile, stored_risk,
+    stored_user, transaction_v1, user_action_v1,
 };
+use centinela_domain::risk::{Label, Verdict};
 use centinela_domain::{
     AmountMinor, ContentDigest, Coordinates, Currency, DecisionId, DeviceId, DeviceState, DeviceType, Mark, MerchantId,
     Millis, Outcome, RecordedFeatures, Transaction, TransactionDigest, TransactionId,
@@ -83,23 +85,55 @@ fn a_dead_letter_is_written_as_it_always_was() {
 #[test]
 fn actions_and_events_are_written_as_they_always_were() {
     let device_id = Some(DeviceId::new("device-1").unwrap());
+    let personal = |field, text| Some(PersonalText::new(field, text).unwrap());
     let action = UserAction {
         action_id: EventId::new("action_id", "a-1").unwrap(),
         occurred_at: NOW,
         user_id: samples::user_id(),
-        kind: ActionKind::DeviceChange,
+        kind: ActionKind::LoggedIn,
         device_id: device_id.clone(),
+        ip: Some("198.51.100.7".parse().unwrap()),
+        outcome: Some(LoginOutcome::Failure),
+        personal: Personal {
+            name: personal("name", "Ana Example"),
+            email: personal("email", "ana@example.com"),
+            phone: personal("phone", "+351 555 0100"),
+            address: personal("address", "Rua \"1\"\nLisboa"),
+        },
     };
     golden("user_action_v1.json", &user_action_v1::encode(&action));
+    assert_eq!(user_action_v1::parse(&user_action_v1::encode(&action)), Ok(action.clone()));
+    let plain =
+        UserAction { kind: ActionKind::DeviceAdded, ip: None, outcome: None, personal: Personal::default(), ..action };
+    golden("user_action_v1_plain.json", &user_action_v1::encode(&plain));
     let event = Event {
         event_id: EventId::new("event_id", "e-1").unwrap(),
         occurred_at: NOW,
-        user_id: samples::user_id(),
-        transaction_id: samples::transaction_id(1),
+        user_id: Some(samples::user_id()),
+        transaction_id: Some(samples::transaction_id(1)),
         kind: EventKind::ConfirmedFraud,
         device_id,
     };
     golden("event_v1.json", &event_v1::encode(&event));
+    let other = EventKind::Other(EventId::new("event", "dispute_opened").unwrap());
+    let event = Event { user_id: None, transaction_id: None, device_id: None, kind: other, ..event };
+    golden("event_v1_other.json", &event_v1::encode(&event));
+    assert_eq!(event_v1::parse(&event_v1::encode(&event)), Ok(event));
+}
+
+#[test]
+fn profiles_risk_and_labels_are_stored_as_they_always_were() {
+    let profile = samples::ordinary_profile();
+    golden("stored_profile_1.bin", &stored_profile::encode(&profile));
+    assert_eq!(stored_profile::decode(include_bytes!("../golden/stored_profile_1.bin")).unwrap(), profile);
+    let risk = samples::ordinary_risk();
+    golden("stored_risk_1.bin", &stored_risk::encode(&risk));
+    assert_eq!(stored_risk::decode(include_bytes!("../golden/stored_risk_1.bin")).unwrap(), risk);
+    let label = Label { at: NOW, verdict: Verdict::Chargeback, event_id: EventId::new("event_id", "e-1").unwrap() };
+    golden("stored_label_1.bin", &stored_label::encode_order(&label));
+    assert_eq!(stored_label::decode_order(include_bytes!("../golden/stored_label_1.bin")).unwrap(), label);
+    let decision = DecisionId::derive(&samples::user_id(), &samples::transaction_id(1));
+    assert_eq!(stored_label::key(decision).len(), 32);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use centinela_contracts::dead_letter_v1::{
 use centinela_contracts::decision_v1;
 use centinela_contracts::event_v1::{self, EventKind};
 use centinela_contracts::user_action_v1::{self, ActionKind};
-use centinela_domain::{Outcome, RecordedFeatures};
+use centinela_domain::profile::{Fact, Minute};
+use centinela_domain::{Millis, Outcome, RecordedFeatures};
 use proptest::prelude::*;
 
 use crate::samples::{self, NOW};
@@ -117,28 +118,96 @@ fn the_largest_parts_together_fit_a_message() {
     assert!(read.letter == full && read.truncated_bytes == 0);
 }
 
+const ACTION: &str =
+    r#"{"action_id":"a-1","timestamp":"2026-11-22T14:32:00Z","user_id":"u-1","action":"logged_in","device_id":null}"#;
+const EVENT: &str = r#"{"version":1,"event_id":"e-1","timestamp":1795357920123,"user_id":"u-1","transaction_id":"t-1","event":"chargeback","device_id":"d-1"}"#;
+
 #[test]
 fn actions_and_events_are_read_as_they_were_written() {
-    let action =
-        br#"{"action_id":"a-1","timestamp":"2026-11-22T14:32:00Z","user_id":"u-1","action":"login","device_id":null}"#;
-    let read = user_action_v1::parse(action).unwrap();
-    assert_eq!((read.kind, read.device_id.is_none()), (ActionKind::Login, true));
+    let read = user_action_v1::parse(ACTION.as_bytes()).unwrap();
+    assert_eq!((read.kind, read.device_id.is_none(), read.outcome), (ActionKind::LoggedIn, true, None));
     assert_eq!(user_action_v1::parse(&user_action_v1::encode(&read)), Ok(read));
-    let event = br#"{"version":1,"event_id":"e-1","timestamp":1795357920123,"user_id":"u-1","transaction_id":"t-1","event":"chargeback","device_id":"d-1"}"#;
-    let read = event_v1::parse(event).unwrap();
-    assert_eq!((read.kind, read.transaction_id.as_str()), (EventKind::Chargeback, "t-1"));
-    assert_eq!(event_v1::parse(&event_v1::encode(&read)), Ok(read));
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let unknown = user_action_v1::parse(text(action).replace("login", "logout").as_bytes()).unwrap_err();
-    assert_eq!(
-        unknown.to_string(),
-        "action must be one of registration, login, device_change, profile_change, got `logout`"
-    );
-    let missing = event_v1::parse(text(event).replace("\"transaction_id\"", "\"x\"").as_bytes()).unwrap_err();
-    assert_eq!(missing.to_string(), "transaction_id is missing or null");
-    for length in 0..event.len() {
-        assert!(event_v1::parse(&event[..length]).is_err(), "{length}");
+    for kind in ActionKind::ALL {
+        let text = ACTION.replace("logged_in", kind.as_str());
+        assert_eq!(user_action_v1::parse(text.as_bytes()).unwrap().kind, kind);
     }
+    let read = event_v1::parse(EVENT.as_bytes()).unwrap();
+    assert_eq!((&read.kind, read.transaction_id.as_ref().unwrap().as_str()), (&EventKind::Chargeback, "t-1"));
+    assert_eq!(event_v1::parse(&event_v1::encode(&read)), Ok(read));
+    for length in 0..EVENT.len() {
+        assert!(event_v1::parse(&EVENT.as_bytes()[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn an_action_that_is_none_is_told_in_words_that_name_nobody() {
+    let wrong = |from: &str, to: &str| {
+        let problem = user_action_v1::parse(ACTION.replace(from, to).as_bytes()).unwrap_err();
+        let text = problem.to_string();
+        assert!(!text.contains("ana@") && !format!("{problem:?}").contains("ana@"), "{text}");
+        text
+    };
+    let with = |field: &str| wrong("\"device_id\":null", field);
+    assert_eq!(
+        wrong("logged_in", "logged_out"),
+        "action must be one of registered, logged_in, password_changed, email_changed, address_changed, phone_changed, \
+         device_added, device_removed, profile_changed, got `logged_out`"
+    );
+    assert_eq!(with(r#""outcome":"maybe""#), "outcome must be success or failure, got `maybe`");
+    assert_eq!(with(r#""ip":"ana@example.com""#), "ip must be an IPv4 or IPv6 address");
+    assert_eq!(with(r#""email":["ana@example.com"]"#), "email must be a string");
+    let long = format!(r#""address":"{}""#, "ana@".repeat(129));
+    assert_eq!(with(&long), "address must be a string of at most 512 bytes");
+    assert_eq!(with(r#""email":"ana@example.com","email":"x""#), "email appears more than once");
+    let failed =
+        ACTION.replace("logged_in", "password_changed").replace("\"device_id\":null", r#""outcome":"failure""#);
+    let problem = user_action_v1::parse(failed.as_bytes()).unwrap_err().to_string();
+    assert_eq!(problem, "outcome must be left out: only logged_in has one");
+}
+
+#[test]
+fn what_an_action_says_of_a_person_is_read_and_never_shown() {
+    let text = ACTION.replace("\"device_id\":null", r#""ip":"198.51.100.7","email":"ana@example.com","name":"Ana""#);
+    let read = user_action_v1::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.personal.email.as_ref().unwrap().expose(), "ana@example.com");
+    let shown = format!("{read:?} {:?}", read.personal);
+    assert!(!shown.contains("ana@") && !shown.contains("Ana") && !shown.contains("198.51"), "{shown}");
+}
+
+#[test]
+fn a_fact_is_as_of_the_broker_where_its_action_is_ahead() {
+    let action = user_action_v1::parse(ACTION.as_bytes()).unwrap();
+    let said = Minute::of(action.occurred_at);
+    assert_eq!(action.fact(action.occurred_at), Fact::LoggedIn { at: said, device: 0 });
+    let broker = Millis(action.occurred_at.0 - 86_400_000);
+    assert_eq!(action.fact(broker), Fact::LoggedIn { at: Minute::of(broker), device: 0 });
+    let failed = ACTION.replace("null", r#"null,"outcome":"failure""#);
+    let failed = user_action_v1::parse(failed.as_bytes()).unwrap();
+    assert_eq!(failed.fact(NOW), Fact::LoginFailed { at: said });
+}
+
+#[test]
+fn an_event_that_is_no_label_is_none_and_no_problem() {
+    for kind in EventKind::LABELS {
+        let event = event_v1::parse(EVENT.replace("chargeback", kind.as_str()).as_bytes()).unwrap();
+        assert_eq!((event.label(NOW).map(|label| Some(label.verdict)), &event.kind), (Some(kind.verdict()), &kind));
+    }
+    let other = EVENT.replace("chargeback", "dispute opened");
+    let without = other.replace("\"transaction_id\"", "\"x\"").replace("\"user_id\"", "\"y\"");
+    for text in [other, without] {
+        let event = event_v1::parse(text.as_bytes()).unwrap();
+        assert_eq!((event.kind.as_str(), event.label(NOW)), ("dispute opened", None));
+    }
+    for (from, to, expected) in [
+        ("\"transaction_id\"", "\"x\"", "transaction_id is missing or null"),
+        ("chargeback", "", "event is empty"),
+        ("chargeback", "a\\u0000", "event holds a control character"),
+        ("\"e-1\"", "7", "event_id must be a string"),
+    ] {
+        let problem = event_v1::parse(EVENT.replacen(from, to, 1).as_bytes()).unwrap_err().to_string();
+        assert_eq!(problem, expected);
+    }
+    assert!(event_v1::parse(EVENT.replace("\"user_id\"", "\"y\"").as_bytes()).unwrap().user_id.is_none());
 }
 
 proptest! {
@@ -149,7 +218,7 @@ proptest! {
         key in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)), value in prop::option::of(prop::collection::vec(any::<u8>(), 0..200)),
         headers in prop::collection::vec((".{0,10}", prop::collection::vec(any::<u8>(), 0..10)), 0..5),
     ) {
-        let letter = DeadLetter { reason_code, reason, partition, offset, timestamp: timestamp.map(centinela_domain::Millis), ..letter(value, key, headers) };
+        let letter = DeadLetter { reason_code, reason, partition, offset, timestamp: timestamp.map(Millis), ..letter(value, key, headers) };
         let bytes = dead_letter_v1::encode(&letter);
         prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
         let read = dead_letter_v1::parse(&bytes).unwrap();

@@ -2,10 +2,12 @@
 
 use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::ledger::quantized;
+use centinela_domain::profile::{Change, Fact, Minute};
+use centinela_domain::risk::{Day, Verdict};
 use centinela_domain::{
     AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceId, DeviceType, Entry,
-    FeatureVector, Ledger, Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, RecordedFeatures,
-    Transaction, TransactionId, UserId, UserState,
+    FeatureVector, Ledger, Mark, Millis, MissingInputs, ModelStamp, Outcome, Profile, Reason, ReasonCode,
+    RecordedFeatures, Risk, Transaction, TransactionId, UserId, UserState,
 };
 
 pub const NOW: Millis = Millis(1_795_357_920_123);
@@ -100,6 +102,34 @@ pub fn ordinary_user(full: u64) -> StoredUser {
     }
     state.label(true, Millis(NOW.0 - 40 * 86_400_000));
     StoredUser { state, ledger }
+}
+
+/// Registered years ago, logs in from three devices, was mistaken about the password, and has changed everything once.
+pub fn ordinary_profile() -> Profile {
+    let ago = |days: i64| Minute::of(Millis(NOW.0 - days * 86_400_000 - days * 7_919_333));
+    let changes = Change::ALL.into_iter().zip([40, 400, 800, 300, 90, 200, 210]);
+    let logins = [(0, 0x9e37_79b9), (3, 0x85eb_ca6b), (30, 0xc2b2_ae35)];
+    let facts = [Fact::Registered { at: ago(1_200) }, Fact::LoginFailed { at: ago(12) }];
+    let changed = changes.map(|(what, days)| Fact::Changed { what, at: ago(days) });
+    let logged_in = logins.map(|(days, device)| Fact::LoggedIn { at: ago(days), device });
+    Profile::from_facts(facts.into_iter().chain(changed).chain(logged_in))
+}
+
+/// Labels of several days within the last month, and older ones.
+pub fn ordinary_risk() -> Risk {
+    let today = Day::of(NOW).0;
+    let mut risk = Risk::default();
+    for (ago, verdict) in [
+        (400, Verdict::Chargeback),
+        (90, Verdict::ConfirmedGood),
+        (20, Verdict::ConfirmedGood),
+        (9, Verdict::ConfirmedFraud),
+        (9, Verdict::Chargeback),
+        (0, Verdict::ConfirmedGood),
+    ] {
+        risk.add(Day(today - ago), verdict);
+    }
+    risk
 }
 
 /// A decision with every part in use, of features version 1: its golden file stays as it is when features are added.

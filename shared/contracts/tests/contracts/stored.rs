@@ -1,14 +1,16 @@
 //! Stored items: lossless, small, and never trusted.
 
-use centinela_contracts::stored_device;
 use centinela_contracts::stored_partition::{self, Owner, PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
+use centinela_contracts::{stored_device, stored_label, stored_profile, stored_risk};
 use centinela_domain::device::{DEVICE_USERS_MAX, DeviceUser};
 use centinela_domain::ledger::quantized;
+use centinela_domain::profile::{Change, Fact, Minute};
+use centinela_domain::risk::{Day, Label, Verdict};
 use centinela_domain::{
-    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, FEATURES, Ledger,
-    Mark, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode, RecordedFeatures, TransactionDigest,
-    TransactionId, UserId, UserState,
+    AmountMinor, ContentDigest, Coordinates, Currency, Decision, DecisionId, DeviceState, Entry, EventId, FEATURES,
+    Ledger, Mark, Millis, MissingInputs, ModelStamp, Outcome, Profile, Reason, ReasonCode, RecordedFeatures, Risk,
+    TransactionDigest, TransactionId, UserId, UserState,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -17,23 +19,35 @@ use crate::samples;
 
 /// A write unit covers an item of this size, with everything that its owners keep in it.
 const WRITE_UNIT_BYTES: usize = 1024;
-/// Budget of the attributes `p` and `pv`: times to the minute of registration, log-in and four changes, a device, log-in days.
+/// Budget of the attributes `p` and `pv`.
 const PROFILE_BYTES_MAX: usize = 64;
-/// Budget of the attributes `r` and `rv`: two decayed counts and their time.
+/// Budget of the attributes `r` and `rv`.
 const RISK_BYTES_MAX: usize = 32;
 
 /// The size that DynamoDB counts: names and values in UTF-8, a number as a byte per two digits and one more
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
 fn item_bytes(key: &str, version: u64, content: &[u8]) -> usize {
+    "pk".len() + key.len() + group_bytes("vs", version, content)
+}
+
+/// The size of an owner's two attributes, of which `names` are the names.
+fn group_bytes(names: &str, version: u64, content: &[u8]) -> usize {
     let digits = version.to_string().trim_end_matches('0').len();
-    "pk".len() + key.len() + "v".len() + digits.div_ceil(2) + 1 + "s".len() + content.len()
+    names.len() + digits.div_ceil(2) + 1 + content.len()
+}
+
+fn profile_bytes() -> usize {
+    group_bytes("pvp", 1_234, &stored_profile::encode(&samples::ordinary_profile()))
+}
+
+fn risk_bytes() -> usize {
+    group_bytes("rvr", 123, &stored_risk::encode(&samples::ordinary_risk()))
 }
 
 fn user_bytes(full: u64) -> usize {
     item_bytes(samples::user_id().as_str(), 1_234_567, &stored_user::encode(&samples::ordinary_user(full)))
 }
 
-/// The other owners' groups are budgets that they have to keep to.
 #[test]
 fn an_ordinary_users_item_takes_one_write_unit_with_all_its_owners() {
     let user = samples::ordinary_user(1);
@@ -41,7 +55,11 @@ fn an_ordinary_users_item_takes_one_write_unit_with_all_its_owners() {
     assert_eq!(user.ledger.entries.len(), 16);
     assert_eq!((user.state.recent.len(), user.state.devices.len(), user.state.networks.len()), (16, 8, 4));
     let decisions = user_bytes(1);
-    assert!(decisions + PROFILE_BYTES_MAX + RISK_BYTES_MAX <= WRITE_UNIT_BYTES, "decisions take {decisions} bytes");
+    let (profile, risk) = (profile_bytes(), risk_bytes());
+    assert!(profile <= PROFILE_BYTES_MAX, "a profile takes {profile} bytes");
+    assert!(risk <= RISK_BYTES_MAX, "risk takes {risk} bytes");
+    let owners = decisions + PROFILE_BYTES_MAX + RISK_BYTES_MAX;
+    assert!(owners <= WRITE_UNIT_BYTES, "decisions take {decisions} bytes, a profile {profile}, risk {risk}");
     let two = user_bytes(2);
     assert!(two <= WRITE_UNIT_BYTES, "with two decisions in full they take {two} bytes");
     let shrunk = item_bytes("", 1, &stored_user::encode(&samples::ordinary_user(0)));
@@ -247,6 +265,35 @@ proptest! {
     }
 
     #[test]
+    fn profiles_risk_and_labels_come_back_as_they_were(
+        facts in vec((0..Change::ALL.len() + 3, any::<u32>(), 0u32..9), 0..40),
+        labels in vec((0u32..40_000, prop::sample::select(Verdict::ALL.to_vec())), 0..80), times in (0i64..4_000, 0i64..4_000),
+        ids in ("[a-c]{1,3}", "[a-c]{1,3}"),
+    ) {
+        let profile = Profile::from_facts(facts.into_iter().map(|(kind, at, device)| {
+            let at = Minute(at);
+            match kind {
+                0 => Fact::Registered { at },
+                1 => Fact::LoginFailed { at },
+                2 => Fact::LoggedIn { at, device },
+                _ => Fact::Changed { what: Change::ALL[kind - 3], at },
+            }
+        }));
+        let bytes = stored_profile::encode(&profile);
+        prop_assert_eq!(stored_profile::decode(&bytes).unwrap(), profile);
+        let mut risk = Risk::default();
+        for &(day, verdict) in &labels {
+            risk.add(Day(day), verdict);
+        }
+        prop_assert_eq!(stored_risk::decode(&stored_risk::encode(&risk)).unwrap(), risk);
+        let label = |at: i64, id: String, verdict| Label { at: Millis(samples::NOW.0 + at), verdict, event_id: EventId::new("id", id).unwrap() };
+        let verdicts = [labels.first(), labels.last()].map(|label| label.map_or(Verdict::Refund, |&(_, verdict)| verdict));
+        let (a, b) = (label(times.0, ids.0, verdicts[0]), label(times.1, ids.1, verdicts[1]));
+        prop_assert_eq!(stored_label::encode_order(&a).cmp(&stored_label::encode_order(&b)), a.cmp(&b));
+        prop_assert_eq!(stored_label::decode_order(&stored_label::encode_order(&a)).unwrap(), a);
+    }
+
+    #[test]
     fn no_bytes_make_a_reader_panic(mut bytes in vec(any::<u8>(), 0..400)) {
         for format in [1, 2] {
             if let Some(first) = bytes.first_mut() {
@@ -255,6 +302,9 @@ proptest! {
             let _may_be_an_item = stored_user::decode(&bytes, &samples::user_id());
             let _may_be_an_item = stored_device::decode(&bytes);
             let _may_be_an_item = stored_partition::decode(&bytes);
+            let _may_be_a_profile = stored_profile::decode(&bytes);
+            let _may_be_a_risk = stored_risk::decode(&bytes);
+            let _may_be_a_label = stored_label::decode_order(&bytes);
         }
     }
 
