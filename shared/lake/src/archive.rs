@@ -62,8 +62,6 @@ pub enum ArchiveError {
 
 /// One object to put.
 struct Draft {
-    /// The place of its partition in the batch.
-    slice: usize,
     key: String,
     body: Bytes,
     rows: u64,
@@ -92,7 +90,7 @@ pub async fn archive(
         ranges.extend(hours(partition).into_iter().map(|(hour, records)| (slice, partition, hour, records)));
     }
     let puts = stream::iter(ranges).map(|(slice, partition, hour, records)| async move {
-        let draft = draft(reading, table, slice, partition, hour, &records);
+        let draft = draft(reading, table, partition, hour, &records);
         let put = match draft {
             Ok(Some(draft)) => match store.put(&draft.key, draft.body.clone(), Condition::None, deadline).await {
                 Ok(_) => Ok(Some(draft)),
@@ -160,7 +158,6 @@ fn offset_of(record: &Delivered) -> Option<u64> {
 fn draft(
     reading: &Reading,
     table: Table,
-    slice: usize,
     partition: &PartitionBatch,
     hour: Hour,
     records: &[&Delivered],
@@ -177,7 +174,7 @@ fn draft(
     let mut file = FileWriter::new(table, Effort::Quick)?;
     rows.into_iter().try_for_each(|row| file.push(row))?;
     let rows = file.rows();
-    Ok(Some(Draft { slice, key: name.key(table, hour), body: file.finish()?, rows, unreadable }))
+    Ok(Some(Draft { key: name.key(table, hour), body: file.finish()?, rows, unreadable }))
 }
 
 /// A record whose offset cannot be read has no place in a table and cannot be reported alone.

@@ -106,7 +106,9 @@ impl State {
             state.done.entry(part.slice).or_default().files.push(key.to_owned());
         }
         // It was shown, so it was whole: a slice without files has no rows.
-        (0..state.slices).for_each(|slice| drop(state.done.entry(slice).or_default()));
+        for slice in 0..state.slices {
+            state.done.entry(slice).or_default();
+        }
         Ok(state)
     }
 

@@ -10,8 +10,9 @@ use centinela_contracts::event_v1;
 use centinela_contracts::kafka_event::{BadRecord, Record};
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::transaction_v1;
-use centinela_contracts::user_action_v1;
-use centinela_domain::{Currency, Decision, DeviceId, MerchantId};
+use centinela_contracts::user_action_v1::{self, LoginOutcome, PersonalText};
+use centinela_domain::transaction::network_hash;
+use centinela_domain::{Currency, Decision, DeviceId, MerchantId, TransactionId, UserId};
 
 use crate::keys::hex;
 use crate::row::{Cell, Place, Row};
@@ -85,12 +86,17 @@ impl Reading {
             read.occurred_at.0.into(),
             read.kind.as_str().into(),
             read.device_id.as_ref().map(DeviceId::as_str).into(),
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
-            Cell::Null,
+            read.ip.map_or(Cell::Null, |address| self.hashed("network", &network_hash(address).to_be_bytes())),
+            read.outcome.map(LoginOutcome::as_str).into(),
+            self.personal("email", read.personal.email.as_ref()),
+            self.personal("phone", read.personal.phone.as_ref()),
+            self.personal("address", read.personal.address.as_ref()),
         ])
+    }
+
+    /// Equal however it was typed: in letters of any size, with spaces around.
+    fn personal(&self, what: &'static str, text: Option<&PersonalText>) -> Cell {
+        text.map_or(Cell::Null, |text| self.hashed(what, text.expose().trim().to_lowercase().as_bytes()))
     }
 
     /// Told apart and never guessed back: who does not have the key cannot try values.
@@ -105,8 +111,8 @@ fn event(value: &[u8]) -> Result<Vec<Cell>, String> {
         read.event_id.as_str().into(),
         read.occurred_at.0.into(),
         read.kind.as_str().into(),
-        read.user_id.as_str().into(),
-        read.transaction_id.as_str().into(),
+        read.user_id.as_ref().map(UserId::as_str).into(),
+        read.transaction_id.as_ref().map(TransactionId::as_str).into(),
         read.device_id.as_ref().map(DeviceId::as_str).into(),
     ])
 }

@@ -216,10 +216,7 @@ fn primitive(name: &str, kind: Kind, repetition: Repetition) -> Result<Type, Par
     let (physical, logical) = match kind {
         Kind::Int => (Physical::INT32, None),
         Kind::Long => (Physical::INT64, None),
-        Kind::Time => {
-            let time = LogicalType::Timestamp { is_adjusted_to_u_t_c: true, unit: TimeUnit::MILLIS };
-            (Physical::INT64, Some(time))
-        }
+        Kind::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
         Kind::Double => (Physical::DOUBLE, None),
         Kind::Bool => (Physical::BOOLEAN, None),
         Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),

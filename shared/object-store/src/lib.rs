@@ -7,4 +7,4 @@ mod failure;
 mod patience;
 mod s3;
 
-pub use s3::{ConnectError, S3Lake};
+pub use s3::S3Lake;

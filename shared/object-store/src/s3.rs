@@ -13,9 +13,8 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
 use centinela_domain::Millis;
 use centinela_lake::store::{Condition, Listed, Object, ObjectStore, Put, StoreError, Tag};
-use tracing::debug;
 
-use crate::failure::{Cause, Failure};
+use crate::failure::Failure;
 use crate::patience::Patience;
 
 /// A connection within a region takes a few milliseconds; after this it is not coming.
@@ -30,15 +29,6 @@ const KEYS_PER_DELETE: usize = 1000;
 const LISTED_MAX: usize = 500_000;
 /// Set where S3 is another server than the region's.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
-
-/// The bucket cannot be used as configured. Nothing to wait for: a person has to change something.
-#[derive(Debug, thiserror::Error)]
-#[error("s3 refused bucket {bucket:?}: check that it exists and that the role may use it")]
-pub struct ConnectError {
-    bucket: String,
-    #[source]
-    source: Cause,
-}
 
 #[derive(Debug, thiserror::Error)]
 enum Odd {
@@ -78,22 +68,6 @@ impl S3Lake {
     pub fn new(sdk: &SdkConfig, bucket: impl Into<String>, by_path: bool) -> Self {
         let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(by_path).build();
         Self { client: Client::from_conf(config), bucket: bucket.into() }
-    }
-
-    /// Opens the connection by reading an object that may or may not be there.
-    ///
-    /// # Errors
-    /// When S3 refuses; that it does not answer is left to the first real call.
-    pub async fn warm(&self, key: &str) -> Result<(), ConnectError> {
-        let deadline = Patience::until(Millis(i64::MAX));
-        match self.get_once(key, deadline.left().unwrap_or(ATTEMPT).min(ATTEMPT)).await {
-            Err(Failure::Refused(source)) => Err(ConnectError { bucket: self.bucket.clone(), source }),
-            Err(Failure::Transient(error)) => {
-                debug!(error, "s3 did not answer the first call");
-                Ok(())
-            }
-            _ => Ok(()),
-        }
     }
 
     async fn get_once(&self, key: &str, limit: Duration) -> Result<Object, Failure> {
