@@ -18,11 +18,14 @@ use centinela_adapters::{
 };
 use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
-use centinela_domain::{DeviceId, DeviceState, Ledger, Millis, UserId, UserState};
+use centinela_contracts::{stored_profile, stored_risk};
+use centinela_domain::profile::{Fact, Minute};
+use centinela_domain::risk::{Day, Verdict};
+use centinela_domain::{DeviceId, DeviceState, Ledger, Millis, MissingInputs, Profile, Risk, UserId, UserState};
 use centinela_e2e::real_servers::RealServers;
 use centinela_local::aws::{DynamoConfig as Service, DynamoDb};
 use centinela_scoring::ports::{
-    Commit, DecisionState, KnownDevices, Marks, ReadRequest, StateReader, StoreError, Versioned, Write,
+    Background, Commit, DecisionState, KnownDevices, Marks, ReadRequest, StateReader, StoreError, Versioned, Write,
 };
 use futures::future::{join_all, join3};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -185,6 +188,46 @@ async fn an_item_that_another_owner_created_has_no_state_of_this_one_and_is_take
         let mark = || Write { key: 3, expected: None, item: StoredPartition::default() };
         assert!(matches!(database.store.commit_partition(mark(), soon()).await, Commit::Done));
         assert!(matches!(database.store.commit_partition(mark(), soon()).await, Commit::Lost(Some(_))));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_other_owners_say_comes_with_the_read_and_is_left_out_where_it_cannot_be_read() {
+    on_both(async |database| {
+        let profile = Profile::from_facts([Fact::Registered { at: Minute(14_000_000) }]);
+        let mut risk = Risk::default();
+        risk.add(Day(9_800), Verdict::Chargeback);
+        let (phone, tablet) = (DeviceId::new("phone-of-cleo").unwrap(), DeviceId::new("tablet-of-dan").unwrap());
+        let profiles = database.owned(USERS, AttributeGroup::PROFILE);
+        let [risks, device_risks] = [USERS, DEVICES].map(|table| database.owned(table, AttributeGroup::RISK));
+        let of = |key: &str, item| [Write { key: key.to_owned(), expected: None, item }];
+        let (good, broken) = (stored_risk::encode(&risk), vec![0xff]);
+        for (items, writes) in [
+            (&profiles, of("cleo", stored_profile::encode(&profile))),
+            (&risks, of("cleo", good.clone())),
+            (&device_risks, of(phone.as_str(), good)),
+            (&profiles, of("dan", broken.clone())),
+            (&risks, of("dan", broken.clone())),
+            (&device_risks, of(tablet.as_str(), broken)),
+        ] {
+            assert!(is_done(&items.commit(&writes, soon()).await));
+        }
+        assert!(is_done(&database.store.commit_users(first_decision("dan"), soon()).await));
+        let (cleo, dan) = (user("cleo"), user("dan"));
+        let devices = vec![phone.clone(), tablet.clone()];
+        let request = ReadRequest { users: vec![cleo.clone(), dan.clone(), user("eva")], devices, partitions: vec![] };
+        let answer = database.store.read(request, soon()).await;
+        let Background { profiles, user_risk, device_risk, .. } = &answer.background;
+        assert_eq!((profiles.len(), profiles.get(&cleo)), (1, Some(&profile)));
+        assert_eq!((user_risk.len(), user_risk.get(&cleo)), (1, Some(&risk)));
+        assert_eq!((device_risk.len(), device_risk.get(&phone)), (1, Some(&risk)));
+        let missing = |user, device| answer.background.missing(user, device, false);
+        assert!(!missing(&cleo, &phone).any() && !missing(&user("eva"), &phone).any());
+        let all = MissingInputs { device: false, profile: true, user_risk: true, device_risk: true };
+        assert_eq!(missing(&dan, &tablet), all);
+        assert_eq!(answer.users[&dan].item, stored(1), "what is broken beside it does not stop a decision");
+        assert!(answer.unreadable_users.is_empty() && answer.unread_devices.is_empty() && answer.problem.is_none());
     })
     .await;
 }

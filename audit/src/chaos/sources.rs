@@ -109,7 +109,7 @@ impl FaultSource for Sources {
             return Fault::None;
         }
         let some_undone = match request.operation {
-            "BatchGetItem" | "BatchExecuteStatement" => (Kind::Unprocessed, UNPROCESSED),
+            "BatchGetItem" | "BatchExecuteStatement" | "TransactWriteItems" => (Kind::Unprocessed, UNPROCESSED),
             "PutRecords" => (Kind::Kinesis, KINESIS_REFUSED),
             _ => (Kind::Unprocessed, 0.0),
         };

@@ -42,14 +42,14 @@ pub(crate) enum ItemProblem {
 impl AttributeGroup {
     /// What `score-transactions` writes: a user's aggregates, ring and eviction floors; who was seen on a device; a partition's marks.
     pub const DECISIONS: Self = Self { version: "v", content: "s" };
-    /// For a user's profile; no function writes it yet.
+    /// What `track-user-actions` writes: a user's profile.
     pub const PROFILE: Self = Self { version: "pv", content: "p" };
-    /// For the risk of a user and of a device that labels show; no function writes it yet.
+    /// What `apply-labels` writes: the risk of a user and of a device that labels show.
     pub const RISK: Self = Self { version: "rv", content: "r" };
 
     /// The owner's state; none in an item that only other owners have written. An item with half of the group is damaged, and a first
     /// write over it would lose what the other half says.
-    pub(crate) fn read(self, mut attributes: Attributes) -> Result<Option<Versioned<Vec<u8>>>, ItemProblem> {
+    pub(crate) fn read(self, attributes: &mut Attributes) -> Result<Option<Versioned<Vec<u8>>>, ItemProblem> {
         if !attributes.contains_key(self.version) && !attributes.contains_key(self.content) {
             return Ok(None);
         }
@@ -65,6 +65,11 @@ impl AttributeGroup {
             Some(AttributeValue::B(content)) => Ok(Some(Versioned { version, item: content.into_inner() })),
             _ => Err(ItemProblem::Attribute(self.content)),
         }
+    }
+
+    /// Both attributes' names.
+    pub(crate) fn attributes(self) -> Vec<&'static str> {
+        vec![self.version, self.content]
     }
 
     /// Parameters: key, version, content.

@@ -1,8 +1,10 @@
 //! The state store on DynamoDB: one item per user, per device and per source partition.
 //!
-//! An item has the attributes `pk` (S) and those of [`AttributeGroup::DECISIONS`]; what other owners keep beside them stays as it is.
+//! An item has the attributes `pk` (S) and those of [`AttributeGroup::DECISIONS`]; what other owners keep beside them is read with it
+//! and stays as it is.
 //! Reads are `BatchGetItem` of up to 100 keys over all tables at once; writes are those of [`OwnedItems`].
 
+mod background;
 mod reading;
 
 use std::fmt;
@@ -24,6 +26,7 @@ use crate::attribute_group::AttributeGroup;
 use crate::budget::Budget;
 use crate::owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
 use crate::service_failure::ServiceFailure;
+use background::BackgroundReader;
 use reading::Key;
 
 /// Which tables, and for whose offsets.
@@ -65,6 +68,7 @@ pub struct DynamoStateStore {
     users: Arc<OwnedItems>,
     devices: Arc<OwnedItems>,
     partitions: Arc<OwnedItems>,
+    background: BackgroundReader,
 }
 
 impl DynamoStateStore {
@@ -79,7 +83,7 @@ impl DynamoStateStore {
             }
             Err(ServiceFailure::Refused(source)) => {
                 let DynamoConfig { user_table, device_table, marks_table, .. } = &*store.config;
-                let tables = [user_table.clone(), device_table.clone(), marks_table.clone()];
+                let tables = vec![user_table.clone(), device_table.clone(), marks_table.clone()];
                 return Err(ConnectError::Tables { tables, source });
             }
         }
@@ -95,7 +99,8 @@ impl DynamoStateStore {
         let users = items(&config.user_table, "user", Arc::clone(&config.name_for_logs));
         let devices = items(&config.device_table, "device", Arc::clone(&config.name_for_logs));
         let partitions = items(&config.marks_table, "partition", Arc::new(|key: &str| key.to_owned()));
-        Self { client, config: Arc::new(config), users, devices, partitions }
+        let background = BackgroundReader::new(Arc::clone(&config.name_for_logs));
+        Self { client, config: Arc::new(config), users, devices, partitions, background }
     }
 
     fn partition_key(&self, partition: u32) -> String {

@@ -140,8 +140,8 @@ impl OwnedItems {
     }
 
     /// The owner's state in an item that was read.
-    pub(crate) fn read(&self, key: &str, item: Attributes) -> Result<Option<Versioned<Vec<u8>>>, StoreError> {
-        self.table.group.read(item).map_err(|problem| self.corrupt(key, problem))
+    pub(crate) fn read(&self, key: &str, mut item: Attributes) -> Result<Option<Versioned<Vec<u8>>>, StoreError> {
+        self.table.group.read(&mut item).map_err(|problem| self.corrupt(key, problem))
     }
 
     /// Makes something of stored bytes.

@@ -19,7 +19,11 @@ pub type DecisionProblem = PayloadProblem;
 /// Largest accepted value.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 
+// Inputs that a decision may be made without.
 const DEVICE: &str = "device";
+const PROFILE: &str = "profile";
+const USER_RISK: &str = "user_risk";
+const DEVICE_RISK: &str = "device_risk";
 
 /// Writes a decision. The same decision always gives the same bytes. A feature that is missing is `null`.
 pub fn encode(decision: &Decision) -> Vec<u8> {
@@ -52,8 +56,7 @@ pub fn encode(decision: &Decision) -> Vec<u8> {
         object.bool("ahead", true);
     }
     object.bool("degraded", decision.missing.any());
-    let missing: &[&str] = if decision.missing.device { &[DEVICE] } else { &[] };
-    put_list(object.name("missing"), missing, |out, name| push_text(out, name));
+    put_list(object.name("missing"), &missing_names(decision.missing), |out, name| push_text(out, name));
     object.end();
     bytes
 }
@@ -99,6 +102,26 @@ fn put_list<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
         put(out, item);
     }
     out.push(b']');
+}
+
+fn missing_names(missing: MissingInputs) -> Vec<&'static str> {
+    let MissingInputs { device, profile, user_risk, device_risk } = missing;
+    let names = [(device, DEVICE), (profile, PROFILE), (user_risk, USER_RISK), (device_risk, DEVICE_RISK)];
+    names.into_iter().filter_map(|(is_missing, name)| is_missing.then_some(name)).collect()
+}
+
+fn missing_of(names: &[&[u8]]) -> MissingInputs {
+    let has = |name: &str| {
+        names
+            .iter()
+            .any(|found| found.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) == Some(name.as_bytes()))
+    };
+    MissingInputs {
+        device: has(DEVICE),
+        profile: has(PROFILE),
+        user_risk: has(USER_RISK),
+        device_risk: has(DEVICE_RISK),
+    }
 }
 
 fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
@@ -213,8 +236,7 @@ impl<'a> Draft<'a> {
             "late" => self.late = Some(fields.bool(field)?),
             "ahead" => self.ahead = fields.bool(field)?,
             "missing" => {
-                let device = list(fields, field)?.into_iter().any(|name| name == b"\"device\"");
-                self.missing = Some(MissingInputs { device });
+                self.missing = Some(missing_of(&list(fields, field)?));
             }
             forgotten => unreachable!("`{forgotten}` is among the names and has no place"),
         }

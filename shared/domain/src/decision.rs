@@ -143,12 +143,19 @@ pub struct ModelStamp {
 pub struct MissingInputs {
     /// The device's item could not be read.
     pub device: bool,
+    /// The user's profile could not be read.
+    pub profile: bool,
+    /// What labels say about the user could not be read.
+    pub user_risk: bool,
+    /// What labels say about the device could not be read, though the rest of its item could.
+    pub device_risk: bool,
 }
 
 impl MissingInputs {
     /// Whether anything was missing.
     pub fn any(self) -> bool {
-        self.device
+        let Self { device, profile, user_risk, device_risk } = self;
+        device || profile || user_risk || device_risk
     }
 }
 

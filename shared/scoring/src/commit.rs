@@ -91,6 +91,7 @@ impl<P: Ports> Scoring<P> {
     fn plan(&self, jobs: Vec<Job>, batch: &Batch<Decoded>, progress: &Progress) -> Result<Vec<Plan>, ScoringError> {
         let planner = Planner {
             scorer: &self.scorer,
+            background: &progress.background,
             works: &batch.records,
             committed: &progress.committed,
             ring: self.limits.ring,

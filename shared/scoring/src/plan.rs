@@ -7,12 +7,11 @@ use centinela_contracts::stored_user::StoredUser;
 use centinela_domain::features::DeviceInput;
 use centinela_domain::ledger::{CommittedMarks, RECREATED_AFTER_MS, RingSize};
 use centinela_domain::{
-    Decision, DeviceId, DeviceState, Entry, FeatureVector, Ledger, Mark, Millis, MissingInputs, Outcome, UserId,
-    UserState, decision,
+    Decision, DeviceId, DeviceState, Entry, FeatureVector, Ledger, Mark, Millis, Outcome, UserId, UserState, decision,
 };
 
 use crate::outgoing::{again, outgoing};
-use crate::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
+use crate::ports::{Background, Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
 use crate::work::{Decoded, Work};
 
 /// How a record is answered.
@@ -278,6 +277,8 @@ impl Devices {
 /// What every draft is planned with.
 pub(crate) struct Planner<'a, M> {
     pub scorer: &'a M,
+    /// What else is known of the users and devices.
+    pub background: &'a Background,
     pub works: &'a [Work],
     pub committed: &'a CommittedMarks,
     pub ring: RingSize,
@@ -345,7 +346,11 @@ impl<M: Scorer> Planner<'_, M> {
             decided_at: self.decided_at,
             late: draft.item.state.is_late(work.content.time.at, self.allowed_lateness_ms),
             ahead: work.content.time.ahead,
-            missing: MissingInputs { device: devices.unread.contains(&transaction.device_id) },
+            missing: self.background.missing(
+                &transaction.user_id,
+                &transaction.device_id,
+                devices.unread.contains(&transaction.device_id),
+            ),
         }
     }
 }

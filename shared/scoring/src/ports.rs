@@ -8,43 +8,11 @@ use std::future::Future;
 use centinela_contracts::stored_partition::StoredPartition;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::{Clock, PublishError};
+pub use centinela_delivery::{Commit, StoreError, Versioned, Write};
 use centinela_domain::{
-    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Outcome, Policy, TransactionId,
-    UserId,
+    DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, MissingInputs, ModelStamp, Outcome, Policy,
+    Profile, Risk, TransactionId, UserId,
 };
-
-/// An item with the version that a write must name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Versioned<T> {
-    /// Rises by one with every write; the first is 1.
-    pub version: u64,
-    /// What the version was read with.
-    pub item: T,
-}
-
-/// Why the store did not do what it was asked. The records concerned are retried in every case.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Throttled, timed out or unreachable; a write may have been applied.
-    #[error("the state store is throttling or unreachable")]
-    Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// Refused: a missing grant, a wrong table or a fault of ours. Dead-lettering good transactions would hide it.
-    #[error("the state store refused the request")]
-    Rejected(#[source] Box<dyn Error + Send + Sync>),
-    /// The stored bytes cannot be read by this version.
-    #[error("a stored item cannot be read")]
-    Corrupt(#[source] Box<dyn Error + Send + Sync>),
-    /// No time was left to try.
-    #[error("no time was left for the state store")]
-    OutOfTime,
-}
-
-impl StoreError {
-    /// Whether it comes at once and will come again: worth waiting before the next try.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Rejected(_))
-    }
-}
 
 /// Keys to read in as few calls as possible.
 #[derive(Clone, Debug, Default)]
@@ -74,30 +42,50 @@ pub struct ReadAnswer {
     pub partitions: BTreeMap<u32, Versioned<StoredPartition>>,
     /// Partitions whose item could not be read.
     pub unread_partitions: HashSet<u32>,
+    /// What other owners of these items say.
+    pub background: Background,
     /// Why something was not read.
     pub problem: Option<StoreError>,
 }
 
-/// One conditional write.
-#[derive(Clone, Debug)]
-pub struct Write<K, T> {
-    /// The key of the item, in the words of its port.
-    pub key: K,
-    /// The version that was read; none when there was no item. The write makes it one higher.
-    pub expected: Option<u64>,
-    /// The new content.
-    pub item: T,
+/// What the other owners of the items say about users and devices: it comes with the same read, and a decision can do without it.
+/// What is neither found nor unreadable is not known.
+#[derive(Clone, Debug, Default)]
+pub struct Background {
+    /// What users did besides paying.
+    pub profiles: HashMap<UserId, Profile>,
+    /// What labels say about users.
+    pub user_risk: HashMap<UserId, Risk>,
+    /// What labels say about devices.
+    pub device_risk: HashMap<DeviceId, Risk>,
+    /// Users whose profile is there and means nothing to this release.
+    pub unreadable_profiles: HashSet<UserId>,
+    /// Users whose risk is there and means nothing to this release.
+    pub unreadable_user_risk: HashSet<UserId>,
+    /// Devices whose risk is there and means nothing to this release.
+    pub unreadable_device_risk: HashSet<DeviceId>,
 }
 
-/// What became of one conditional write. A lost race is a value.
-#[derive(Debug)]
-pub enum Commit<T> {
-    /// Applied.
-    Done,
-    /// Another writer was first; the item as it is now where the store gave it back.
-    Lost(Option<Versioned<T>>),
-    /// Not known to be applied.
-    Failed(StoreError),
+impl Background {
+    /// Takes over what another read found.
+    pub fn extend(&mut self, other: Self) {
+        self.profiles.extend(other.profiles);
+        self.user_risk.extend(other.user_risk);
+        self.device_risk.extend(other.device_risk);
+        self.unreadable_profiles.extend(other.unreadable_profiles);
+        self.unreadable_user_risk.extend(other.unreadable_user_risk);
+        self.unreadable_device_risk.extend(other.unreadable_device_risk);
+    }
+
+    /// What a decision about this user on this device has to be made without; whether the device's item was read is the caller's to say.
+    pub fn missing(&self, user: &UserId, device: &DeviceId, device_unread: bool) -> MissingInputs {
+        MissingInputs {
+            device: device_unread,
+            profile: self.unreadable_profiles.contains(user),
+            user_risk: self.unreadable_user_risk.contains(user),
+            device_risk: self.unreadable_device_risk.contains(device),
+        }
+    }
 }
 
 /// Reads everything of one batch in as few calls as possible: users, their devices, and the source's marks.

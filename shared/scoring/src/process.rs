@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::pending_failures::{self, Reported};
 use crate::plan::Devices;
-use crate::ports::{Ports, ReadAnswer, ReadRequest, ScoreError, StateReader, StoreError};
+use crate::ports::{Background, Ports, ReadAnswer, ReadRequest, ScoreError, StateReader, StoreError};
 use crate::proof::{self, Knowledge, Proof, Times};
 use crate::report::BatchReport;
 use crate::work::{self, Decoded};
@@ -147,6 +147,8 @@ pub struct Progress {
     pub reported: Reported,
     pub report: BatchReport,
     pub devices: Devices,
+    /// What other owners say of the users and devices that were read so far.
+    pub background: Background,
     pub proof: Proof,
     /// What is proved to be committed, as this batch knows it.
     pub committed: CommittedMarks,
@@ -236,7 +238,8 @@ impl<P: Ports> Scoring<P> {
             devices: devices.into_iter().filter(|device| !progress.devices.is_read(device)).cloned().collect(),
             partitions: partitions.into_iter().collect(),
         };
-        let answer = self.store.read(request, batch.deadline.work).await;
+        let mut answer = self.store.read(request, batch.deadline.work).await;
+        progress.background.extend(std::mem::take(&mut answer.background));
         progress.report.stages.read_us += self.clock.monotonic_us() - started_us;
         if let Some(problem) = &answer.problem {
             warn!(error = %Causes(problem), "part of the state was not read");

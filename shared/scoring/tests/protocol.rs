@@ -4,7 +4,7 @@ use centinela_contracts::decision_v1;
 use centinela_contracts::kafka_event::Record;
 use centinela_delivery::Deadline;
 use centinela_domain::ledger::RingSize;
-use centinela_domain::{DeviceId, Millis};
+use centinela_domain::{DeviceId, Millis, MissingInputs, UserId};
 use centinela_testkit::bench::{Bench, FOREVER, distinct};
 use centinela_testkit::builders::{self, EPOCH_MS, batch, redriven, transaction, transaction_json};
 use centinela_testkit::fakes::{Faults, UserCall};
@@ -390,6 +390,22 @@ fn a_decision_without_the_devices_item_is_degraded_and_says_what_was_missing() {
     assert_eq!((report.decided, report.degraded), (1, 1));
     let decision = decision_v1::parse(&bench.published()[0].payload).unwrap();
     assert!(decision.evidence.unwrap().missing.device);
+}
+
+#[test]
+fn a_decision_without_a_profile_or_a_risk_that_cannot_be_read_is_degraded_and_says_so() {
+    let bench = Bench::new();
+    let user = UserId::new("ana").unwrap();
+    bench.fakes.shared().background.unreadable_profiles.insert(user.clone());
+    bench.fakes.shared().background.unreadable_user_risk.insert(user);
+    let report = bench.deliver([transaction(0, 0, "ana", "t0"), transaction(0, 1, "ben", "t1")]);
+    assert_eq!((report.decided, report.degraded, report.failed), (2, 1, 0));
+    let missing = |place: usize| {
+        let decision = decision_v1::parse(&bench.published()[place].payload).unwrap();
+        decision.evidence.unwrap().missing
+    };
+    assert_eq!(missing(0), MissingInputs { profile: true, user_risk: true, ..MissingInputs::default() });
+    assert_eq!(missing(1), MissingInputs::default());
 }
 
 #[test]

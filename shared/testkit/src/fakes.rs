@@ -20,7 +20,7 @@ use centinela_domain::{
     Currency, DecisionId, DeviceId, DeviceState, FEATURES, FeatureVector, Millis, ModelStamp, Policy,
     TransactionDigest, UserId,
 };
-use centinela_scoring::ports::{Outgoing, ScoreError, Scored, Scorer, Versioned};
+use centinela_scoring::ports::{Background, Outgoing, ScoreError, Scored, Scorer, Versioned};
 use centinela_scoring::{Engine, Limits, Settings};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -93,6 +93,8 @@ pub struct Shared {
     pub users: HashMap<UserId, History>,
     /// Devices.
     pub devices: HashMap<DeviceId, Versioned<DeviceState>>,
+    /// What other owners say about users and devices; every read answers with all of it.
+    pub background: Background,
     /// Committed marks and pending-failure markers, by partition.
     pub partitions: HashMap<u32, Versioned<StoredPartition>>,
     /// What the topics received, in order.
@@ -167,6 +169,7 @@ impl Fakes {
             now,
             users: HashMap::new(),
             devices: HashMap::new(),
+            background: Background::default(),
             partitions: HashMap::new(),
             on_topics: Vec::new(),
             on_stream: Vec::new(),

@@ -164,6 +164,13 @@ impl<'a> Exchange<'a> {
             Self::Kinesis(exchange) => exchange.forwarded(),
         }
     }
+
+    fn instead(&self) -> Answer {
+        match self {
+            Self::DynamoDb(exchange) => exchange.instead(),
+            Self::Kinesis(_) => (StatusCode::OK, Bytes::from_static(b"{}")),
+        }
+    }
 }
 
 impl Shared {
@@ -204,7 +211,7 @@ impl Shared {
         let (status, answer) = match exchange.forwarded() {
             Some(body) => self.upstream.call(target, body).await?,
             // Nothing is left of it.
-            None => (StatusCode::OK, Bytes::from_static(b"{}")),
+            None => exchange.instead(),
         };
         let mut meter = self.meter();
         let answer = match exchange {

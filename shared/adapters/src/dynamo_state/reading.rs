@@ -172,16 +172,18 @@ impl DynamoStateStore {
             .collect()
     }
 
-    /// Takes what of the item is ours, which may be nothing.
-    fn take_item(&self, key: &Key, item: Attributes, answer: &mut ReadAnswer) -> Result<(), StoreError> {
+    /// Takes what of the item is ours, which may be nothing, and what its other owners say, which may be unreadable.
+    fn take_item(&self, key: &Key, mut item: Attributes, answer: &mut ReadAnswer) -> Result<(), StoreError> {
         match key {
             Key::User(user) => {
+                self.background.take_user(user, &mut item, &mut answer.background);
                 if let Some(found) = self.users.read(user.as_str(), item)? {
                     let found = self.users.decode(user.as_str(), found, |bytes| stored_user::decode(bytes, user))?;
                     answer.users.insert(user.clone(), found);
                 }
             }
             Key::Device(device) => {
+                self.background.take_device(device, &mut item, &mut answer.background);
                 if let Some(found) = self.devices.read(device.as_str(), item)? {
                     let found = self.devices.decode(device.as_str(), found, stored_device::decode)?;
                     answer.devices.insert(device.clone(), found);
@@ -245,6 +247,7 @@ fn merged(mut all: ReadAnswer, part: ReadAnswer) -> ReadAnswer {
     all.unread_devices.extend(part.unread_devices);
     all.partitions.extend(part.partitions);
     all.unread_partitions.extend(part.unread_partitions);
+    all.background.extend(part.background);
     all.problem = all.problem.or(part.problem);
     all
 }

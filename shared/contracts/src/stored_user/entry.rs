@@ -56,6 +56,9 @@ const SAME_MODEL: u8 = 1 << 7;
 // More of them; none in a legacy entry.
 const AHEAD: u8 = 1;
 const SAME_FEATURES: u8 = 1 << 1;
+const NO_PROFILE: u8 = 1 << 3;
+const NO_USER_RISK: u8 = 1 << 4;
+const NO_DEVICE_RISK: u8 = 1 << 5;
 
 fn flag(condition: bool, bit: u8) -> u8 {
     if condition { bit } else { 0 }
@@ -115,7 +118,7 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         decided_at,
         late,
         ahead,
-        missing: MissingInputs { device },
+        missing: MissingInputs { device, profile, user_risk, device_risk },
     } = decision;
     let derived = DecisionId::derive(user_id, transaction_id) == *decision_id;
     let flags = flag(derived, ID_DERIVED)
@@ -127,7 +130,11 @@ fn put_decision(output: &mut Output, entry: &Entry, decision: &Decision, context
         | flag(*device, NO_DEVICE)
         | flag(context.model.as_ref() == Some(model), SAME_MODEL);
     let list = (*version, values.len());
-    let more = flag(*ahead, AHEAD) | flag(context.features == list, SAME_FEATURES);
+    let more = flag(*ahead, AHEAD)
+        | flag(context.features == list, SAME_FEATURES)
+        | flag(*profile, NO_PROFILE)
+        | flag(*user_risk, NO_USER_RISK)
+        | flag(*device_risk, NO_DEVICE_RISK);
     output.bytes(&[flags, more]);
     output.text(transaction_id.as_str());
     if flags & SAME_USER == 0 {
@@ -260,7 +267,12 @@ fn take_decision(
         decided_at: input.time(ingested_at)?,
         late: has(LATE),
         ahead: more & AHEAD != 0,
-        missing: MissingInputs { device: has(NO_DEVICE) },
+        missing: MissingInputs {
+            device: has(NO_DEVICE),
+            profile: more & NO_PROFILE != 0,
+            user_risk: more & NO_USER_RISK != 0,
+            device_risk: more & NO_DEVICE_RISK != 0,
+        },
     };
     Ok((digest, decision))
 }

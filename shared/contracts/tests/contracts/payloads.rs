@@ -7,7 +7,7 @@ use centinela_contracts::decision_v1;
 use centinela_contracts::event_v1::{self, EventKind};
 use centinela_contracts::user_action_v1::{self, ActionKind};
 use centinela_domain::profile::{Fact, Minute};
-use centinela_domain::{Millis, Outcome, RecordedFeatures};
+use centinela_domain::{Millis, MissingInputs, Outcome, RecordedFeatures};
 use proptest::prelude::*;
 
 use crate::samples::{self, NOW};
@@ -36,6 +36,24 @@ fn an_event_ahead_of_the_broker_is_said_and_nothing_is_said_of_the_others() {
     assert!(!String::from_utf8(decision_v1::encode(&decision)).unwrap().contains("ahead"));
     decision.ahead = true;
     assert!(decision_v1::parse(&decision_v1::encode(&decision)).unwrap().evidence.unwrap().ahead);
+}
+
+#[test]
+fn what_a_decision_was_made_without_is_named_and_read_back() {
+    let mut decision = samples::rich_decision();
+    for (missing, names) in [
+        (MissingInputs::default(), "\"degraded\":false,\"missing\":[]"),
+        (MissingInputs { profile: true, ..MissingInputs::default() }, "\"degraded\":true,\"missing\":[\"profile\"]"),
+        (
+            MissingInputs { device: false, profile: true, user_risk: true, device_risk: true },
+            "\"degraded\":true,\"missing\":[\"profile\",\"user_risk\",\"device_risk\"]",
+        ),
+    ] {
+        decision.missing = missing;
+        let bytes = decision_v1::encode(&decision);
+        assert!(String::from_utf8_lossy(&bytes).contains(names));
+        assert_eq!(decision_v1::parse(&bytes).unwrap().evidence.unwrap().missing, missing);
+    }
 }
 
 #[test]

@@ -157,6 +157,6 @@ pub fn rich_decision() -> Decision {
         decided_at: Millis(NOW.0 + 41),
         late: true,
         ahead: false,
-        missing: MissingInputs { device: true },
+        missing: MissingInputs { device: true, ..MissingInputs::default() },
     }
 }

@@ -195,6 +195,7 @@ prop_compose! {
         state_version in any::<u64>(),
         times in (time(), time(), time()),
         (late, ahead, device) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        (profile, user_risk, device_risk) in (any::<bool>(), any::<bool>(), any::<bool>()),
     ) -> Decision {
         let transaction_id = TransactionId::new(id).unwrap();
         let user_id = samples::user_id();
@@ -204,7 +205,8 @@ prop_compose! {
             currency: Currency::new(&currency).unwrap(), outcome, score,
             reasons: reasons.into_iter().map(|(code, contribution)| Reason { code, contribution }).collect(),
             model: ModelStamp { version: model.0, digest: model.1 }, features: RecordedFeatures { version: features.0, values: features.1.into() },
-            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, ahead, missing: MissingInputs { device },
+            state_version, occurred_at: times.0, ingested_at: times.1, decided_at: times.2, late, ahead,
+            missing: MissingInputs { device, profile, user_risk, device_risk },
         }
     }
 }

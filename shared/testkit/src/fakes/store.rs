@@ -28,6 +28,7 @@ impl StateReader for Fakes {
                 answer.problem = Some(StoreError::Rejected(failure()));
                 return answer;
             }
+            answer.background = shared.background.clone();
             for user in request.users {
                 if shared.unreadable.contains(&user) {
                     answer.unreadable_users.insert(user);
