@@ -15,7 +15,7 @@ use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
 use centinela_audit::report::{Evidence, Items, Producer, Report, SentBeside};
 use centinela_audit::tracker::{Beside, Tracker};
-use centinela_local::platform::{Platform, PlatformStats};
+use centinela_local::platform::{MappingKey, Platform, PlatformStats};
 use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -249,11 +249,15 @@ impl<'a> Run<'a> {
             self.cpu.look();
         }
         if self.live.is_due() {
+            let stats = self.platform.stats();
+            let (topic, function) = (self.names.transactions.clone(), self.names.scoring.clone());
+            let lag = stats.mappings.get(&MappingKey { topic, function }).map_or(0, |mapping| mapping.lag);
             self.live.show(&Look {
                 seen: self.tracker.seen(),
                 recent: self.tracker.recent_latencies(),
                 blocked: self.tracker.last_blocked(),
-                stats: self.platform.stats(),
+                stats,
+                lag,
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
                 failed: self.progress.failed.load(Ordering::Relaxed),
             });
