@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use centinela_local::platform::{Cut, Platform};
 use centinela_verdict::{Found, Places};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::errors::one_line;
@@ -31,6 +31,22 @@ const NAMES: [(&str, &str); 5] = [
     ("approved", "decision_id"),
     ("blocked", "decision_id"),
 ];
+
+/// Hours that a compaction left undone, as it says.
+fn left(answer: &[u8]) -> u64 {
+    #[derive(Deserialize)]
+    struct Left {
+        #[serde(default)]
+        conflicts: u64,
+        #[serde(default)]
+        incomplete: u64,
+        #[serde(default)]
+        failed: u64,
+        #[serde(default)]
+        unfinished: u64,
+    }
+    serde_json::from_slice(answer).map_or(0, |left: Left| left.conflicts + left.incomplete + left.failed + left.unfinished)
+}
 
 /// Where the lake is, and who makes it.
 #[derive(Clone, Debug)]
@@ -72,16 +88,18 @@ impl Lake {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match platform.invoke(&self.compaction, event.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(error) if attempt == TRIES => {
-                    return Err(format!("the lake could not be compacted: {}", one_line(&error)));
-                }
-                Err(error) => {
-                    tracing::info!(error = one_line(&error), "a compaction failed and is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
+            let why = match platform.invoke(&self.compaction, event.clone()).await {
+                Ok(answer) => match left(&answer) {
+                    0 => return Ok(()),
+                    hours => format!("{hours} hours are not complete"),
+                },
+                Err(error) => one_line(&error),
+            };
+            if attempt == TRIES {
+                return Err(format!("the lake could not be compacted: {why}"));
             }
+            tracing::info!(why, "a compaction failed and is tried again");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -80,7 +80,7 @@ impl Names {
             scoring: scoring.name.clone(),
             user_table: variable("USER_TABLE")?,
             device_table: named("DEVICE_TABLE"),
-            labels_table: named("LABELS_TABLE"),
+            labels_table: named("LABEL_TABLE"),
             lake: lake(infrastructure),
             beside,
             default_currency: default_currency(platform.infrastructure()),

@@ -68,7 +68,7 @@ impl Tables {
             let functions = infrastructure.functions.iter();
             functions.filter_map(|function| function.environment.get(variable).cloned()).collect()
         };
-        Self { users: named("USER_TABLE"), devices: named("DEVICE_TABLE"), labels: named("LABELS_TABLE") }
+        Self { users: named("USER_TABLE"), devices: named("DEVICE_TABLE"), labels: named("LABEL_TABLE") }
     }
 
     /// The items as functions write them. A user's remembers no decision: nobody has published one.
