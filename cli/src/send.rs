@@ -12,8 +12,8 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
 use crate::traffic::producer::{NoObserver, Pace, Sender, Topics, Until};
-use crate::traffic::{Source, Stream};
 use crate::traffic::progress::Progress;
+use crate::traffic::{Source, Stream};
 
 const LOOK: Duration = Duration::from_millis(100);
 const SHOW_EVERY: Duration = Duration::from_secs(2);
@@ -78,11 +78,7 @@ pub async fn run(arguments: args::SendTraffic, interrupt: Interrupt) -> Result<(
 }
 
 /// Where everything goes. What nobody asked for is left out where that Kafka has no topic for it.
-async fn topics(
-    arguments: &args::SendTraffic,
-    access: &KafkaAccess,
-    source: &mut Source,
-) -> Result<Topics, Failure> {
+async fn topics(arguments: &args::SendTraffic, access: &KafkaAccess, source: &mut Source) -> Result<Topics, Failure> {
     let traffic = &arguments.traffic;
     let mut found = Vec::new();
     for (stream, topic, asked) in [

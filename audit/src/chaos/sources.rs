@@ -235,7 +235,9 @@ impl MappingFaultSource for MappingFaults {
             DeliveryFault::None | DeliveryFault::Split => return,
         };
         match outcome {
-            DuplicateOutcome::Handled { records } => self.sources.tally.led_to(kind, records as u64, "records answered"),
+            DuplicateOutcome::Handled { records } => {
+                self.sources.tally.led_to(kind, records as u64, "records answered")
+            }
             DuplicateOutcome::Reported { records, failed } => {
                 self.sources.tally.led_to(kind, (records - failed) as u64, "records answered");
                 self.sources.tally.led_to(kind, failed as u64, "records reported to nobody");

@@ -45,7 +45,8 @@ fn left(answer: &[u8]) -> u64 {
         #[serde(default)]
         unfinished: u64,
     }
-    serde_json::from_slice(answer).map_or(0, |left: Left| left.conflicts + left.incomplete + left.failed + left.unfinished)
+    serde_json::from_slice(answer)
+        .map_or(0, |left: Left| left.conflicts + left.incomplete + left.failed + left.unfinished)
 }
 
 /// Where the lake is, and who makes it.
@@ -128,7 +129,8 @@ impl Lake {
                     check.bytes += file.len() as u64;
                     check.bytes_max = check.bytes_max.max(file.len() as u64);
                     let name = NAMES.iter().find(|(topic, _)| *topic == cut.topic).map(|(_, column)| *column);
-                    rows::read(file, name, &bounds, &mut rows).map_err(|error| format!("file {key} of the lake: {error}"))?;
+                    rows::read(file, name, &bounds, &mut rows)
+                        .map_err(|error| format!("file {key} of the lake: {error}"))?;
                 }
             }
             let none = Vec::new();

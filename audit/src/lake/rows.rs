@@ -23,12 +23,7 @@ impl Bounds {
 }
 
 /// Takes in the rows of a file; `name` is the column that names a record, if the table has one.
-pub(super) fn read(
-    file: Bytes,
-    name: Option<&str>,
-    bounds: &Bounds,
-    rows: &mut Places,
-) -> Result<(), ParquetError> {
+pub(super) fn read(file: Bytes, name: Option<&str>, bounds: &Bounds, rows: &mut Places) -> Result<(), ParquetError> {
     let reader = SerializedFileReader::new(file)?;
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group)?;
@@ -60,9 +55,7 @@ fn column(group: &dyn RowGroupReader, name: &str) -> Result<(ColumnReader, i16),
 /// A column of numbers without nulls.
 fn numbers(group: &dyn RowGroupReader, name: &str, count: usize) -> Result<Vec<i64>, ParquetError> {
     match column(group, name)?.0 {
-        ColumnReader::Int32ColumnReader(reader) => {
-            Ok(all(reader, count)?.0.into_iter().map(i64::from).collect())
-        }
+        ColumnReader::Int32ColumnReader(reader) => Ok(all(reader, count)?.0.into_iter().map(i64::from).collect()),
         ColumnReader::Int64ColumnReader(reader) => Ok(all(reader, count)?.0),
         _ => Err(ParquetError::General(format!("column `{name}` does not hold numbers"))),
     }

@@ -14,9 +14,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::PlacesByTopic;
 use super::control::Change;
 use super::topic::{Content, FINISH_LIMIT, ReadError, Topic};
-use super::PlacesByTopic;
 use crate::tracker::{Beside, Tracker};
 
 /// The first offset that is still to be read, by topic and partition.

@@ -90,11 +90,7 @@ pub struct Items<'a> {
 }
 
 /// Decodes a group of every item that has it.
-fn decoded<T>(
-    items: &[StoredItem],
-    group: &str,
-    decode: impl Fn(&[u8]) -> Option<T>,
-) -> BTreeMap<String, Option<T>> {
+fn decoded<T>(items: &[StoredItem], group: &str, decode: impl Fn(&[u8]) -> Option<T>) -> BTreeMap<String, Option<T>> {
     items.iter().filter_map(|item| Some((item.key.clone(), decode(item.group(group)?)))).collect()
 }
 
@@ -176,7 +172,12 @@ fn per(amount: f64, count: u64) -> f64 {
 }
 
 impl Actions {
-    pub(super) fn of(besides: &Besides, acknowledged: u64, profiles_differing: u64, units: (&DynamoStats, Option<&str>)) -> Self {
+    pub(super) fn of(
+        besides: &Besides,
+        acknowledged: u64,
+        profiles_differing: u64,
+        units: (&DynamoStats, Option<&str>),
+    ) -> Self {
         let seen = besides.seen;
         let topic = Beside::Actions as usize;
         Self {
@@ -192,7 +193,12 @@ impl Actions {
 }
 
 impl Labels {
-    pub(super) fn of(besides: &Besides, acknowledged: u64, risks_differing: u64, units: (&DynamoStats, Option<&str>)) -> Self {
+    pub(super) fn of(
+        besides: &Besides,
+        acknowledged: u64,
+        risks_differing: u64,
+        units: (&DynamoStats, Option<&str>),
+    ) -> Self {
         let seen = besides.seen;
         let topic = Beside::Events as usize;
         Self {

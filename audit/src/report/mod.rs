@@ -184,9 +184,10 @@ impl Evidence<'_> {
     /// What comes beside the transactions. Where not everything was read, nothing is called lost or different.
     fn beside(&self) -> (Option<Actions>, Option<Labels>) {
         let Some(besides) = &self.besides else { return (None, None) };
-        let acknowledged = self.producer.as_ref().map_or([0; 2], |producer| {
-            [producer.actions.acknowledged, producer.labels.acknowledged]
-        });
+        let acknowledged = self
+            .producer
+            .as_ref()
+            .map_or([0; 2], |producer| [producer.actions.acknowledged, producer.labels.acknowledged]);
         let (mut profiles, mut risks) = (0, 0);
         if self.is_whole {
             profiles = beside::profiles_differing(besides, self.users);

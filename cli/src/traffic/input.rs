@@ -216,7 +216,9 @@ impl Rows {
         self.left -= 1;
         match transaction_v1::parse_in(&value, self.input.default_currency) {
             Ok(transaction) => Ok(Some(Message::from_transaction(&transaction, value, self.input.key, fraud))),
-            Err(_) if self.rule == Rule::Anything => Ok(Some(Message { stream: Stream::Transactions, key: None, value, decision_id: None, fraud })),
+            Err(_) if self.rule == Rule::Anything => {
+                Ok(Some(Message { stream: Stream::Transactions, key: None, value, decision_id: None, fraud }))
+            }
             Err(problem) => Err(InputError::row(&self.path, self.place(), described(&problem, &value))),
         }
     }

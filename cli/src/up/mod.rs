@@ -10,8 +10,8 @@ mod past;
 mod report_text;
 mod run;
 
-use std::fs::File;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZero;
@@ -156,14 +156,17 @@ fn decide_with(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<()
     }
     told.extend(arguments.guard.clone().map(|guard| ("BLOCK_RATE_GUARD", guard)));
     for (variable, value) in told {
-        let listening = infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));
+        let listening =
+            infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));
         let mut heard = false;
         for function in listening {
             function.environment.insert(variable.to_owned(), value.clone());
             heard = true;
         }
         if !heard {
-            return Err(Failure::Usage(format!("no function of the stacks has the variable {variable}; leave its flag out")));
+            return Err(Failure::Usage(format!(
+                "no function of the stacks has the variable {variable}; leave its flag out"
+            )));
         }
     }
     Ok(())

@@ -120,7 +120,11 @@ pub struct Handled {
 
 /// The functions that read a topic.
 fn readers<'a>(infrastructure: &'a Infrastructure, topic: &'a str) -> impl Iterator<Item = &'a str> {
-    infrastructure.mappings.iter().filter(move |mapping| mapping.topic == topic).map(|mapping| mapping.function.as_str())
+    infrastructure
+        .mappings
+        .iter()
+        .filter(move |mapping| mapping.topic == topic)
+        .map(|mapping| mapping.function.as_str())
 }
 
 fn topics_of(infrastructure: &Infrastructure, function: &str) -> usize {

@@ -74,9 +74,8 @@ impl Tables {
     /// The items as functions write them. A user's remembers no decision: nobody has published one.
     fn seeds(&self, past: &Past) -> Seeds {
         let mut users = Items::default();
-        let state = |state: &UserState| {
-            stored_user::encode(&StoredUser { state: state.clone(), ledger: Ledger::default() })
-        };
+        let state =
+            |state: &UserState| stored_user::encode(&StoredUser { state: state.clone(), ledger: Ledger::default() });
         past.users.iter().for_each(|(id, known)| users.put(id.as_str(), STATE, state(known)));
         past.profiles.iter().for_each(|(id, known)| users.put(id.as_str(), PROFILE, stored_profile::encode(known)));
         past.user_risks.iter().for_each(|(id, known)| users.put(id.as_str(), RISK, stored_risk::encode(known)));

@@ -120,7 +120,10 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
         (None, None) => {
             writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions")?;
             if report.actions.is_some() {
-                writeln!(out, "              every profile equals the user's actions, every risk the labels that stand")?;
+                writeln!(
+                    out,
+                    "              every profile equals the user's actions, every risk the labels that stand"
+                )?;
             }
             if report.archive.is_some() {
                 writeln!(out, "              every record of every topic is in the lake once, or dead-lettered")?;

@@ -56,7 +56,9 @@ async fn run_once(host: Arc<FunctionHost>, payload: Bytes) {
                 tracing::warn!(function, %error, next_s, "a scheduled run failed; it is tried again");
                 tokio::time::sleep(pause).await;
             }
-            None => tracing::error!(function, %error, "a scheduled run failed three times; the next one is the schedule's"),
+            None => {
+                tracing::error!(function, %error, "a scheduled run failed three times; the next one is the schedule's")
+            }
         }
     }
 }
@@ -207,12 +209,17 @@ mod tests {
         assert_eq!(quarter_past.next_after(noon(900), noon(0)), noon(4_500));
         let at_night = Timing::parse("cron(45 2 * * ? *)").expect("once a day");
         assert_eq!(at_night.next_after(noon(0), noon(0)), noon(12 * 3_600 + 2 * 3_600 + 45 * 60));
-        assert_eq!(Timing::parse("cron(0/30 9-10,20 * * ? *)"), Some(Timing::Daily(vec![540, 570, 600, 630, 1_200, 1_230])));
+        assert_eq!(
+            Timing::parse("cron(0/30 9-10,20 * * ? *)"),
+            Some(Timing::Daily(vec![540, 570, 600, 630, 1_200, 1_230]))
+        );
     }
 
     #[test]
     fn what_one_machine_cannot_keep_is_no_schedule() {
-        for other in ["rate(0 hours)", "rate(1 week)", "cron(0 8 1 * ? *)", "cron(60 * * * ? *)", "cron(1 2)", "rate(hour)", ""] {
+        for other in
+            ["rate(0 hours)", "rate(1 week)", "cron(0 8 1 * ? *)", "cron(60 * * * ? *)", "cron(1 2)", "rate(hour)", ""]
+        {
             assert_eq!(Timing::parse(other), None, "{other}");
         }
     }

@@ -77,9 +77,8 @@ impl ActionFields {
     /// # Errors
     /// When a field is not what the topic takes, which no generated one is.
     pub fn to_action(&self) -> Result<UserAction, PayloadProblem> {
-        let text = |name, text: &Option<Arc<str>>| {
-            text.as_deref().map(|text| PersonalText::new(name, text)).transpose()
-        };
+        let text =
+            |name, text: &Option<Arc<str>>| text.as_deref().map(|text| PersonalText::new(name, text)).transpose();
         let Person { name, email, phone, address } = &self.person;
         let outcome = |succeeded| if succeeded { LoginOutcome::Success } else { LoginOutcome::Failure };
         Ok(UserAction {

@@ -6,7 +6,9 @@ use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::{event_v1, user_action_v1};
 use centinela_domain::features::Known;
 use centinela_domain::risk::Label;
-use centinela_domain::{DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState};
+use centinela_domain::{
+    DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState,
+};
 
 /// The allowed lateness that the function uses by default.
 pub const ALLOWED_LATENESS_MS: i64 = 24 * 3_600_000;

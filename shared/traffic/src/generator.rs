@@ -132,11 +132,18 @@ pub struct Generator {
 pub(crate) enum Action {
     Visit(usize),
     Turn,
-    Purchase { user: usize, origin: Origin, trifle: bool },
+    Purchase {
+        user: usize,
+        origin: Origin,
+        trifle: bool,
+    },
     Campaign(usize),
     Strike(Box<Strike>),
     /// Somebody looks around without buying.
-    Browse { user: usize, id: Arc<str> },
+    Browse {
+        user: usize,
+        id: Arc<str>,
+    },
     Deed(Box<Deed>),
 }
 

@@ -149,9 +149,7 @@ impl Outcomes {
         let chance = &mut self.chance;
         let (first, second) = match (fraud, chance.unit(), chance.unit()) {
             (true, draw, _) if draw >= CHARGED_BACK => (LabelKind::ConfirmedFraud, None),
-            (true, _, later) => {
-                (LabelKind::Chargeback, (later < CONFIRMED_LATER).then_some(LabelKind::ConfirmedFraud))
-            }
+            (true, _, later) => (LabelKind::Chargeback, (later < CONFIRMED_LATER).then_some(LabelKind::ConfirmedFraud)),
             (false, draw, _) if draw < REFUNDED => (LabelKind::Refund, None),
             (false, draw, later) if draw < REFUNDED + DISPUTED => {
                 (LabelKind::Chargeback, (later < FOUND_OUT).then_some(LabelKind::ConfirmedGood))
@@ -161,9 +159,7 @@ impl Outcomes {
         let arrives_at = at + days * DAY_MS;
         let corrected_at = arrives_at + chance.between(1.0, 12.0) * DAY_MS;
         let said = [(Some(first), arrives_at), (second, corrected_at)];
-        said.into_iter()
-            .filter_map(|(kind, at)| Some(self.label(fields, kind?, at)))
-            .collect()
+        said.into_iter().filter_map(|(kind, at)| Some(self.label(fields, kind?, at))).collect()
     }
 
     fn label(&mut self, fields: &TransactionFields, kind: LabelKind, arrives_at: f64) -> Label {

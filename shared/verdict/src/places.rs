@@ -196,6 +196,9 @@ mod tests {
         let odd: Vec<(usize, i64)> = (0..500).map(|number| (0, number * 2 + 1)).collect();
         let all: Vec<(usize, i64)> = (0..1_000).map(|number| (0, number)).collect();
         assert_eq!(places(&all).compare(&places(&even), &[]).missing, 500);
-        assert_eq!(places(&all).compare(&places(&[even, odd].concat()), &[]), Found { records: 1_000, ..Found::default() });
+        assert_eq!(
+            places(&all).compare(&places(&[even, odd].concat()), &[]),
+            Found { records: 1_000, ..Found::default() }
+        );
     }
 }

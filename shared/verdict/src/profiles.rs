@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use centinela_domain::Profile;
-use centinela_domain::profile::{Change, FAILED_LOGIN_PERIOD_MINUTES, Fact, LOGIN_DEVICES_MAX, LOGIN_PERIOD_MINUTES, Minute};
+use centinela_domain::profile::{
+    Change, FAILED_LOGIN_PERIOD_MINUTES, Fact, LOGIN_DEVICES_MAX, LOGIN_PERIOD_MINUTES, Minute,
+};
 
 /// What a user's actions say. Any order and any repetition gives the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

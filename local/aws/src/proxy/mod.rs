@@ -188,7 +188,12 @@ impl Shared {
         };
         let operation = operation(target);
         self.meter().called(operation);
-        let fault = self.faults.decide(&RequestInfo { service: self.service.name(), operation, body: &body, caller: caller(&head) });
+        let fault = self.faults.decide(&RequestInfo {
+            service: self.service.name(),
+            operation,
+            body: &body,
+            caller: caller(&head),
+        });
         match fault {
             Fault::Throttle => {
                 self.meter().throttled(1);

@@ -217,7 +217,10 @@ impl World {
 
     /// Every row that arrived and is nobody's who was erased.
     fn there(&self) -> BTreeSet<Place> {
-        let places = self.arrived.iter().flat_map(|(partition, end)| (0..*end).map(|offset| Place { partition: *partition, offset }));
+        let places = self
+            .arrived
+            .iter()
+            .flat_map(|(partition, end)| (0..*end).map(|offset| Place { partition: *partition, offset }));
         places.filter(|place| !self.erased.contains(&user(*place))).collect()
     }
 
@@ -238,8 +241,11 @@ impl World {
             return;
         };
         let seen = self.rows(&manifest);
-        let missing: Vec<_> =
-            self.promised.iter().filter(|place| !seen.contains(place) && !self.erased.contains(&user(**place))).collect();
+        let missing: Vec<_> = self
+            .promised
+            .iter()
+            .filter(|place| !seen.contains(place) && !self.erased.contains(&user(**place)))
+            .collect();
         assert!(missing.is_empty(), "seed {}: readers miss {missing:?}", self.seed);
         self.held.push((manifest, now));
     }
