@@ -1,14 +1,17 @@
 //! The end of a run: where its report ends, that everything before was handled, and that all of it is read.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use centinela_local::aws::StoredItem;
 use centinela_local::mapping::MappingError;
 use centinela_local::platform::{Cut, Platform, PlatformError};
 
 use crate::errors::one_line;
-use crate::reader::{Content, Reader};
+use crate::lake::{Lake, LakeCheck};
+use crate::reader::{PlacesByTopic, Reader};
 use crate::report;
-use crate::tracker::Gone;
+use crate::tracker::{DeadPlaces, Gone};
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,6 +35,7 @@ pub struct End<'a> {
     readers: Vec<Reader>,
     stuck_after: Duration,
     cuts: Vec<Cut>,
+    places: PlacesByTopic,
     gaps: Vec<String>,
 }
 
@@ -39,29 +43,37 @@ impl<'a> End<'a> {
     /// Of what these readers read. Servers that do not answer and a drain that does not move are given up after `stuck_after`: the report
     /// is incomplete then.
     pub fn new(platform: &'a Platform, readers: Vec<Reader>, stuck_after: Duration) -> Self {
-        Self { platform, readers, stuck_after, cuts: Vec::new(), gaps: Vec::new() }
+        Self { platform, readers, stuck_after, cuts: Vec::new(), places: PlacesByTopic::new(), gaps: Vec::new() }
     }
 
-    /// Ends the report's part of the source topics, whatever producers send from now on, and waits as long as it moves until everything
-    /// before was handled.
+    /// Ends the report's part of every topic that a mapping reads, whatever producers send from now on, and waits as long as it moves
+    /// until everything before was handled. What functions publish ends when they have handled what they read.
     pub async fn handle_all(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
-        self.cut(beat).await;
-        self.drain(beat).await;
-    }
-
-    /// No cuts when Kafka does not say where they would be.
-    async fn cut(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
-        for reader in self.readers.iter().filter(|reader| reader.reads(Content::Transactions)) {
+        for reader in self.readers.iter().filter(|reader| reader.reads_what_is_produced()) {
             // What was read already must lie before the cut. A reader that has ended says why when it is asked to finish.
             reader.control().rest().await.unwrap_or_default();
         }
+        for topics in self.platform.stages() {
+            let Some(cuts) = self.cut(&topics, beat).await else { return };
+            let drained = self.drain(&cuts, beat).await;
+            self.cuts.extend(cuts);
+            if !drained {
+                return;
+            }
+        }
+        // A reader takes the first cut of a topic: that of the function that has no other topic.
+        let topics_of = |function: &str| self.cuts.iter().filter(|cut| cut.function == function).count();
+        let mut cuts = self.cuts.clone();
+        cuts.sort_by_key(|cut| topics_of(&cut.function));
+        self.cuts = cuts;
+    }
+
+    /// None when Kafka does not say where the cuts would be.
+    async fn cut(&mut self, topics: &[String], beat: &mut dyn FnMut(Beat<'_>)) -> Option<Vec<Cut>> {
         let mut patience = Patience::new(self.stuck_after);
         loop {
-            let error = match Box::pin(self.platform.cut()).await {
-                Ok(cuts) => {
-                    self.cuts = cuts;
-                    return;
-                }
+            let error = match Box::pin(self.platform.cut(topics)).await {
+                Ok(cuts) => return Some(cuts),
                 Err(error) => error,
             };
             let for_good = matches!(&error, PlatformError::Mapping(MappingError::TopicMissing { .. }));
@@ -69,7 +81,7 @@ impl<'a> End<'a> {
             let why = format!("kafka at {kafka} does not say where the topics end: {}", one_line(&error));
             if for_good || patience.is_over() {
                 self.gaps.push(why);
-                return;
+                return None;
             }
             patience.say(&why, beat);
             tokio::time::sleep(TICK).await;
@@ -77,25 +89,26 @@ impl<'a> End<'a> {
         }
     }
 
-    async fn drain(&mut self, beat: &mut dyn FnMut(Beat<'_>)) {
+    /// Whether everything was handled.
+    async fn drain(&mut self, cuts: &[Cut], beat: &mut dyn FnMut(Beat<'_>)) -> bool {
         let (mut least, mut patience) = (u64::MAX, Patience::new(self.stuck_after));
         loop {
-            match Box::pin(self.platform.drain(&self.cuts, DRAIN_SLICE)).await {
-                Ok(()) => return,
+            match Box::pin(self.platform.drain(cuts, DRAIN_SLICE)).await {
+                Ok(()) => return true,
                 Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
                     if records < least {
                         (least, patience) = (records, Patience::new(self.stuck_after));
                     }
-                    let why = format!("{records} records wait for the function and do not move");
+                    let why = format!("{records} records wait for {} and do not move", functions(cuts));
                     if patience.is_over() {
                         self.gaps.push(why);
-                        return;
+                        return false;
                     }
                     patience.say(&why, beat);
                 }
                 Err(error) => {
                     self.gaps.push(format!("what waits cannot be followed: {}", one_line(&error)));
-                    return;
+                    return false;
                 }
             }
             beat(Beat::Tick);
@@ -115,7 +128,10 @@ impl<'a> End<'a> {
             .collect();
         for finished in finishing {
             let problem = match finished.await {
-                Ok(Ok(())) => continue,
+                Ok(Ok(places)) => {
+                    self.places.extend(places);
+                    continue;
+                }
                 Ok(Err(error)) => one_line(&error),
                 Err(error) => one_line(&error),
             };
@@ -125,17 +141,37 @@ impl<'a> End<'a> {
         }
     }
 
+    /// Compacts the hours of the run and compares every archived topic with its rows in the lake; none when not everything was read, or
+    /// the lake cannot be.
+    pub async fn lake(
+        &mut self,
+        lake: &Lake,
+        dead: &DeadPlaces,
+        beat: &mut dyn FnMut(Beat<'_>),
+    ) -> Option<BTreeMap<String, LakeCheck>> {
+        if !self.gaps.is_empty() {
+            return None;
+        }
+        beat(Beat::Tick);
+        match lake.check(self.platform, &self.cuts, &self.places, dead).await {
+            Ok(topics) => Some(topics),
+            Err(why) => {
+                self.gaps.push(why);
+                None
+            }
+        }
+    }
+
     /// The items of a table; none when it cannot be read.
-    pub async fn items(&mut self, table: &str) -> Option<Vec<(String, Vec<u8>)>> {
+    pub async fn items(&mut self, table: &str) -> Option<Vec<StoredItem>> {
         let items = self.platform.read_back(table).await;
         items.map_err(|error| self.gaps.push(one_line(&error))).ok()
     }
 
-    /// Where the report ends on a topic, and what was deleted there before it was delivered.
-    pub async fn bounds(&self, topic: &str) -> (report::Cut, Gone) {
-        let (Some(cut), Some(mapping)) =
-            (self.cuts.iter().find(|cut| cut.topic == *topic), self.platform.mapping(topic))
-        else {
+    /// Where the report ends on a topic that a function reads, and what was deleted there before it was delivered.
+    pub async fn bounds(&self, topic: &str, function: &str) -> (report::Cut, Gone) {
+        let cut = self.cuts.iter().find(|cut| cut.topic == *topic && cut.function == *function);
+        let (Some(cut), Some(mapping)) = (cut, self.platform.mapping(topic, function)) else {
             return Default::default();
         };
         // A Kafka that has gone away by now takes nothing any more.
@@ -153,6 +189,14 @@ impl<'a> End<'a> {
     pub fn gaps(&self) -> &[String] {
         &self.gaps
     }
+}
+
+/// The functions of these cuts, for people.
+fn functions(cuts: &[Cut]) -> String {
+    let mut names: Vec<&str> = cuts.iter().map(|cut| cut.function.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() == 1 { "the function".to_owned() } else { names.join(", ") }
 }
 
 /// For how long the end of a run waits for something that does not come.

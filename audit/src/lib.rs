@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod end;
 pub mod errors;
 pub mod figures;
+pub mod lake;
 pub mod metrics;
 pub mod reader;
 pub mod report;

@@ -124,7 +124,7 @@ pub struct Mapping {
     pub starting_position: StartingPosition,
 }
 
-/// What invokes a function other than a Kafka mapping. One machine does not run it.
+/// What invokes a function other than a Kafka mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     /// File that declares it.
@@ -135,6 +135,8 @@ pub struct Trigger {
     pub function: String,
     /// What it hands over.
     pub source: TriggerSource,
+    /// The event that a schedule hands over in place of its own, as JSON.
+    pub input: Option<String>,
 }
 
 /// What a trigger hands to its function.

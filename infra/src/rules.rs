@@ -15,6 +15,8 @@ const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Kafka's default of `max.message.bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
+/// A dead letter is kept as long as its source keeps records, or this long: time enough for a person to look and to redrive it.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 86_400);
 /// Room for the metadata around a dead-lettered record.
 const DEAD_LETTER_METADATA_BYTES: u64 = 16_384;
 
@@ -89,7 +91,7 @@ pub enum Rule {
         "maximum record age of {age:?} is not below the retention of {retention:?} of \"{topic}\": records would vanish untried"
     )]
     AgeReachesRetention { age: Duration, retention: Duration, topic: String },
-    #[error("retention of failure topic \"{0}\" is shorter than that of its source")]
+    #[error("retention of failure topic \"{0}\" is shorter than that of its source, and below 14 days")]
     DeadLettersExpireFirst(String),
     #[error(
         "max.message.bytes of failure topic \"{topic}\" is {found}; a record of the source needs {needed} when it is dead-lettered"
@@ -255,7 +257,7 @@ fn source_rules(mapping: &Mapping, source: &Topic, infrastructure: &Infrastructu
         rules.push(Rule::UnknownTopic(name.clone()));
         return rules;
     };
-    if retention(dead_letters) < retention(source) {
+    if retention(dead_letters) < retention(source).map(|source| source.min(DEAD_LETTERS_KEPT)) {
         rules.push(Rule::DeadLettersExpireFirst(name.clone()));
     }
     let (needed, found) =

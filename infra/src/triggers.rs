@@ -14,7 +14,7 @@ pub(super) fn triggers(resource: &Resource, infrastructure: &Infrastructure) -> 
         "AWS::Lambda::EventSourceMapping" => {
             let function = reading.required_text("FunctionName", "a mapping invokes a function")?;
             let Some(stream) = kinesis_stream(resource) else { return Ok(Vec::new()) };
-            (vec![function], TriggerSource::Kinesis(stream.to_owned()))
+            (vec![(function, None)], TriggerSource::Kinesis(stream.to_owned()))
         }
         "AWS::ApiGatewayV2::Route" => {
             let route = reading.required_text("RouteKey", "a route answers something")?;
@@ -27,23 +27,25 @@ pub(super) fn triggers(resource: &Resource, infrastructure: &Infrastructure) -> 
             let Some(integration) = integration else { return Ok(Vec::new()) };
             let mut integration = Reading::new(integration);
             let function = integration.required_text("IntegrationUri", "an integration invokes a function")?;
-            (vec![function], TriggerSource::Http(route))
+            (vec![(function, None)], TriggerSource::Http(route))
         }
         "AWS::Events::Rule" => {
             let Some(expression) = reading.text("ScheduleExpression")? else { return Ok(Vec::new()) };
             let targets = resource.properties.get("Targets").and_then(Value::as_array).into_iter().flatten();
-            let arns = targets.filter_map(|target| target.get("Arn")?.as_str());
-            let of_functions = arns.filter(|arn| arn.contains(":function:") || !arn.contains(':'));
-            (of_functions.map(str::to_owned).collect(), TriggerSource::Schedule(expression))
+            let text = |target: &Value, name: &str| target.get(name).and_then(Value::as_str).map(str::to_owned);
+            let arns = targets.filter_map(|target| Some((text(target, "Arn")?, text(target, "Input"))));
+            let of_functions = arns.filter(|(arn, _)| arn.contains(":function:") || !arn.contains(':'));
+            (of_functions.collect(), TriggerSource::Schedule(expression))
         }
         _ => return Ok(Vec::new()),
     };
     let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
-    let trigger = |function: String| Trigger {
+    let trigger = |(function, input): (String, Option<String>)| Trigger {
         file: file.clone(),
         logical_id: logical_id.clone(),
         function: function_name(&function).to_owned(),
         source: source.clone(),
+        input,
     };
     Ok(functions.into_iter().map(trigger).collect())
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::BatchStatementErrorCodeEnum;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{BatchStatementErrorCodeEnum, Put, TransactWriteItem};
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use centinela_local::aws::{
     AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Kinesis, KinesisConfig,
@@ -128,6 +129,53 @@ async fn a_partial_batch_names_what_was_left_undone_in_its_place() -> TestResult
     assert_eq!(undone.consistent_read(), Some(true));
     assert_eq!(answer.responses().map(|found| found[TABLE].len()), Some(2));
     assert_eq!(proxy.snapshot().throttled, 2);
+    Ok(())
+}
+
+/// Two writes that happen together or not at all.
+async fn transact(client: &Client, keys: [&str; 2]) -> Result<(), Vec<String>> {
+    let put = |key: &str| {
+        let put = Put::builder().table_name(TABLE).item("pk", s(key)).item("s", b(1_500));
+        let put = put.condition_expression("attribute_not_exists(pk)").build().expect("a complete action");
+        TransactWriteItem::builder().put(put).build()
+    };
+    let call = client.transact_write_items().set_transact_items(Some(keys.map(put).to_vec()));
+    let Err(error) = call.send().await else { return Ok(()) };
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            let codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+            Err(codes.map(str::to_owned).collect())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_costs_twice_the_units_and_a_cancelled_one_is_charged_too() -> TestResult {
+    let World { database, proxy, client } = world(Vec::new()).await?;
+    transact(&client, ["u1", "u2"]).await.expect("nothing is in its way");
+    assert!((proxy.snapshot().write_units - 8.0).abs() < 1e-9, "two items of 2 KB: {:?}", proxy.snapshot());
+    let codes = transact(&client, ["u3", "u2"]).await.expect_err("u2 is there");
+    assert_eq!(codes, ["None", "ConditionalCheckFailed"]);
+    assert_eq!(proxy.snapshot(), database.snapshot());
+    assert_eq!(proxy.snapshot().failed_conditions, 1);
+    assert!(proxy.snapshot().write_units >= 12.0, "{:?}", proxy.snapshot());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_transaction_is_refused_loses_its_reply_or_meets_another_one_as_asked() -> TestResult {
+    let faults = vec![Fault::ReplyLost, Fault::Partial { every: 2 }, Fault::Throttle];
+    let World { database: _behind, proxy, client } = world(faults).await?;
+    let put = Put::builder().table_name(TABLE).item("pk", s("u1")).build()?;
+    let call = || client.transact_write_items().transact_items(TransactWriteItem::builder().put(put.clone()).build());
+    assert_eq!(call().send().await.expect_err("throttled").code(), Some("ProvisionedThroughputExceededException"));
+    assert_eq!(transact(&client, ["u2", "u3"]).await, Err(vec!["None".to_owned(), "TransactionConflict".to_owned()]));
+    assert!(call().send().await.is_err(), "the reply is lost");
+    let found = client.batch_get_item().request_items(TABLE, keys(&["u1", "u2", "u3"], true)).send().await?;
+    let found = &found.responses().ok_or("an answer")?[TABLE];
+    assert_eq!(found.iter().map(|item| &item["pk"]).collect::<Vec<_>>(), [&s("u1")], "applied without a reply");
+    assert_eq!(proxy.snapshot().throttled, 1);
     Ok(())
 }
 

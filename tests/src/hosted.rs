@@ -1,6 +1,6 @@
 //! The embedded services and one host with the function's real binary; no mapping, so that a case is exactly one invocation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -145,6 +145,17 @@ impl Hosted {
                 let left = answer.expect("the items are stored").unprocessed_items.unwrap_or_default();
                 assert!(left.is_empty(), "items of {table} were not stored");
             }
+        })
+    }
+
+    /// All attributes of an item; none without an item.
+    ///
+    /// # Panics
+    /// When the table does not answer.
+    pub fn item<'a>(&'a self, table: &'a str, key: &'a str) -> Boxed<'a, Option<HashMap<String, AttributeValue>>> {
+        Box::pin(async move {
+            let call = self.dynamodb.get_item().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+            call.consistent_read(true).send().await.expect("the table answers").item
         })
     }
 

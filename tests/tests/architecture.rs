@@ -17,9 +17,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("contracts", &["domain"]),
     ("delivery", &["contracts", "domain"]),
     ("scoring", &["delivery", "contracts", "domain"]),
+    ("profile", &["delivery", "contracts", "domain"]),
+    ("labels", &["delivery", "contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
-    ("adapters", &["scoring", "delivery", "contracts", "domain", "kafka-access"]),
+    ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
     ("serve", &[]),
@@ -37,6 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "adapters",
             "inference",
             "scoring",
+            "profile",
+            "labels",
             "delivery",
             "contracts",
             "telemetry",
@@ -61,7 +65,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] = &["domain", "verdict", "contracts", "delivery", "scoring", "traffic"];
+const PURE: &[&str] = &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -28,6 +28,9 @@ struct Recipe {
     users: usize,
     /// How long their user agents are: with short ones 6 MB would hold more records than a mapping delivers.
     user_agent_bytes: usize,
+    /// The same of postal addresses; 0 where a record has none.
+    #[serde(default)]
+    address_bytes: usize,
 }
 
 fn folder(function: &str) -> PathBuf {
@@ -44,10 +47,9 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Follows a recipe; returns the event and its number of records.
-fn made(recipe: &Recipe) -> (Vec<u8>, usize) {
-    let mut event: Value =
-        serde_json::from_slice(&read(&folder(SCORE_TRANSACTIONS).join(&recipe.like))).expect("an event");
+/// Follows a function's recipe; returns the event and its number of records.
+fn made(function: &str, recipe: &Recipe) -> (Vec<u8>, usize) {
+    let mut event: Value = serde_json::from_slice(&read(&folder(function).join(&recipe.like))).expect("an event");
     let lists = event["records"].as_object_mut().expect("partitions");
     let list = lists.values_mut().next().and_then(Value::as_array_mut).expect("a partition with records");
     let template = list.pop().expect("a record");
@@ -70,17 +72,25 @@ fn made(recipe: &Recipe) -> (Vec<u8>, usize) {
     (event.into_bytes(), count)
 }
 
-/// The same record at another offset, as another transaction of another user.
+/// The same record at another offset, as another transaction, action or event of another user.
 fn another(template: &Value, value: &Value, index: usize, recipe: &Recipe) -> Value {
     let user = index % recipe.users;
     let (mut record, mut value) = (template.clone(), value.clone());
     for field in ["offset", "timestamp"] {
         record[field] = (record[field].as_u64().expect("a number") + 100_000 + index as u64).into();
     }
-    value["transaction_id"] = format!("large-batch-{index}").into();
+    for id in ["transaction_id", "action_id", "event_id"] {
+        if value.get(id).is_some() {
+            value[id] = format!("large-batch-{index}").into();
+        }
+    }
     value["user_id"] = format!("large-batch-user-{user}").into();
     value["device_id"] = format!("large-batch-device-{user}").into();
-    value["user_agent"] = "a".repeat(recipe.user_agent_bytes).into();
+    for (field, bytes) in [("user_agent", recipe.user_agent_bytes), ("address", recipe.address_bytes)] {
+        if bytes > 0 {
+            value[field] = "a".repeat(bytes).into();
+        }
+    }
     record["value"] = base64_simd::STANDARD.encode_to_string(value.to_string()).into();
     record
 }
@@ -98,9 +108,12 @@ fn events(function: &str) -> Vec<(String, Vec<u8>)> {
         if let Some(name) = name.strip_suffix(".recipe") {
             let recipe: Recipe = serde_json::from_slice(&read(path)).expect("a recipe");
             assert!(!recipe.about.is_empty(), "{name} says what it is about");
-            let (event, _) = made(&recipe);
-            std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json")), &event)
-                .expect("a file");
+            let (event, _) = made(function, &recipe);
+            let file = match function {
+                SCORE_TRANSACTIONS => format!("{name}.json"),
+                other => format!("{other}-{name}.json"),
+            };
+            std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &event).expect("a file");
             events.push((name.to_owned(), event));
         } else if !name.ends_with(".response") {
             events.push((name, read(path)));
@@ -143,7 +156,7 @@ fn the_events_of_the_scoring_function_show_what_a_mapping_may_send() {
 async fn the_largest_event_is_as_large_as_lambda_delivers_and_every_record_of_it_is_decided_once() {
     let recipe = read(&folder(SCORE_TRANSACTIONS).join("six-megabytes.recipe.json"));
     let recipe: Recipe = serde_json::from_slice(&recipe).expect("a recipe");
-    let (event, records) = made(&recipe);
+    let (event, records) = made(SCORE_TRANSACTIONS, &recipe);
     assert!(event.len() <= PAYLOAD_BYTES_MAX && event.len() > PAYLOAD_BYTES_MAX - 2_000, "{} bytes", event.len());
     let hosted = Hosted::start().await;
     let first = hosted.invoke(event.clone()).await.expect("an answer");

@@ -1,7 +1,7 @@
 //! Lets the faults of a run happen at their moments, each beside the others, and undoes them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -15,9 +15,12 @@ use super::processes::Processes;
 use super::schedule::{Course, Reached};
 use super::sources::Sources;
 use super::surroundings::{ChaosError, Surroundings};
+use crate::lake::hours;
 
 /// Length of a round when nobody knows how long the run will be.
 const ROUND: Duration = Duration::from_secs(120);
+/// Between two compactions of the open hours.
+const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Between two looks at whether a kill is due.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -53,16 +56,48 @@ impl<'a> Driver<'a> {
     /// The first action that could not be carried out or undone; the others are undone all the same.
     pub(super) async fn run(self) -> Result<(), ChaosError> {
         let processes = Processes::new(&self.surroundings);
-        match &self.moments {
-            Moments::Even { kills, course } => {
-                self.kill_evenly(&processes, *kills, *course).await;
-                Ok(())
+        let moments = async {
+            match &self.moments {
+                Moments::Even { kills, course } => {
+                    self.kill_evenly(&processes, *kills, *course).await;
+                    Ok(())
+                }
+                Moments::Drawn { kinds, seed, length } => {
+                    self.sources.switch(true);
+                    let outcome = self.rounds(&processes, kinds, *seed, *length).await;
+                    self.sources.switch(false);
+                    outcome
+                }
             }
-            Moments::Drawn { kinds, seed, length } => {
-                self.sources.switch(true);
-                let outcome = self.rounds(&processes, kinds, *seed, *length).await;
-                self.sources.switch(false);
+        };
+        let over = CancellationToken::new();
+        let (outcome, ()) = tokio::join!(
+            async {
+                let outcome = moments.await;
+                over.cancel();
                 outcome
+            },
+            self.compact_now_and_then(&over)
+        );
+        outcome
+    }
+
+    /// Has the open hours of the lake compacted while the faults go on: its own schedule comes once an hour.
+    async fn compact_now_and_then(&self, over: &CancellationToken) {
+        let Surroundings { platform, lake: Some(lake), calm, .. } = &self.surroundings else { return };
+        let mappings = platform.mappings().filter(|(key, _)| key.function == lake.archive);
+        let topics: Vec<&str> = mappings.map(|(key, _)| key.topic.as_str()).collect();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(COMPACT_EVERY) => {}
+                () = calm.cancelled() => return,
+                () = over.cancelled() => return,
+            }
+            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+            let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+            // What a fault keeps from it is compacted at the end of the run.
+            if let Err(why) = lake.compact(platform, &topics, &hours(now_ms, now_ms)).await {
+                tracing::info!(why, "the lake was not compacted while faults went on");
             }
         }
     }
@@ -89,7 +124,7 @@ impl<'a> Driver<'a> {
         length: Option<Duration>,
     ) -> Result<(), ChaosError> {
         let calm = &self.surroundings.calm;
-        let timeout = self.surroundings.host.spec().timeout;
+        let timeout = self.surroundings.scoring.spec().timeout;
         let mut outcome = Ok(());
         let mut round = 0;
         while !calm.is_cancelled() && outcome.is_ok() {
@@ -165,15 +200,19 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Leaves a partition of any mapping alone.
     async fn pause(&self, pick: u64, lasts: Duration) {
-        let Surroundings { mapping, tally, .. } = &self.surroundings;
+        let Surroundings { platform, tally, .. } = &self.surroundings;
+        let mappings: Vec<_> = platform.mappings().collect();
+        let Some(place) = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(mappings.len()) else { return };
+        let (key, mapping) = mappings[place];
         let partitions = mapping.stats().partitions.max(1) as u64;
         let partition = i32::try_from(pick % partitions).unwrap_or(0);
-        tally.happened(Kind::Pause);
-        self.sources.hold_back(partition, true);
+        tally.happened_to(Kind::Pause, &key.function);
+        self.sources.hold_back(key, partition, true);
         self.surroundings.wait(lasts).await;
         tally.led_to(Kind::Pause, mapping.stats().lag, "records behind at the end of it");
-        self.sources.hold_back(partition, false);
+        self.sources.hold_back(key, partition, false);
     }
 }
 

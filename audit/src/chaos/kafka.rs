@@ -29,7 +29,7 @@ impl Surroundings<'_> {
             self.tally.happened(kind);
             self.tally.led_to(kind, lasts.as_millis() as u64, "ms in all");
             self.wait(lasts).await;
-            self.tally.led_to(kind, self.mapping.stats().lag, "records behind at the end of it");
+            self.tally.led_to(kind, self.lag(), "records behind at the end of it");
         }
         for topic in topics {
             outcome = first_error(outcome, self.set_refusing(topic, false).await);
@@ -67,7 +67,7 @@ impl Surroundings<'_> {
         self.tally.led_to(Kind::BrokerFrozen, lasts.as_millis() as u64, "ms in all");
         self.wait(lasts).await;
         drop(frozen);
-        self.tally.led_to(Kind::BrokerFrozen, self.mapping.stats().lag, "records behind at the end of it");
+        self.tally.led_to(Kind::BrokerFrozen, self.lag(), "records behind at the end of it");
         Ok(())
     }
 
@@ -80,7 +80,10 @@ impl Surroundings<'_> {
             self.wait(LOOK).await;
         }
         let topic = &self.transactions.name;
-        let before = self.mapping.stats().partitions;
+        let mappings = self.mappings_of(topic);
+        // Of the mapping that has fewest, as all of them are to have more.
+        let partitions = || mappings.iter().map(|mapping| mapping.stats().partitions).min().unwrap_or(0);
+        let before = partitions();
         let wanted = before + PARTITIONS_ADDED;
         match self.platform.broker() {
             Some(broker) => {
@@ -90,15 +93,15 @@ impl Surroundings<'_> {
         }
         self.reader.grow(topic, wanted);
         self.tally.happened(Kind::PartitionsAdded);
-        while self.mapping.stats().partitions < wanted && !self.calm.is_cancelled() {
+        while partitions() < wanted && !self.calm.is_cancelled() {
             self.wait(LOOK).await;
         }
-        let joined = (self.mapping.stats().partitions - before) as u64;
-        self.tally.led_to(Kind::PartitionsAdded, joined, "partitions joined the mapping");
+        let joined = partitions().saturating_sub(before) as u64;
+        self.tally.led_to(Kind::PartitionsAdded, joined, "partitions joined every mapping");
         Ok(())
     }
 
-    /// As an operator must do it: nothing is sent, everything is committed, the mapping is disabled and its invocations have ended,
+    /// As an operator must do it: nothing is sent, everything is committed, its mappings are disabled and their invocations have ended,
     /// and the new topic's records are clearly later.
     pub(super) async fn recreate(&self) -> Result<(), ChaosError> {
         self.gate.close(true);
@@ -115,14 +118,26 @@ impl Surroundings<'_> {
             tokio::time::sleep(LOOK).await;
         }
         let last_record = Instant::now();
-        match self.mapping.drain(REST_LIMIT).await {
-            Err(MappingError::NotDrained { records, .. }) => return Err(ChaosError::Restless { records }),
-            outcome => outcome?,
+        let mappings = self.mappings_of(&self.transactions.name);
+        for mapping in &mappings {
+            match mapping.drain(REST_LIMIT).await {
+                Err(MappingError::NotDrained { records, .. }) => return Err(ChaosError::Restless { records }),
+                outcome => outcome?,
+            }
         }
-        self.mapping.disable().await?;
-        let recreated = self.delete_and_create(last_record).await;
-        // Whatever became of the topic, the mapping must not stay behind.
-        let enabled = self.mapping.enable().await;
+        let mut disabled = Ok(());
+        for mapping in &mappings {
+            disabled = first_error(disabled, mapping.disable().await.map_err(ChaosError::from));
+        }
+        let recreated = match disabled {
+            Ok(()) => self.delete_and_create(last_record).await,
+            Err(error) => Err(error),
+        };
+        // Whatever became of the topic, no mapping must stay behind.
+        let mut enabled = Ok(());
+        for mapping in &mappings {
+            enabled = first_error(enabled, mapping.enable().await.map_err(ChaosError::from));
+        }
         recreated?;
         enabled?;
         self.tally.happened(Kind::Recreated);

@@ -37,16 +37,16 @@ kinds! {
     AnswerLost => "answer-lost", "an invocation's answer is lost, so its batch is split in two and delivered again";
     Partial => "partial", "an answer that names records is read in the other of the two possible ways";
     Pause => "pause", "a partition is left alone while the others go on";
-    Throttle => "throttle", "a call of DynamoDB or Kinesis is refused for its rate";
+    Throttle => "throttle", "a call of DynamoDB, Kinesis or S3 is refused for its rate";
     Unprocessed => "unprocessed", "DynamoDB leaves some keys or statements of a call undone";
-    Slow => "slow", "a call of DynamoDB or Kinesis takes 20 to 400 ms longer";
-    ReplyLost => "reply-lost", "a call of DynamoDB or Kinesis is carried out and its connection is cut before the answer";
+    Slow => "slow", "a call of DynamoDB, Kinesis or S3 takes 20 to 400 ms longer";
+    ReplyLost => "reply-lost", "a call of DynamoDB, Kinesis or S3 is carried out and its connection is cut before the answer";
     Kinesis => "kinesis", "Kinesis refuses some records of a call";
     Publisher => "publisher", "a decision topic refuses records for a moment";
     Outage => "outage", "both decision topics refuse records for longer than twice the function's timeout";
     BrokerRestart => "broker-restart", "Kafka goes down and comes back with its records";
     BrokerFrozen => "broker-frozen", "Kafka answers nothing for a while and goes on, its connections open";
-    Recreated => "topic-recreated", "the topic of the transactions is deleted and recreated, with the mapping disabled";
+    Recreated => "topic-recreated", "the topic of the transactions is deleted and recreated, with its mappings disabled";
     PartitionsAdded => "partitions-added", "the topic of the transactions gets further partitions";
 }
 

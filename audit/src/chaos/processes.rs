@@ -1,16 +1,19 @@
 //! Faults of the functions' processes.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use centinela_local::lambda::EnvironmentInfo;
+use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 
 use super::kinds::Kind;
 use super::surroundings::Surroundings;
 
-/// How long a process is waited for that is busy.
+/// How long a process of the scoring function is waited for that is busy, and one of another function, which may gather records first.
 const BUSY_LIMIT: Duration = Duration::from_secs(2);
+const BUSY_LIMIT_RARE: Duration = Duration::from_secs(20);
+/// An invocation is frozen until its timeout only where that is not longer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// The processes, and which of them are frozen for good: killing those would spare them their timeout.
 pub(super) struct Processes<'a> {
@@ -23,13 +26,26 @@ impl<'a> Processes<'a> {
         Self { surroundings, frozen: Mutex::default() }
     }
 
-    /// A process with work in progress. At a low rate it takes a moment until there is one.
-    async fn busy(&self, pick: u64) -> Option<EnvironmentInfo> {
-        let until = Instant::now() + BUSY_LIMIT;
+    /// The function that a fault meets: the scoring one half of the time, any of the others otherwise.
+    fn function(&self, pick: u64, may: impl Fn(&FunctionHost) -> bool) -> Option<&'a Arc<FunctionHost>> {
+        let Surroundings { platform, scoring, .. } = self.surroundings;
+        let is_other = |host: &&Arc<FunctionHost>| !Arc::ptr_eq(host, scoring) && may(host);
+        let others: Vec<_> = platform.functions().map(|(_, host)| host).filter(is_other).collect();
+        let place = usize::try_from(pick >> 1).unwrap_or(0).checked_rem(others.len());
+        match place.filter(|_| pick % 2 == 1 || !may(scoring)) {
+            Some(place) => Some(others[place]),
+            None => may(scoring).then_some(scoring),
+        }
+    }
+
+    /// A process with work in progress. Where there is little to do it takes a while until there is one.
+    async fn busy(&self, host: &FunctionHost, pick: u64) -> Option<EnvironmentInfo> {
+        let is_scoring = host.spec().name == self.surroundings.scoring.spec().name;
+        let until = Instant::now() + if is_scoring { BUSY_LIMIT } else { BUSY_LIMIT_RARE };
         loop {
             let busy: Vec<EnvironmentInfo> =
-                self.unfrozen().into_iter().filter(|environment| environment.busy).collect();
-            if let Some(index) = usize::try_from(pick >> 1).unwrap_or(0).checked_rem(busy.len()) {
+                self.unfrozen(host).into_iter().filter(|environment| environment.busy).collect();
+            if let Some(index) = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(busy.len()) {
                 return Some(busy[index].clone());
             }
             if until <= Instant::now() || self.surroundings.calm.is_cancelled() {
@@ -39,18 +55,18 @@ impl<'a> Processes<'a> {
         }
     }
 
-    fn unfrozen(&self) -> Vec<EnvironmentInfo> {
+    fn unfrozen(&self, host: &FunctionHost) -> Vec<EnvironmentInfo> {
         let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let environments = self.surroundings.host.environments();
-        environments.into_iter().filter(|environment| !frozen.contains(&environment.pid)).collect()
+        host.environments().into_iter().filter(|environment| !frozen.contains(&environment.pid)).collect()
     }
 
-    /// Kills a busy process, or with it all that are not frozen.
+    /// Kills a busy process, or with it all of its function that are not frozen.
     pub(super) async fn kill(&self, all: bool, pick: u64) {
-        let Surroundings { host, tally, .. } = self.surroundings;
-        let Some(victim) = self.busy(pick).await else { return };
-        tally.happened(Kind::Kill);
-        let victims = if all { self.unfrozen() } else { vec![victim] };
+        let tally = &self.surroundings.tally;
+        let Some(host) = self.function(pick, |_| true) else { return };
+        let Some(victim) = self.busy(host, pick).await else { return };
+        tally.happened_to(Kind::Kill, &host.spec().name);
+        let victims = if all { self.unfrozen(host) } else { vec![victim] };
         for victim in victims.iter().filter(|victim| host.kill(victim.pid)) {
             tally.led_to(Kind::Kill, 1, "processes ended");
             tally.led_to(Kind::Kill, u64::from(victim.busy), "of them busy");
@@ -68,20 +84,22 @@ impl<'a> Processes<'a> {
 
     /// Freezes a busy process for a while, or until its function's timeout kills it.
     pub(super) async fn freeze(&self, lasts: Option<Duration>, pick: u64) {
-        let Surroundings { host, tally, .. } = self.surroundings;
-        let Some(victim) = self.busy(pick).await else { return };
+        let tally = &self.surroundings.tally;
+        let may = |host: &FunctionHost| lasts.is_some() || host.spec().timeout <= TIMEOUT_MAX;
+        let Some(host) = self.function(pick, may) else { return };
+        let Some(victim) = self.busy(host, pick).await else { return };
         if !host.freeze(victim.pid) {
             return;
         }
         match lasts {
             Some(lasts) => {
-                tally.happened(Kind::Freeze);
+                tally.happened_to(Kind::Freeze, &host.spec().name);
                 tally.led_to(Kind::Freeze, lasts.as_millis() as u64, "ms in all");
                 self.surroundings.wait(lasts).await;
                 host.thaw(victim.pid);
             }
             None => {
-                tally.happened(Kind::Timeout);
+                tally.happened_to(Kind::Timeout, &host.spec().name);
                 self.frozen.lock().unwrap_or_else(PoisonError::into_inner).insert(victim.pid);
                 let before = host.stats().timeouts;
                 self.surroundings.wait(host.spec().timeout + Duration::from_secs(1)).await;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
 use super::tally::Tally;
+use crate::lake::Lake;
 use crate::reader::ReadControl;
 use crate::tracker::Tracker;
 
@@ -23,10 +24,10 @@ pub(super) const REST_LIMIT: Duration = Duration::from_secs(60);
 pub struct Surroundings<'a> {
     /// The functions, and Kafka where it is embedded.
     pub platform: &'a Platform,
-    /// The function whose processes suffer.
-    pub host: &'a Arc<FunctionHost>,
-    /// The mapping that invokes it.
-    pub mapping: &'a Arc<KafkaMapping>,
+    /// The scoring function: faults of time go by its timeout, and half of those of processes meet it.
+    pub scoring: &'a Arc<FunctionHost>,
+    /// The lake, where there is one: its open hours are compacted again and again, so that faults meet that too.
+    pub lake: Option<Lake>,
     /// A command that restarts a Kafka which is not embedded.
     pub kafka_restart: Option<String>,
     /// The process of such a Kafka, on this machine.
@@ -54,6 +55,16 @@ impl Surroundings<'_> {
             () = tokio::time::sleep(duration) => {}
             () = self.calm.cancelled() => {}
         }
+    }
+
+    /// The mappings that read a topic.
+    pub(super) fn mappings_of(&self, topic: &str) -> Vec<&'a Arc<KafkaMapping>> {
+        self.platform.mappings().filter(|(key, _)| key.topic == topic).map(|(_, mapping)| mapping).collect()
+    }
+
+    /// Records that wait, over all mappings.
+    pub(super) fn lag(&self) -> u64 {
+        self.platform.mappings().map(|(_, mapping)| mapping.stats().lag).sum()
     }
 
     pub(super) fn admin(&self) -> Result<TopicAdmin, ClusterError> {

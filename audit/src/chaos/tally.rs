@@ -16,6 +16,8 @@ pub struct FaultLine {
     pub times: u64,
     /// What it led to, in words.
     pub led_to: String,
+    /// How often it met each function; what meets no function in particular is left out.
+    pub functions: BTreeMap<String, u64>,
 }
 
 /// Counters of the faults.
@@ -26,12 +28,24 @@ pub struct Tally(Mutex<BTreeMap<Kind, Count>>);
 struct Count {
     times: u64,
     effects: BTreeMap<&'static str, u64>,
+    functions: BTreeMap<String, u64>,
 }
 
 impl Tally {
     /// A fault happened.
     pub fn happened(&self, kind: Kind) {
         self.with(kind, |count| count.times += 1);
+    }
+
+    /// A fault happened to a function.
+    pub fn happened_to(&self, kind: Kind, function: &str) {
+        self.with(kind, |count| {
+            count.times += 1;
+            match count.functions.get_mut(function) {
+                Some(times) => *times += 1,
+                None => drop(count.functions.insert(function.to_owned(), 1)),
+            }
+        });
     }
 
     /// Something came of it; `effect` is words that follow a number.
@@ -54,9 +68,9 @@ impl Tally {
     pub fn lines(&self, asked: &Kinds) -> Vec<FaultLine> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |kind: Kind| {
-            let Count { times, effects } = counts.get(&kind).cloned().unwrap_or_default();
+            let Count { times, effects, functions } = counts.get(&kind).cloned().unwrap_or_default();
             let effects: Vec<String> = effects.iter().map(|(effect, number)| format!("{number} {effect}")).collect();
-            FaultLine { fault: kind.name(), times, led_to: effects.join(", ") }
+            FaultLine { fault: kind.name(), times, led_to: effects.join(", "), functions }
         };
         asked.iter().map(line).collect()
     }

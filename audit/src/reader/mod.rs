@@ -7,12 +7,14 @@ mod control;
 mod reading;
 mod topic;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use centinela_local::kafka::KafkaAccess;
 use centinela_local::platform::Cut;
+use centinela_verdict::Places;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -23,6 +25,9 @@ use crate::tracker::Tracker;
 pub use self::control::ReadControl;
 pub use self::topic::{Content, ReadError, Topic};
 
+/// Where records were, by topic.
+pub type PlacesByTopic = BTreeMap<String, Places>;
+
 /// How long a broker holds back what is not worth an answer yet.
 const WAIT: Duration = Duration::from_millis(200);
 
@@ -30,7 +35,7 @@ const WAIT: Duration = Duration::from_millis(200);
 pub struct Reader {
     control: ReadControl,
     contents: Vec<Content>,
-    thread: JoinHandle<Result<(), ReadError>>,
+    thread: JoinHandle<Result<PlacesByTopic, ReadError>>,
 }
 
 impl Reader {
@@ -66,7 +71,10 @@ impl Reader {
         let contents = topics.iter().map(|topic| topic.content).collect();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
-            .spawn(move || Reading { consumer: consumer.into(), topics, tracker, changes, cuts: Vec::new() }.run())
+            .spawn(move || {
+                let places = vec![Places::default(); topics.len()];
+                Reading { consumer: consumer.into(), topics, places, tracker, changes, cuts: Vec::new() }.run()
+            })
             .map_err(|_| ReadError::Ended)?;
         Ok(Self { control, contents, thread })
     }
@@ -76,9 +84,9 @@ impl Reader {
         self.control.clone()
     }
 
-    /// Whether it reads topics with this content.
-    pub fn reads(&self, content: Content) -> bool {
-        self.contents.contains(&content)
+    /// Whether it reads what producers write.
+    pub fn reads_what_is_produced(&self) -> bool {
+        self.contents.iter().any(|content| content.is_produced())
     }
 
     /// Whether it ended before it was asked to.
@@ -86,11 +94,11 @@ impl Reader {
         self.thread.is_finished()
     }
 
-    /// Reads to the cut of a topic, or, where it has none, to where it ends now. Blocks.
+    /// Reads to the cut of a topic, or, where it has none, to where it ends now; returns where records were. Blocks.
     ///
     /// # Errors
     /// When the end was not reached.
-    pub fn finish(self, cuts: Vec<Cut>) -> Result<(), ReadError> {
+    pub fn finish(self, cuts: Vec<Cut>) -> Result<PlacesByTopic, ReadError> {
         self.control.tell(Change::Finish { cuts });
         self.thread.join().unwrap_or(Err(ReadError::Ended))
     }

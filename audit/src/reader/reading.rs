@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_local::kafka::{self, Parting};
 use centinela_local::platform::Cut;
+use centinela_verdict::Places;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -13,9 +14,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::PlacesByTopic;
 use super::control::Change;
 use super::topic::{Content, FINISH_LIMIT, ReadError, Topic};
-use crate::tracker::Tracker;
+use crate::tracker::{Beside, Tracker};
 
 /// The first offset that is still to be read, by topic and partition.
 type Next = [Vec<i64>];
@@ -41,6 +43,8 @@ impl ConsumerContext for Tokens {}
 pub(super) struct Reading {
     pub(super) consumer: Parting<BaseConsumer<Tokens>>,
     pub(super) topics: Vec<Topic>,
+    /// Where their records were.
+    pub(super) places: Vec<Places>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) changes: Receiver<Change>,
     /// Nothing is taken from here on.
@@ -48,8 +52,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads until it is to finish, or cannot.
-    pub(super) fn run(&mut self) -> Result<(), ReadError> {
+    /// Reads until it is to finish, or cannot; returns where the records were.
+    pub(super) fn run(mut self) -> Result<PlacesByTopic, ReadError> {
         let mut next: Vec<Vec<i64>> = self
             .topics
             .iter()
@@ -75,7 +79,9 @@ impl Reading {
                 }
                 Change::Finish { cuts } => {
                     self.cuts = cuts;
-                    return self.read_to_the_ends(&mut next);
+                    self.read_to_the_ends(&mut next)?;
+                    let names = self.topics.into_iter().map(|topic| topic.name);
+                    return Ok(names.zip(self.places).collect());
                 }
                 change => self.heed(change, &mut next)?,
             }
@@ -97,6 +103,7 @@ impl Reading {
         self.topics[index].partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
         if forget {
             next[index].clear();
+            self.places[index].recreated();
         }
         next[index].resize(partitions, 0);
         self.begin_anew(next)?;
@@ -119,7 +126,7 @@ impl Reading {
         self.consumer.assign(&assignment)
     }
 
-    fn read_to_the_ends(&self, next: &mut Next) -> Result<(), ReadError> {
+    fn read_to_the_ends(&mut self, next: &mut Next) -> Result<(), ReadError> {
         let ends = self.ends()?;
         let until = Instant::now() + FINISH_LIMIT;
         loop {
@@ -137,16 +144,11 @@ impl Reading {
         }
     }
 
-    fn cut(&self, topic: &Topic, partition: u32) -> Option<i64> {
-        let cut = self.cuts.iter().find(|cut| cut.topic == topic.name)?;
-        cut.ends.get(partition as usize).copied()
-    }
-
     fn ends(&self) -> Result<Vec<Vec<i64>>, KafkaError> {
         let mut ends = self.edges(Offset::End)?;
         for (topic, ends) in self.topics.iter().zip(&mut ends) {
             for (partition, end) in (0..).zip(ends) {
-                *end = self.cut(topic, partition).unwrap_or(*end);
+                *end = cut(&self.cuts, topic, partition).unwrap_or(*end);
             }
         }
         Ok(ends)
@@ -189,21 +191,25 @@ impl Reading {
                 }
                 skipped = true;
                 *next = first;
-                if topic.content != Content::Transactions {
-                    return Err(ReadError::Deleted { topic: topic.name.clone(), offsets });
+                let count = u64::try_from(offsets).unwrap_or(0);
+                match topic.content {
+                    Content::Transactions => self.tracker.missed(count),
+                    Content::Actions => self.tracker.missed_beside(Beside::Actions, count),
+                    Content::Events => self.tracker.missed_beside(Beside::Events, count),
+                    _ => return Err(ReadError::Deleted { topic: topic.name.clone(), offsets }),
                 }
-                self.tracker.missed(u64::try_from(offsets).unwrap_or(0));
             }
         }
         if skipped { Ok(self.begin_anew(next)?) } else { Ok(()) }
     }
 
     /// Takes the next record; says whether there was anything.
-    fn poll(&self, next: &mut Next) -> Result<bool, ReadError> {
+    fn poll(&mut self, next: &mut Next) -> Result<bool, ReadError> {
         match self.consumer.poll(POLL) {
             None => Ok(false),
             Some(Ok(message)) => {
-                self.take(&message, next);
+                let (topics, tracker, cuts) = (&self.topics, &self.tracker, &self.cuts);
+                Taking { topics, places: &mut self.places, tracker, cuts }.take(&message, next);
                 Ok(true)
             }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
@@ -238,32 +244,52 @@ impl Reading {
         }
         ReadError::Gone { topics: topics.join(" or ") }
     }
+}
 
-    fn take(&self, message: &BorrowedMessage<'_>, next: &mut Next) {
+/// Where a report ends in a partition, if it does before the topic.
+fn cut(cuts: &[Cut], topic: &Topic, partition: u32) -> Option<i64> {
+    let cut = cuts.iter().find(|cut| cut.topic == topic.name)?;
+    cut.ends.get(partition as usize).copied()
+}
+
+/// What takes a record in, beside the consumer that lends it.
+struct Taking<'a> {
+    topics: &'a [Topic],
+    places: &'a mut [Places],
+    tracker: &'a Tracker,
+    cuts: &'a [Cut],
+}
+
+impl Taking<'_> {
+    fn take(&mut self, message: &BorrowedMessage<'_>, next: &mut Next) {
         let Some(index) = self.topics.iter().position(|topic| topic.name == message.topic()) else { return };
         let (partition, offset) = (message.partition(), message.offset());
         let (Ok(partition), Ok(at)) = (u32::try_from(partition), u64::try_from(offset)) else { return };
         let Some(next) = next[index].get_mut(partition as usize) else { return };
         // A record that was on its way when the assignment changed comes again.
         let comes_again = offset < *next;
-        if comes_again || self.cut(&self.topics[index], partition).is_some_and(|cut| cut <= offset) {
+        if comes_again || cut(self.cuts, &self.topics[index], partition).is_some_and(|cut| cut <= offset) {
             return;
         }
         *next = offset + 1;
-        match self.topics[index].content {
-            Content::Transactions => {
-                let ingested_ms = message.timestamp().to_millis().unwrap_or_default();
-                self.tracker.saw_transaction(partition, at, message.payload(), ingested_ms);
-            }
+        let time_ms = message.timestamp().to_millis().unwrap_or_default();
+        let name = match self.topics[index].content {
+            Content::Transactions => self.tracker.saw_transaction(partition, at, message.payload(), time_ms),
+            Content::Actions => self.tracker.saw_action(partition, at, message.payload(), time_ms),
+            Content::Events => self.tracker.saw_event(partition, at, message.payload(), time_ms),
             Content::Approved => self.saw_decision(false, message.payload()),
             Content::Blocked => self.saw_decision(true, message.payload()),
-            Content::DeadLetters => self.tracker.saw_dead_letter(message.payload().unwrap_or_default()),
-        }
+            Content::DeadLetters => {
+                self.tracker.saw_dead_letter(message.payload().unwrap_or_default());
+                0
+            }
+        };
+        self.places[index].add(partition as usize, offset, time_ms, name);
     }
 
-    fn saw_decision(&self, blocked: bool, value: Option<&[u8]>) {
+    fn saw_decision(&self, blocked: bool, value: Option<&[u8]>) -> u64 {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        self.tracker.saw_decision(blocked, value.unwrap_or_default(), Instant::now(), now_ms);
+        self.tracker.saw_decision(blocked, value.unwrap_or_default(), Instant::now(), now_ms)
     }
 }

@@ -18,6 +18,17 @@ pub enum Content {
     Blocked,
     /// Records that can never be decided.
     DeadLetters,
+    /// User actions.
+    Actions,
+    /// Events, labels among them.
+    Events,
+}
+
+impl Content {
+    /// Whether producers write it, and not functions.
+    pub fn is_produced(self) -> bool {
+        matches!(self, Self::Transactions | Self::Actions | Self::Events)
+    }
 }
 
 /// A topic to read.

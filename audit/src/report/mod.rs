@@ -3,26 +3,30 @@
 //! `lost`, `doubled` and `republished` come from the topics and the stored state alone. Everything else is a figure about the
 //! run and cannot make a report clean.
 
+mod beside;
 mod parts;
 mod totals;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use centinela_local::platform::PlatformStats;
+use centinela_local::aws::StoredItem;
+use centinela_local::platform::{MappingKey, PlatformStats};
 use centinela_local::threads::{self, CpuTimes};
 use centinela_verdict::{Differences, Verdict};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-pub use parts::{Cut, Database, Function, Mapping, Process, Producer};
+pub use beside::{Actions, Archive, Items, Labels};
+pub use parts::{Cut, Database, Function, Mapping, Process, Producer, SentBeside};
 
 use crate::backlog::Backlog;
 use crate::chaos;
 use crate::figures::{Percentiles, ProcessCpu, as_f64, rounded};
+use crate::lake::{Lake, LakeCheck};
 use crate::metrics::Metrics;
 use crate::score::ScoreMetrics;
-use crate::tracker::{Reconciliation, Seen};
+use crate::tracker::{Besides, Reconciliation, Seen};
 
 /// The report, as it is written to a file.
 #[derive(Clone, Debug, Serialize)]
@@ -52,8 +56,19 @@ pub struct Report {
     /// How the backlog was worked off, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<Backlog>,
-    /// The mapping of the transactions.
+    /// The mapping of the transactions for the scoring function.
     pub mapping: Mapping,
+    /// Every mapping, by function and topic.
+    pub mappings: BTreeMap<String, BTreeMap<String, Mapping>>,
+    /// User actions, where the stacks have a topic for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Actions>,
+    /// Labels, where the stacks have a topic for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    /// The lake, where the stacks have one that is filled and compacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Archive>,
     /// Where the report ends.
     pub cut: Cut,
     /// The producer, when this command was it.
@@ -126,10 +141,18 @@ pub struct Evidence<'a> {
     pub latencies: Histogram<u64>,
     /// From the broker's time of a record to its decision, in microseconds.
     pub waits: Histogram<u64>,
-    /// Items of the users' table, if it could be read.
-    pub items: Option<Vec<(String, Vec<u8>)>>,
-    /// The same before the run.
-    pub baseline: &'a [(String, Vec<u8>)],
+    /// Items of the users' table.
+    pub users: Items<'a>,
+    /// Items of the devices' table.
+    pub devices: Items<'a>,
+    /// Items of the labels' table before the run.
+    pub labels: &'a [StoredItem],
+    /// What the topics of actions and events come to, where there are such.
+    pub besides: Option<Besides>,
+    /// The functions that handle them.
+    pub beside_functions: [Option<&'a str>; 2],
+    /// The lake, and each archived topic against its rows.
+    pub lake: Option<(&'a Lake, BTreeMap<String, LakeCheck>)>,
     /// Name of the scoring function.
     pub scoring: &'a str,
     /// Topic of the transactions.
@@ -153,16 +176,42 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    /// The mapping of the transactions for the scoring function.
+    fn mapping(&self) -> MappingKey {
+        MappingKey { topic: self.topic.to_owned(), function: self.scoring.to_owned() }
+    }
+
+    /// What comes beside the transactions. Where not everything was read, nothing is called lost or different.
+    fn beside(&self) -> (Option<Actions>, Option<Labels>) {
+        let Some(besides) = &self.besides else { return (None, None) };
+        let acknowledged = self
+            .producer
+            .as_ref()
+            .map_or([0; 2], |producer| [producer.actions.acknowledged, producer.labels.acknowledged]);
+        let (mut profiles, mut risks) = (0, 0);
+        if self.is_whole {
+            profiles = beside::profiles_differing(besides, self.users);
+            risks = beside::risks_differing(besides, self.users, self.devices, self.labels);
+        }
+        let [tracks, applies] = self.beside_functions.map(|function| (&self.stats.dynamodb, function));
+        let mut actions = Actions::of(besides, acknowledged[0], profiles, tracks);
+        let mut labels = Labels::of(besides, acknowledged[1], risks, applies);
+        if !self.is_whole {
+            (actions.lost, labels.lost) = (0, 0);
+        }
+        (Some(actions), Some(labels))
+    }
+
     /// What became of the records. Where not everything was read, nothing is called lost, invented or different.
     fn records(&self, scoring: &Metrics) -> Records {
         let Self { seen, reconciled, is_whole, .. } = self;
-        let items = self.items.as_ref().filter(|_| *is_whole);
-        let compared = items.map(|items| totals::differences(&reconciled.users, items, self.baseline));
+        let items = self.users.after.filter(|_| *is_whole);
+        let compared = items.map(|items| totals::differences(&reconciled.users, items, self.users.before));
         let Differences { users, counted_twice } = compared.unwrap_or_default();
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = self.producer.as_ref().map_or(0, |producer| producer.acknowledged);
         let missing = reconciled.verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
-        let mapping = self.stats.mappings.get(self.topic);
+        let mapping = self.stats.mappings.get(&self.mapping());
         Records {
             sent: seen.records,
             unique: seen.unique,
@@ -192,8 +241,12 @@ impl Report {
     pub fn new(evidence: Evidence<'_>) -> Self {
         let scoring = evidence.metrics.get(evidence.scoring).cloned().unwrap_or_default();
         let records = evidence.records(&scoring);
+        let (key, (actions, labels)) = (evidence.mapping(), evidence.beside());
         let Evidence { seen, reconciled, stats, metrics, .. } = evidence;
-        let mapping = stats.mappings.get(evidence.topic);
+        let mapping = stats.mappings.get(&key);
+        let archive = evidence.lake.map(|(lake, topics)| {
+            Archive::of(topics, stats.objects.as_ref(), &lake.archive, evidence.started.elapsed())
+        });
         let seconds = evidence.last_decision.map_or(0.0, |last| (last - evidence.started).as_secs_f64());
         let mut report = Self {
             version: 1,
@@ -207,7 +260,10 @@ impl Report {
             function: stats
                 .functions
                 .iter()
-                .map(|(name, counters)| (name.clone(), parts::function(counters, metrics.get(name), seen.decided)))
+                .map(|(name, counters)| {
+                    let units = stats.dynamodb.callers.get(name);
+                    (name.clone(), parts::function(counters, metrics.get(name), units, seen.decided))
+                })
                 .collect(),
             process: evidence.cpu.map(|times| Process {
                 cpu_us_per_tx: ProcessCpu::new(&times, seen.decided),
@@ -215,6 +271,10 @@ impl Report {
             }),
             backlog: evidence.backlog,
             mapping: mapping.map(parts::mapping).unwrap_or_default(),
+            mappings: parts::mappings(&stats),
+            actions,
+            labels,
+            archive,
             cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
@@ -235,6 +295,23 @@ impl Report {
     /// What was lost or counted twice.
     pub fn fault(&self) -> Option<String> {
         let Records { lost, lost_by_retention, doubled, invented, users_differing, .. } = self.records;
-        Verdict { lost, lost_by_retention, doubled, invented, users_differing }.fault()
+        let beside = self.actions.as_ref().map_or(0, |actions| actions.lost)
+            + self.labels.as_ref().map_or(0, |labels| labels.lost);
+        let in_lake = |count: fn(&LakeCheck) -> u64| {
+            self.archive.iter().flat_map(|archive| archive.topics.values()).map(count).sum()
+        };
+        let verdict = Verdict {
+            lost: lost + beside,
+            lost_by_retention,
+            doubled,
+            invented,
+            users_differing,
+            profiles_differing: self.actions.as_ref().map_or(0, |actions| actions.profiles_differing),
+            risks_differing: self.labels.as_ref().map_or(0, |labels| labels.risks_differing),
+            unarchived: in_lake(|check| check.missing),
+            archived_twice: in_lake(|check| check.twice),
+            misarchived: in_lake(|check| check.wrong),
+        };
+        verdict.fault()
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use centinela_local::aws::TableUnits;
 use centinela_local::lambda::FunctionStats;
 use centinela_local::mapping::MappingStats;
-use centinela_local::platform::PlatformStats;
+use centinela_local::platform::{MappingKey, PlatformStats};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -26,13 +27,23 @@ pub struct Database {
     pub write_units: BTreeMap<String, f64>,
     /// Read units by table, not divided.
     pub read_units: BTreeMap<String, f64>,
+    /// Write units by function and table, not divided.
+    pub write_units_by_function: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Write units by table, per decided transaction.
+    pub write_units_per_tx_by_table: BTreeMap<String, f64>,
 }
 
 /// A function.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Function {
-    /// User and system time of its processes, starts included.
+    /// User and system time of its processes, starts included, per decided transaction.
     pub cpu_us_per_tx: f64,
+    /// The same in all, in seconds.
+    pub cpu_s: f64,
+    /// Write request units per decided transaction.
+    pub write_units_per_tx: f64,
+    /// Duration of its invocations as it would be billed, in seconds.
+    pub billed_s: f64,
     /// Highest resident memory of any process.
     pub rss_mb_max: u32,
     /// Invocations, failed ones included.
@@ -66,7 +77,7 @@ pub struct Process {
     pub rss_mb_max: Option<u32>,
 }
 
-/// The mapping of the transactions.
+/// A mapping.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Mapping {
     /// Invocations, retries included.
@@ -96,6 +107,15 @@ pub struct Cut {
     pub later: u64,
 }
 
+/// What this command sent itself to a topic beside that of the transactions.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SentBeside {
+    /// Records that were handed over.
+    pub sent: u64,
+    /// Records that Kafka acknowledged.
+    pub acknowledged: u64,
+}
+
 /// What this command sent itself.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Producer {
@@ -107,15 +127,19 @@ pub struct Producer {
     pub seed: u64,
     /// How the generated traffic is spread over the users.
     pub shape: String,
-    /// Records that were handed over.
+    /// Transactions that were handed over.
     pub sent: u64,
-    /// Records that Kafka acknowledged.
+    /// Transactions that Kafka acknowledged.
     pub acknowledged: u64,
-    /// Records that Kafka did not take.
+    /// Records of any kind that Kafka did not take.
     pub failed: u64,
     /// Why the first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<String>,
+    /// User actions.
+    pub actions: SentBeside,
+    /// Labels.
+    pub labels: SentBeside,
     /// How late a record was handed over at most.
     pub behind_ms_max: u64,
     /// Times at which every function process was killed.
@@ -138,12 +162,33 @@ pub(super) fn database(stats: &PlatformStats, decided: u64) -> Database {
         failed_conditions: dynamodb.failed_conditions,
         write_units: dynamodb.tables.iter().map(|(name, units)| (name.clone(), units.write_units)).collect(),
         read_units: dynamodb.tables.iter().map(|(name, units)| (name.clone(), units.read_units)).collect(),
+        write_units_by_function: dynamodb
+            .callers
+            .iter()
+            .map(|(function, tables)| (function.clone(), written(tables, |units| units)))
+            .collect(),
+        write_units_per_tx_by_table: written(&dynamodb.tables, per_tx),
     }
 }
 
-pub(super) fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided: u64) -> Function {
+/// Write units by table, those that are not 0.
+fn written(tables: &BTreeMap<String, TableUnits>, figure: impl Fn(f64) -> f64) -> BTreeMap<String, f64> {
+    let tables = tables.iter().filter(|(_, units)| units.write_units > 0.0);
+    tables.map(|(table, units)| (table.clone(), figure(units.write_units))).collect()
+}
+
+pub(super) fn function(
+    stats: &FunctionStats,
+    metrics: Option<&Metrics>,
+    units: Option<&BTreeMap<String, TableUnits>>,
+    decided: u64,
+) -> Function {
+    let written: f64 = units.into_iter().flat_map(BTreeMap::values).map(|units| units.write_units).sum();
     Function {
         cpu_us_per_tx: micros_per_tx(stats.cpu_time, decided),
+        cpu_s: rounded(stats.cpu_time.as_secs_f64()),
+        write_units_per_tx: rounded(written / as_f64(decided.max(1))),
+        billed_s: rounded(as_f64(stats.billed_ms) / 1_000.0),
         rss_mb_max: stats.rss_mb_max,
         invocations: stats.invocations,
         batch_p50: metrics.map_or(0, |metrics| metrics.batch.value_at_quantile(0.5)),
@@ -156,6 +201,15 @@ pub(super) fn function(stats: &FunctionStats, metrics: Option<&Metrics>, decided
         timeouts: stats.timeouts,
         crashes: stats.crashes,
     }
+}
+
+/// Every mapping, by function and topic.
+pub(super) fn mappings(stats: &PlatformStats) -> BTreeMap<String, BTreeMap<String, Mapping>> {
+    let mut mappings = BTreeMap::<String, BTreeMap<String, Mapping>>::new();
+    for (MappingKey { topic, function }, stats) in &stats.mappings {
+        mappings.entry(function.clone()).or_default().insert(topic.clone(), mapping(stats));
+    }
+    mappings
 }
 
 pub(super) fn mapping(stats: &MappingStats) -> Mapping {

@@ -4,6 +4,7 @@
 //! folded into sums, and eight bytes of it are remembered for a while. So memory does not grow with a run: some 95 MB by the sizes of
 //! its tables when they are full. What is not complete is never forgotten.
 
+mod acts;
 mod digest;
 mod entry;
 mod folded;
@@ -17,17 +18,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use centinela_contracts::dead_letter_v1::{self, DeadLetter, ReceivedDeadLetter};
-use centinela_contracts::kafka_event::{KafkaBatch, Record};
+use centinela_contracts::kafka_event::{KafkaBatch, PartitionBatch, Record};
 use centinela_contracts::{decision_v1, transaction_v1};
 use centinela_domain::{Currency, DecisionId};
-use centinela_verdict::Answer;
+use centinela_verdict::{Answer, name_of};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use self::acts::{Beside, Besides, DeadPlaces, SeenBeside};
 pub use self::entry::Gone;
 pub use self::seen::{Reconciliation, Seen};
 
+use self::acts::{Acts, note_dead};
 use self::entry::TICK_US;
 use self::state::State;
 use crate::blocked::Blocked;
@@ -43,7 +46,11 @@ pub struct Tracker {
     started: Instant,
     /// What a transaction without a currency is in.
     default_currency: Currency,
+    /// The topics beside that of the transactions whose records may be dead-lettered.
+    beside: Vec<(String, Beside)>,
     state: Mutex<State>,
+    acts: Mutex<Acts>,
+    dead: Mutex<DeadPlaces>,
 }
 
 impl Tracker {
@@ -57,13 +64,25 @@ impl Tracker {
         Self {
             started,
             default_currency: Currency::DEFAULT,
+            beside: Vec::new(),
             state: Mutex::new(State::new(expected, whole, remembered)),
+            acts: Mutex::default(),
+            dead: Mutex::default(),
         }
     }
 
     /// The same for a function that takes transactions without a currency to be in this one.
     pub fn with_default_currency(self, default_currency: Currency) -> Self {
         Self { default_currency, ..self }
+    }
+
+    /// The same where these topics are read too.
+    pub fn with_topics_beside(self, beside: Vec<(String, Beside)>) -> Self {
+        Self { beside, ..self }
+    }
+
+    fn acts(&self) -> MutexGuard<'_, Acts> {
+        self.acts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -86,16 +105,57 @@ impl Tracker {
         self.lock().undecided()
     }
 
-    /// A record of topic `transactions`, with the broker's time.
-    pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) {
+    /// A record of topic `transactions`, with the broker's time. Returns what it is called, 0 where nobody can read it.
+    pub fn saw_transaction(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) -> u64 {
         let transaction = value.map(|value| transaction_v1::parse_in(value, self.default_currency));
         let mut state = self.lock();
         state.seen.records += 1;
         let place = (state.incarnation, partition, offset);
         match transaction {
-            Some(Ok(transaction)) => state.sent(&transaction, place, ingested_ms),
-            Some(Err(_)) | None => state.sent_unreadable(place),
+            Some(Ok(transaction)) => {
+                state.sent(&transaction, place, ingested_ms);
+                name_of(transaction.id.as_str())
+            }
+            Some(Err(_)) | None => {
+                state.sent_unreadable(place);
+                0
+            }
         }
+    }
+
+    /// A record of the topic of user actions, with the broker's time. Returns what it is called, 0 where nobody can read it.
+    pub fn saw_action(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) -> u64 {
+        self.acts().saw_action(partition, offset, value, ingested_ms)
+    }
+
+    /// The same of the topic of events.
+    pub fn saw_event(&self, partition: u32, offset: u64, value: Option<&[u8]>, ingested_ms: i64) -> u64 {
+        self.acts().saw_event(partition, offset, value, ingested_ms)
+    }
+
+    /// Offsets of a topic beside were deleted before they were read.
+    pub fn missed_beside(&self, topic: Beside, offsets: u64) {
+        self.acts().missed(topic, offsets);
+    }
+
+    /// A topic beside was recreated.
+    pub fn topic_beside_recreated(&self, topic: Beside) {
+        self.acts().recreated(topic);
+    }
+
+    /// What was seen of the topics beside.
+    pub fn seen_beside(&self) -> SeenBeside {
+        self.acts().seen()
+    }
+
+    /// What the topics beside come to. All of them must have been read.
+    pub fn reconcile_beside(&self) -> Besides {
+        self.acts().reconcile()
+    }
+
+    /// All dead-lettered records, by the topic that they came from.
+    pub fn dead_places(&self) -> DeadPlaces {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Offsets of topic `transactions` were deleted before they were read.
@@ -104,35 +164,51 @@ impl Tracker {
     }
 
     /// A message of topic `approved` or `blocked` that arrived at `at`; `now_ms` is the same moment since 1970.
-    pub fn saw_decision(&self, blocked: bool, value: &[u8], at: Instant, now_ms: i64) {
+    /// Returns what it is called, 0 where nobody can read it.
+    pub fn saw_decision(&self, blocked: bool, value: &[u8], at: Instant, now_ms: i64) -> u64 {
         let decision = decision_v1::parse(value);
         let ticks = self.ticks(at);
         let mut state = self.lock();
         let Ok(decision) = decision else {
             state.seen.unreadable_decisions += 1;
-            return;
+            return 0;
         };
         let answer = Answer::new(decision.outcome, decision.evidence.is_some(), value);
         state.decided(&decision, answer, blocked, ticks, now_ms);
         state.first_decision.get_or_insert(at);
         state.last_decision = Some(at);
+        name_of(&decision.decision_id.to_string())
     }
 
     /// A message of topic `dead-letters`.
     pub fn saw_dead_letter(&self, value: &[u8]) {
-        let dead_letter = dead_letter_v1::parse(value);
-        let given_up = if dead_letter.is_ok() { Vec::new() } else { given_up(value) };
-        let mut state = self.lock();
-        match dead_letter {
-            Ok(ReceivedDeadLetter { letter: DeadLetter { partition, offset: Some(offset), value, .. }, .. }) => {
-                state.dead_lettered(partition, offset, value.as_deref());
+        match dead_letter_v1::parse(value) {
+            Ok(ReceivedDeadLetter {
+                letter: DeadLetter { topic, partition, offset: Some(offset), value, .. }, ..
+            }) => self.dead_lettered(&topic, partition, offset, value.as_deref()),
+            Ok(_) => self.lock().seen.unreadable_decisions += 1,
+            Err(_) => {
+                let given_up = given_up(value);
+                if given_up.is_empty() {
+                    self.lock().seen.unreadable_decisions += 1;
+                }
+                for (topic, record) in &given_up {
+                    let at = record.coordinates;
+                    self.dead_lettered(topic, at.partition, at.offset, record.value.as_deref());
+                }
             }
-            Ok(_) => state.seen.unreadable_decisions += 1,
-            Err(_) if given_up.is_empty() => state.seen.unreadable_decisions += 1,
-            Err(_) => given_up.iter().for_each(|record| {
-                let at = record.coordinates;
-                state.dead_lettered(at.partition, at.offset, record.value.as_deref());
-            }),
+        }
+    }
+
+    fn dead_lettered(&self, topic: &str, partition: u32, offset: u64, value: Option<&[u8]>) {
+        note_dead(&mut self.dead.lock().unwrap_or_else(PoisonError::into_inner), topic, partition, offset);
+        match self.beside.iter().find(|(name, _)| name == topic) {
+            None => self.lock().dead_lettered(partition, offset, value),
+            Some((_, beside)) => {
+                if !self.acts().dead_lettered(*beside, partition, offset) {
+                    self.lock().seen.republished += 1;
+                }
+            }
         }
     }
 
@@ -185,8 +261,8 @@ impl Tracker {
     }
 }
 
-/// The records in a message of the mapping's failure destination, which wraps the event that could not be handled.
-fn given_up(value: &[u8]) -> Vec<Record> {
+/// The records in a message of the mapping's failure destination, which wraps the event that could not be handled, with their topics.
+fn given_up(value: &[u8]) -> Vec<(String, Record)> {
     #[derive(Deserialize)]
     struct Destination<'a> {
         #[serde(borrow)]
@@ -194,5 +270,8 @@ fn given_up(value: &[u8]) -> Vec<Record> {
     }
     let Ok(message) = serde_json::from_slice::<Destination<'_>>(value) else { return Vec::new() };
     let Ok(batch) = KafkaBatch::parse(message.payload.get().as_bytes()) else { return Vec::new() };
-    batch.partitions.into_iter().flat_map(|partition| partition.records).filter_map(Result::ok).collect()
+    let records = batch.partitions.into_iter().flat_map(|PartitionBatch { topic, records, .. }| {
+        records.into_iter().filter_map(Result::ok).map(move |record| (topic.clone(), record))
+    });
+    records.collect()
 }

@@ -19,6 +19,9 @@ use values::parse_latency;
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;
+/// Actions per transaction, and labels as a share of them, when nothing else is asked for.
+pub const ACTIONS_DEFAULT: f64 = 2.0;
+pub const LABELS_DEFAULT: f64 = 0.01;
 /// A run with faults: they are all drawn before it starts.
 const CHAOS_HOURS_MAX: u64 = 24;
 const KILLS_MAX: i64 = 1_000_000;
@@ -40,7 +43,7 @@ pub struct Cli {
 pub enum Command {
     /// Start the platform, send traffic, and reconcile every transaction.
     Up(Box<Up>),
-    /// Send transactions to any Kafka.
+    /// Send transactions, user actions and labels to any Kafka.
     Send(Box<SendTraffic>),
     /// Compute the rows that a model is trained on, with the code that serves.
     Features(features::Args),
@@ -202,8 +205,8 @@ pub struct TooLong(Duration);
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-Sends generated transactions, or those of a file, with an idempotent producer that waits for all replicas. The exit code is 0
-when every record was acknowledged.
+Sends generated transactions with what their users do besides and what becomes known later, or the transactions of a file, with
+an idempotent producer that waits for all replicas. The exit code is 0 when every record was acknowledged.
 
 Examples:
   centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
@@ -217,13 +220,19 @@ pub struct SendTraffic {
     /// How to get into it.
     #[command(flatten)]
     pub kafka_security: KafkaSecurity,
-    /// The topic.
+    /// The topic of the transactions.
     #[arg(long, default_value = "transactions")]
     pub topic: String,
+    /// The topic of the user actions; without one on that Kafka none are sent, unless --actions is given.
+    #[arg(long, default_value = "user_actions")]
+    pub actions_topic: String,
+    /// The topic of the labels; without one on that Kafka none are sent, unless --labels is given.
+    #[arg(long, default_value = "events")]
+    pub events_topic: String,
     /// What to send.
     #[command(flatten)]
     pub traffic: Traffic,
-    /// Stop after this many records.
+    /// Stop after this many transactions.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Show no progress.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{NamedShape, parse_duration, parse_rate, parse_shape};
+use super::values::{NamedShape, parse_actions, parse_duration, parse_rate, parse_shape, parse_share};
 
 /// What to send, and how fast.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +36,12 @@ pub struct Traffic {
     /// Users of the generated traffic.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
+    /// What users do besides buying (log-ins, changes, registrations), in actions per transaction; 0 sends none [default: 2].
+    #[arg(long, value_name = "PER_TX", value_parser = parse_actions, conflicts_with = "input")]
+    pub actions: Option<f64>,
+    /// Labels that arrive days later (chargebacks, refunds, confirmations), as a share of the transactions; 0 sends none [default: 0.01].
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, conflicts_with = "input")]
+    pub labels: Option<f64>,
     /// How purchases are spread over the users: natural (own rates and rhythms, one user's transactions apart), uniform, zipf
     /// (exponent 1.2), hot or hot=SHARE (one user makes 0.1 or SHARE of all, the others are uniform).
     #[arg(long, value_name = "SHAPE", default_value = "natural", value_parser = parse_shape, conflicts_with = "input")]

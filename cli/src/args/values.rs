@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use centinela_traffic::Shape;
 
+/// More would be nothing but log-ins.
+const ACTIONS_MAX: f64 = 20.0;
 const RATE_MIN: f64 = 0.001;
 const RATE_MAX: f64 = 1_000_000.0;
 /// Ten years.
@@ -20,6 +22,12 @@ pub enum BadValue {
     /// Not a rate.
     #[error("a rate is 0 or a number between {RATE_MIN} and {RATE_MAX}")]
     Rate,
+    /// Not a number of actions.
+    #[error("actions per transaction are a number from 0 to {ACTIONS_MAX}")]
+    Actions,
+    /// Not a share.
+    #[error("a share is a number from 0 to 1")]
+    Share,
     /// Not a shape.
     #[error("a shape is natural, uniform, zipf, hot, or hot=SHARE with a share above 0 and at most 1")]
     Shape,
@@ -43,6 +51,14 @@ pub(super) fn parse_latency(text: &str) -> Result<(Duration, Duration), BadValue
 pub(super) fn parse_rate(text: &str) -> Result<f64, BadValue> {
     let is_rate = |rate: &f64| (RATE_MIN..=RATE_MAX).contains(rate) || rate.classify() == FpCategory::Zero;
     text.parse().ok().filter(is_rate).map(f64::abs).ok_or(BadValue::Rate)
+}
+
+pub(super) fn parse_actions(text: &str) -> Result<f64, BadValue> {
+    text.parse().ok().filter(|actions: &f64| (0.0..=ACTIONS_MAX).contains(actions)).ok_or(BadValue::Actions)
+}
+
+pub(super) fn parse_share(text: &str) -> Result<f64, BadValue> {
+    text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share)).ok_or(BadValue::Share)
 }
 
 pub(super) fn parse_shape(text: &str) -> Result<NamedShape, BadValue> {
@@ -109,6 +125,16 @@ mod tests {
         assert_eq!(parse_rate("0.001"), Ok(0.001));
         for wrong in ["-1", "NaN", "inf", "fast", "1e99", "1e-300", "0.0009"] {
             assert_eq!(parse_rate(wrong), Err(BadValue::Rate), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn actions_and_shares_are_within_their_bounds() {
+        assert_eq!((parse_actions("0"), parse_actions("2.5")), (Ok(0.0), Ok(2.5)));
+        assert_eq!((parse_share("0.01"), parse_share("1")), (Ok(0.01), Ok(1.0)));
+        for wrong in ["-0.1", "NaN", "many", "20.1"] {
+            assert_eq!(parse_actions(wrong), Err(BadValue::Actions), "{wrong}");
+            assert_eq!(parse_share(wrong), Err(BadValue::Share), "{wrong}");
         }
     }
 

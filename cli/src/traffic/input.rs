@@ -13,11 +13,11 @@ use centinela_domain::Currency;
 use parquet::errors::ParquetError;
 use serde_json::Value;
 
-use super::Message;
 use super::columns::{PayloadRow, shown};
 use super::container::{self, Contents};
 use super::csv_rows::{self, CsvRows};
 use super::parquet_rows::ParquetRows;
+use super::{Message, Stream};
 use crate::args::Key;
 
 /// Longest line that is sent: what the topic `transactions` takes, less the room that Kafka needs around a record.
@@ -216,7 +216,9 @@ impl Rows {
         self.left -= 1;
         match transaction_v1::parse_in(&value, self.input.default_currency) {
             Ok(transaction) => Ok(Some(Message::from_transaction(&transaction, value, self.input.key, fraud))),
-            Err(_) if self.rule == Rule::Anything => Ok(Some(Message { key: None, value, decision_id: None, fraud })),
+            Err(_) if self.rule == Rule::Anything => {
+                Ok(Some(Message { stream: Stream::Transactions, key: None, value, decision_id: None, fraud }))
+            }
             Err(problem) => Err(InputError::row(&self.path, self.place(), described(&problem, &value))),
         }
     }

@@ -9,13 +9,14 @@ pub mod producer;
 pub mod progress;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use centinela_contracts::transaction_v1;
 use centinela_domain::{Currency, DecisionId, InvalidTransaction, Transaction};
-use centinela_traffic::{Event, Generator, Past, PastLimits, TrafficConfig};
+use centinela_traffic::{Event, Generator, Labels, Past, PastLimits, TrafficConfig};
 
-use crate::args::{Key, Traffic};
+use crate::args::{ACTIONS_DEFAULT, Key, LABELS_DEFAULT, Traffic};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
@@ -24,9 +25,38 @@ use input::{Input, InputError, Rows, Rule};
 /// A check that takes longer is announced.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// What producers send, each to its own topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Transactions, which have a rate.
+    Transactions,
+    /// What users do besides; sent between transactions as it comes.
+    Actions,
+    /// What becomes known of transactions; sent between them as it comes.
+    Labels,
+}
+
+impl Stream {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Transactions, Self::Actions, Self::Labels];
+    /// Those that come between transactions.
+    pub const BESIDE: [Self; 2] = [Self::Actions, Self::Labels];
+
+    /// In words, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transactions => "transactions",
+            Self::Actions => "user actions",
+            Self::Labels => "labels",
+        }
+    }
+}
+
 /// A record on its way to Kafka.
 #[derive(Debug)]
 pub struct Message {
+    /// Where it goes.
+    pub stream: Stream,
     /// Its key; none for what is no transaction.
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
@@ -41,7 +71,7 @@ impl Message {
     fn from_value(value: Vec<u8>, key: Key, fraud: Option<bool>) -> Self {
         match transaction_v1::parse(&value) {
             Ok(transaction) => Self::from_transaction(&transaction, value, key, fraud),
-            Err(_) => Self { key: None, value, decision_id: None, fraud },
+            Err(_) => Self { stream: Stream::Transactions, key: None, value, decision_id: None, fraud },
         }
     }
 
@@ -50,7 +80,13 @@ impl Message {
             Key::TransactionId => transaction.id.as_str(),
             Key::UserId => transaction.user_id.as_str(),
         };
-        Self { key: Some(key.as_bytes().to_vec()), value, decision_id: Some(transaction.decision_id()), fraud }
+        let (key, decision_id) = (Some(key.as_bytes().to_vec()), Some(transaction.decision_id()));
+        Self { stream: Stream::Transactions, key, value, decision_id, fraud }
+    }
+
+    /// A record that comes between transactions, keyed by its user.
+    fn beside(stream: Stream, user_id: &str, value: Vec<u8>) -> Self {
+        Self { stream, key: Some(user_id.as_bytes().to_vec()), value, decision_id: None, fraud: None }
     }
 }
 
@@ -61,8 +97,10 @@ pub enum Source {
         generator: Box<Generator>,
         /// Keys of the records.
         key: Key,
-        /// What is added to each transaction's id, for servers that remember the last run's.
+        /// What is added to each id, for servers that remember the last run's.
         suffix: String,
+        /// What is not sent, by the number of its stream.
+        left_out: [bool; Stream::ALL.len()],
     },
     /// A file.
     File(Box<Rows>),
@@ -82,9 +120,13 @@ impl Source {
         }
         let config = TrafficConfig {
             users: traffic.users as usize,
+            actions: traffic.actions.unwrap_or(ACTIONS_DEFAULT),
             ..TrafficConfig::live(traffic.seed).shaped(traffic.shape.0)
         };
-        Ok(Self::Generated { generator: Box::new(Generator::new(config)), key: traffic.key, suffix: String::new() })
+        let labels = Labels::of_share(traffic.labels.unwrap_or(LABELS_DEFAULT), config.fraud_share);
+        let generator = Box::new(Generator::new(TrafficConfig { labels, ..config }));
+        let (key, suffix, left_out) = (traffic.key, String::new(), [false; Stream::ALL.len()]);
+        Ok(Self::Generated { generator, key, suffix, left_out })
     }
 
     /// The same, until somebody interrupts it: a large file takes a while.
@@ -114,7 +156,14 @@ impl Source {
         }
     }
 
-    /// Adds a suffix to the ids of generated transactions: the same seed gives the same ones, and a server that is not started
+    /// Sends nothing to this stream: there is no topic for it.
+    pub fn leave_out(&mut self, stream: Stream) {
+        if let Self::Generated { left_out, .. } = self {
+            left_out[stream as usize] = true;
+        }
+    }
+
+    /// Adds a suffix to the ids of generated transactions, actions and labels: the same seed gives the same ones, and a server that is not started
     /// anew knows them already. A file is sent as it is.
     pub fn mark(&mut self, mark: &str) {
         if let Self::Generated { suffix, .. } = self {
@@ -140,23 +189,15 @@ impl Source {
     pub fn next(&mut self) -> Result<Option<Message>, InputError> {
         match self {
             Self::File(rows) => rows.next(),
-            Self::Generated { generator, key, suffix } => {
-                let transaction = generator.by_ref().find_map(|event| match event {
-                    Event::Transaction(transaction) => Some(transaction),
-                    Event::Action(_) | Event::Label(_) => None,
-                });
-                if transaction.is_none() {
+            Self::Generated { generator, key, suffix, left_out } => {
+                let mut events = generator.by_ref().map(|event| message(event, *key, suffix));
+                let message = events.find(|message| !left_out[message.stream as usize]);
+                if message.is_none() {
                     terminal::note(
                         "the generated traffic ends: its world has reached the year 2100; more --users or a lower --rate last longer",
                     );
                 }
-                Ok(transaction.map(|mut transaction| {
-                    if !suffix.is_empty() {
-                        let marked = format!("{}{suffix}", transaction.fields.transaction_id);
-                        transaction.fields.transaction_id = marked.into();
-                    }
-                    Message::from_value(transaction.fields.to_json(), *key, Some(transaction.is_fraud()))
-                }))
+                Ok(message)
             }
         }
     }
@@ -166,6 +207,30 @@ impl Source {
         match self {
             Self::Generated { .. } => None,
             Self::File(rows) => rows.expected(),
+        }
+    }
+}
+
+/// An event of the simulated world as it goes onto its topic.
+fn message(event: Event, key: Key, suffix: &str) -> Message {
+    let marked = |id: &mut Arc<str>| {
+        if !suffix.is_empty() {
+            *id = format!("{id}{suffix}").into();
+        }
+    };
+    match event {
+        Event::Transaction(mut sent) => {
+            marked(&mut sent.fields.transaction_id);
+            Message::from_value(sent.fields.to_json(), key, Some(sent.is_fraud()))
+        }
+        Event::Action(mut sent) => {
+            marked(&mut sent.fields.action_id);
+            Message::beside(Stream::Actions, &sent.fields.user_id, sent.fields.to_json())
+        }
+        Event::Label(mut label) => {
+            marked(&mut label.event_id);
+            marked(&mut label.transaction_id);
+            Message::beside(Stream::Labels, &label.user_id, label.to_json())
         }
     }
 }

@@ -16,7 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::input::InputError;
 use super::progress::Progress;
-use super::{Message, Source};
+use super::{Message, Source, Stream};
 
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
 /// back, which would count as latency.
@@ -128,11 +128,12 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    /// The number of the record's stream.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, stream: usize) {
         match result {
-            Ok(_) => self.progress.acknowledged.fetch_add(1, Ordering::Relaxed),
+            Ok(_) => self.progress.acknowledged_of(stream).fetch_add(1, Ordering::Relaxed),
             Err((error, _)) => {
                 self.progress.note_error(error);
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
@@ -148,21 +149,44 @@ impl ProducerContext for Deliveries {
 
 type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
 
+/// Where each stream goes; none is not sent.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    pub transactions: String,
+    pub actions: Option<String>,
+    pub labels: Option<String>,
+}
+
+impl Topics {
+    /// The topic of a stream.
+    pub fn of(&self, stream: Stream) -> Option<&str> {
+        match stream {
+            Stream::Transactions => Some(&self.transactions),
+            Stream::Actions => self.actions.as_deref(),
+            Stream::Labels => self.labels.as_deref(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        Stream::ALL.into_iter().filter_map(|stream| self.of(stream))
+    }
+}
+
 /// A producer that is connected.
 pub struct Sender {
     access: KafkaAccess,
     config: ClientConfig,
     producer: Client,
-    topic: String,
+    topics: Topics,
     progress: Arc<Progress>,
 }
 
 impl Sender {
-    /// Connects and looks for the topic. Blocks for up to 8 s.
+    /// Connects and looks for the topics. Blocks for up to 8 s.
     ///
     /// # Errors
     /// When no broker answers, the login is refused or there is no such topic.
-    pub fn connect(access: &KafkaAccess, topic: &str, progress: Arc<Progress>) -> Result<Self, SendError> {
+    pub fn connect(access: &KafkaAccess, topics: Topics, progress: Arc<Progress>) -> Result<Self, SendError> {
         let mut config = access.client();
         config
             .set("client.id", "centinela-send")
@@ -176,18 +200,20 @@ impl Sender {
             .set("statistics.interval.ms", "100")
             // Partitions may be added while it runs.
             .set("topic.metadata.refresh.interval.ms", "5000");
-        let producer = Self::client(access, &config, topic, &progress)?;
-        Ok(Self { access: access.clone(), config, producer, topic: topic.to_owned(), progress })
+        let producer = Self::client(access, &config, &topics, &progress)?;
+        Ok(Self { access: access.clone(), config, producer, topics, progress })
     }
 
     fn client(
         access: &KafkaAccess,
         config: &ClientConfig,
-        topic: &str,
+        topics: &Topics,
         progress: &Arc<Progress>,
     ) -> Result<Client, SendError> {
-        if !kafka::shows(access, topic)? {
-            return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+        for topic in topics.all() {
+            if !kafka::shows(access, topic)? {
+                return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+            }
         }
         let identified = Arc::new(AtomicBool::new(false));
         let deliveries = Deliveries { progress: Arc::clone(progress), identified: Arc::clone(&identified) };
@@ -234,8 +260,15 @@ impl Sender {
             if self.progress.gate.is_closed() {
                 started += self.wait_while_held()?;
             }
-            let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
             let Some(message) = source.next()? else { break };
+            if message.stream != Stream::Transactions {
+                // It happened between two transactions, so it goes out between them.
+                if !self.send(&message)? {
+                    break;
+                }
+                continue;
+            }
+            let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
             observer.sending(&message, at);
             if !self.send(&message)? {
                 break;
@@ -260,7 +293,7 @@ impl Sender {
         self.progress.gate.wait(false);
         // A producer that is to end sends nothing more, and the topic may be away just now.
         if !self.progress.stop.load(Ordering::Relaxed) {
-            self.producer = Self::client(&self.access, &self.config, &self.topic, &self.progress)?;
+            self.producer = Self::client(&self.access, &self.config, &self.topics, &self.progress)?;
         }
         Ok(began.elapsed())
     }
@@ -300,16 +333,21 @@ impl Sender {
 
     /// False when it was told to stop before the client had room for the record.
     fn send(&self, message: &Message) -> Result<bool, SendError> {
+        let stream = message.stream as usize;
+        let Some(topic) = self.topics.of(message.stream) else { return Ok(true) };
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let mut record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(&self.topic).payload(&message.value[..]).timestamp(timestamp);
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(topic, stream).payload(&message.value[..]).timestamp(timestamp);
         if let Some(key) = &message.key {
             record = record.key(&key[..]);
         }
         loop {
             match self.producer.send(record) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.progress.sent_beside(message.stream);
+                    return Ok(true);
+                }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     if self.progress.stop.load(Ordering::Relaxed) {
                         return Ok(false);
@@ -365,7 +403,8 @@ mod tests {
         let mut config = access.client();
         config.set("message.timeout.ms", "100");
         let producer = config.create_with_context(deliveries).unwrap();
-        let mut sender = Sender { access, config, producer, topic: "transactions".to_owned(), progress };
+        let topics = Topics { transactions: "transactions".to_owned(), actions: None, labels: None };
+        let mut sender = Sender { access, config, producer, topics, progress };
         let observer = HeldUp::default();
         let until = Until { elapsed: None, count: Some(12) };
         sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();

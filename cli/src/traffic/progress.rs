@@ -6,14 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use centinela_audit::chaos::Gate;
 use rdkafka::error::KafkaError;
 
+use super::Stream;
+
+/// Records of a stream that goes out between transactions.
+#[derive(Debug, Default)]
+struct Beside {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+}
+
 /// What the producer has done so far. Shared with whoever shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Records handed to Kafka's client.
+    /// Transactions handed to Kafka's client.
     pub sent: AtomicU64,
-    /// Acknowledged by the brokers.
+    /// Transactions acknowledged by the brokers.
     pub acknowledged: AtomicU64,
-    /// Given up by the client.
+    /// What goes out between them, by the number of its stream.
+    beside: [Beside; Stream::ALL.len()],
+    /// Records of any stream given up by the client.
     pub failed: AtomicU64,
     /// How late the last record was handed over, in milliseconds.
     pub behind_ms: AtomicU64,
@@ -29,6 +40,25 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// A record of a stream was handed to the client; transactions are counted by their sender.
+    pub fn sent_beside(&self, stream: Stream) {
+        self.beside[stream as usize].sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where acknowledgements of a stream are counted, by its number.
+    pub fn acknowledged_of(&self, stream: usize) -> &AtomicU64 {
+        match self.beside.get(stream) {
+            Some(beside) if stream != Stream::Transactions as usize => &beside.acknowledged,
+            _ => &self.acknowledged,
+        }
+    }
+
+    /// Records of a stream that were handed over, and those that were acknowledged.
+    pub fn of(&self, stream: Stream) -> (u64, u64) {
+        let beside = &self.beside[stream as usize];
+        (beside.sent.load(Ordering::SeqCst), self.acknowledged_of(stream as usize).load(Ordering::SeqCst))
+    }
+
     /// The first delivery that failed, in Kafka's words.
     pub fn first_error(&self) -> Option<String> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -42,7 +72,8 @@ impl Progress {
     /// How many records could not be sent, and why the first one; none when all could.
     pub fn failure(&self) -> Option<String> {
         let failed = self.failed.load(Ordering::SeqCst);
-        let sent = self.sent.load(Ordering::SeqCst);
+        let beside = |stream: Stream| self.of(stream).0;
+        let sent = self.sent.load(Ordering::SeqCst) + Stream::BESIDE.into_iter().map(beside).sum::<u64>();
         let why = || self.first_error().unwrap_or_else(|| "no answer in time".to_owned());
         (failed > 0).then(|| format!("{failed} of {sent} records could not be sent: {}", why()))
     }

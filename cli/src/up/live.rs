@@ -27,6 +27,8 @@ pub struct Look {
     pub blocked: Vec<Blocked>,
     /// Counters of the platform.
     pub stats: PlatformStats,
+    /// Transactions that are not decided yet.
+    pub lag: u64,
     /// How late the producer is.
     pub behind_ms: u64,
     /// Records that could not be sent.
@@ -95,7 +97,7 @@ impl Live {
         let mut line = format!(
             "{:>6.1} s  {rate:.0}/s  lag {}  decided {}  approved {}  blocked {}  dead-lettered {}  p50 {}  p99 {}  {:.3} write units/tx  {}",
             self.started.elapsed().as_secs_f64(),
-            lag(&look.stats),
+            look.lag,
             seen.decided,
             seen.approved,
             seen.blocked,
@@ -133,7 +135,7 @@ impl Live {
             milliseconds(&look.recent, 0.5),
             seen.approved,
             milliseconds(&look.recent, 0.99),
-            lag(&look.stats),
+            look.lag,
             seen.blocked,
             write_units_per_tx(look),
             look.stats.functions.values().map(|function| function.environments).sum::<usize>(),
@@ -154,10 +156,6 @@ impl Live {
         }
         table
     }
-}
-
-fn lag(stats: &PlatformStats) -> u64 {
-    stats.mappings.values().map(|mapping| mapping.lag).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
@@ -190,10 +188,14 @@ mod tests {
         );
         let decision = centinela_contracts::decision_v1::parse(decision.as_bytes()).unwrap();
         let blocked = vec![Blocked::of(&decision).unwrap()];
-        let stats =
-            PlatformStats { dynamodb: Default::default(), functions: Default::default(), mappings: Default::default() };
+        let stats = PlatformStats {
+            dynamodb: Default::default(),
+            objects: None,
+            functions: Default::default(),
+            mappings: Default::default(),
+        };
         let recent = Histogram::new(3).unwrap();
-        let look = Look { seen: Seen::default(), recent, blocked, stats, behind_ms: 0, failed: 0 };
+        let look = Look { seen: Seen::default(), recent, blocked, stats, lag: 0, behind_ms: 0, failed: 0 };
         let live = Live::new(true);
         let named = |blocks| live.line(&look, 0.0, blocks).contains("young account");
         assert!(named(1) && !named(0));

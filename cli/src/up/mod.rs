@@ -10,6 +10,7 @@ mod past;
 mod report_text;
 mod run;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -48,8 +49,13 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the request makes no sense, something does not start, or the report is not clean.
-pub async fn run(arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
+pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure> {
     let pace = check(&arguments)?;
+    if arguments.backlog.is_some() {
+        // It is to show what the scoring function can do; what else there is takes its share of the machine.
+        arguments.traffic.actions.get_or_insert(0.0);
+        arguments.traffic.labels.get_or_insert(0.0);
+    }
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     open_files::raise(arguments.environments.map_or(processors as u64 + 1, u64::from))?;
     let mut infrastructure = infrastructure(arguments.infra.as_deref())?;
@@ -150,14 +156,17 @@ fn decide_with(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<()
     }
     told.extend(arguments.guard.clone().map(|guard| ("BLOCK_RATE_GUARD", guard)));
     for (variable, value) in told {
-        let listening = infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));
+        let listening =
+            infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));
         let mut heard = false;
         for function in listening {
             function.environment.insert(variable.to_owned(), value.clone());
             heard = true;
         }
         if !heard {
-            return Err(Failure::Usage(format!("no function of the stacks has the variable {variable}; leave its flag out")));
+            return Err(Failure::Usage(format!(
+                "no function of the stacks has the variable {variable}; leave its flag out"
+            )));
         }
     }
     Ok(())
@@ -195,11 +204,11 @@ async fn start(
     config.mappings_later = arguments.backlog.is_some();
     config.servers = servers;
     config.latency = latency;
-    config.remembered_tables = user_tables(&config.infrastructure);
+    config.remembered_tables = state_tables(&config.infrastructure);
     config.seeds = seeds;
     config.say = Arc::new(terminal::note);
     if let Some(chaos) = chaos {
-        config.mapping_faults = chaos.sources.clone();
+        config.mapping_faults = chaos.sources.of_mappings();
         config.faults = chaos.sources.clone();
     }
     Platform::start(config).await.map_err(|error| match error {
@@ -240,9 +249,12 @@ fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
     Ok(Some(Arc::new(latency)))
 }
 
-/// The tables with the users' totals.
-fn user_tables(infrastructure: &Infrastructure) -> Vec<String> {
-    infrastructure.functions.iter().filter_map(|function| function.environment.get("USER_TABLE").cloned()).collect()
+/// The tables with the state of users and devices, and with the labels that stand.
+fn state_tables(infrastructure: &Infrastructure) -> Vec<String> {
+    let variables = ["USER_TABLE", "DEVICE_TABLE", "LABEL_TABLE"];
+    let functions = infrastructure.functions.iter();
+    let named = functions.flat_map(|function| variables.iter().filter_map(|name| function.environment.get(*name)));
+    named.cloned().collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// A platform's whole life: announced, watched, reconciled, stopped.

@@ -1,5 +1,6 @@
 //! The names that the stacks give to what a run looks at.
 
+use centinela_audit::lake::Lake;
 use centinela_audit::reader::{Content, Topic};
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
@@ -7,6 +8,13 @@ use centinela_local::kafka::TopicSpec;
 use centinela_local::platform::{Platform, topic_spec};
 
 use crate::failure::Failure;
+use crate::traffic::producer::Topics;
+
+/// Topics that producers write beside that of the transactions, by the names that everybody knows them by.
+const ACTIONS_TOPIC: &str = "user_actions";
+const EVENTS_TOPIC: &str = "events";
+/// The variable that names the bucket of the lake.
+const BUCKET: &str = "LAKE_BUCKET";
 
 /// The names that the stacks give to what a run looks at.
 pub struct Names {
@@ -15,8 +23,16 @@ pub struct Names {
     pub user_table: String,
     /// What a transaction without a currency is in.
     pub default_currency: Currency,
+    /// The table with the devices' state and risk, where one is declared.
+    pub device_table: Option<String>,
+    /// The table with the labels that stand, where one is declared.
+    pub labels_table: Option<String>,
     /// The topic of the transactions.
     pub transactions: String,
+    /// The topics of user actions and of events, and the functions that handle them, where the stacks have them.
+    pub beside: [Option<Handled>; 2],
+    /// The lake, where a function fills it and another compacts it.
+    pub lake: Option<Lake>,
     /// All topics, that one first.
     pub topics: Vec<Topic>,
 }
@@ -49,13 +65,39 @@ impl Names {
             let starts = platform.starts(&name).to_vec();
             topics.push(Topic { name, partitions: declared.partitions, content, starts });
         }
+        let beside = [(ACTIONS_TOPIC, Content::Actions), (EVENTS_TOPIC, Content::Events)].map(|(name, content)| {
+            let declared = infrastructure.topics.iter().find(|topic| topic.name == name)?;
+            let starts = platform.starts(name).to_vec();
+            topics.push(Topic { name: name.to_owned(), partitions: declared.partitions, content, starts });
+            // The archive reads many topics, the function that handles it only this one.
+            let function = readers(infrastructure, name).min_by_key(|function| topics_of(infrastructure, function))?;
+            Some(Handled { topic: name.to_owned(), function: function.to_owned() })
+        });
+        let named = |variable: &str| {
+            infrastructure.functions.iter().find_map(|function| function.environment.get(variable).cloned())
+        };
         Ok(Self {
             scoring: scoring.name.clone(),
             user_table: variable("USER_TABLE")?,
+            device_table: named("DEVICE_TABLE"),
+            labels_table: named("LABEL_TABLE"),
+            lake: lake(infrastructure),
+            beside,
             default_currency: default_currency(platform.infrastructure()),
             transactions: topics[0].name.clone(),
             topics,
         })
+    }
+
+    /// Where producers send each stream.
+    pub fn producers_topics(&self) -> Topics {
+        let [actions, labels] = self.beside.clone().map(|handled| handled.map(|handled| handled.topic));
+        Topics { transactions: self.transactions.clone(), actions, labels }
+    }
+
+    /// Whether anything is handled beside transactions.
+    pub fn has_beside(&self) -> bool {
+        self.beside.iter().any(Option::is_some)
     }
 
     /// How a topic was declared.
@@ -67,6 +109,37 @@ impl Names {
         let declared = platform.infrastructure().topics.iter().find(|topic| topic.name == name);
         declared.map(topic_spec).ok_or_else(|| Failure::Usage(format!("no stack declares topic `{name}`")))
     }
+}
+
+/// A topic and the function that handles it.
+#[derive(Clone, Debug)]
+pub struct Handled {
+    pub topic: String,
+    pub function: String,
+}
+
+/// The functions that read a topic.
+fn readers<'a>(infrastructure: &'a Infrastructure, topic: &'a str) -> impl Iterator<Item = &'a str> {
+    infrastructure
+        .mappings
+        .iter()
+        .filter(move |mapping| mapping.topic == topic)
+        .map(|mapping| mapping.function.as_str())
+}
+
+fn topics_of(infrastructure: &Infrastructure, function: &str) -> usize {
+    infrastructure.mappings.iter().filter(|mapping| mapping.function == function).count()
+}
+
+/// The lake: its bucket, the function that reads most topics into it, and the one that compacts it.
+fn lake(infrastructure: &Infrastructure) -> Option<Lake> {
+    let with_bucket = || infrastructure.functions.iter().filter(|function| function.environment.contains_key(BUCKET));
+    let compaction = with_bucket().find(|function| topics_of(infrastructure, &function.name) == 0)?;
+    let archive = with_bucket().max_by_key(|function| topics_of(infrastructure, &function.name))?;
+    let bucket = archive.environment.get(BUCKET)?.clone();
+    let is_filled = topics_of(infrastructure, &archive.name) > 0;
+    let (archive, compaction) = (archive.name.clone(), compaction.name.clone());
+    is_filled.then_some(Lake { bucket, archive, compaction })
 }
 
 /// What the function takes a transaction without a currency to be in.

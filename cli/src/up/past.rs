@@ -2,13 +2,15 @@
 //!
 //! Only the embedded database gets one: the tables of any other are left to the functions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::stored_user::StoredUser;
-use centinela_contracts::{stored_device, stored_user};
-use centinela_domain::{InvalidTransaction, Ledger};
+use centinela_contracts::{stored_device, stored_label, stored_profile, stored_risk, stored_user};
+use centinela_domain::{Ledger, UserState};
 use centinela_infra::Infrastructure;
+use centinela_local::aws::StoredItem;
 use centinela_traffic::Past;
 
 use crate::args::Up;
@@ -18,8 +20,8 @@ use crate::traffic::Source;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Key and state of the first items, by table.
-pub type Seeds = BTreeMap<String, Vec<(String, Vec<u8>)>>;
+/// The first items, by table.
+pub type Seeds = BTreeMap<String, Vec<StoredItem>>;
 
 /// Lets the traffic's world live through its past, if it is to have one, and says so in a line.
 ///
@@ -42,7 +44,7 @@ pub async fn live_through(
             let seeds = tables.seeds(&past);
             (line(&past, began.elapsed()), seeds)
         });
-        Ok::<_, InvalidTransaction>((source, past))
+        Ok::<_, PayloadProblem>((source, past))
     });
     let lived = lived.await.map_err(|error| Failure::failed(&error))?;
     let (source, past) = lived.map_err(|error| Failure::failed(&error))?;
@@ -53,10 +55,11 @@ pub async fn live_through(
     Ok((Some(source), seeds.unwrap_or_default()))
 }
 
-/// The tables that functions write users and devices to.
+/// The tables that functions write users, devices and labels to.
 struct Tables {
-    users: Vec<String>,
-    devices: Vec<String>,
+    users: BTreeSet<String>,
+    devices: BTreeSet<String>,
+    labels: BTreeSet<String>,
 }
 
 impl Tables {
@@ -65,22 +68,59 @@ impl Tables {
             let functions = infrastructure.functions.iter();
             functions.filter_map(|function| function.environment.get(variable).cloned()).collect()
         };
-        Self { users: named("USER_TABLE"), devices: named("DEVICE_TABLE") }
+        Self { users: named("USER_TABLE"), devices: named("DEVICE_TABLE"), labels: named("LABEL_TABLE") }
     }
 
-    /// The items as a function writes them. A user's remembers no decision: nobody has published one.
+    /// The items as functions write them. A user's remembers no decision: nobody has published one.
     fn seeds(&self, past: &Past) -> Seeds {
-        let user = |state| stored_user::encode(&StoredUser { state, ledger: Ledger::default() });
-        let users: Vec<_> =
-            past.users.iter().map(|(id, state)| (id.as_str().to_owned(), user(state.clone()))).collect();
-        let devices: Vec<_> =
-            past.devices.iter().map(|(id, state)| (id.as_str().to_owned(), stored_device::encode(state))).collect();
-        let of = |tables: &[String], items: Vec<(String, Vec<u8>)>| {
+        let mut users = Items::default();
+        let state =
+            |state: &UserState| stored_user::encode(&StoredUser { state: state.clone(), ledger: Ledger::default() });
+        past.users.iter().for_each(|(id, known)| users.put(id.as_str(), STATE, state(known)));
+        past.profiles.iter().for_each(|(id, known)| users.put(id.as_str(), PROFILE, stored_profile::encode(known)));
+        past.user_risks.iter().for_each(|(id, known)| users.put(id.as_str(), RISK, stored_risk::encode(known)));
+        let mut devices = Items::default();
+        past.devices.iter().for_each(|(id, known)| devices.put(id.as_str(), STATE, stored_device::encode(known)));
+        past.device_risks.iter().for_each(|(id, known)| devices.put(id.as_str(), RISK, stored_risk::encode(known)));
+        let mut labels = Items::default();
+        for (decision, (label, user, device)) in &past.labels {
+            let key = stored_label::key(*decision);
+            labels.put(&key, "o", stored_label::encode_order(label));
+            labels.say(&key, "u", user.as_str());
+            labels.say(&key, "d", device.as_str());
+        }
+        let of = |tables: &BTreeSet<String>, items: Items| {
+            let items: Vec<StoredItem> = items.0.into_values().collect();
             tables.iter().map(|table| (table.clone(), items.clone())).collect::<Seeds>()
         };
         let mut seeds = of(&self.users, users);
         seeds.append(&mut of(&self.devices, devices));
+        seeds.append(&mut of(&self.labels, labels));
         seeds
+    }
+}
+
+/// The groups of an item, one for each owner.
+const STATE: &str = "s";
+const PROFILE: &str = "p";
+const RISK: &str = "r";
+
+/// Items by key.
+#[derive(Default)]
+struct Items(BTreeMap<String, StoredItem>);
+
+impl Items {
+    fn item(&mut self, key: &str) -> &mut StoredItem {
+        let item = || StoredItem { key: key.to_owned(), ..StoredItem::default() };
+        self.0.entry(key.to_owned()).or_insert_with(item)
+    }
+
+    fn put(&mut self, key: &str, group: &str, bytes: Vec<u8>) {
+        self.item(key).groups.insert(group.to_owned(), bytes);
+    }
+
+    fn say(&mut self, key: &str, name: &str, text: &str) {
+        self.item(key).texts.insert(name.to_owned(), text.to_owned());
     }
 }
 

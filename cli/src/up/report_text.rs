@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use centinela_audit::backlog::Backlog;
 use centinela_audit::figures::{LONGEST_US, Percentiles, ProcessCpu};
+use centinela_audit::lake::LakeCheck;
 use centinela_audit::report::Report;
 
 /// The whole report.
@@ -46,11 +47,16 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
         "  dynamodb    per transaction {:.3} write units, {:.3} read units, {:.3} calls",
         dynamodb.write_units_per_tx, dynamodb.read_units_per_tx, dynamodb.calls_per_tx
     )?;
+    write_beside(out, report)?;
     for (name, function) in &report.function {
         writeln!(
             out,
-            "  {name}: {:.0} µs CPU per transaction, {} MB, {} invocations of {} records (median)",
-            function.cpu_us_per_tx, function.rss_mb_max, function.invocations, function.batch_p50
+            "  {name}: {:.0} µs CPU and {:.3} write units per transaction, {} MB, {} invocations of {} records (median)",
+            function.cpu_us_per_tx,
+            function.write_units_per_tx,
+            function.rss_mb_max,
+            function.invocations,
+            function.batch_p50
         )?;
         writeln!(
             out,
@@ -90,6 +96,10 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(out, "  faults      of seed {}, and what they led to", chaos.seed)?;
         for line in &chaos.faults {
             writeln!(out, "    {:<17} {:>6}  {}", line.fault, line.times, line.led_to)?;
+            if !line.functions.is_empty() {
+                let met = line.functions.iter().map(|(function, times)| format!("{function} {times}"));
+                writeln!(out, "    {:<24}  met {}", "", met.collect::<Vec<_>>().join(", "))?;
+            }
         }
     }
     if let Some(why) = &report.incomplete {
@@ -101,16 +111,65 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             let undecided = report.records.undecided;
             writeln!(
                 out,
-                "              as far as is known: {undecided} undecided, waiting or lost; users' totals were not compared"
+                "              as far as is known: {undecided} undecided, waiting or lost; tables and lake were not compared"
             )
         }
         (None, Some(_)) => {
             writeln!(out, "              of what was sent: 0 lost, 0 doubled, every user's totals as they should be")
         }
         (None, None) => {
-            writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions")
+            writeln!(out, "  CLEAN       0 lost, 0 doubled; every user's totals equal the sum of the transactions")?;
+            if report.actions.is_some() {
+                writeln!(
+                    out,
+                    "              every profile equals the user's actions, every risk the labels that stand"
+                )?;
+            }
+            if report.archive.is_some() {
+                writeln!(out, "              every record of every topic is in the lake once, or dead-lettered")?;
+            }
+            Ok(())
         }
     }
+}
+
+/// What comes beside transactions.
+fn write_beside(out: &mut String, report: &Report) -> std::fmt::Result {
+    if let Some(actions) = &report.actions {
+        writeln!(
+            out,
+            "  actions     {} of {} users, {} dead-lettered; {:.3} write units each",
+            actions.records, actions.users, actions.dead_lettered, actions.write_units_per_action
+        )?;
+    }
+    if let Some(labels) = &report.labels {
+        writeln!(
+            out,
+            "  labels      {} of {} transactions, {} other events, {} dead-lettered; {:.3} write units each",
+            labels.labels,
+            labels.transactions,
+            labels.records.saturating_sub(labels.labels),
+            labels.dead_lettered,
+            labels.write_units_per_label
+        )?;
+    }
+    let Some(archive) = &report.archive else { return Ok(()) };
+    let records: u64 = archive.topics.values().map(|topic| topic.records).sum();
+    let of = |count: fn(&LakeCheck) -> u64| -> u64 { archive.topics.values().map(count).sum() };
+    writeln!(
+        out,
+        "  lake        {records} records of {} topics: {} missing, {} twice, {} wrong; {} files of {:.0} KB",
+        archive.topics.len(),
+        of(|topic| topic.missing),
+        of(|topic| topic.twice),
+        of(|topic| topic.wrong),
+        archive.files,
+        archive.file_bytes_mean / 1_000.0
+    )?;
+    if let (Some(puts), Some(per_hour)) = (archive.raw_puts, archive.raw_puts_per_hour) {
+        writeln!(out, "              {puts} objects written by the archive, {per_hour:.0} in an hour at this rate")?;
+    }
+    Ok(())
 }
 
 /// What the threads of this process spent on a transaction.

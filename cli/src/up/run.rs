@@ -10,11 +10,12 @@ use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
 use centinela_audit::figures::as_f64;
+use centinela_audit::lake::LakeCheck;
 use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
-use centinela_audit::report::{Evidence, Producer, Report};
-use centinela_audit::tracker::Tracker;
-use centinela_local::platform::Platform;
+use centinela_audit::report::{Evidence, Items, Producer, Report, SentBeside};
+use centinela_audit::tracker::{Beside, Tracker};
+use centinela_local::platform::{MappingKey, Platform, PlatformStats};
 use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 use super::endpoints;
 use super::function_logs::{self, SharedFile};
 use super::live::{Live, Look};
-use super::names::Names;
+use super::names::{Handled, Names};
 use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
-use crate::traffic::Source;
-use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
+use crate::traffic::producer::{Observer, Pace, SendError, Sender, Topics, Until};
 use crate::traffic::progress::Progress;
+use crate::traffic::{Source, Stream};
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
@@ -39,9 +40,9 @@ const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long the last metric lines may take from a function to the report.
 const METRICS_LIMIT: Duration = Duration::from_secs(1);
-/// Bytes worth an answer of the broker: any decision, whose arrival is measured, and many transactions, whose arrival is not.
+/// Bytes worth an answer of the broker: any decision, whose arrival is measured, and much of what producers sent, whose arrival is not.
 const DECISIONS_WORTH: u32 = 1;
-const TRANSACTIONS_WORTH: u32 = 65_536;
+const PRODUCED_WORTH: u32 = 65_536;
 /// Most transactions that get their place in memory beforehand.
 const PLACES_MAX: f64 = 4_000_000.0;
 
@@ -80,14 +81,20 @@ impl<'a> Run<'a> {
     pub async fn watch(
         arguments: &'a Up,
         platform: &'a Platform,
-        traffic: Option<(Source, Pace)>,
+        mut traffic: Option<(Source, Pace)>,
         chaos: Option<Chaos>,
         interrupt: &Interrupt,
     ) -> Result<Finished, Failure> {
         let names = Names::find(platform)?;
+        let topics = names.producers_topics();
+        for stream in Stream::BESIDE.into_iter().filter(|stream| topics.of(*stream).is_none()) {
+            if let Some((source, _)) = &mut traffic {
+                source.leave_out(stream);
+            }
+        }
         let progress = Arc::new(Progress::default());
         let is_producer = traffic.is_some();
-        let sender = if is_producer { Some(connect(platform, &names, &progress).await?) } else { None };
+        let sender = if is_producer { Some(connect(platform, topics, &progress).await?) } else { None };
         let mut run = Self::start(arguments, platform, names, progress, traffic.as_ref()).await?;
         run.announce()?;
         let sending = sender.zip(traffic).map(|(sender, (source, pace))| run.send(sender, source, pace));
@@ -138,12 +145,16 @@ impl<'a> Run<'a> {
         let mut cpu = CpuLedger::default();
         cpu.look();
         let started = Instant::now();
-        let tracker = Tracker::new(started, places(arguments, traffic)).with_default_currency(names.default_currency);
+        let beside = names.beside.iter().zip([Beside::Actions, Beside::Events]);
+        let beside = beside.filter_map(|(handled, topic)| Some((handled.as_ref()?.topic.clone(), topic))).collect();
+        let tracker = Tracker::new(started, places(arguments, traffic))
+            .with_default_currency(names.default_currency)
+            .with_topics_beside(beside);
         let tracker = Arc::new(tracker);
         let mut readers = Vec::new();
-        let (transactions, decisions): (Vec<Topic>, Vec<Topic>) =
-            names.topics.iter().cloned().partition(|topic| topic.content == Content::Transactions);
-        for (topics, worth) in [(transactions, TRANSACTIONS_WORTH), (decisions, DECISIONS_WORTH)] {
+        let (produced, decisions): (Vec<Topic>, Vec<Topic>) =
+            names.topics.iter().cloned().partition(|topic| topic.content.is_produced());
+        for (topics, worth) in [(produced, PRODUCED_WORTH), (decisions, DECISIONS_WORTH)] {
             let reader = Reader::start(platform.kafka(), topics, worth, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
@@ -169,17 +180,16 @@ impl<'a> Run<'a> {
     fn driver(&self, chaos: &Chaos) -> Result<Driver<'a>, Failure> {
         let (platform, names) = (self.platform, &self.names);
         let missing = |what: &str| Failure::Usage(format!("{what} is not there, so no faults can happen to it"));
-        let host = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
-        let mapping = platform.mapping(&names.transactions).ok_or_else(|| missing("its mapping"))?;
+        let scoring = platform.function(&names.scoring).ok_or_else(|| missing("the scoring function"))?;
         let reader = self.readers.first().ok_or_else(|| missing("the reader"))?.control();
-        if let Some(left_out) = chaos.left_out(host.spec().timeout) {
+        if let Some(left_out) = chaos.left_out(scoring.spec().timeout) {
             terminal::note(&left_out);
         }
         let declared = |content| names.declared(platform, content);
         Ok(chaos.driver(Surroundings {
             platform,
-            host,
-            mapping,
+            scoring,
+            lake: names.lake.clone(),
             kafka_restart: self.arguments.kafka_restart.clone(),
             kafka_pid: self.arguments.kafka_pid,
             transactions: declared(Content::Transactions)?,
@@ -239,11 +249,15 @@ impl<'a> Run<'a> {
             self.cpu.look();
         }
         if self.live.is_due() {
+            let stats = self.platform.stats();
+            let (topic, function) = (self.names.transactions.clone(), self.names.scoring.clone());
+            let lag = stats.mappings.get(&MappingKey { topic, function }).map_or(0, |mapping| mapping.lag);
             self.live.show(&Look {
                 seen: self.tracker.seen(),
                 recent: self.tracker.recent_latencies(),
                 blocked: self.tracker.last_blocked(),
-                stats: self.platform.stats(),
+                stats,
+                lag,
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
                 failed: self.progress.failed.load(Ordering::Relaxed),
             });
@@ -302,9 +316,19 @@ impl<'a> Run<'a> {
 
     async fn report(&mut self, is_producer: bool, chaos: Option<&Chaos>, end: &mut End<'_>) -> Report {
         let stats = self.platform.stats();
-        let (cut, gone) = end.bounds(&self.names.transactions).await;
+        let (cut, gone) = end.bounds(&self.names.transactions, &self.names.scoring).await;
         self.await_metrics(&stats.functions).await;
-        let items = end.items(&self.names.user_table).await;
+        let lake = self.lake(end).await;
+        let stats = PlatformStats { objects: self.platform.stats().objects, ..stats };
+        let users = end.items(&self.names.user_table).await;
+        let devices = match &self.names.device_table {
+            Some(table) => end.items(table).await,
+            None => None,
+        };
+        let remembered = |table: Option<&String>| table.map_or(&[][..], |table| self.platform.remembered(table));
+        let [tracks, applies] = &self.names.beside;
+        let function = |handled: &'_ Option<Handled>| handled.as_ref().map(|handled| handled.function.clone());
+        let (tracks, applies) = (function(tracks), function(applies));
         let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
         Report::new(Evidence {
             is_whole: end.gaps().is_empty(),
@@ -312,8 +336,12 @@ impl<'a> Run<'a> {
             reconciled: self.tracker.reconcile(&gone),
             latencies: self.tracker.latencies(),
             waits: self.tracker.waits(),
-            items,
-            baseline: self.platform.remembered(&self.names.user_table),
+            users: Items { before: remembered(Some(&self.names.user_table)), after: users.as_deref() },
+            devices: Items { before: remembered(self.names.device_table.as_ref()), after: devices.as_deref() },
+            labels: remembered(self.names.labels_table.as_ref()),
+            besides: self.names.has_beside().then(|| self.tracker.reconcile_beside()),
+            beside_functions: [tracks.as_deref(), applies.as_deref()],
+            lake: self.names.lake.as_ref().zip(lake),
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,
@@ -325,6 +353,13 @@ impl<'a> Run<'a> {
             cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
             backlog: self.backlog.clone(),
         })
+    }
+
+    /// What the lake holds of the run, where there is one.
+    async fn lake(&mut self, end: &mut End<'_>) -> Option<BTreeMap<String, LakeCheck>> {
+        let lake = self.names.lake.clone()?;
+        let dead = self.tracker.dead_places();
+        end.lake(&lake, &dead, &mut |_| self.tick()).await
     }
 
     /// The line of an invocation comes through a pipe and may be a moment behind its answer.
@@ -345,6 +380,10 @@ impl<'a> Run<'a> {
         let traffic = &self.arguments.traffic;
         let is_paced = traffic.input.is_none() && self.arguments.backlog.is_none();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
+        let beside = |stream| {
+            let (sent, acknowledged) = self.progress.of(stream);
+            SentBeside { sent, acknowledged }
+        };
         Producer {
             key: traffic.key.as_str(),
             rate_tx_s: traffic.rate.or(is_paced.then_some(crate::args::RATE_DEFAULT)),
@@ -354,6 +393,8 @@ impl<'a> Run<'a> {
             acknowledged: count(&self.progress.acknowledged),
             failed: count(&self.progress.failed),
             first_failure: self.progress.first_error(),
+            actions: beside(Stream::Actions),
+            labels: beside(Stream::Labels),
             behind_ms_max: count(&self.progress.behind_ms_max),
             kills,
         }
@@ -374,10 +415,10 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn connect(platform: &Platform, names: &Names, progress: &Arc<Progress>) -> Result<Sender, Failure> {
-    let (access, topic) = (platform.kafka().clone(), names.transactions.clone());
+async fn connect(platform: &Platform, topics: Topics, progress: &Arc<Progress>) -> Result<Sender, Failure> {
+    let access = platform.kafka().clone();
     let progress = Arc::clone(progress);
-    let connected = tokio::task::spawn_blocking(move || Sender::connect(&access, &topic, progress)).await;
+    let connected = tokio::task::spawn_blocking(move || Sender::connect(&access, topics, progress)).await;
     connected.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))
 }
 

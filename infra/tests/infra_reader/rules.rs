@@ -9,7 +9,7 @@ use super::{ENVIRONMENTS, load, sources, with_parameters};
 const DEFECTS: &str = r#"
 20 | auto.create.topics.enable=false | auto.create.topics.enable=true | CreatesTopics
 20 | "min.insync.replicas":"2","max.message | "min.insync.replicas":"3","max.message | InSyncReplicas
-20 | LogAppendTime | CreateTime | NotBrokerTime
+20 | "LogAppendTime","max.message | "CreateTime","max.message | NotBrokerTime
 20 | "retention.ms":"1209600000", |  | RetentionUnset
 20 | "1209600000" | "259200000" | DeadLettersExpireFirst
 20 | "2097152" | "1048588" | DeadLettersTooSmall

@@ -16,9 +16,9 @@ pub(crate) fn caller(head: &Parts) -> Option<&str> {
 
 fn named_in(headers: &HeaderMap) -> Option<&str> {
     let agents = [headers.get(AMZ_USER_AGENT), headers.get(USER_AGENT)].into_iter().flatten();
-    agents.filter_map(|agent| agent.to_str().ok()).find_map(|agent| {
-        agent.split(' ').find_map(|part| part.strip_prefix(MARK)).filter(|name| !name.is_empty())
-    })
+    agents
+        .filter_map(|agent| agent.to_str().ok())
+        .find_map(|agent| agent.split(' ').find_map(|part| part.strip_prefix(MARK)).filter(|name| !name.is_empty()))
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ pub enum Fault {
     /// It is applied, and the connection is closed without an answer.
     ReplyLost,
     /// Every `every`-th entry of a batch (counted from 1; 1 is all of them) is left undone and reported as the real
-    /// service reports it: `UnprocessedKeys`, a throttled statement, or a failed record. Other operations are served.
+    /// service reports it: `UnprocessedKeys`, a throttled statement, or a failed record. A transaction with such an entry is cancelled
+    /// by a conflict, as if another one held the item. Other operations are served.
     Partial {
         /// The distance between two entries that are left undone; 0 counts as 1.
         every: usize,

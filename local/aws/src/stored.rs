@@ -9,13 +9,22 @@ pub struct StoredItem {
     pub key: String,
     /// Its binary attributes by name, one for each owner that has written.
     pub groups: BTreeMap<String, Vec<u8>>,
+    /// Its texts by name, its key not among them.
+    pub texts: BTreeMap<String, String>,
 }
 
 impl StoredItem {
     /// An item with one group.
     #[must_use]
     pub fn new(key: &str, group: &str, bytes: Vec<u8>) -> Self {
-        Self { key: key.to_owned(), groups: BTreeMap::from([(group.to_owned(), bytes)]) }
+        let groups = BTreeMap::from([(group.to_owned(), bytes)]);
+        Self { key: key.to_owned(), groups, texts: BTreeMap::new() }
+    }
+
+    /// A text, if the item has it.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
     }
 
     /// The bytes of a group, if its owner has written any.
@@ -25,7 +34,12 @@ impl StoredItem {
     }
 }
 
-/// The attribute with the version of a group: the first owner's is `v`, the others have the group's name before it.
-pub(crate) fn version_of(group: &str) -> String {
-    if group == "s" { "v".to_owned() } else { format!("{group}v") }
+/// The attribute with the version of a group that an owner has; other attributes have none.
+pub(crate) fn version_of(group: &str) -> Option<&'static str> {
+    match group {
+        "s" => Some("v"),
+        "p" => Some("pv"),
+        "r" => Some("rv"),
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use centinela_aws::{AwsAccess, FaultSource, Latency, NoFaults, StoredItem};
 use centinela_infra::Infrastructure;
@@ -37,8 +38,8 @@ pub struct Ports {
     pub kinesis: Option<u16>,
 }
 
-/// Decides who decides on the faults of a mapping.
-pub type FaultsOfMappings = Arc<dyn Fn(&MappingKey) -> Arc<dyn MappingFaultSource> + Send + Sync>;
+/// Says who decides on the faults of a mapping, by which it is and how long it gathers records.
+pub type FaultsOfMappings = Arc<dyn Fn(&MappingKey, Duration) -> Arc<dyn MappingFaultSource> + Send + Sync>;
 
 /// How to start a platform.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl PlatformConfig {
             ports: Ports::default(),
             kafka_disk_bytes: None,
             environments: None,
-            mapping_faults: Arc::new(|_| Arc::new(NoMappingFaults)),
+            mapping_faults: Arc::new(|_, _| Arc::new(NoMappingFaults)),
             faults: Arc::new(NoFaults),
             mappings_later: false,
             latency: None,

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use centinela_infra::{Function, Infrastructure};
+use centinela_infra::{Function, Infrastructure, Mapping};
 use centinela_lambda_host::{FunctionHost, FunctionSpec};
 
 use super::config::PlatformConfig;
@@ -23,9 +23,14 @@ const BACKGROUND_NICE: i32 = 10;
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>
 const APP_ID: &str = "AWS_SDK_UA_APP_ID";
 
-/// Whether somebody waits for what the function does: a mapping hands records over at once instead of gathering them.
-fn is_waited_for(infrastructure: &Infrastructure, function: &str) -> bool {
-    infrastructure.mappings.iter().any(|mapping| mapping.function == function && mapping.window.is_zero())
+/// Memory that comes with a whole processor. <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+const MEMORY_OF_A_PROCESSOR_MB: u32 = 1_769;
+
+/// Whether somebody waits for what the function does: its mapping hands records over at once instead of gathering them, and it has the
+/// memory that comes with a processor.
+fn is_waited_for(infrastructure: &Infrastructure, function: &Function) -> bool {
+    let at_once = |mapping: &Mapping| mapping.function == function.name && mapping.window.is_zero();
+    function.memory_mb >= MEMORY_OF_A_PROCESSOR_MB && infrastructure.mappings.iter().any(at_once)
 }
 
 /// Starts a function, with one environment that is warm: what does not start is known before anything is sent.
@@ -37,7 +42,7 @@ pub(super) async fn start(
     let mut environment = function.environment.clone();
     environment.extend(services.environment());
     environment.insert(APP_ID.to_owned(), function.name.clone());
-    let waited_for = is_waited_for(&config.infrastructure, &function.name);
+    let waited_for = is_waited_for(&config.infrastructure, function);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let useful = match (waited_for, config.latency.is_some()) {
         (false, _) => BACKGROUND_ENVIRONMENTS,

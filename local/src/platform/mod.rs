@@ -144,7 +144,7 @@ impl Platform {
             let mapping =
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
-            mapping.set_faults((self.mapping_faults)(&key));
+            mapping.set_faults((self.mapping_faults)(&key, declared.window));
             mappings.push(Mapped { key, mapping });
         }
         // They are started once.

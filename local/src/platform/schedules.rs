@@ -15,27 +15,31 @@ use tokio::task::JoinSet;
 /// Waits before the second and the third try of a run.
 const RETRIES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 const ACCOUNT: &str = "000000000000";
+const HOUR_S: u64 = 3_600;
+const DAY_S: u64 = 86_400;
 
 /// The schedules at work. Dropping them ends them.
 #[derive(Default)]
 pub(super) struct Schedules(JoinSet<()>);
 
 impl Schedules {
-    /// Lets a function run at the rate of its schedule, the first time after one period, as a rule does that was just created. False
-    /// when this is no schedule that one machine can keep.
+    /// Lets a function run at the times of its schedule. False when this is no schedule that one machine can keep.
     pub(super) fn begin(&mut self, trigger: &Trigger, host: &Arc<FunctionHost>, region: &str) -> bool {
         let TriggerSource::Schedule(expression) = &trigger.source else { return false };
-        let Some(every) = period(expression) else { return false };
+        let Some(timing) = Timing::parse(expression) else { return false };
         let (host, rule, region) = (Arc::clone(host), trigger.logical_id.clone(), region.to_owned());
+        let input = trigger.input.clone();
+        let begun = since_1970();
         self.0.spawn(async move {
-            let mut ticks = tokio::time::interval(every);
-            // The first is at once.
-            ticks.tick().await;
+            let mut last = begun;
             for run in 1u64.. {
-                ticks.tick().await;
-                let payload = payload(&rule, &region, run, since_1970());
+                let due = timing.next_after(last, begun);
+                tokio::time::sleep(due.saturating_sub(since_1970())).await;
+                let event = input.clone().map_or_else(|| payload(&rule, &region, run, due), Bytes::from);
                 // Beside the clock: the next run does not wait for the tries of this one.
-                tokio::spawn(run_once(Arc::clone(&host), payload));
+                tokio::spawn(run_once(Arc::clone(&host), event));
+                // A machine that slept does not make up for what it missed.
+                last = due.max(since_1970());
             }
         });
         true
@@ -52,7 +56,9 @@ async fn run_once(host: Arc<FunctionHost>, payload: Bytes) {
                 tracing::warn!(function, %error, next_s, "a scheduled run failed; it is tried again");
                 tokio::time::sleep(pause).await;
             }
-            None => tracing::error!(function, %error, "a scheduled run failed three times; the next one is the schedule's"),
+            None => {
+                tracing::error!(function, %error, "a scheduled run failed three times; the next one is the schedule's")
+            }
         }
     }
 }
@@ -96,31 +102,125 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year_of_era + 400 * era + u64::from(month <= 2), month, day)
 }
 
-/// The period of a `rate(VALUE UNIT)`; none of anything else, such as a `cron` expression, which one machine does not keep.
+/// When a schedule is due.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
-fn period(expression: &str) -> Option<Duration> {
-    let inner = expression.trim().strip_prefix("rate(")?.strip_suffix(')')?;
-    let (value, unit) = inner.trim().split_once(' ')?;
-    let seconds = match unit.trim() {
-        "minute" | "minutes" => 60,
-        "hour" | "hours" => 3_600,
-        "day" | "days" => 86_400,
-        _ => return None,
-    };
-    let value: u32 = value.parse().ok().filter(|value| *value > 0)?;
-    Some(Duration::from_secs(u64::from(value) * seconds))
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Timing {
+    /// Again and again after this time, the first time one period after its rule was created.
+    Every(Duration),
+    /// Every day at these minutes of the day, in UTC, in order.
+    Daily(Vec<u64>),
+}
+
+impl Timing {
+    /// None of an expression that names days, or of none at all.
+    fn parse(expression: &str) -> Option<Self> {
+        let expression = expression.trim();
+        match expression.strip_prefix("rate(") {
+            Some(rate) => Self::rate(rate.strip_suffix(')')?.trim()),
+            None => Self::cron(expression.strip_prefix("cron(")?.strip_suffix(')')?),
+        }
+    }
+
+    fn rate(rate: &str) -> Option<Self> {
+        let (value, unit) = rate.split_once(' ')?;
+        let seconds = match unit.trim() {
+            "minute" | "minutes" => 60,
+            "hour" | "hours" => HOUR_S,
+            "day" | "days" => DAY_S,
+            _ => return None,
+        };
+        let value: u32 = value.parse().ok().filter(|value| *value > 0)?;
+        Some(Self::Every(Duration::from_secs(u64::from(value) * seconds)))
+    }
+
+    /// Minutes, hours, day of the month, month, day of the week, year.
+    fn cron(fields: &str) -> Option<Self> {
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let [minutes, hours, days @ ..] = fields.as_slice() else { return None };
+        if days.len() != 4 || days.iter().any(|day| !matches!(*day, "*" | "?")) {
+            return None;
+        }
+        let (minutes, hours) = (values(minutes, 60)?, values(hours, 24)?);
+        let at = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| hour * 60 + minute));
+        let mut at: Vec<u64> = at.collect();
+        at.sort_unstable();
+        Some(Self::Daily(at))
+    }
+
+    /// The first time after `last`, of a rule that was created at `begun`; both since 1970.
+    fn next_after(&self, last: Duration, begun: Duration) -> Duration {
+        match self {
+            Self::Every(period) => {
+                let periods = last.saturating_sub(begun).as_secs() / period.as_secs().max(1) + 1;
+                begun + period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
+            }
+            Self::Daily(minutes) => {
+                let (day, rest) = (last.as_secs() / DAY_S, last.as_secs() % DAY_S);
+                let next = minutes.iter().find(|minute| **minute * 60 > rest).map(|minute| day * DAY_S + minute * 60);
+                let first = minutes.first().copied().unwrap_or(0);
+                Duration::from_secs(next.unwrap_or((day + 1) * DAY_S + first * 60))
+            }
+        }
+    }
+}
+
+/// The values below `end` that a field of a cron expression names: all, some, ranges, or every so many from one on.
+fn values(field: &str, end: u64) -> Option<Vec<u64>> {
+    let number = |text: &str| text.parse::<u64>().ok().filter(|value| *value < end);
+    let mut values = Vec::new();
+    for part in field.split(',') {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, step.parse::<u64>().ok().filter(|step| *step > 0)?),
+            None => (part, 1),
+        };
+        let (first, last) = match (range, range.split_once('-')) {
+            ("*", _) => (0, end - 1),
+            (_, Some((first, last))) => (number(first)?, number(last)?),
+            (single, None) if step > 1 => (number(single)?, end - 1),
+            (single, None) => (number(single)?, number(single)?),
+        };
+        values.extend((first..=last).step_by(usize::try_from(step).ok()?));
+    }
+    Some(values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Noon of 2026-11-28, and so many seconds more.
+    fn noon(seconds: u64) -> Duration {
+        Duration::from_secs(1_795_867_200 + seconds)
+    }
+
     #[test]
-    fn a_rate_is_a_period_and_anything_else_is_none() {
-        assert_eq!(period("rate(1 hour)"), Some(Duration::from_secs(3_600)));
-        assert_eq!(period("rate(5 minutes)"), Some(Duration::from_secs(300)));
-        for other in ["rate(0 hours)", "rate(1 week)", "cron(0 * * * ? *)", "rate(hour)", ""] {
-            assert_eq!(period(other), None, "{other}");
+    fn a_rate_counts_from_the_rules_creation() {
+        let hourly = Timing::parse("rate(1 hour)").expect("a rate");
+        assert_eq!(hourly.next_after(noon(5), noon(5)), noon(3_605));
+        assert_eq!(hourly.next_after(noon(3_605), noon(5)), noon(7_205));
+        assert_eq!(Timing::parse("rate(5 minutes)"), Some(Timing::Every(Duration::from_secs(300))));
+    }
+
+    #[test]
+    fn a_cron_expression_without_days_is_kept() {
+        let quarter_past = Timing::parse("cron(15 * * * ? *)").expect("minutes of every hour");
+        assert_eq!(quarter_past.next_after(noon(0), noon(0)), noon(900));
+        assert_eq!(quarter_past.next_after(noon(900), noon(0)), noon(4_500));
+        let at_night = Timing::parse("cron(45 2 * * ? *)").expect("once a day");
+        assert_eq!(at_night.next_after(noon(0), noon(0)), noon(12 * 3_600 + 2 * 3_600 + 45 * 60));
+        assert_eq!(
+            Timing::parse("cron(0/30 9-10,20 * * ? *)"),
+            Some(Timing::Daily(vec![540, 570, 600, 630, 1_200, 1_230]))
+        );
+    }
+
+    #[test]
+    fn what_one_machine_cannot_keep_is_no_schedule() {
+        for other in
+            ["rate(0 hours)", "rate(1 week)", "cron(0 8 1 * ? *)", "cron(60 * * * ? *)", "cron(1 2)", "rate(hour)", ""]
+        {
+            assert_eq!(Timing::parse(other), None, "{other}");
         }
     }
 

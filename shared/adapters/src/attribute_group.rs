@@ -67,6 +67,11 @@ impl AttributeGroup {
         }
     }
 
+    /// Both attributes' names.
+    pub(crate) fn attributes(self) -> Vec<&'static str> {
+        vec![self.version, self.content]
+    }
+
     /// Parameters: key, version, content.
     pub(crate) fn insert(self, table: &str) -> String {
         let Self { version, content } = self;

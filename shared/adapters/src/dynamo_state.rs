@@ -83,7 +83,7 @@ impl DynamoStateStore {
             }
             Err(ServiceFailure::Refused(source)) => {
                 let DynamoConfig { user_table, device_table, marks_table, .. } = &*store.config;
-                let tables = [user_table.clone(), device_table.clone(), marks_table.clone()];
+                let tables = vec![user_table.clone(), device_table.clone(), marks_table.clone()];
                 return Err(ConnectError::Tables { tables, source });
             }
         }

@@ -5,7 +5,10 @@
 
 mod attribute_group;
 pub mod aws;
+mod batch_read;
 mod budget;
+mod dynamo_labels;
+mod dynamo_profiles;
 pub mod dynamo_state;
 pub mod kafka_publisher;
 pub mod kinesis_stream;
@@ -14,6 +17,8 @@ mod service_failure;
 mod system_clock;
 
 pub use attribute_group::AttributeGroup;
+pub use dynamo_labels::{DynamoLabels, LabelTables};
+pub use dynamo_profiles::DynamoProfiles;
 pub use dynamo_state::{DynamoConfig, DynamoStateStore};
 pub use kafka_publisher::{KafkaConfig, KafkaPublisher};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
@@ -29,7 +34,7 @@ pub enum ConnectError {
     #[error("dynamodb refused a read of tables {tables:?}: check that they exist and that the role may read them")]
     Tables {
         /// The tables that were asked.
-        tables: [String; 3],
+        tables: Vec<String>,
         /// What DynamoDB said.
         #[source]
         source: Box<dyn Error + Send + Sync>,

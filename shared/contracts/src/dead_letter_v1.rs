@@ -55,11 +55,15 @@ pub enum DeadLetterReason {
     TransactionIdReused,
     /// The user's stored item cannot be read, after several deliveries; to be driven again after the repair.
     StateUnreadable,
+    /// The label does not say whose transaction it is about, so that nobody can tell which decision it is about.
+    LabelWithoutUser,
+    /// The label does not say which device the transaction was made on, and no earlier label of the transaction does.
+    LabelWithoutDevice,
 }
 
 impl DeadLetterReason {
     /// All of them.
-    pub const ALL: [DeadLetterReason; 12] = [
+    pub const ALL: [DeadLetterReason; 14] = [
         Self::UnreadableRecord,
         Self::NoValue,
         Self::TooLarge,
@@ -72,6 +76,8 @@ impl DeadLetterReason {
         Self::BadFirstCoordinates,
         Self::TransactionIdReused,
         Self::StateUnreadable,
+        Self::LabelWithoutUser,
+        Self::LabelWithoutDevice,
     ];
 
     /// The name in a payload.
@@ -89,6 +95,8 @@ impl DeadLetterReason {
             Self::BadFirstCoordinates => "bad_first_coordinates",
             Self::TransactionIdReused => "transaction_id_reused",
             Self::StateUnreadable => "state_unreadable",
+            Self::LabelWithoutUser => "label_without_user",
+            Self::LabelWithoutDevice => "label_without_device",
         }
     }
 

@@ -24,7 +24,7 @@ pub fn encode(profile: &Profile) -> Vec<u8> {
     let known = facts.iter().filter_map(|&fact| bit_of(fact)).fold(0, |known, bit| known | bit);
     output.unsigned(known);
     output.unsigned(u64::from(newest.0));
-    let mut put = |output: &mut Output, at: Minute| output.unsigned(u64::from(newest.0 - at.0));
+    let put = |output: &mut Output, at: Minute| output.unsigned(u64::from(newest.0 - at.0));
     for &fact in facts.iter().filter(|&&fact| bit_of(fact).is_some()) {
         put(&mut output, time_of(fact));
     }

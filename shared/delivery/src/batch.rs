@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::slice::Chunks;
+use std::time::Duration;
 
 use centinela_contracts::batch_response::KafkaBatchResponse;
 use centinela_contracts::dead_letter_v1::{DeadLetter, DeadLetterReason};
@@ -112,6 +113,28 @@ impl<T> Batch<T> {
         let topic = &self.slices[record.partition_index].topic;
         let letter = *intake::letter(record.record.clone(), topic, code, reason, now);
         self.dead.push(DueLetter { letter, position: Some(record.position()) });
+    }
+
+    /// These records wait for something that a person has to repair: they are to be delivered again, and the ones that have waited for
+    /// longer than `patience`, by the broker's time, are dead-lettered, to be redriven after the repair. Returns how many.
+    pub fn await_repair(
+        &mut self,
+        indexes: impl IntoIterator<Item = usize>,
+        patience: Duration,
+        now: Millis,
+        code: DeadLetterReason,
+        reason: &str,
+    ) -> usize {
+        let mut given_up = 0;
+        for index in indexes {
+            if now.since(self.records[index].at.timestamp) > i64::try_from(patience.as_millis()).unwrap_or(i64::MAX) {
+                self.dead_letter(index, code, reason.to_owned(), now);
+                given_up += 1;
+            } else {
+                self.fail([index]);
+            }
+        }
+        given_up
     }
 
     /// Whether the record at this place was to be dead-lettered and could not be.

@@ -6,6 +6,7 @@
 
 mod batch;
 mod causes;
+mod conditional;
 mod dead_letters;
 mod deliver;
 mod intake;
@@ -13,6 +14,7 @@ mod ports;
 
 pub use batch::{Batch, Deadline, Delivered, Groups, Position, Rounds, Slice};
 pub use causes::Causes;
+pub use conditional::{Commit, StoreError, Versioned, Write};
 pub use deliver::{BatchError, Delivery, Outcome, Settings, UseCase};
 pub use intake::Rejection;
 pub use ports::{Clock, DeadLetters, PublishError};

@@ -72,12 +72,7 @@ impl Band {
     ///
     /// # Errors
     /// [`InvalidBand`] when a value is out of its range.
-    pub fn new(
-        window_ms: i64,
-        users_min: usize,
-        block_rate_max: f64,
-        fallback: Fallback,
-    ) -> Result<Self, InvalidBand> {
+    pub fn new(window_ms: i64, users_min: usize, block_rate_max: f64, fallback: Fallback) -> Result<Self, InvalidBand> {
         let rate_max_ppm = if (0.0001..=1.0).contains(&block_rate_max) {
             (block_rate_max * PER_MILLION as f64).round() as u64
         } else {

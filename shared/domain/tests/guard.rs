@@ -151,7 +151,11 @@ fn review_and_approve_do_what_they_say() {
     let with_review = Policy::new(0.8, Some(0.5)).unwrap();
     let mut guard = Guard::new(band(Fallback::MostSuspicious));
     let rulings: Vec<_> = (0..50).map(|user| guard.rule(&with_review, user, 0.9, Millis(T))).collect();
-    assert_eq!(rulings.last().map(|ruling| ruling.outcome), Some(Outcome::Review), "a person looks where there is a band for it");
+    assert_eq!(
+        rulings.last().map(|ruling| ruling.outcome),
+        Some(Outcome::Review),
+        "a person looks where there is a band for it"
+    );
 }
 
 #[test]

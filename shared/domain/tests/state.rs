@@ -8,8 +8,8 @@ use centinela_domain::risk::{Day, Verdict};
 use centinela_domain::transaction::{AHEAD_TOLERANCE_MS, TIME_MAX_MS, TIME_MIN_MS};
 use centinela_domain::user::{AGE_GAP_MAX_MS, KNOWN_DEVICES_MAX, RECENT_AMOUNTS};
 use centinela_domain::{
-    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Profile, Risk,
-    Transaction, TransactionId, UserId, UserState,
+    AmountMinor, Currency, DeviceId, DeviceState, DeviceType, EventTime, FEATURES, FeatureVector, Millis, Profile,
+    Risk, Transaction, TransactionId, UserId, UserState,
 };
 use proptest::prelude::*;
 
@@ -189,8 +189,7 @@ fn labels_count_by_the_day_on_which_they_became_known() {
         (T, Verdict::ConfirmedFraud),
         (T + day, Verdict::ConfirmedFraud),
     ]);
-    let known =
-        Known { user_risk: Input::Known(&risk), device_risk: Input::Known(&risk), ..Known::NOTHING };
+    let known = Known { user_risk: Input::Known(&risk), device_risk: Input::Known(&risk), ..Known::NOTHING };
     let row = known_as(&transaction(T, 500, 0), &known);
     for (name, expected) in [
         ("device_frauds_1d", 1.0),

@@ -9,7 +9,10 @@ mod stolen;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use centinela_domain::Millis;
+use centinela_contracts::payload::PayloadProblem;
+pub use centinela_contracts::user_action_v1::ActionKind;
+use centinela_contracts::user_action_v1::{self, LoginOutcome, Personal, PersonalText, UserAction};
+use centinela_domain::{DeviceId, EventId, Millis, UserId};
 
 use crate::chance::Chance;
 use crate::generator::{Generator, PURCHASES_PER_VISIT, TrafficConfig};
@@ -23,38 +26,6 @@ const STREAM: u64 = 3;
 /// Shares of actions that arrive minutes late, and that their producer sends twice.
 const LATE: f64 = 0.02;
 const AGAIN: f64 = 0.003;
-
-/// What a user did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum ActionKind {
-    Registered,
-    LoggedIn,
-    PasswordChanged,
-    EmailChanged,
-    AddressChanged,
-    PhoneChanged,
-    DeviceAdded,
-    DeviceRemoved,
-    ProfileChanged,
-}
-
-impl ActionKind {
-    /// The name in a payload.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::LoggedIn => "logged_in",
-            Self::PasswordChanged => "password_changed",
-            Self::EmailChanged => "email_changed",
-            Self::AddressChanged => "address_changed",
-            Self::PhoneChanged => "phone_changed",
-            Self::DeviceAdded => "device_added",
-            Self::DeviceRemoved => "device_removed",
-            Self::ProfileChanged => "profile_changed",
-        }
-    }
-}
 
 /// Personal data, as a shop's forms have it. Nobody has these: the domain is reserved and the numbers are fictitious.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,29 +69,33 @@ pub struct ActionFields {
 impl ActionFields {
     /// The payload of version 1, as it goes onto the topic.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = format!(
-            r#"{{"version":1,"action_id":"{}","timestamp":{},"user_id":"{}","action":"{}""#,
-            self.action_id, self.timestamp.0, self.user_id, self.kind.as_str(),
-        );
-        let ip = self.ip.map(|ip| Arc::from(ip.to_string()));
-        let outcome = self.succeeded.map(|succeeded| Arc::from(if succeeded { "success" } else { "failure" }));
+        user_action_v1::encode(&self.to_action().expect("generated actions are valid"))
+    }
+
+    /// The action that the payload means, without the way through JSON.
+    ///
+    /// # Errors
+    /// When a field is not what the topic takes, which no generated one is.
+    pub fn to_action(&self) -> Result<UserAction, PayloadProblem> {
+        let text =
+            |name, text: &Option<Arc<str>>| text.as_deref().map(|text| PersonalText::new(name, text)).transpose();
         let Person { name, email, phone, address } = &self.person;
-        let optional: [(&str, &Option<Arc<str>>); 7] = [
-            ("device_id", &self.device_id),
-            ("ip", &ip),
-            ("outcome", &outcome),
-            ("name", name),
-            ("email", email),
-            ("phone", phone),
-            ("address", address),
-        ];
-        for (field, value) in optional {
-            if let Some(value) = value {
-                json.push_str(&format!(r#","{field}":"{value}""#));
-            }
-        }
-        json.push('}');
-        json.into_bytes()
+        let outcome = |succeeded| if succeeded { LoginOutcome::Success } else { LoginOutcome::Failure };
+        Ok(UserAction {
+            action_id: EventId::new("action_id", &self.action_id)?,
+            occurred_at: self.timestamp,
+            user_id: UserId::new(&*self.user_id)?,
+            kind: self.kind,
+            device_id: self.device_id.as_deref().map(DeviceId::new).transpose()?,
+            ip: self.ip,
+            outcome: self.succeeded.map(outcome),
+            personal: Personal {
+                name: text("name", name)?,
+                email: text("email", email)?,
+                phone: text("phone", phone)?,
+                address: text("address", address)?,
+            },
+        })
     }
 }
 

@@ -6,7 +6,9 @@ use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::{event_v1, user_action_v1};
 use centinela_domain::features::Known;
 use centinela_domain::risk::Label;
-use centinela_domain::{DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState};
+use centinela_domain::{
+    DecisionId, DeviceId, DeviceState, FeatureVector, Millis, Profile, Risk, Transaction, UserId, UserState,
+};
 
 /// The allowed lateness that the function uses by default.
 pub const ALLOWED_LATENESS_MS: i64 = 24 * 3_600_000;
@@ -15,8 +17,6 @@ pub const ALLOWED_LATENESS_MS: i64 = 24 * 3_600_000;
 #[derive(Debug, Default)]
 pub struct FeatureFold {
     states: States,
-    /// The label that stands of each labelled transaction.
-    labels: HashMap<DecisionId, Label>,
     device_writes: u64,
 }
 
@@ -33,6 +33,8 @@ pub struct States {
     pub user_risks: HashMap<UserId, Risk>,
     /// Devices alike.
     pub device_risks: HashMap<DeviceId, Risk>,
+    /// The label that stands of each labelled transaction, and whose and on which device that was.
+    pub labels: HashMap<DecisionId, (Label, UserId, DeviceId)>,
 }
 
 /// What a decision would have seen.
@@ -102,19 +104,20 @@ impl FeatureFold {
     /// Counts what became known of a transaction, from its arrival on. Of a transaction's labels the greatest stands: what was counted of
     /// another is taken back.
     pub fn count(&mut self, transaction: DecisionId, user: &UserId, device: &DeviceId, label: Label) {
-        let known = self.labels.get(&transaction);
+        let States { user_risks, device_risks, labels, .. } = &mut self.states;
+        let known = labels.get(&transaction).map(|(known, ..)| known);
         if known.is_some_and(|known| *known >= label) {
             return;
         }
-        let user = self.states.user_risks.entry(user.clone()).or_default();
-        let device = self.states.device_risks.entry(device.clone()).or_default();
-        for risk in [user, device] {
+        let of_user = user_risks.entry(user.clone()).or_default();
+        let of_device = device_risks.entry(device.clone()).or_default();
+        for risk in [of_user, of_device] {
             if let Some(known) = known {
                 risk.remove(known.day(), known.verdict);
             }
             risk.add(label.day(), label.verdict);
         }
-        self.labels.insert(transaction, label);
+        labels.insert(transaction, (label, user.clone(), device.clone()));
     }
 
     /// Users who bought, and devices that they used.

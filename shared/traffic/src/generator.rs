@@ -1,97 +1,31 @@
 //! The clock of the simulated world: purchases and frauds in order of event time, handed on in order of arrival.
 
+mod arrivals;
+mod config;
+
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use centinela_domain::transaction::TIME_MAX_MS;
 use centinela_domain::{Currency, Millis};
+
+pub use config::{DEFAULT_START, TrafficConfig};
 
 use crate::actions::{Deed, Doings};
 use crate::chance::Chance;
 use crate::fraud::{self, Account, Strike};
-use crate::labels::{Labels, Outcomes};
+use crate::labels::Outcomes;
 use crate::resends::{Arrival, Resends};
-use crate::shape::{Shape, Turns};
+use crate::shape::Turns;
 use crate::transaction::{Event, Kind, LabelledTransaction, TransactionFields};
 use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX, World};
 
-/// Monday, 2026-01-05T00:00:00Z.
-pub const DEFAULT_START: Millis = Millis(1_767_571_200_000);
-/// Monday, 2006-01-02: live traffic's clock runs thousands of times faster than the broker's, whose time no event may overtake, and at
-/// the default rate this lasts for days.
-pub const LIVE_START: Millis = Millis(1_136_160_000_000);
 /// Smallest purchase, in minor units.
 const AMOUNT_MIN: f64 = 49.0;
 /// What follow-up purchases add to the visits.
 pub(crate) const PURCHASES_PER_VISIT: f64 = 1.38;
 /// Users for each transaction that goes out between two of one of them.
 const USERS_PER_PLACE: usize = 15;
-
-/// What kind of world. The same values give the same bytes on every machine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrafficConfig {
-    /// Chooses the world.
-    pub seed: u64,
-    /// Customers at any time (leavers are replaced); at least 1.
-    pub users: usize,
-    /// Simulated time at which it begins.
-    pub start: Millis,
-    /// Share of transactions that are fraud.
-    pub fraud_share: f64,
-    /// Share that arrives minutes late.
-    pub late_minutes_share: f64,
-    /// Share that arrives hours late, within a day.
-    pub late_hours_share: f64,
-    /// Share that arrives more than a day late, up to four.
-    pub late_days_share: f64,
-    /// Share that the producer sends twice, the same bytes, the second time before its user has bought [`RESENT_WITHIN`](crate::RESENT_WITHIN) times more.
-    pub duplicate_share: f64,
-    /// How much of what happened becomes known later.
-    pub labels: Labels,
-    /// What users do besides buying: so many actions for each transaction, about; 0 is none. It changes no transaction.
-    pub actions: f64,
-    /// Transactions of others that go out between two of one user, at least. The simulated clock runs thousands of times faster
-    /// than a wall clock, so a second purchase ten minutes later would follow within milliseconds and meet the first one still
-    /// in flight, which hardly happens to real customers. Event times stay as they are. At most a fifteenth of the users counts:
-    /// beyond it the busiest ones would fall behind for good.
-    pub spacing: usize,
-    /// How purchases are spread over the users.
-    pub shape: Shape,
-}
-
-impl TrafficConfig {
-    /// History for training: late arrivals, labels, no duplicates.
-    pub fn history(seed: u64) -> Self {
-        Self {
-            seed,
-            users: 4_000,
-            start: DEFAULT_START,
-            fraud_share: 0.009,
-            late_minutes_share: 0.02,
-            late_hours_share: 0.002,
-            late_days_share: 0.000_5,
-            duplicate_share: 0.0,
-            labels: Labels::HISTORY,
-            actions: 2.0,
-            spacing: 0,
-            shape: Shape::Natural,
-        }
-    }
-
-    /// Live traffic: late arrivals and a few duplicates, few labels, and one user's transactions apart.
-    pub fn live(seed: u64) -> Self {
-        Self { start: LIVE_START, duplicate_share: 0.002, labels: Labels::LIVE, spacing: 200, ..Self::history(seed) }
-    }
-
-    /// The same with another shape. But for the natural one, transactions of one user follow each other as they are drawn: a
-    /// busy user's would never go out if they were kept apart.
-    #[must_use]
-    pub fn shaped(self, shape: Shape) -> Self {
-        let spacing = if shape == Shape::Natural { self.spacing } else { 0 };
-        Self { shape, spacing, ..self }
-    }
-}
 
 /// A stream of arrivals until the year 2100, in order of simulated arrival (but for [`TrafficConfig::spacing`]).
 ///
@@ -132,11 +66,18 @@ pub struct Generator {
 pub(crate) enum Action {
     Visit(usize),
     Turn,
-    Purchase { user: usize, origin: Origin, trifle: bool },
+    Purchase {
+        user: usize,
+        origin: Origin,
+        trifle: bool,
+    },
     Campaign(usize),
     Strike(Box<Strike>),
     /// Somebody looks around without buying.
-    Browse { user: usize, id: Arc<str> },
+    Browse {
+        user: usize,
+        id: Arc<str>,
+    },
     Deed(Box<Deed>),
 }
 
@@ -448,84 +389,6 @@ impl Generator {
             self.deliver(again_at, Arrival::Again(sent));
         } else {
             self.deliver(arrives_at, Arrival::Only(Event::Transaction(sent)));
-        }
-    }
-}
-
-impl Generator {
-    fn next_arrival(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.resends.next() {
-                return Some(event);
-            }
-            let next_at = self.queue.peek().map_or(f64::INFINITY, |due| due.at);
-            if self.arriving.peek().is_some_and(|due| due.at <= next_at) {
-                self.resends.arrive(self.arriving.pop()?.what);
-                continue;
-            }
-            if next_at > TIME_MAX_MS as f64 {
-                // Nothing more happens; what did still arrives.
-                self.resends.arrive(self.arriving.pop()?.what);
-                continue;
-            }
-            let due = self.queue.pop()?;
-            self.act(due.at, due.what);
-        }
-    }
-
-    fn next_spaced(&mut self) -> Option<Event> {
-        loop {
-            if self.spaced.peek().is_some_and(|due| due.at <= self.place as f64) {
-                self.place += 1;
-                return self.spaced.pop().map(|due| due.what);
-            }
-            let Some(event) = self.next_arrival() else {
-                // Nobody is left to keep them apart.
-                return self.spaced.pop().map(|due| due.what);
-            };
-            let Event::Transaction(transaction) = &event else { return Some(event) };
-            let free_from = self.free_from.entry(transaction.fields.user_id.clone()).or_default();
-            let at = self.place.max(*free_from);
-            *free_from = at + 1 + self.config.spacing as u64;
-            self.sequence += 1;
-            self.spaced.push(Due { at: at as f64, sequence: self.sequence, what: event });
-            self.forget_free_users();
-        }
-    }
-
-    /// Transactions go out in their order; whatever else comes overtakes some of them.
-    fn next_led(&mut self) -> Option<Event> {
-        loop {
-            if self.led.len() > self.lead {
-                return self.led.pop_front();
-            }
-            let next = if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() };
-            match next {
-                Some(event @ Event::Transaction(_)) => self.led.push_back(event),
-                Some(event) => return Some(event),
-                None => return self.led.pop_front(),
-            }
-        }
-    }
-
-    /// Users come and go; those who are free anyway need no entry.
-    fn forget_free_users(&mut self) {
-        if self.free_from.len() > 4 * self.config.spacing + 1024 {
-            let place = self.place;
-            self.free_from.retain(|_, free_from| *free_from > place);
-        }
-    }
-}
-
-impl Iterator for Generator {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        loop {
-            let event = self.next_led()?;
-            if !self.is_forgotten(&event) {
-                return Some(event);
-            }
         }
     }
 }

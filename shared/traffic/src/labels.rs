@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use centinela_domain::Millis;
+use centinela_contracts::event_v1::{self, EventKind};
+use centinela_domain::{DeviceId, EventId, InvalidTransaction, Millis, TransactionId, UserId};
 
 use crate::chance::Chance;
 use crate::transaction::{Kind, TransactionFields};
@@ -63,16 +64,6 @@ pub enum LabelKind {
 }
 
 impl LabelKind {
-    /// The name in a payload.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Chargeback => "chargeback",
-            Self::Refund => "refund",
-            Self::ConfirmedFraud => "confirmed_fraud",
-            Self::ConfirmedGood => "confirmed_good",
-        }
-    }
-
     /// What it says of the transaction; none of a refund, which says nothing.
     pub fn says_fraud(self) -> Option<bool> {
         match self {
@@ -103,11 +94,27 @@ pub struct Label {
 impl Label {
     /// The payload of version 1, as it goes onto the topic.
     pub fn to_json(&self) -> Vec<u8> {
-        format!(
-            r#"{{"version":1,"event_id":"{}","timestamp":{},"user_id":"{}","transaction_id":"{}","event":"{}","device_id":"{}"}}"#,
-            self.event_id, self.arrived_at.0, self.user_id, self.transaction_id, self.kind.as_str(), self.device_id,
-        )
-        .into_bytes()
+        event_v1::encode(&self.to_event().expect("generated labels are valid"))
+    }
+
+    /// The event that the payload means, without the way through JSON.
+    ///
+    /// # Errors
+    /// When a field is not what the topic takes, which no generated one is.
+    pub fn to_event(&self) -> Result<event_v1::Event, InvalidTransaction> {
+        Ok(event_v1::Event {
+            event_id: EventId::new("event_id", &self.event_id)?,
+            occurred_at: self.arrived_at,
+            user_id: Some(UserId::new(&*self.user_id)?),
+            transaction_id: Some(TransactionId::new(&*self.transaction_id)?),
+            kind: match self.kind {
+                LabelKind::Chargeback => EventKind::Chargeback,
+                LabelKind::Refund => EventKind::Refund,
+                LabelKind::ConfirmedFraud => EventKind::ConfirmedFraud,
+                LabelKind::ConfirmedGood => EventKind::ConfirmedGood,
+            },
+            device_id: Some(DeviceId::new(&*self.device_id)?),
+        })
     }
 }
 
@@ -142,9 +149,7 @@ impl Outcomes {
         let chance = &mut self.chance;
         let (first, second) = match (fraud, chance.unit(), chance.unit()) {
             (true, draw, _) if draw >= CHARGED_BACK => (LabelKind::ConfirmedFraud, None),
-            (true, _, later) => {
-                (LabelKind::Chargeback, (later < CONFIRMED_LATER).then_some(LabelKind::ConfirmedFraud))
-            }
+            (true, _, later) => (LabelKind::Chargeback, (later < CONFIRMED_LATER).then_some(LabelKind::ConfirmedFraud)),
             (false, draw, _) if draw < REFUNDED => (LabelKind::Refund, None),
             (false, draw, later) if draw < REFUNDED + DISPUTED => {
                 (LabelKind::Chargeback, (later < FOUND_OUT).then_some(LabelKind::ConfirmedGood))
@@ -154,9 +159,7 @@ impl Outcomes {
         let arrives_at = at + days * DAY_MS;
         let corrected_at = arrives_at + chance.between(1.0, 12.0) * DAY_MS;
         let said = [(Some(first), arrives_at), (second, corrected_at)];
-        said.into_iter()
-            .filter_map(|(kind, at)| Some(self.label(fields, kind?, at)))
-            .collect()
+        said.into_iter().filter_map(|(kind, at)| Some(self.label(fields, kind?, at))).collect()
     }
 
     fn label(&mut self, fields: &TransactionFields, kind: LabelKind, arrives_at: f64) -> Label {

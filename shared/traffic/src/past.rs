@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use centinela_contracts::payload::PayloadProblem;
-use centinela_domain::{DeviceId, DeviceState, Millis, Profile, Risk, UserId, UserState};
+use centinela_domain::risk::Label;
+use centinela_domain::{DecisionId, DeviceId, DeviceState, Millis, Profile, Risk, UserId, UserState};
 
 use crate::fold::{FeatureFold, States};
 use crate::generator::Generator;
@@ -48,6 +49,8 @@ pub struct Past {
     pub user_risks: HashMap<UserId, Risk>,
     /// Devices alike.
     pub device_risks: HashMap<DeviceId, Risk>,
+    /// The label that stands of each labelled transaction, and whose and on which device that was.
+    pub labels: HashMap<DecisionId, (Label, UserId, DeviceId)>,
 }
 
 impl Past {
@@ -75,8 +78,8 @@ impl Past {
         }
         generator.forget_resends();
         generator.lead(lead);
-        let States { users, devices, profiles, user_risks, device_risks } = fold.into_states();
+        let States { users, devices, profiles, user_risks, device_risks, labels } = fold.into_states();
         let lasted_ms = newest.since(generator.start());
-        Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks })
+        Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks, labels })
     }
 }

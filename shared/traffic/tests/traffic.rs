@@ -136,7 +136,9 @@ fn labels_follow_their_transaction_by_hours_at_least() {
                 let Some((at, fraud)) = happened.get(&label.transaction_id) else { continue };
                 assert!(label.arrived_at.since(*at) >= 12 * 3_600_000 - 1);
                 // Only a chargeback may be wrong, and a refund says nothing.
-                assert!(label.kind == LabelKind::Chargeback || label.kind.says_fraud().is_none_or(|said| said == *fraud));
+                assert!(
+                    label.kind == LabelKind::Chargeback || label.kind.says_fraud().is_none_or(|said| said == *fraud)
+                );
                 labels += 1;
             }
             Event::Action(_) => {}
@@ -226,8 +228,10 @@ fn so_many_actions_come_as_are_asked_for_and_most_are_log_ins_on_a_known_device(
     for wanted in [0.5, 2.0, 4.0] {
         let all = events(TrafficConfig { actions: wanted, ..TrafficConfig::live(1) }, 300_000);
         let bought = all.iter().filter(|event| matches!(event, Event::Transaction(_))).count() as f64;
-        let actions: Vec<_> =
-            all.iter().filter_map(|event| if let Event::Action(action) = event { Some(action) } else { None }).collect();
+        let actions: Vec<_> = all
+            .iter()
+            .filter_map(|event| if let Event::Action(action) = event { Some(action) } else { None })
+            .collect();
         // The registrations of those who were there before come at the beginning.
         let registered = actions.iter().filter(|action| action.fields.kind == ActionKind::Registered).count() as f64;
         let share = (actions.len() as f64 - registered) / bought;
@@ -265,7 +269,10 @@ fn customers_log_in_before_they_buy_and_takeovers_come_from_elsewhere() {
             _ => {}
         }
     }
-    assert!(announced * 10 > bought * 9, "{announced} of {bought} purchases had a log-in from their device before them");
+    assert!(
+        announced * 10 > bought * 9,
+        "{announced} of {bought} purchases had a log-in from their device before them"
+    );
     assert!(taken > 50 && entered * 10 > taken * 8, "{entered} of {taken}");
 }
 

@@ -5,10 +5,16 @@
 
 mod answer;
 mod fate;
+mod places;
+mod profiles;
+mod risks;
 mod totals;
 
 pub use answer::{Answer, Seal};
 pub use fate::{Fate, Heard};
+pub use places::{Found, Places, Spans, name_of};
+pub use profiles::{ProfileFold, differing_profiles};
+pub use risks::{LabelFold, Parties, Standing, differing_risks};
 pub use totals::{Differences, Totals, compare};
 
 /// What a run is judged by. It is clean when all of them are 0.
@@ -24,6 +30,16 @@ pub struct Verdict {
     pub invented: u64,
     /// Users whose stored totals differ from the sum over their transactions.
     pub users_differing: u64,
+    /// Users whose stored profile differs from what their actions come to.
+    pub profiles_differing: u64,
+    /// Users and devices whose stored risk differs from the labels that stand.
+    pub risks_differing: u64,
+    /// Records that are neither in the lake nor dead-lettered.
+    pub unarchived: u64,
+    /// Rows of the lake about records that it has already.
+    pub archived_twice: u64,
+    /// Rows of the lake that are not what was on the topic.
+    pub misarchived: u64,
 }
 
 impl Verdict {
@@ -35,6 +51,11 @@ impl Verdict {
             (self.doubled, "doubled"),
             (self.invented, "invented"),
             (self.users_differing, "users whose totals differ from their transactions"),
+            (self.profiles_differing, "users whose profile differs from their actions"),
+            (self.risks_differing, "users and devices whose risk differs from the labels"),
+            (self.unarchived, "neither in the lake nor dead-lettered"),
+            (self.archived_twice, "more than once in the lake"),
+            (self.misarchived, "in the lake and not as on the topic"),
         ];
         let named: Vec<String> =
             faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();

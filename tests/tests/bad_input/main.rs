@@ -5,6 +5,7 @@
 
 mod case;
 mod judge;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -132,11 +132,12 @@ impl DynamoDb {
     /// When there is no such table with that key.
     pub fn seed(&self, table: &str, items: &[StoredItem]) -> Result<(), DynamoError> {
         let item = |stored: &StoredItem| {
-            let groups = stored.groups.iter().flat_map(|(group, bytes)| {
-                let version = (version_of(group), AttributeValue::N("1".to_owned()));
-                [version, (group.clone(), AttributeValue::B(bytes.clone()))]
-            });
-            [("pk".to_owned(), AttributeValue::S(stored.key.clone()))].into_iter().chain(groups).collect::<Item>()
+            let groups = stored.groups.iter().map(|(name, bytes)| (name.clone(), AttributeValue::B(bytes.clone())));
+            let versions = stored.groups.keys().filter_map(|name| version_of(name));
+            let versions = versions.map(|name| (name.to_owned(), AttributeValue::N("1".to_owned())));
+            let texts = stored.texts.iter().map(|(name, text)| (name.clone(), AttributeValue::S(text.clone())));
+            let key = ("pk".to_owned(), AttributeValue::S(stored.key.clone()));
+            [key].into_iter().chain(groups).chain(versions).chain(texts).collect::<Item>()
         };
         for states in items.chunks(PAGE_ITEMS) {
             self.database
@@ -166,11 +167,15 @@ impl DynamoDb {
                 .map_err(|source| DynamoError::ReadBack { table: table.to_owned(), source: Box::new(source) })?;
             for mut item in page.items.unwrap_or_default() {
                 let Some(AttributeValue::S(key)) = item.remove("pk") else { continue };
-                let groups = item.into_iter().filter_map(|(name, value)| match value {
-                    AttributeValue::B(bytes) => Some((name, bytes)),
-                    _ => None,
-                });
-                items.push(StoredItem { key, groups: groups.collect() });
+                let mut stored = StoredItem { key, ..StoredItem::default() };
+                for (name, value) in item {
+                    match value {
+                        AttributeValue::B(bytes) => drop(stored.groups.insert(name, bytes)),
+                        AttributeValue::S(text) => drop(stored.texts.insert(name, text)),
+                        _ => {}
+                    }
+                }
+                items.push(stored);
             }
             from = page.last_evaluated_key;
             if from.is_none() {

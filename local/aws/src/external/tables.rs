@@ -154,9 +154,11 @@ pub async fn read_items(client: &AwsClient, table: &str) -> Result<Vec<StoredIte
 
 fn stored(item: &Value) -> Option<StoredItem> {
     let key = item["pk"]["S"].as_str()?.to_owned();
-    let groups = item.as_object()?.iter().filter_map(|(name, value)| {
+    let attributes = || item.as_object().into_iter().flatten().filter(|(name, _)| *name != "pk");
+    let groups = attributes().filter_map(|(name, value)| {
         let bytes = base64_simd::STANDARD.decode_to_vec(value["B"].as_str()?).ok()?;
         Some((name.clone(), bytes))
     });
-    Some(StoredItem { key, groups: groups.collect() })
+    let texts = attributes().filter_map(|(name, value)| Some((name.clone(), value["S"].as_str()?.to_owned())));
+    Some(StoredItem { key, groups: groups.collect(), texts: texts.collect() })
 }

@@ -48,6 +48,8 @@ pub(super) struct Exchange<'a> {
     wants_capacity: bool,
     undone: Vec<usize>,
     is_empty: bool,
+    /// A transaction that a fault cancels: which of its actions are in conflict.
+    conflicts: Vec<bool>,
 }
 
 impl<'a> Exchange<'a> {
@@ -67,8 +69,9 @@ impl<'a> Exchange<'a> {
         };
         let mut request = Object::read(body)?;
         let wants_capacity = request.ask_for(CAPACITY, "TOTAL");
-        let mut exchange =
-            Self { request, form: Form::Reported, direction, wants_capacity, undone: Vec::new(), is_empty: false };
+        let (undone, conflicts) = (Vec::new(), Vec::new());
+        let form = Form::Reported;
+        let mut exchange = Self { request, form, direction, wants_capacity, undone, is_empty: false, conflicts };
         match operation {
             "BatchGetItem" => exchange.set_keys_aside(fault),
             "BatchExecuteStatement" => exchange.read_statements(fault),
@@ -83,7 +86,7 @@ impl<'a> Exchange<'a> {
                 exchange.form =
                     Form::Conditional { table, wants_item: exchange.request.ask_for(ON_FAILURE, "ALL_OLD") };
             }
-            "TransactWriteItems" | "ExecuteTransaction" => exchange.read_transaction(),
+            "TransactWriteItems" | "ExecuteTransaction" => exchange.read_transaction(fault),
             _ => {}
         }
         Some(exchange)
@@ -128,7 +131,7 @@ impl<'a> Exchange<'a> {
         self.form = Form::Statements(sent);
     }
 
-    fn read_transaction(&mut self) {
+    fn read_transaction(&mut self, fault: Fault) {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Action {
@@ -142,7 +145,28 @@ impl<'a> Exchange<'a> {
             self.direction = sent.direction();
             tables.push(sent.table);
         }
+        let conflicts: Vec<bool> = (0..tables.len()).map(|index| fault.leaves_undone(index)).collect();
+        if conflicts.contains(&true) {
+            (self.conflicts, self.is_empty) = (conflicts, true);
+        }
         self.form = Form::Transaction(tables);
+    }
+
+    /// What is answered when nothing goes on: an empty answer, or the cancellation of a transaction.
+    pub(super) fn instead(&self) -> (StatusCode, Bytes) {
+        if self.conflicts.is_empty() {
+            return (StatusCode::OK, Bytes::from_static(b"{}"));
+        }
+        let code = |conflicts: &bool| if *conflicts { "TransactionConflict" } else { "None" };
+        let codes: Vec<&str> = self.conflicts.iter().map(code).collect();
+        let message = format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        );
+        let reasons: Vec<Value> = codes.iter().map(|code| json!({ "Code": code })).collect();
+        let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+        let body = json!({ "__type": kind, "Message": message, "CancellationReasons": reasons });
+        (StatusCode::BAD_REQUEST, Bytes::from(body.to_string()))
     }
 
     /// What goes on; none when nothing is left.

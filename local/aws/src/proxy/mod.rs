@@ -165,6 +165,13 @@ impl<'a> Exchange<'a> {
             Self::Kinesis(exchange) => exchange.forwarded(),
         }
     }
+
+    fn instead(&self) -> Answer {
+        match self {
+            Self::DynamoDb(exchange) => exchange.instead(),
+            Self::Kinesis(_) => (StatusCode::OK, Bytes::from_static(b"{}")),
+        }
+    }
 }
 
 impl Shared {
@@ -181,7 +188,12 @@ impl Shared {
         };
         let operation = operation(target);
         self.meter().called(operation);
-        let fault = self.faults.decide(&RequestInfo { service: self.service.name(), operation, body: &body, caller: caller(&head) });
+        let fault = self.faults.decide(&RequestInfo {
+            service: self.service.name(),
+            operation,
+            body: &body,
+            caller: caller(&head),
+        });
         match fault {
             Fault::Throttle => {
                 self.meter().throttled(1);
@@ -211,7 +223,7 @@ impl Shared {
         let (status, answer) = match exchange.forwarded() {
             Some(body) => self.upstream.call(target, body).await?,
             // Nothing is left of it.
-            None => (StatusCode::OK, Bytes::from_static(b"{}")),
+            None => exchange.instead(),
         };
         let mut meter = self.meter();
         meter.asked_by(caller);

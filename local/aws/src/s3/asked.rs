@@ -58,7 +58,8 @@ impl Asked {
 
 /// The operation of a path-style request, as far as clients of ours use it.
 fn operation(method: &Method, head: &Parts) -> &'static str {
-    let names_an_object = head.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    let names_an_object =
+        head.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
     let query = head.uri.query().unwrap_or_default();
     match (method.as_str(), names_an_object) {
         ("PUT", true) if query.contains("partNumber=") => "UploadPart",

@@ -102,8 +102,7 @@ fn put_state(output: &mut Output, state: &UserState) {
     let [c0, c1, c2, c3] = state.counts;
     let [s0, s1, s2, s3] = state.sums;
     let [spikes0, spikes1] = state.spikes;
-    let floats: [f32; FLOATS] =
-        [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, state.largest, state.small];
+    let floats: [f32; FLOATS] = [c0, c1, c2, c3, s0, s1, s2, s3, spikes0, spikes1, state.largest, state.small];
     output.byte(if state.spike_at.is_some() { SPIKE_KNOWN } else { 0 });
     output.unsigned(state.transactions);
     output.unsigned(state.amount_total_minor);

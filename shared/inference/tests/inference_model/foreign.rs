@@ -91,6 +91,9 @@ fn customers_at_ever_new_devices_are_not_blocked_wholesale() {
         world.decide(&purchase(number, at, user, device, 500 + mixed(number ^ 5) % 12_000));
     }
     let (model, guarded) = (world.share(world.model_blocks), world.share(world.blocked));
-    println!("ever new devices: the model would block {model:.4}, {guarded:.4} are blocked, {} are guarded", world.guarded);
+    println!(
+        "ever new devices: the model would block {model:.4}, {guarded:.4} are blocked, {} are guarded",
+        world.guarded
+    );
     assert!(guarded < 0.0205, "{guarded} of them were blocked, {model} without the guard");
 }

@@ -40,7 +40,10 @@ impl Generator {
             };
             let is_first = met.insert(id.clone());
             if let Some(registered_at) = registered_at.filter(|_| is_first) {
-                self.do_deed(Deed::new(&id, ActionKind::Registered, &origin.device_id, origin.ip).at(registered_at), at);
+                self.do_deed(
+                    Deed::new(&id, ActionKind::Registered, &origin.device_id, origin.ip).at(registered_at),
+                    at,
+                );
             }
             match (strike.kind, is_first) {
                 (Kind::AccountTakeover, true) => self.take_over(&id, origin, at, strike.at),

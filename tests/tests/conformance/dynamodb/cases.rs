@@ -1,6 +1,6 @@
 //! What is asked of DynamoDB, and the answers.
 
-use super::{Dynamo, reads, tables, writes};
+use super::{Dynamo, reads, tables, transactions, writes};
 use crate::case::Case;
 
 const REFUSED: &str = "the call: ValidationException";
@@ -98,5 +98,33 @@ pub const CASES: &[Case<Dynamo>] = &[
         "numbers over 2^53, any bytes and empty bytes pass unchanged",
         writes::exact_values,
         "done; read back exactly: true",
+    ),
+    Case::same(
+        "a label and two risks are written together, beside what other owners keep",
+        transactions::a_label,
+        "done; done; rv 2, v 5; rv 2, v none",
+    ),
+    Case::same(
+        "a transaction of which a condition does not hold writes nothing, and says which",
+        transactions::a_label_again,
+        "done; ConditionalCheckFailed, ConditionalCheckFailed; ConditionalCheckFailed, None; None, ConditionalCheckFailed; \
+         rv 1, v none",
+    ),
+    Case::same("a transaction that names an item twice is refused", transactions::the_same_item_twice, REFUSED),
+    Case::same(
+        "a transaction has at most 100 actions",
+        transactions::a_hundred_actions,
+        "100: done; 101: the call: ValidationException",
+    ),
+    Case::same(
+        "a transaction on an unknown table is refused",
+        transactions::an_unknown_table,
+        "the call: ResourceNotFoundException; rv none, v none",
+    ),
+    Case::same("of many transactions on one item one wins", transactions::race, "1 won, 15 lost; rv 1, v none"),
+    Case::same(
+        "a transaction costs twice the units, by table",
+        transactions::capacity,
+        "device_state 4, settled_offsets 2, user_state 2",
     ),
 ];

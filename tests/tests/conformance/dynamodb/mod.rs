@@ -3,6 +3,7 @@
 mod cases;
 mod reads;
 mod tables;
+mod transactions;
 mod writes;
 
 use std::collections::HashMap;

@@ -1,0 +1,48 @@
+//! One invocation: from the event to the answer.
+
+use centinela_adapters::{DynamoLabels, DynamoLimits, KafkaPublisher, SystemClock, aws};
+use centinela_delivery::Delivery;
+use centinela_function::{Answer, Environment, Error, Failure, Function, Invocation};
+use centinela_labels::ApplyLabels as UseCase;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::metrics::{self, Counts};
+
+/// The function between two invocations.
+pub struct ApplyLabels {
+    delivery: Delivery<KafkaPublisher, SystemClock>,
+    labels: UseCase<DynamoLabels, SystemClock>,
+    source_topic: String,
+}
+
+impl Function for ApplyLabels {
+    type Config = Config;
+    type Counts = Counts;
+
+    fn configure(environment: &mut Environment<'_>) -> Option<Config> {
+        Config::read(environment)
+    }
+
+    async fn connect(config: Config) -> Result<Self, Error> {
+        let sdk = aws::config().await;
+        let Config { source_topic, tables, name_for_logs, kafka, limits, settings } = config;
+        let (dead_letters, store) = tokio::try_join!(
+            KafkaPublisher::connect(kafka),
+            DynamoLabels::connect(&sdk, tables, name_for_logs, DynamoLimits::default()),
+        )?;
+        let delivery = Delivery::new(dead_letters, SystemClock, settings);
+        let labels = UseCase::new(store, SystemClock, limits);
+        Ok(Self { delivery, labels, source_topic })
+    }
+
+    async fn handle(&self, invocation: &Invocation<'_>) -> Result<Answer<Counts>, Failure> {
+        let batch = invocation.kafka_batch(&self.source_topic)?;
+        let outcome = self.delivery.deliver(&self.labels, batch, invocation.deadline()).await?;
+        let failed = outcome.response.failures.len();
+        if failed > 0 {
+            warn!(records = failed, "records are to be delivered again");
+        }
+        Ok(Answer { body: outcome.response.encode(), metrics: metrics::of(&outcome) })
+    }
+}

@@ -1,0 +1,55 @@
+//! What the environment tells the function.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use centinela_adapters::{KafkaConfig, NameForLogs};
+use centinela_delivery::Settings;
+use centinela_function::Environment;
+
+/// How long the Kafka client tries to deliver a dead letter; within the function's time.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What is read, where profiles are, and where dead letters go.
+pub struct Config {
+    pub source_topic: String,
+    pub user_table: String,
+    pub name_for_logs: NameForLogs,
+    pub kafka: KafkaConfig,
+    pub settings: Settings,
+}
+
+impl Config {
+    /// `None` without a key, for which nothing can stand in.
+    pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
+        let [source_topic, dead_letters_topic, user_table] =
+            ["SOURCE_TOPIC", "DEAD_LETTERS_TOPIC", "USER_TABLE"].map(|name| environment.text(name));
+        if !source_topic.is_empty() && source_topic == dead_letters_topic {
+            environment.problem(format!("SOURCE_TOPIC `{source_topic}` is also written to, which would never end"));
+        }
+        let access = environment.kafka();
+        let keys = environment.keys()?;
+        let kafka = KafkaConfig {
+            access,
+            client_id: env!("CARGO_PKG_NAME").to_owned(),
+            decision_topics: BTreeMap::new(),
+            dead_letters_topic,
+            deployment_key: keys.deployment.clone(),
+            message_timeout: MESSAGE_TIMEOUT,
+        };
+        let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
+        Some(Self { source_topic, user_table, name_for_logs, kafka, settings: Settings::new(keys.deployment) })
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("source_topic", &self.source_topic)
+            .field("user_table", &self.user_table)
+            .field("kafka", &self.kafka)
+            .finish_non_exhaustive()
+    }
+}
