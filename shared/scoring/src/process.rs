@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::pending_failures::{self, Reported};
 use crate::plan::Devices;
-use crate::ports::{Background, Ports, ReadAnswer, ReadRequest, ScoreError, StateReader, StoreError};
+use crate::ports::{Background, Ports, ReadAnswer, ReadRequest, ScoreError, Scorer as _, StateReader, StoreError};
 use crate::proof::{self, Knowledge, Proof, Times};
 use crate::report::BatchReport;
 use crate::work::{self, Decoded};
