@@ -33,7 +33,7 @@ impl Function for ArchiveRecords {
     }
 
     async fn connect(config: Config) -> Result<Self, Error> {
-        let store = S3Lake::from_environment(config.bucket).await;
+        let store = S3Lake::from_environment(&config.bucket).await?;
         Ok(Self { store, reading: config.reading, topics: Table::ALL.map(Table::topic) })
     }
 

@@ -28,7 +28,7 @@ impl Function for CompactLake {
     }
 
     async fn connect(settings: Settings) -> Result<Self, Error> {
-        let store = S3Lake::from_environment(&settings.bucket).await;
+        let store = S3Lake::from_environment(&settings.bucket).await?;
         Ok(Self { store, settings })
     }
 

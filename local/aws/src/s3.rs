@@ -5,6 +5,7 @@
 
 mod asked;
 mod keys;
+mod locks;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 use self::asked::{Asked, slow_down};
 use self::keys::Keys;
+use self::locks::Locks;
 use crate::access::AwsAccess;
 use crate::fault::{Fault, FaultSource, NoFaults, ReplyWithheld};
 use centinela_serve::{BoxError, HttpServer, ServerError, warden};
@@ -103,11 +105,11 @@ impl S3 {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
         builder.set_access(Keys::under(&directory));
-        let objects = builder.build();
+        let (objects, locks) = (Arc::new(builder.build()), Arc::new(Locks::new()));
         let asked = Arc::new(Asked::new(config.faults));
-        let (objects, asking) = (Arc::new(objects), Arc::clone(&asked));
+        let asking = Arc::clone(&asked);
         let handler = service_fn(move |request: Request<Incoming>| {
-            let (objects, asked) = (Arc::clone(&objects), Arc::clone(&asking));
+            let (objects, locks, asked) = (Arc::clone(&objects), Arc::clone(&locks), Arc::clone(&asking));
             async move {
                 let (head, body) = request.into_parts();
                 let fault = asked.came(&head.method, &head);
@@ -116,6 +118,8 @@ impl S3 {
                     Fault::Delay(time) => tokio::time::sleep(time).await,
                     Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
                 }
+                let (method, path) = (head.method.clone(), head.uri.path().to_owned());
+                let _held = locks.hold(&method, &path).await;
                 let answer = Service::call(&*objects, Request::from_parts(head, body)).await?;
                 if fault == Fault::ReplyLost { Err(BoxError::from(ReplyWithheld)) } else { Ok(answer) }
             }

@@ -197,7 +197,8 @@ impl World {
         let deadline = Millis(memory.now().0 + 600_000);
         self.runs += 1;
         let name = format!("{:x}", self.runs * 10);
-        let run = compact(&handle, &self.settings, &Request::default(), &name, &|| memory.now(), deadline);
+        let (request, now) = (Request::default(), || memory.now());
+        let run = compact(&handle, &self.settings, &request, &name, &now, deadline);
         block_on(run).expect("the store answers")
     }
 
