@@ -2,6 +2,8 @@
 
 mod args;
 mod aws_credentials;
+mod dynamodb;
+mod erase;
 mod failure;
 mod features;
 mod function_build;
@@ -67,6 +69,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Features(arguments) => features::run(&arguments),
         // Reads, or writes once as a whole.
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
+        Command::Erase(arguments) => runtime()?.block_on(Box::pin(erase::run(arguments))),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
         Command::Send(arguments) => finish(runtime()?, |interrupt| send::run(*arguments, interrupt)),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use centinela_audit::chaos::{Kind, Kinds};
 use clap::{Args, Parser, Subcommand};
 
+use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
@@ -47,6 +48,8 @@ pub enum Command {
     Send(Box<SendTraffic>),
     /// Compute the rows that a model is trained on, with the code that serves.
     Features(features::Args),
+    /// Remove a person from the tables, and from the lake with the next compaction.
+    Erase(erase::Args),
     /// Show and clear the records that were reported as failures and have not come back.
     PendingFailures(pending_failures::Args),
 }

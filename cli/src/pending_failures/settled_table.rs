@@ -3,32 +3,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
-use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials as _};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_audit::errors::one_line;
 use centinela_contracts::stored_partition::{self, StoredPartition};
-use centinela_local::aws::AwsClient;
 
 use super::Place;
-use crate::aws_credentials;
+use crate::dynamodb;
 use crate::failure::Failure;
 
 const KEY: &str = "pk";
 const VERSION: &str = "v";
 const CONTENT: &str = "s";
-/// How long a connection may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer may take; the SDK asks three times.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -77,10 +68,7 @@ impl Found {
 impl SettledTable {
     /// Finds region and credentials; asks for nothing yet.
     pub(super) async fn open(place: &Place) -> Result<Self, Failure> {
-        let (client, database) = match &place.dynamodb {
-            Some(url) => (at_url(url)?, format!("dynamodb at {url}")),
-            None => in_aws().await?,
-        };
+        let (client, database) = dynamodb::open(place.dynamodb.as_deref()).await?;
         let Place { table, group, topic, .. } = place;
         Ok(Self { client, table: table.clone(), group: group.clone(), topic: topic.clone(), database })
     }
@@ -153,60 +141,8 @@ impl SettledTable {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let Self { table, database, .. } = self;
-        let code = error.as_service_error().map(|refusal| refusal.code().unwrap_or("no code"));
-        match code {
-            Some("ResourceNotFoundException") => Failure::Usage(format!(
-                "{database} has no table `{table}`; name the table of settled offsets with --table"
-            )),
-            Some(code) => {
-                let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-                Failure::Failed(format!("{database} refused to {doing} table `{table}`: {code}: {message}"))
-            }
-            None => Failure::Failed(format!("{database} cannot be reached: {}", innermost(&error))),
-        }
+        dynamodb::failed(doing, &self.table, &self.database, "name the table of settled offsets with --table", error)
     }
-}
-
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).operation_attempt_timeout(ANSWER_LIMIT).build()
-}
-
-/// A client of the database at a URL, with the credentials that `up` uses for it.
-fn at_url(url: &str) -> Result<Client, Failure> {
-    let access = aws_credentials::from_environment(false)?;
-    // It has the rules for a URL.
-    AwsClient::new("dynamodb", url, &access).map_err(|error| Failure::usage(&error))?;
-    let credentials =
-        Credentials::new(access.access_key_id, access.secret_access_key, access.session_token, None, "centinela");
-    let config = aws_sdk_dynamodb::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(url)
-        .region(Region::new(access.region))
-        .credentials_provider(credentials)
-        .timeout_config(timeouts())
-        .build();
-    Ok(Client::from_conf(config))
-}
-
-/// A client of AWS, with region and credentials as every AWS client finds them.
-async fn in_aws() -> Result<(Client, String), Failure> {
-    let loaded = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts());
-    let sdk = Box::pin(loaded.load()).await;
-    let Some(region) = sdk.region().cloned() else {
-        return Err(Failure::Usage("no region: set AWS_REGION, or name a DynamoDB with --dynamodb URL".to_owned()));
-    };
-    let credentials = match sdk.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.map(drop).map_err(|error| one_line(&error)),
-        None => Err("there is no provider".to_owned()),
-    };
-    credentials.map_err(|problem| {
-        Failure::Usage(format!(
-            "no credentials for AWS: {problem}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a DynamoDB with \
-             --dynamodb URL"
-        ))
-    })?;
-    Ok((Client::new(&sdk), format!("dynamodb in {region}")))
 }
 
 /// Group with topic, and partition.
@@ -226,13 +162,4 @@ fn stored(attributes: &Attributes) -> Result<Stored, String> {
 
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
-}
-
-/// The last cause: that the connection was refused, not that a dispatch failed.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
