@@ -3,8 +3,8 @@
 The rows come from ``centinela features``: the Rust code that serves also computes what is trained on. Here is only the booster,
 the split by time, the measurements and the gates; ``export_onnx.py`` writes the files.
 
-    python train.py --rows history.npy --labelled history-labels.npy --fresh fresh.npy --out artifacts/current
-    python train.py --outside outside.npy --outside-labelled outside-labels.npy
+    python train.py --rows history.npy --unlabelled history-no-labels.npy --fresh fresh.npy --out artifacts/current
+    python train.py --outside outside.npy --outside-unlabelled outside-no-labels.npy --out outside-model
 
 Refuses to write a model whose probabilities are not probabilities (``ECE_MAX``, ``MEAN_RATIO``), for the thresholds would then
 mean nothing, and one that would block like an outage (``BLOCK_RATE_MAX``).
@@ -27,7 +27,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from export_onnx import Details, export
 from features import read_features
 
-MODEL_VERSION = "2026.11-1"
+MODEL_VERSION = "2026.11-2"
+#: Of the model that is trained on outside data, which is never bundled.
+OUTSIDE_VERSION = "outside-2"
 DAY_MS = 86_400_000
 TREES = 100
 PARAMETERS = {
@@ -72,6 +74,8 @@ class Split:
 OWN_SPLIT = Split(train=(0, 150), validation=(157, 173), test=(180, 210))
 #: Training after 60 days of warm-up; 7 days until the labels would be known.
 OUTSIDE_SPLIT = Split(train=(60, 116), validation=(116, 116), test=(123, 157))
+#: What is short enough to send it through the running system: it begins with the empty state, as the system does.
+SYSTEM_SPLIT = Split(train=(0, 35), validation=(35, 35), test=(42, 56))
 
 
 def load(path: Path, features: list[str]) -> np.ndarray:
@@ -210,11 +214,11 @@ def measure_fresh(rows: np.ndarray, scores: np.ndarray) -> dict:
     return report
 
 
-def manifest_details(features: list[str], reasons: dict[str, str], rows_path: Path, generator: str, test: dict) -> Details:
+def manifest_details(version: str, reasons: dict[str, str], rows_path: Path, generator: str, test: dict) -> Details:
     at_block = test["thresholds"][str(BLOCK_ABOVE)]
     return Details(
-        model_version=MODEL_VERSION,
-        features=features,
+        model_version=version,
+        features=list(reasons),
         reason_groups=reasons,
         calibration={
             "method": "none",
@@ -258,12 +262,12 @@ def train(arguments: argparse.Namespace) -> int:
     show("unseen world from its first transaction", report["fresh_world"])
     print(f"  blocked of the first 10,000: {report['fresh_world']['block_rate_first_slice']:.3%}")
     print(f"  blocked of the worst 10,000: {report['fresh_world']['block_rate_worst_slice']:.3%}")
-    if arguments.labelled:
-        labelled = load(arguments.labelled, features)
-        other = fit(between(labelled, OWN_SPLIT.train), features)
-        part = between(labelled, OWN_SPLIT.test)
-        report["test_with_labels_in_state"] = measure(part, score(other, part, features))
-        show("for comparison, not the model served: labels applied when they arrive, test", report["test_with_labels_in_state"])
+    if arguments.unlabelled:
+        unlabelled = load(arguments.unlabelled, features)
+        other = fit(between(unlabelled, OWN_SPLIT.train), features)
+        part = between(unlabelled, OWN_SPLIT.test)
+        report["test_without_labels"] = measure(part, score(other, part, features))
+        show("for comparison, not the model served: no label is ever known, test", report["test_without_labels"])
     report["importance_by_gain"] = importance(booster)
     print("\nshare of gain: " + ", ".join(f"{name} {share:.3f}" for name, share in report["importance_by_gain"].items() if share))
 
@@ -272,41 +276,54 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"refused: {problem}", file=sys.stderr)
     if problems:
         return 1
-    details = manifest_details(features, reasons, arguments.rows, arguments.generator, report["test"])
-    samples = matrix(between(rows, OWN_SPLIT.test), features)
-    # Half of the parity rows are ones that the model is not sure to approve: random ones would all lie near 0.
-    scores = booster.predict(samples, num_threads=1)
-    doubtful = samples[scores > 0.05]
-    samples = np.concatenate([doubtful, samples[: len(doubtful)]])
-    manifest = export(booster, details, samples, arguments.out)
+    details = manifest_details(MODEL_VERSION, reasons, arguments.rows, arguments.generator, report["test"])
+    manifest = write(booster, details, between(rows, OWN_SPLIT.test), arguments.out)
     (arguments.out / "metrics.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     print(f"\n{manifest['model_version']}: model.onnx {manifest['sha256']}")
     return 0
 
 
-def outside(path: Path, title: str) -> None:
+def write(booster: lightgbm.Booster, details: Details, rows: np.ndarray, out: Path) -> dict:
+    samples = matrix(rows, details.features)
+    # Half of the parity rows are ones that the model is not sure to approve: random ones would all lie near 0.
+    scores = booster.predict(samples, num_threads=1)
+    doubtful = samples[scores > 0.05]
+    return export(booster, details, np.concatenate([doubtful, samples[: len(doubtful)]]), out)
+
+
+def outside(path: Path, title: str, split: Split, out: Path | None = None) -> None:
     """The same recipe on somebody else's data. Says whether features and recipe only fit our own simulator."""
-    features = list(read_features())
+    reasons = read_features()
+    features = list(reasons)
     rows = load(path, features)
-    booster = fit(between(rows, OUTSIDE_SPLIT.train), features)
-    part = between(rows, OUTSIDE_SPLIT.test)
-    show(f"{title}, days {OUTSIDE_SPLIT.test}", measure(part, score(booster, part, features)))
+    booster = fit(between(rows, split.train), features)
+    part = between(rows, split.test)
+    report = measure(part, score(booster, part, features))
+    show(f"{title}, trained on days {split.train}, days {split.test}", report)
+    if out:
+        write(booster, manifest_details(OUTSIDE_VERSION, reasons, path, "outside data", report), part, out)
+        until = int(np.searchsorted(rows["arrived_at"], rows["arrived_at"][0] + split.test[1] * DAY_MS))
+        plan = {"rows": until, "measure_after_hours": int(split.test[0] * 24), "average_precision": report["average_precision"]}
+        (out / "plan.json").write_text(json.dumps(plan) + "\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, help="history of the simulated world (.npy)")
-    parser.add_argument("--labelled", type=Path, help="the same history with labels applied to the state")
+    parser.add_argument("--unlabelled", type=Path, help="the same history, of which no label is ever known")
     parser.add_argument("--fresh", type=Path, help="a world of another seed, from its first transaction")
     parser.add_argument("--generator", default="centinela features", help="how the rows were made, for the manifest")
     parser.add_argument("--out", type=Path, help="directory for the artifacts")
-    parser.add_argument("--outside", type=Path, help="rows of outside data, labels not applied")
-    parser.add_argument("--outside-labelled", type=Path, help="rows of outside data, labels applied when they arrive")
+    parser.add_argument("--outside", type=Path, help="rows of outside data, labels known 7 days later")
+    parser.add_argument("--outside-unlabelled", type=Path, help="the same, of which no label is ever known")
     arguments = parser.parse_args()
     if arguments.outside:
-        outside(arguments.outside, "outside data, no labels in the state")
-        if arguments.outside_labelled:
-            outside(arguments.outside_labelled, "outside data, labels in the state 7 days later")
+        if arguments.outside_unlabelled:
+            outside(arguments.outside_unlabelled, "outside data, no labels", OUTSIDE_SPLIT)
+        outside(arguments.outside, "outside data, labels 7 days later", OUTSIDE_SPLIT)
+        if arguments.out:
+            title = "outside data, labels 7 days later, for the running system"
+            outside(arguments.outside, title, SYSTEM_SPLIT, arguments.out)
         return 0
     if not (arguments.rows and arguments.fresh and arguments.out):
         parser.error("--rows, --fresh and --out are needed (or --outside)")

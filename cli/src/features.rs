@@ -13,7 +13,9 @@ use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::transaction_v1;
 use centinela_domain::risk::{Label, Verdict};
 use centinela_domain::{Currency, DecisionId, DeviceId, EventId, InvalidTransaction, Millis, Transaction, UserId};
-use centinela_traffic::{Event, FeatureFold, Generator, MatrixWriter, TrafficConfig, Truth};
+use centinela_traffic::{
+    Event, FeatureFold, Generator, Labels as TruthLabels, MatrixWriter, TrafficConfig, Truth,
+};
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -186,9 +188,12 @@ fn simulated(
     table: &mut Table<'_>,
     unwritable: &Unwritable<'_>,
 ) -> Result<(), FeaturesError> {
-    // The labels stay in the stream when they are not applied: they draw from the same chances as the delivery, and the
-    // transactions must be the same either way.
-    let config = TrafficConfig { users: arguments.users as usize, ..TrafficConfig::history(arguments.seed) };
+    // As many labels as a live system gets: one that learnt from more would take their absence for a sign.
+    let config = TrafficConfig {
+        users: arguments.users as usize,
+        labels: TruthLabels::LIVE,
+        ..TrafficConfig::history(arguments.seed)
+    };
     let end = Millis(config.start.0 + i64::from(arguments.days) * DAY_MS);
     for event in Generator::new(config).take_while(|event| event.arrived_at() < end) {
         table.go_on()?;

@@ -48,7 +48,7 @@ pub struct Surroundings<'a> {
     pub calm: CancellationToken,
 }
 
-impl Surroundings<'_> {
+impl<'a> Surroundings<'a> {
     /// Waits, or less when the faults have to end.
     pub(super) async fn wait(&self, duration: Duration) {
         tokio::select! {

@@ -152,7 +152,7 @@ impl Lake {
         lines
             .map(|line| {
                 let key = line.strip_prefix(&prefix).map(str::to_owned);
-                key.ok_or_else(|| format!("manifest {key:?} of the lake names what is not in its bucket"))
+                key.ok_or_else(|| format!("a manifest of the lake names {line}, which is not in its bucket"))
             })
             .collect()
     }

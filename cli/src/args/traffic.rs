@@ -27,6 +27,12 @@ pub struct Traffic {
     /// Send only the first rows of the file.
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Send what a table says in its column `fraud` as labels too, each so long after its transaction by event time, such as 168h.
+    #[arg(long, value_name = "TIME", requires = "input", value_parser = parse_duration)]
+    pub labels_after: Option<Duration>,
+    /// Measure the scores (where the truth is known) only of transactions later than this after the first one, by event time.
+    #[arg(long, value_name = "TIME", requires = "input", value_parser = parse_duration)]
+    pub measure_after: Option<Duration>,
     /// The field that becomes the record's key, and so chooses its partition.
     #[arg(long, value_enum, default_value_t = Key::TransactionId)]
     pub key: Key,

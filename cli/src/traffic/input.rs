@@ -76,6 +76,9 @@ pub enum InputError {
     /// Nobody knows which one is meant.
     #[error("{} has column `{column}` twice; remove or rename one of them", path.display())]
     ColumnTwice { path: PathBuf, column: &'static str },
+    /// The truth is asked for, and is not in it.
+    #[error("{} does not say which transactions are fraud: --labels-after needs a table with a column `fraud`", path.display())]
+    NoLabels { path: PathBuf },
     /// Somebody cut it meanwhile.
     #[error("{} has changed since it was checked: it ends after {found} of {checked} rows", path.display())]
     Changed {

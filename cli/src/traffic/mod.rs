@@ -3,6 +3,7 @@
 mod columns;
 mod container;
 mod csv_rows;
+mod file;
 pub mod input;
 mod parquet_rows;
 pub mod producer;
@@ -12,15 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::transaction_v1;
-use centinela_domain::{Currency, DecisionId, InvalidTransaction, Transaction};
+use centinela_domain::{Currency, DecisionId, Transaction};
 use centinela_traffic::{Event, Generator, Labels, Past, PastLimits, TrafficConfig};
 
 use crate::args::{ACTIONS_DEFAULT, Key, LABELS_DEFAULT, Traffic};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
-use input::{Input, InputError, Rows, Rule};
+use file::{File, Truth};
+use input::{Input, InputError, Rule};
 
 /// A check that takes longer is announced.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -103,7 +106,7 @@ pub enum Source {
         left_out: [bool; Stream::ALL.len()],
     },
     /// A file.
-    File(Box<Rows>),
+    File(Box<File>),
 }
 
 impl Source {
@@ -116,7 +119,11 @@ impl Source {
         if let Some(path) = &traffic.input {
             let input = Input { key: traffic.key, limit: traffic.limit, default_currency };
             let rows = if traffic.unchecked { input.open(path, Rule::Anything)? } else { input.open_checked(path)? };
-            return Ok(Self::File(Box::new(rows)));
+            if traffic.labels_after.is_some() && !rows.is_labelled() {
+                return Err(InputError::NoLabels { path: path.clone() });
+            }
+            let truth = Truth { labels_after: traffic.labels_after, measured_after: traffic.measure_after };
+            return Ok(Self::File(Box::new(File::new(rows, truth, default_currency))));
         }
         let config = TrafficConfig {
             users: traffic.users as usize,
@@ -175,7 +182,7 @@ impl Source {
     ///
     /// # Errors
     /// When the world makes what is no transaction.
-    pub fn past(&mut self) -> Result<Option<Past>, InvalidTransaction> {
+    pub fn past(&mut self) -> Result<Option<Past>, PayloadProblem> {
         match self {
             Self::Generated { generator, .. } => Past::live_through(generator, PastLimits::DEFAULT).map(Some),
             Self::File(_) => Ok(None),
@@ -188,7 +195,7 @@ impl Source {
     /// When the file cannot be read on.
     pub fn next(&mut self) -> Result<Option<Message>, InputError> {
         match self {
-            Self::File(rows) => rows.next(),
+            Self::File(file) => file.next(),
             Self::Generated { generator, key, suffix, left_out } => {
                 let mut events = generator.by_ref().map(|event| message(event, *key, suffix));
                 let message = events.find(|message| !left_out[message.stream as usize]);
@@ -206,7 +213,7 @@ impl Source {
     pub fn expected(&self) -> Option<u64> {
         match self {
             Self::Generated { .. } => None,
-            Self::File(rows) => rows.expected(),
+            Self::File(file) => file.expected(),
         }
     }
 }

@@ -82,7 +82,7 @@ impl ActionFields {
         let Person { name, email, phone, address } = &self.person;
         let outcome = |succeeded| if succeeded { LoginOutcome::Success } else { LoginOutcome::Failure };
         Ok(UserAction {
-            action_id: EventId::new("action_id", &self.action_id)?,
+            action_id: EventId::new("action_id", &*self.action_id)?,
             occurred_at: self.timestamp,
             user_id: UserId::new(&*self.user_id)?,
             kind: self.kind,

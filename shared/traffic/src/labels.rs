@@ -103,7 +103,7 @@ impl Label {
     /// When a field is not what the topic takes, which no generated one is.
     pub fn to_event(&self) -> Result<event_v1::Event, InvalidTransaction> {
         Ok(event_v1::Event {
-            event_id: EventId::new("event_id", &self.event_id)?,
+            event_id: EventId::new("event_id", &*self.event_id)?,
             occurred_at: self.arrived_at,
             user_id: Some(UserId::new(&*self.user_id)?),
             transaction_id: Some(TransactionId::new(&*self.transaction_id)?),

@@ -22,9 +22,15 @@ pub struct Parties {
 }
 
 /// What stands about transactions, by the transaction's key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LabelFold<K: Eq + Hash> {
     standing: HashMap<K, (Label, Parties)>,
+}
+
+impl<K: Eq + Hash> Default for LabelFold<K> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<K: Eq + Hash> LabelFold<K> {
