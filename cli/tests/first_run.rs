@@ -27,8 +27,8 @@ impl Shown {
     /// Share of the decided transactions on a device that nobody had seen.
     #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
     fn new_devices(&self) -> f64 {
-        let written = self.report["dynamodb"]["write_units"]["device_state"].as_f64().unwrap_or(0.0);
-        written / self.count("decided") as f64
+        let written = &self.report["dynamodb"]["write_units_by_function"]["score-transactions"]["device_state"];
+        written.as_f64().unwrap_or(0.0) / self.count("decided") as f64
     }
 }
 

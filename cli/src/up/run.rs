@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
             tokio::time::sleep(TICK).await;
         }
         let waiting = self.tracker.seen().unique;
-        self.platform.start_mappings().await.map_err(|error| Failure::failed(&error))?;
+        self.platform.start_urgent_mappings().await.map_err(|error| Failure::failed(&error))?;
         let mut watch = backlog::Watch::new(waiting);
         let (mut most, mut moved_at) = (0, Instant::now());
         while most < waiting && moved_at.elapsed() < STUCK_AFTER && !interrupt.finish.is_cancelled() {
@@ -291,6 +291,7 @@ impl<'a> Run<'a> {
         }
         let end = self.tracker.last_decision().unwrap_or(moved_at);
         self.backlog = Some(watch.finish(self.look(most, end), sent_tx_s));
+        self.platform.start_mappings().await.map_err(|error| Failure::failed(&error))?;
         Ok(())
     }
 

@@ -28,7 +28,7 @@ const MEMORY_OF_A_PROCESSOR_MB: u32 = 1_769;
 
 /// Whether somebody waits for what the function does: its mapping hands records over at once instead of gathering them, and it has the
 /// memory that comes with a processor.
-fn is_waited_for(infrastructure: &Infrastructure, function: &Function) -> bool {
+pub(super) fn is_waited_for(infrastructure: &Infrastructure, function: &Function) -> bool {
     let at_once = |mapping: &Mapping| mapping.function == function.name && mapping.window.is_zero();
     function.memory_mb >= MEMORY_OF_A_PROCESSOR_MB && infrastructure.mappings.iter().any(at_once)
 }

@@ -47,7 +47,8 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules and mappings before functions before services.
     schedules: Schedules,
-    mappings: OnceLock<Vec<Mapped>>,
+    /// Those of functions for whose answer somebody waits, and the others.
+    mappings: [OnceLock<Vec<Mapped>>; 2],
     functions: BTreeMap<String, Arc<FunctionHost>>,
     claims: Claims,
     services: Services,
@@ -88,7 +89,7 @@ impl Platform {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
-            mappings: OnceLock::new(),
+            mappings: Default::default(),
             functions: BTreeMap::new(),
             claims,
             services,
@@ -128,18 +129,39 @@ impl Platform {
         }
     }
 
-    /// Starts the mappings of a platform that was started without them; called once.
+    /// Starts the mappings of a platform that was started without them, those that run already excepted.
     ///
     /// # Errors
     /// When a mapping names an unknown function, or cannot join its group.
     pub async fn start_mappings(&self) -> Result<(), PlatformError> {
+        self.start_urgent_mappings().await?;
+        self.start_mappings_where(false).await
+    }
+
+    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_urgent_mappings(&self) -> Result<(), PlatformError> {
+        self.start_mappings_where(true).await
+    }
+
+    async fn start_mappings_where(&self, urgent: bool) -> Result<(), PlatformError> {
+        let started = &self.mappings[usize::from(!urgent)];
+        if started.get().is_some() {
+            return Ok(());
+        }
         let settings = self.services.kafka().settings();
         let mut mappings = Vec::new();
         for declared in &self.infrastructure.mappings {
-            let Some(host) = self.function(&declared.function) else {
+            let function = self.infrastructure.functions.iter().find(|function| function.name == declared.function);
+            let (Some(host), Some(function)) = (self.function(&declared.function), function) else {
                 let (topic, function) = (declared.topic.clone(), declared.function.clone());
                 return Err(PlatformError::UnknownFunction { topic, function });
             };
+            if functions::is_waited_for(&self.infrastructure, function) != urgent {
+                continue;
+            }
             let spec = mapping_spec(declared, self.environments);
             let mapping =
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
@@ -147,8 +169,8 @@ impl Platform {
             mapping.set_faults((self.mapping_faults)(&key, declared.window));
             mappings.push(Mapped { key, mapping });
         }
-        // They are started once.
-        let _started_before = self.mappings.set(mappings);
+        // Nobody starts them twice at a time.
+        let _started_before = started.set(mappings);
         Ok(())
     }
 
@@ -176,13 +198,10 @@ impl Platform {
         self.services.broker()
     }
 
-    fn mapped(&self) -> &[Mapped] {
-        self.mappings.get().map_or(&[], Vec::as_slice)
-    }
-
     /// All mappings, by topic and function.
     pub fn mappings(&self) -> impl Iterator<Item = (&MappingKey, &Arc<KafkaMapping>)> {
-        self.mapped().iter().map(|mapped| (&mapped.key, &mapped.mapping))
+        let mapped = self.mappings.iter().filter_map(OnceLock::get).flatten();
+        mapped.map(|mapped| (&mapped.key, &mapped.mapping))
     }
 
     /// The offset of the first record of this run, by partition; empty where a topic began with it.
@@ -325,7 +344,7 @@ impl Platform {
         };
         let Self { schedules, mappings, functions, claims, services, .. } = self;
         drop(schedules);
-        let mappings = mappings.into_inner().unwrap_or_default();
+        let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));
         }
