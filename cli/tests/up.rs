@@ -97,6 +97,7 @@ fn generated_traffic_is_decided_once_and_the_report_says_so() {
     for field in ["cpu_us_per_tx", "rss_mb_max", "invocations", "batch_p50", "cold_starts", "first_decision_ms"] {
         assert!(function[field].as_f64().unwrap() > 0.0, "{field} in {function}");
     }
+    assert_every_topic_is_covered(&report);
     for stage in ["read", "decide", "commit", "publish"] {
         assert!(report["stages_ms"][stage]["p50"].as_f64().is_some(), "{stage} in {report}");
     }
@@ -104,6 +105,30 @@ fn generated_traffic_is_decided_once_and_the_report_says_so() {
         for part in ["broker", "aws_stand_ins", "kafka_clients", "platform"] {
             assert!(report["process"]["cpu_us_per_tx"][part].as_f64().unwrap() > 0.0, "{part} in {report}");
         }
+    }
+}
+
+/// Actions and labels are handled, and every record of every topic is a row of the lake.
+fn assert_every_topic_is_covered(report: &Value) {
+    let of = |section: &str, field: &str| {
+        report[section][field].as_u64().unwrap_or_else(|| panic!("{section}.{field} is no count in {report}"))
+    };
+    assert!(of("actions", "records") > count(report, "sent"), "{report}");
+    assert!(of("labels", "labels") > 0, "{report}");
+    for (section, fields) in [("actions", ["lost", "profiles_differing"]), ("labels", ["lost", "risks_differing"])] {
+        assert_eq!(fields.map(|field| of(section, field)), [0, 0], "{section} in {report}");
+    }
+    let topics = report["archive"]["topics"].as_object().unwrap();
+    for topic in ["transactions", "user_actions", "events", "approved", "blocked", "dead-letters"] {
+        for field in ["missing", "twice", "wrong"] {
+            assert_eq!(topics[topic][field], 0, "{field} of {topic} in {report}");
+        }
+    }
+    assert_eq!(topics["transactions"]["records"].as_u64(), Some(count(report, "sent")), "{report}");
+    assert!(of("archive", "raw_puts") > 0 && of("archive", "files") > 0, "{report}");
+    for function in ["track-user-actions", "apply-labels", "archive-records", "compact-lake"] {
+        let figures = &report["function"][function];
+        assert!(figures["invocations"].as_u64() > Some(0) && figures["rss_mb_max"].as_u64() > Some(0), "{function}");
     }
 }
 
@@ -180,6 +205,11 @@ fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led
     let added = lines.iter().find(|line| line["fault"] == "partitions-added").unwrap();
     assert_eq!(added["led_to"], "2 partitions joined every mapping", "also where the topic was recreated just before");
     assert!(count(&report, "replayed") > 0, "batches came again");
+    let met = |fault: &str| {
+        let line = lines.iter().find(|line| line["fault"] == fault).unwrap();
+        line["functions"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert!(met("kill").len() > 1 && met("split").len() > 2, "{table}");
 }
 
 #[test]
