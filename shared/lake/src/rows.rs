@@ -128,7 +128,7 @@ fn decision(value: &[u8]) -> Result<Vec<Cell>, String> {
     let read = decision_v1::parse(value).map_err(|problem| problem.to_string())?;
     let full = read.evidence.as_ref();
     let texts = |names: &[&str]| Cell::Texts(names.iter().map(|name| Box::from(*name)).collect());
-    let missing: &[&str] = if full.is_some_and(|full| full.missing.device) { &["device"] } else { &[] };
+    let missing = full.map_or(Cell::Null, |full| texts(&decision_v1::missing_names(full.missing)));
     Ok(vec![
         read.decision_id.to_string().into(),
         read.transaction_id.as_str().into(),
@@ -152,7 +152,7 @@ fn decision(value: &[u8]) -> Result<Vec<Cell>, String> {
         full.is_some_and(|full| full.ahead).into(),
         full.is_some_and(|full| full.missing.any()).into(),
         full.is_some_and(guarded).into(),
-        if full.is_some() { texts(missing) } else { Cell::Null },
+        missing,
         full.is_none().into(),
     ])
 }
