@@ -19,7 +19,10 @@ impl Infrastructure {
     /// Adds the resource to the model when it is of a kind that one machine runs.
     pub(super) fn extract(&mut self, resource: &Resource, name_prefix: &str) -> Result<(), InfraError> {
         let triggers = triggers(resource, self)?;
-        self.triggers.extend(triggers);
+        if !triggers.is_empty() {
+            self.triggers.extend(triggers);
+            return Ok(());
+        }
         let mut reading = Reading::new(resource);
         let (file, logical_id) = (resource.file.clone(), resource.logical_id.clone());
         match resource.kind.as_str() {
