@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::stored_user::{self, StoredUser};
-use centinela_domain::{Coordinates, Entry, Ledger, Millis, Outcome, TransactionDigest, UserId, UserState};
+use centinela_domain::{Coordinates, Entry, Ledger, Millis, Outcome, TransactionDigest, UserState};
 use centinela_e2e::command::centinela;
 use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, NoFaults, REGION, SECRET_ACCESS_KEY, TableSpec,

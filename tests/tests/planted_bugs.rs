@@ -1,6 +1,6 @@
-//! Goal: the simulation of the protocol finds bugs; each one in `tests/planted-bugs/bugs.yaml` breaks a rule.
+//! Goal: the tests of the protocol, of profiles and of labels find bugs; each one in `tests/planted-bugs/bugs.yaml` breaks a rule.
 //! Method: the sources know nothing of them. A copy is changed so that each bug stands beside the text that it replaces and takes
-//! effect when a variable names it; the copy's simulation is built once and run once per bug, to the first seed that fails.
+//! effect when a variable names it; the copy's tests are built once and the bug's is run once, the simulation to the first seed that fails.
 //!
 //! `CENTINELA_CASE=holds` runs only the bugs with `holds` in their names.
 
@@ -21,9 +21,21 @@ use serde_json::Value;
 const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
-/// What the simulation is made of.
-const CRATES: [&str; 6] =
-    ["shared/contracts", "shared/delivery", "shared/domain", "shared/scoring", "shared/testkit", "shared/verdict"];
+/// What the tests are made of.
+const CRATES: [&str; 8] = [
+    "shared/contracts",
+    "shared/delivery",
+    "shared/domain",
+    "shared/labels",
+    "shared/profile",
+    "shared/scoring",
+    "shared/testkit",
+    "shared/verdict",
+];
+/// The test that goes by seeds; a bug that names none is for this one.
+const SIMULATION: &str = "simulation";
+/// The others: of merging facts and labels, and of the two functions that they make.
+const TESTS: [&str; 4] = [SIMULATION, "merging", "tracking", "labelling"];
 /// Where [`PLANTED`] goes.
 const DOMAIN: &str = "shared/domain/src/lib.rs";
 /// What the copy has and the sources do not.
@@ -45,6 +57,12 @@ struct Bug {
     with: String,
     #[serde(default)]
     statement: bool,
+    #[serde(default = "simulation")]
+    test: String,
+}
+
+fn simulation() -> String {
+    SIMULATION.to_owned()
 }
 
 impl Bug {
@@ -63,7 +81,8 @@ impl Bug {
 
 /// A failed run.
 struct Found {
-    seed: u64,
+    /// None of a test that goes by no seeds.
+    seed: Option<u64>,
     /// What was not as it should be.
     said: String,
 }
@@ -149,12 +168,13 @@ fn write(root: &Path, sources: &Sources) {
     }
 }
 
-/// Builds the copy's simulation, without the network where everything is at hand; returns the executable.
-fn built(root: &Path) -> PathBuf {
+/// Builds the copy's tests, without the network where everything is at hand; returns the executables by name.
+fn built(root: &Path) -> BTreeMap<String, PathBuf> {
     let run = |network: &[&str]| {
         cargo()
             .current_dir(root)
-            .args(["test", "--release", "--no-run", "-p", "centinela-scoring", "--test", "simulation"])
+            .args(["test", "--release", "--no-run", "--workspace"])
+            .args(TESTS.map(|test| format!("--test={test}")))
             .args(["--message-format", "json-render-diagnostics", "--target-dir", "target"])
             .args(network)
             .output()
@@ -163,16 +183,21 @@ fn built(root: &Path) -> PathBuf {
     let output = Some(run(&["--offline"])).filter(|output| output.status.success()).unwrap_or_else(|| run(&[]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).expect("cargo prints text");
-    let executable = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.expect("cargo names the simulation's executable")
+    let executables: BTreeMap<String, PathBuf> = messages
+        .lines()
+        .filter_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            let executable = message["executable"].as_str().map(PathBuf::from)?;
+            Some((message["target"]["name"].as_str()?.to_owned(), executable))
+        })
+        .collect();
+    assert!(TESTS.iter().all(|test| executables.contains_key(*test)), "cargo names every executable: {executables:?}");
+    executables
 }
 
-/// Runs the simulation with one bug, or with none for the empty name. Returns what it printed when it failed.
-fn failure(simulation: &Path, planted: &str, seeds: u64) -> Option<String> {
-    let output = Command::new(simulation)
+/// Runs a test with one bug, or with none for the empty name. Returns what it printed when it failed.
+fn failure(test: &Path, planted: &str, seeds: u64) -> Option<String> {
+    let output = Command::new(test)
         .env("CENTINELA_PLANTED", planted)
         .env("CENTINELA_SEEDS", seeds.to_string())
         .env("RUST_BACKTRACE", "0")
@@ -184,13 +209,23 @@ fn failure(simulation: &Path, planted: &str, seeds: u64) -> Option<String> {
 }
 
 /// Seeds until a bug is found, or why it is not.
-fn found(simulation: &Path, bug: &Bug) -> Result<Found, String> {
-    let printed = failure(simulation, &bug.name, SEEDS_MAX).ok_or(format!("not found in {SEEDS_MAX} seeds"))?;
+fn found(tests: &BTreeMap<String, PathBuf>, bug: &Bug) -> Result<Found, String> {
+    let test = tests.get(&bug.test).ok_or(format!("there is no test `{}` among {TESTS:?}", bug.test))?;
+    let missed = match &*bug.test {
+        SIMULATION => format!("not found in {SEEDS_MAX} seeds"),
+        test => format!("not found by `{test}`"),
+    };
+    let printed = failure(test, &bug.name, SEEDS_MAX).ok_or(missed)?;
+    if bug.test != SIMULATION {
+        let failed = printed.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+        let said = failed.ok_or(format!("failed without naming a test: {printed}"))?.replace('_', " ");
+        return Ok(Found { seed: None, said });
+    }
     let (_, panic) = printed.split_once("panicked at ").unwrap_or(("", &printed));
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
     let seed = panic.split_once("seed ").and_then(|(_, text)| digits(text).parse().ok());
     let seed = seed.ok_or(format!("failed without naming a seed: {panic}"))?;
-    Ok(Found { seed, said: said(panic) })
+    Ok(Found { seed: Some(seed), said: said(panic) })
 }
 
 /// The names of the findings that are not as they should be; of another panic its first words.
@@ -215,7 +250,7 @@ fn table(rows: &[[String; 5]]) -> String {
 }
 
 #[test]
-fn the_simulation_finds_every_planted_bug() {
+fn the_tests_find_every_planted_bug() {
     let specification = fs::read(workspace().join("tests/planted-bugs/bugs.yaml")).expect("the bugs");
     let bugs: Vec<Bug> = serde_yaml_ng::from_slice(&specification).expect("bugs in the form that the file describes");
     let names: BTreeSet<&str> = bugs.iter().map(|bug| bug.name.as_str()).collect();
@@ -225,16 +260,18 @@ fn the_simulation_finds_every_planted_bug() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted-bugs");
     write(&root, &sources);
-    let simulation = built(&root);
-    let unsound = failure(&simulation, "", SEEDS_SOUND);
-    assert!(unsound.is_none(), "the copy fails without a bug: {}", unsound.unwrap_or_default());
+    let tests = built(&root);
+    for (name, test) in &tests {
+        let unsound = failure(test, "", SEEDS_SOUND);
+        assert!(unsound.is_none(), "the copy's {name} fails without a bug: {}", unsound.unwrap_or_default());
+    }
 
     let case = std::env::var("CENTINELA_CASE").unwrap_or_default();
     let wanted: Vec<&Bug> = bugs.iter().filter(|bug| bug.name.contains(&case)).collect();
     assert!(!wanted.is_empty(), "no bug has `{case}` in its name");
     let queue = Mutex::new(wanted.iter());
     let next = || queue.lock().expect("a queue that no panic left").next();
-    let work = || std::iter::from_fn(next).map(|bug| (&bug.name, found(&simulation, bug))).collect::<Vec<_>>();
+    let work = || std::iter::from_fn(next).map(|bug| (&bug.name, found(&tests, bug))).collect::<Vec<_>>();
     let results: BTreeMap<&String, Result<Found, String>> = thread::scope(|scope| {
         let workers = [scope.spawn(work), scope.spawn(work)];
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker that ends")).collect()
@@ -244,7 +281,8 @@ fn the_simulation_finds_every_planted_bug() {
     let mut missed = Vec::new();
     for bug in wanted {
         let [seed, seeds, said] = match &results[&bug.name] {
-            Ok(Found { seed, said }) => [seed.to_string(), (seed + 1).to_string(), said.clone()],
+            Ok(Found { seed: Some(seed), said }) => [seed.to_string(), (seed + 1).to_string(), said.clone()],
+            Ok(Found { seed: None, said }) => ["-".to_owned(), "-".to_owned(), said.clone()],
             Err(why) => {
                 missed.push(format!("{}: {why}", bug.name));
                 ["-", "-", "not found"].map(str::to_owned)

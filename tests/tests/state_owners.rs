@@ -222,8 +222,8 @@ async fn what_the_other_owners_say_comes_with_the_read_and_is_left_out_where_it_
         assert_eq!((profiles.len(), profiles.get(&cleo)), (1, Some(&profile)));
         assert_eq!((user_risk.len(), user_risk.get(&cleo)), (1, Some(&risk)));
         assert_eq!((device_risk.len(), device_risk.get(&phone)), (1, Some(&risk)));
-        let missing = |user, device| answer.background.missing(user, device, false);
-        assert!(!missing(&cleo, &phone).any() && !missing(&user("eva"), &phone).any());
+        let (eva, missing) = (user("eva"), |user, device| answer.background.missing(user, device, false));
+        assert!(!missing(&cleo, &phone).any() && !missing(&eva, &phone).any());
         let all = MissingInputs { device: false, profile: true, user_risk: true, device_risk: true };
         assert_eq!(missing(&dan, &tablet), all);
         assert_eq!(answer.users[&dan].item, stored(1), "what is broken beside it does not stop a decision");

@@ -92,12 +92,19 @@ fn declared_parameters(stack: &str) -> Vec<String> {
 fn one_machine_gets_the_topics_tables_stream_and_bucket_by_their_fixed_names() {
     let local = load("local");
     let topics: Vec<_> = local.topics.iter().map(|topic| (topic.name.as_str(), topic.partitions)).collect();
-    for expected in [("transactions", 10), ("approved", 10), ("blocked", 10), ("dead-letters", 3)] {
+    for expected in [
+        ("transactions", 10),
+        ("approved", 10),
+        ("blocked", 10),
+        ("dead-letters", 3),
+        ("user_actions", 20),
+        ("events", 5),
+    ] {
         assert!(topics.contains(&expected), "{expected:?} is not in {topics:?}");
     }
     let mut tables: Vec<_> = local.tables.iter().map(|table| table.name.as_str()).collect();
     tables.sort_unstable();
-    assert_eq!(tables, ["device_state", "settled_offsets", "user_state"]);
+    assert_eq!(tables, ["device_state", "labels", "settled_offsets", "user_state"]);
     assert!(
         local.tables.iter().all(|table| table.partition_key == ("pk".into(), "S".into()) && table.sort_key.is_none())
     );
@@ -109,12 +116,19 @@ fn one_machine_gets_the_topics_tables_stream_and_bucket_by_their_fixed_names() {
 }
 
 #[test]
-fn topics_keep_seven_days_and_dead_letters_fourteen() {
+fn topics_keep_seven_days_dead_letters_fourteen_actions_thirty_and_events_three() {
     let local = load("local");
     let setting = |topic: &str, name: &str| local.topic(topic).and_then(|topic| topic.config.get(name)).cloned();
     assert_eq!(setting("transactions", "retention.ms").as_deref(), Some("604800000"));
     assert_eq!(setting("transactions", "message.timestamp.type").as_deref(), Some("LogAppendTime"));
     assert_eq!(setting("dead-letters", "retention.ms").as_deref(), Some("1209600000"));
+    assert_eq!(setting("user_actions", "retention.ms").as_deref(), Some("2592000000"));
+    assert_eq!(setting("events", "retention.ms").as_deref(), Some("259200000"));
+    for topic in ["user_actions", "events"] {
+        assert_eq!(setting(topic, "message.timestamp.type").as_deref(), Some("LogAppendTime"));
+    }
+    let labels = local.tables.iter().find(|table| table.name == "labels").expect("it is declared");
+    assert_eq!(labels.ttl_attribute.as_deref(), Some("ttl"));
 }
 
 #[test]

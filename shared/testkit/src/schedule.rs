@@ -7,11 +7,13 @@ use std::task::{Context, Poll, Waker};
 /// Gives the scheduler a chance to run something else, or to drop the caller.
 pub fn yield_once() -> impl Future<Output = ()> + Send {
     let mut yielded = false;
-    std::future::poll_fn(move |_| {
+    std::future::poll_fn(move |context| {
         if yielded {
             return Poll::Ready(());
         }
         yielded = true;
+        // Futures that run side by side in one are polled only when they have been woken.
+        context.waker().wake_by_ref();
         Poll::Pending
     })
 }

@@ -76,7 +76,7 @@ impl Tables {
         let LabelWrite { decision, standing, user_risk, device_risks, .. } = write;
         let order = stored_label::encode_order(&standing.label);
         self.labels.insert(decision, Item { standing, order });
-        for Write { key, item, .. } in user_risk {
+        if let Some(Write { key, item, .. }) = user_risk {
             self.users.entry(key).or_default().push(stored_risk::encode(&item));
         }
         for Write { key, item, .. } in device_risks {
