@@ -164,7 +164,7 @@ fn decision_of(key: &str) -> Option<DecisionId> {
 /// Write units of a function.
 fn write_units_of(dynamodb: &DynamoStats, function: Option<&str>) -> f64 {
     let tables = function.and_then(|function| dynamodb.callers.get(function));
-    tables.into_iter().flat_map(BTreeMap::values).map(|units| units.write_units).sum()
+    tables.into_iter().flat_map(BTreeMap::values).fold(0.0, |sum, units| sum + units.write_units)
 }
 
 fn per(amount: f64, count: u64) -> f64 {

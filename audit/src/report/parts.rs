@@ -82,6 +82,10 @@ pub struct Process {
 pub struct Mapping {
     /// Invocations, retries included.
     pub batches: u64,
+    /// Median number of records of an invocation.
+    pub batch_p50: u64,
+    /// Largest number of records of an invocation.
+    pub batch_max: u64,
     /// Invocations that left something to deliver again.
     pub retried_batches: u64,
     /// Successful batches that were delivered again on purpose.
@@ -183,7 +187,8 @@ pub(super) fn function(
     units: Option<&BTreeMap<String, TableUnits>>,
     decided: u64,
 ) -> Function {
-    let written: f64 = units.into_iter().flat_map(BTreeMap::values).map(|units| units.write_units).sum();
+    let tables = units.into_iter().flat_map(BTreeMap::values);
+    let written = tables.fold(0.0, |sum, units| sum + units.write_units);
     Function {
         cpu_us_per_tx: micros_per_tx(stats.cpu_time, decided),
         cpu_s: rounded(stats.cpu_time.as_secs_f64()),
@@ -215,6 +220,8 @@ pub(super) fn mappings(stats: &PlatformStats) -> BTreeMap<String, BTreeMap<Strin
 pub(super) fn mapping(stats: &MappingStats) -> Mapping {
     Mapping {
         batches: stats.batches,
+        batch_p50: stats.batch_size_p50 as u64,
+        batch_max: stats.batch_size_max as u64,
         retried_batches: stats.retried_batches,
         replayed_batches: stats.replayed_batches,
         bisected: stats.bisected,

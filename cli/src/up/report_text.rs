@@ -56,7 +56,7 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             function.write_units_per_tx,
             function.rss_mb_max,
             function.invocations,
-            function.batch_p50
+            batch_p50(report, name).unwrap_or(function.batch_p50)
         )?;
         writeln!(
             out,
@@ -131,6 +131,12 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             Ok(())
         }
     }
+}
+
+/// Median records of an invocation, by the mapping that invokes the function most.
+fn batch_p50(report: &Report, function: &str) -> Option<u64> {
+    let mappings = report.mappings.get(function)?.values();
+    mappings.max_by_key(|mapping| mapping.batches).map(|mapping| mapping.batch_p50)
 }
 
 /// What comes beside transactions.

@@ -15,7 +15,7 @@ use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
 use centinela_audit::report::{Evidence, Items, Producer, Report, SentBeside};
 use centinela_audit::tracker::{Beside, Tracker};
-use centinela_local::platform::{MappingKey, Platform, PlatformStats};
+use centinela_local::platform::{MappingKey, Platform};
 use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -316,11 +316,11 @@ impl<'a> Run<'a> {
     }
 
     async fn report(&mut self, is_producer: bool, chaos: Option<&Chaos>, end: &mut End<'_>) -> Report {
+        // It compacts the hours of the run, which counts.
+        let lake = self.lake(end).await;
         let stats = self.platform.stats();
         let (cut, gone) = end.bounds(&self.names.transactions, &self.names.scoring).await;
         self.await_metrics(&stats.functions).await;
-        let lake = self.lake(end).await;
-        let stats = PlatformStats { objects: self.platform.stats().objects, ..stats };
         let users = end.items(&self.names.user_table).await;
         let devices = match &self.names.device_table {
             Some(table) => end.items(table).await,

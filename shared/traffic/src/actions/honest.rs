@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::{ActionKind, Deed};
 use crate::generator::{Action, Generator};
-use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin};
+use crate::world::{DAY_MS, HOUR_MS, MINUTE_MS, Origin, RHYTHM_MAX};
 
 /// Between a log-in and the purchase, at most.
 const BEFORE_BUYING: f64 = 10.0 * MINUTE_MS;
+/// Draws of a time until it fits into the day.
+const TRIES: u32 = 12;
 /// Share of log-ins before which the password was typed wrong.
-const MISTYPED: f64 = 0.04;
+const MISTYPED: f64 = 0.015;
 /// What a visit changes, and how often.
 const CHANGES: [(ActionKind, f64); 5] = [
     (ActionKind::PasswordChanged, 0.004),
@@ -91,9 +93,21 @@ impl Generator {
         let more = browses.floor() + f64::from(u8::from(self.doings.chance.happens(browses.fract())));
         for _ in 0..more as usize {
             let id = self.world.users[user].id.clone();
-            let later = at + self.doings.chance.exponential(12.0 * HOUR_MS).min(20.0 * DAY_MS);
+            let later = self.later(user, at);
             self.push(later, Action::Browse { user, id });
         }
+    }
+
+    /// When somebody comes back, mostly within a day, at the hours at which that one buys.
+    fn later(&mut self, user: usize, at: f64) -> f64 {
+        let mut later = at;
+        for _ in 0..TRIES {
+            later = at + self.doings.chance.exponential(12.0 * HOUR_MS).min(20.0 * DAY_MS);
+            if self.doings.chance.unit() * RHYTHM_MAX < self.world.rhythm(user, later) {
+                break;
+            }
+        }
+        later
     }
 
     /// A log-in from where the purchase is made, a while before it; it is known by then.
