@@ -62,9 +62,11 @@ impl<'a> Surroundings<'a> {
         self.platform.mappings().filter(|(key, _)| key.topic == topic).map(|(_, mapping)| mapping).collect()
     }
 
-    /// Records that wait, over all mappings.
+    /// Records that wait for the scoring function; others gather theirs.
     pub(super) fn lag(&self) -> u64 {
-        self.platform.mappings().map(|(_, mapping)| mapping.stats().lag).sum()
+        let scoring = &self.scoring.spec().name;
+        let mappings = self.platform.mappings().filter(|(key, _)| key.function == *scoring);
+        mappings.map(|(_, mapping)| mapping.stats().lag).sum()
     }
 
     pub(super) fn admin(&self) -> Result<TopicAdmin, ClusterError> {
