@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
+use crate::query;
 
 pub use traffic::{Key, Traffic};
 pub use values::parse_duration;
@@ -46,6 +47,8 @@ pub enum Command {
     Features(features::Args),
     /// Show and clear the records that were reported as failures and have not come back.
     PendingFailures(pending_failures::Args),
+    /// Ask the lake a ready question, or one of your own.
+    Query(Box<query::Args>),
 }
 
 /// What happens without a command: `up` as it is without flags.
