@@ -40,7 +40,9 @@ score | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, 
 50 | MetricName: DroppedEventCount | MetricName: DropedEventCount | MetricFromNobody
 50 | DatapointsToAlarm: 2 | DatapointsToAlarm: 4 | MoreDatapointsThanPeriods
 50 | IF(decided >= 100 | IF(decisions >= 100 | UnknownMetricId
-30 |     Value: !Ref Lake\n |     Value: !Ref Lake\n    Export:\n      Name: nobody\n | UnusedExport
+70 |     Value: !Ref WorkGroup\n |     Value: !Ref WorkGroup\n    Export:\n      Name: nobody\n | UnusedExport
+70 |                   - athena:StartQueryExecution\n |                   - athena:*\n | WildcardAction
+70 |                 Resource: !Sub '${Results.Arn}/*' |                 Resource: '*' | WildcardResource
 "#;
 
 fn findings(sources: &Sources) -> Vec<Finding> {
