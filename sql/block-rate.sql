@@ -42,8 +42,8 @@ SELECT
     date_trunc('hour', d.decided_at) AS decided_hour,
     b.device_type,
     count(*) AS decisions,
-    count_if(d.outcome = 'BLOCKED') AS blocked,
-    round(100e0 * count_if(d.outcome = 'BLOCKED') / count(*), 2) AS blocked_percent
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED') AS blocked,
+    round(100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED') / count(*), 2) AS blocked_percent
 FROM decided AS d
 LEFT JOIN bought AS b ON b.user_id = d.user_id AND b.transaction_id = d.transaction_id
 GROUP BY date_trunc('hour', d.decided_at), b.device_type

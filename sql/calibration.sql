@@ -52,11 +52,11 @@ labelled AS (
 SELECT
     band / 10e0 AS score_from,
     count(*) AS decisions,
-    count_if(outcome = 'BLOCKED') AS blocked,
-    count_if(l.is_fraud) AS fraud,
-    count_if(l.is_good) AS good,
+    count(*) FILTER (WHERE outcome = 'BLOCKED') AS blocked,
+    count(*) FILTER (WHERE l.is_fraud) AS fraud,
+    count(*) FILTER (WHERE l.is_good) AS good,
     round(avg(score), 4) AS mean_score,
-    round(1e0 * count_if(l.is_fraud) / NULLIF(count_if(l.is_fraud OR l.is_good), 0), 4) AS fraud_share_of_labelled
+    round(1e0 * count(*) FILTER (WHERE l.is_fraud) / NULLIF(count(*) FILTER (WHERE l.is_fraud OR l.is_good), 0), 4) AS fraud_share_of_labelled
 FROM (
     SELECT decision_id, outcome, score, CASE WHEN score >= 1e0 THEN 9e0 ELSE floor(score * 10e0) END AS band
     FROM decided

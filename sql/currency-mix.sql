@@ -25,9 +25,9 @@ SELECT
     currency,
     count(*) AS decisions,
     round(100e0 * count(*) / sum(count(*)) OVER (), 2) AS share_percent,
-    sum(amount_minor) AS amount_minor,
+    CAST(sum(amount_minor) AS BIGINT) AS amount_minor,
     round(avg(amount_minor), 1) AS mean_minor,
-    round(100e0 * count_if(outcome = 'BLOCKED') / count(*), 2) AS blocked_percent,
+    round(100e0 * count(*) FILTER (WHERE outcome = 'BLOCKED') / count(*), 2) AS blocked_percent,
     round(avg(score), 5) AS mean_score
 FROM decided
 GROUP BY currency

@@ -23,9 +23,9 @@ decided AS (
 SELECT
     date_trunc('hour', decided_at) AS decided_hour,
     count(*) AS decisions,
-    count_if(degraded) AS degraded,
-    round(100e0 * count_if(degraded) / count(*), 3) AS degraded_percent,
-    count_if(degraded AND outcome = 'BLOCKED') AS degraded_blocked
+    count(*) FILTER (WHERE degraded) AS degraded,
+    round(100e0 * count(*) FILTER (WHERE degraded) / count(*), 3) AS degraded_percent,
+    count(*) FILTER (WHERE degraded AND outcome = 'BLOCKED') AS degraded_blocked
 FROM decided
 GROUP BY date_trunc('hour', decided_at)
 ORDER BY decided_hour

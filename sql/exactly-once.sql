@@ -63,11 +63,11 @@ letters AS (
 
 SELECT
     count(w.transaction_id) AS transactions,
-    count_if(a.answers = 1) AS decided_once,
-    count_if(a.answers > 1) AS contradicting,
-    count_if(w.transaction_id IS NOT NULL AND a.answers IS NULL) AS unanswered,
-    count_if(w.transaction_id IS NULL) AS decisions_of_nothing,
-    max(r.published) - COALESCE(sum(a.answers), 0) AS republished,
+    count(*) FILTER (WHERE a.answers = 1) AS decided_once,
+    count(*) FILTER (WHERE a.answers > 1) AS contradicting,
+    count(*) FILTER (WHERE w.transaction_id IS NOT NULL AND a.answers IS NULL) AS unanswered,
+    count(*) FILTER (WHERE w.transaction_id IS NULL) AS decisions_of_nothing,
+    CAST(max(r.published) - COALESCE(sum(a.answers), 0) AS BIGINT) AS republished,
     max(l.letters) AS dead_lettered
 FROM wanted AS w
 FULL JOIN answers AS a ON a.user_id = w.user_id AND a.transaction_id = w.transaction_id

@@ -45,7 +45,7 @@ SELECT
     f.networks,
     f.last_failed_at,
     count(d.decision_id) AS decisions_after,
-    count_if(d.outcome = 'BLOCKED') AS blocked_after
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED') AS blocked_after
 FROM failures AS f
 CROSS JOIN parameters AS p
 LEFT JOIN decided AS d

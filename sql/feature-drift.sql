@@ -35,7 +35,7 @@ SELECT
     decided_day,
     features_version,
     count(*) AS decisions,
-    round(100e0 * count_if(number IS NULL) / count(*), 2) AS missing_percent,
+    round(100e0 * count(*) FILTER (WHERE number IS NULL) / count(*), 2) AS missing_percent,
     round(avg(number), 4) AS mean,
     round(stddev_samp(number), 4) AS deviation,
     min(number) AS smallest,

@@ -27,11 +27,11 @@ SELECT
     date_trunc('minute', d.decided_at) AS decided_minute,
     d.model_version,
     count(*) AS decisions,
-    count_if(d.guarded) AS guarded,
-    count_if(d.guarded AND d.score > p.threshold) AS guarded_above_threshold,
-    count_if(d.guarded AND d.outcome = 'BLOCKED') AS guarded_and_blocked
+    count(*) FILTER (WHERE d.guarded) AS guarded,
+    count(*) FILTER (WHERE d.guarded AND d.score > p.threshold) AS guarded_above_threshold,
+    count(*) FILTER (WHERE d.guarded AND d.outcome = 'BLOCKED') AS guarded_and_blocked
 FROM decided AS d
 CROSS JOIN parameters AS p
 GROUP BY date_trunc('minute', d.decided_at), d.model_version
-HAVING count_if(d.guarded) > 0
+HAVING count(*) FILTER (WHERE d.guarded) > 0
 ORDER BY decided_minute, d.model_version

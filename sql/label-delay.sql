@@ -39,9 +39,9 @@ SELECT
     round(avg(delay_days), 2) AS mean_days,
     round(min(delay_days), 2) AS shortest_days,
     round(max(delay_days), 2) AS longest_days,
-    count_if(delay_days < 1e0) AS within_1_day,
-    count_if(delay_days < 7e0) AS within_7_days,
-    count_if(delay_days < 30e0) AS within_30_days
+    count(*) FILTER (WHERE delay_days < 1e0) AS within_1_day,
+    count(*) FILTER (WHERE delay_days < 7e0) AS within_7_days,
+    count(*) FILTER (WHERE delay_days < 30e0) AS within_30_days
 FROM arrivals
 GROUP BY event
 ORDER BY labels DESC, event

@@ -37,9 +37,9 @@ SELECT
 FROM (
     SELECT
         happened_minute,
-        sum(arrived) AS arrived,
-        sum(answered_now) AS answered,
-        sum(sum(arrived) - sum(answered_now)) OVER (ORDER BY happened_minute) AS waiting
+        CAST(sum(arrived) AS BIGINT) AS arrived,
+        CAST(sum(answered_now) AS BIGINT) AS answered,
+        CAST(sum(sum(arrived) - sum(answered_now)) OVER (ORDER BY happened_minute) AS BIGINT) AS waiting
     FROM moves
     GROUP BY happened_minute
 ) AS counted

@@ -25,9 +25,9 @@ decided AS (
 SELECT
     date_trunc('hour', ingested_at) AS ingested_hour,
     count(*) AS decisions,
-    count_if(late) AS late,
-    count_if(ahead) AS ahead,
-    count_if(late AND outcome = 'BLOCKED') AS late_blocked,
+    count(*) FILTER (WHERE late) AS late,
+    count(*) FILTER (WHERE ahead) AS ahead,
+    count(*) FILTER (WHERE late AND outcome = 'BLOCKED') AS late_blocked,
     round(max(date_diff('millisecond', event_time, ingested_at)) FILTER (WHERE late) / 3600e3, 1) AS farthest_behind_hours,
     round(max(date_diff('millisecond', ingested_at, event_time)) FILTER (WHERE ahead) / 3600e3, 1) AS farthest_ahead_hours
 FROM decided

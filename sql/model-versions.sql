@@ -60,15 +60,15 @@ SELECT
     max(d.decided_at) AS last_at,
     count(*) AS decisions,
     round(avg(d.score), 5) AS mean_score,
-    round(100e0 * count_if(d.outcome = 'BLOCKED') / count(*), 2) AS blocked_percent,
-    round(100e0 * count_if(d.guarded) / count(*), 2) AS guarded_percent,
-    count_if(l.is_fraud) AS fraud,
+    round(100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED') / count(*), 2) AS blocked_percent,
+    round(100e0 * count(*) FILTER (WHERE d.guarded) / count(*), 2) AS guarded_percent,
+    count(*) FILTER (WHERE l.is_fraud) AS fraud,
     round(
-        100e0 * count_if(d.outcome = 'BLOCKED' AND l.is_fraud)
-        / NULLIF(count_if(d.outcome = 'BLOCKED' AND (l.is_fraud OR l.is_good)), 0), 2
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud)
+        / NULLIF(count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND (l.is_fraud OR l.is_good)), 0), 2
     ) AS precision_percent,
     round(
-        100e0 * count_if(d.outcome = 'BLOCKED' AND l.is_fraud) / NULLIF(count_if(l.is_fraud), 0), 2
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud) / NULLIF(count(*) FILTER (WHERE l.is_fraud), 0), 2
     ) AS recall_percent
 FROM decided AS d
 LEFT JOIN labelled AS l ON l.decision_id = d.decision_id

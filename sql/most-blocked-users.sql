@@ -33,10 +33,10 @@ FROM (
     SELECT
         user_id,
         count(*) AS decisions,
-        count_if(outcome = 'BLOCKED') AS blocked,
+        count(*) FILTER (WHERE outcome = 'BLOCKED') AS blocked,
         avg(score) AS mean_score,
         max(decided_at) FILTER (WHERE outcome = 'BLOCKED') AS last_blocked_at,
-        row_number() OVER (ORDER BY count_if(outcome = 'BLOCKED') DESC, count(*) DESC, user_id) AS place
+        row_number() OVER (ORDER BY count(*) FILTER (WHERE outcome = 'BLOCKED') DESC, count(*) DESC, user_id) AS place
     FROM decided
     GROUP BY user_id
 ) AS ranked

@@ -74,4 +74,4 @@ WHERE u.nth_use = 1
     AND u.nth_purchase > 1
     AND u.event_time >= c.event_time
     AND date_diff('millisecond', c.event_time, u.event_time) <= p.hours * 3600000
-ORDER BY bought_at, u.user_id, c.action
+ORDER BY bought_at, u.user_id, c.action, changed_at

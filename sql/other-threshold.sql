@@ -60,14 +60,14 @@ thresholds AS (
 
 SELECT
     t.threshold,
-    count_if(d.score > t.threshold) AS would_block,
-    round(100e0 * count_if(d.score > t.threshold) / count(*), 2) AS would_block_percent,
-    count_if(d.score > t.threshold AND l.is_fraud) AS fraud_blocked,
-    count_if(d.score > t.threshold AND l.is_good) AS good_blocked,
-    count_if(d.score <= t.threshold AND l.is_fraud) AS fraud_approved,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.score > t.threshold AND l.is_fraud), 0) AS saved_minor,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.score > t.threshold AND l.is_good), 0) AS good_blocked_minor,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.score <= t.threshold AND l.is_fraud), 0) AS lost_minor
+    count(*) FILTER (WHERE d.score > t.threshold) AS would_block,
+    round(100e0 * count(*) FILTER (WHERE d.score > t.threshold) / count(*), 2) AS would_block_percent,
+    count(*) FILTER (WHERE d.score > t.threshold AND l.is_fraud) AS fraud_blocked,
+    count(*) FILTER (WHERE d.score > t.threshold AND l.is_good) AS good_blocked,
+    count(*) FILTER (WHERE d.score <= t.threshold AND l.is_fraud) AS fraud_approved,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.score > t.threshold AND l.is_fraud), 0) AS BIGINT) AS saved_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.score > t.threshold AND l.is_good), 0) AS BIGINT) AS good_blocked_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.score <= t.threshold AND l.is_fraud), 0) AS BIGINT) AS lost_minor
 FROM decided AS d
 CROSS JOIN parameters AS p
 CROSS JOIN thresholds AS t

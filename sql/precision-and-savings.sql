@@ -54,19 +54,19 @@ SELECT
     d.currency,
     count(*) AS decisions,
     count(l.decision_id) AS labelled,
-    count_if(d.outcome = 'BLOCKED' AND l.is_fraud) AS fraud_blocked,
-    count_if(d.outcome = 'BLOCKED' AND l.is_good) AS good_blocked,
-    count_if(d.outcome <> 'BLOCKED' AND l.is_fraud) AS fraud_approved,
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud) AS fraud_blocked,
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_good) AS good_blocked,
+    count(*) FILTER (WHERE d.outcome <> 'BLOCKED' AND l.is_fraud) AS fraud_approved,
     round(
-        100e0 * count_if(d.outcome = 'BLOCKED' AND l.is_fraud)
-        / NULLIF(count_if(d.outcome = 'BLOCKED' AND (l.is_fraud OR l.is_good)), 0), 2
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud)
+        / NULLIF(count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND (l.is_fraud OR l.is_good)), 0), 2
     ) AS precision_percent,
     round(
-        100e0 * count_if(d.outcome = 'BLOCKED' AND l.is_fraud) / NULLIF(count_if(l.is_fraud), 0), 2
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud) / NULLIF(count(*) FILTER (WHERE l.is_fraud), 0), 2
     ) AS recall_percent,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud), 0) AS saved_minor,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_good), 0) AS good_blocked_minor,
-    COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome <> 'BLOCKED' AND l.is_fraud), 0) AS lost_minor
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud), 0) AS BIGINT) AS saved_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_good), 0) AS BIGINT) AS good_blocked_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome <> 'BLOCKED' AND l.is_fraud), 0) AS BIGINT) AS lost_minor
 FROM decided AS d
 LEFT JOIN labelled AS l ON l.decision_id = d.decision_id
 GROUP BY d.currency

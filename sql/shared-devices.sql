@@ -52,7 +52,7 @@ FROM (
         min(b.device_type) AS device_type,
         count(DISTINCT b.user_id) AS users,
         count(*) AS transactions,
-        count_if(d.outcome = 'BLOCKED') AS blocked,
+        count(*) FILTER (WHERE d.outcome = 'BLOCKED') AS blocked,
         row_number() OVER (ORDER BY count(DISTINCT b.user_id) DESC, count(*) DESC, b.device_id) AS place
     FROM bought AS b
     LEFT JOIN decided AS d ON d.user_id = b.user_id AND d.transaction_id = b.transaction_id

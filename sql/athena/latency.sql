@@ -28,7 +28,7 @@ SELECT
     CAST(approx_percentile(took_ms, 0.95) AS BIGINT) AS p95_ms,
     CAST(approx_percentile(took_ms, 0.99) AS BIGINT) AS p99_ms,
     max(took_ms) AS max_ms,
-    count_if(took_ms > limit_ms) AS above_limit
+    count(*) FILTER (WHERE took_ms > limit_ms) AS above_limit
 FROM (
     SELECT
         d.ingested_at,

@@ -32,8 +32,8 @@ listed AS (
 SELECT
     code,
     count(*) AS decisions,
-    count_if(outcome = 'BLOCKED') AS blocked,
-    count_if(place = 1) AS as_first_reason,
+    count(*) FILTER (WHERE outcome = 'BLOCKED') AS blocked,
+    count(*) FILTER (WHERE place = 1) AS as_first_reason,
     round(avg(contribution), 3) AS mean_contribution
 FROM listed
 GROUP BY code

@@ -49,11 +49,8 @@ impl Format {
 /// # Errors
 /// When there is none, with what to do about it.
 pub(super) fn find() -> Result<PathBuf, Failure> {
-    let environment = environment();
-    if std::fs::read(environment.join(MARKER)).is_ok_and(|installed| installed == PINNED.as_bytes())
-        && let Some(program) = program(&environment)
-    {
-        return Ok(program);
+    if let Some(pinned) = installed() {
+        return Ok(pinned);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|directory| directory.join("duckdb")).find(|file| file.is_file());
@@ -66,11 +63,21 @@ pub(super) fn find() -> Result<PathBuf, Failure> {
     })
 }
 
-/// Installs the pinned program into the user's cache.
+/// The pinned program, if it is there.
+fn installed() -> Option<PathBuf> {
+    let environment = environment();
+    let marker = std::fs::read(environment.join(MARKER)).ok()?;
+    program(&environment).filter(|_| marker == PINNED.as_bytes())
+}
+
+/// Installs the pinned program into the user's cache, unless it is there.
 ///
 /// # Errors
 /// When there is no Python, or the package cannot be had or is not what is pinned.
 pub(super) async fn install(interrupted: &CancellationToken) -> Result<PathBuf, Failure> {
+    if let Some(pinned) = installed() {
+        return Ok(pinned);
+    }
     let environment = environment();
     let failed = |error: std::io::Error| Failure::Failed(format!("{} cannot be used: {error}", environment.display()));
     if environment.exists() {
