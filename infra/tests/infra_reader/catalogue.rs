@@ -98,8 +98,31 @@ fn lake(infrastructure: &Infrastructure) -> &str {
     &lake.expect("a lake").name
 }
 
+/// The view of `sql/views`, in one line as the catalogue has it.
+fn one_line(view: &str) -> String {
+    let file = sql(&format!("views/{view}.sql"));
+    let code = file.lines().filter(|line| !line.starts_with("--"));
+    code.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes what the file says into the catalogue's template, in the place of what begins alike.
+fn write(view: &str) {
+    let path = infra_directory().join("60-catalogue.yaml");
+    let template = std::fs::read_to_string(&path).expect("the template");
+    let wanted = format!("{{\"originalSql\": {},", Value::from(one_line(view)));
+    let beginning: String = wanted.chars().take(40).collect();
+    let line = |line: &str| match line.trim_start().starts_with(&beginning) {
+        true => format!("{}{wanted}\n", &line[..line.len() - line.trim_start().len()]),
+        false => format!("{line}\n"),
+    };
+    std::fs::write(&path, template.lines().map(line).collect::<String>()).expect("the template");
+}
+
 #[test]
 fn every_view_says_what_its_file_says() {
+    if std::env::var_os("CENTINELA_WRITE_GOLDEN").is_some() {
+        ["decisions", "feature_names"].map(write);
+    }
     let infrastructure = load("prod");
     let found = tables(&infrastructure);
     let approved = declared()["approved"].clone();
@@ -112,10 +135,7 @@ fn every_view_says_what_its_file_says() {
         let encoded = text.strip_prefix("/* Presto View: ").and_then(|text| text.strip_suffix(" */")).expect("a view of Presto");
         let decoded = base64_simd::STANDARD.decode_to_vec(encoded).expect("base64");
         let definition: Value = serde_json::from_slice(&decoded).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let file = sql(&format!("views/{name}.sql"));
-        let code = file.lines().filter(|line| !line.starts_with("--"));
-        let words: Vec<&str> = code.flat_map(str::split_whitespace).collect();
-        assert_eq!(definition["originalSql"], Value::from(words.join(" ")), "{name}");
+        assert_eq!(definition["originalSql"], Value::from(one_line(name)), "{name}");
         assert_eq!(columns(&definition["columns"], "name", "type"), spelled(&declared, |known| known.2), "{name}");
         let stored = columns(&view["StorageDescriptor"]["Columns"], "Name", "Type");
         assert_eq!(stored, spelled(&declared, |known| known.1), "{name}");
