@@ -16,6 +16,9 @@ decided AS (
         d.score,
         d.state_version,
         d.event_time,
+        -- What is from the future counts as of its arrival.
+        CASE WHEN d.ahead THEN d.ingested_at ELSE d.event_time END AS counted_at,
+        d.ingested_at,
         d.decided_at,
         d.late
     FROM decisions AS d
@@ -34,11 +37,13 @@ seen AS (
         outcome,
         score,
         event_time,
+        counted_at,
         decided_at,
         late,
-        max(event_time) OVER (
+        max(counted_at) OVER (
             PARTITION BY user_id
-            ORDER BY state_version, decided_at, decision_id
+            -- Several of one batch have one version.
+            ORDER BY state_version, ingested_at, decision_id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS newest_before
     FROM decided
@@ -51,9 +56,9 @@ SELECT
     round(score, 4) AS score,
     event_time,
     newest_before AS newest_decided_before,
-    date_diff('millisecond', event_time, newest_before) / 1e3 AS seconds_out_of_order,
+    date_diff('millisecond', counted_at, newest_before) / 1e3 AS seconds_out_of_order,
     late,
     decided_at
 FROM seen
-WHERE event_time < newest_before
+WHERE counted_at < newest_before
 ORDER BY decided_at, user_id, transaction_id

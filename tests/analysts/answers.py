@@ -240,11 +240,12 @@ def order_changed(facts):
     for user, rows in grouped(facts.decided, lambda row: row["user_id"]):
         newest = None
         for row in sorted(rows, key=lambda row: row["state_version"]):
-            if newest and row["event_time"] < newest:
+            counted_at = row["ingested_at"] if row["ahead"] else row["event_time"]
+            if newest and counted_at < newest:
                 answer.append(dict(user_id=user, transaction_id=row["transaction_id"], outcome=row["outcome"], score=rounded(row["score"], 4),
                                    event_time=row["event_time"], newest_decided_before=newest,
-                                   seconds_out_of_order=milliseconds(row["event_time"], newest) / 1000, late=row["late"], decided_at=row["decided_at"]))
-            newest = max(newest or row["event_time"], row["event_time"])
+                                   seconds_out_of_order=milliseconds(counted_at, newest) / 1000, late=row["late"], decided_at=row["decided_at"]))
+            newest = max(newest or counted_at, counted_at)
     return sorted(answer, key=lambda row: (row["decided_at"], row["user_id"], row["transaction_id"]))
 
 

@@ -122,7 +122,7 @@ fn an_answer_is_a_table_csv_or_json_and_an_empty_lake_has_one_too() {
         String::from_utf8(output.stdout).expect("text")
     };
     let table = text(&["exactly-once"]);
-    assert!(table.contains("| transactions |") && table.contains("|          420 |"), "{table}");
+    assert!(table.contains("| transactions |") && table.contains("| 420 "), "{table}");
     let csv = text(&["exactly-once", "--format", "csv"]);
     assert_eq!(csv.lines().next().unwrap_or_default().split(',').next(), Some("transactions"), "{csv}");
     assert!(csv.lines().nth(1).unwrap_or_default().starts_with("420,418,0,2,0,"), "{csv}");
