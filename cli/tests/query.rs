@@ -40,7 +40,11 @@ fn a_request_that_cannot_be_carried_out_says_what_would_be() {
         assert_one_line(centinela(&["query"]).args(*arguments), 2, named);
     }
     let endpoints = directory.path().join("endpoints.json");
-    for (text, named) in [("[]", "names no `s3`"), ("{", "EOF"), (r#"{"s3": "http://127.0.0.1:9", "buckets": ["a", "b"]}"#, "no bucket of a lake")] {
+    for (text, named) in [
+        ("[]", "names no `s3`"),
+        ("{", "EOF"),
+        (r#"{"s3": "http://127.0.0.1:9", "buckets": ["a", "b"]}"#, "no bucket of a lake"),
+    ] {
         fs::write(&endpoints, text).unwrap();
         assert_one_line(centinela(&["query", "records", "--endpoints"]).arg(&endpoints), 2, &[named]);
     }

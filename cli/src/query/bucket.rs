@@ -47,10 +47,13 @@ impl Bucket {
         let bytes = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
         let endpoints: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
         let text = |field: &str| endpoints[field].as_str().filter(|text| !text.is_empty());
-        let url = text("s3").ok_or_else(|| refused("it names no `s3`; `centinela up --endpoints FILE` writes one that does"))?;
+        let url = text("s3")
+            .ok_or_else(|| refused("it names no `s3`; `centinela up --endpoints FILE` writes one that does"))?;
         let name = match name {
             Some(name) => name.to_owned(),
-            None => lake_of(&endpoints).ok_or_else(|| refused("it names no bucket of a lake; add --lake s3://BUCKET"))?,
+            None => {
+                lake_of(&endpoints).ok_or_else(|| refused("it names no bucket of a lake; add --lake s3://BUCKET"))?
+            }
         };
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
         if let Some(region) = text("region") {
@@ -89,7 +92,10 @@ impl Bucket {
     }
 
     /// An object's length and bytes; none where there is none.
-    pub(super) async fn open(&self, key: &str) -> Result<Option<(u64, impl AsyncBufRead + Unpin + Send + use<>)>, BucketError> {
+    pub(super) async fn open(
+        &self,
+        key: &str,
+    ) -> Result<Option<(u64, impl AsyncBufRead + Unpin + Send + use<>)>, BucketError> {
         match Box::pin(self.client.get_object().bucket(&self.name).key(key).send()).await {
             Ok(object) => {
                 let bytes = u64::try_from(object.content_length.unwrap_or_default()).unwrap_or_default();

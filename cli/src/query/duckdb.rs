@@ -92,7 +92,15 @@ pub(super) async fn install(interrupted: &CancellationToken) -> Result<PathBuf, 
     let no_python = "python3 with venv is needed (Debian: apt install python3-venv)";
     step(make, interrupted).await.map_err(|failure| explained(failure, no_python))?;
     let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--only-binary", ":all:"]);
+    pip.args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+    ]);
     pip.arg("-r").arg(&pins);
     step(pip, interrupted).await.map_err(|failure| explained(failure, "PyPI must be reachable"))?;
     std::fs::write(environment.join(MARKER), PINNED).map_err(failed)?;
@@ -116,7 +124,12 @@ async fn step(mut command: Command, interrupted: &CancellationToken) -> Result<(
 ///
 /// # Errors
 /// What DuckDB says, or that somebody interrupted.
-pub(super) async fn answer(program: &Path, script: &Path, format: Format, interrupted: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn answer(
+    program: &Path,
+    script: &Path,
+    format: Format,
+    interrupted: &CancellationToken,
+) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(["-init", "/dev/null", "-batch", "-bail", "-nullvalue", "", format.flag(), "-f"]).arg(script);
     let (status, complaint) = run(command, interrupted).await?;
@@ -134,8 +147,7 @@ async fn run(mut command: Command, interrupted: &CancellationToken) -> Result<(E
     // A group of its own: an interrupt is ours to pass on, and ends what the program started too.
     command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let name = command.as_std().get_program().to_string_lossy().into_owned();
-    let mut child =
-        command.spawn().map_err(|error| Failure::Failed(format!("{name} cannot be started: {error}")))?;
+    let mut child = command.spawn().map_err(|error| Failure::Failed(format!("{name} cannot be started: {error}")))?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let _ward = child.id().map(warden::guard_group);
     let ended = tokio::select! {
@@ -145,7 +157,9 @@ async fn run(mut command: Command, interrupted: &CancellationToken) -> Result<(E
     if let Some(ended) = ended {
         return ended.map_err(|error| Failure::failed(&error));
     }
-    if let Some(group) = group && let Err(error) = killpg(group, Signal::SIGKILL) {
+    if let Some(group) = group
+        && let Err(error) = killpg(group, Signal::SIGKILL)
+    {
         tracing::debug!(%error, "it had ended already");
     }
     drop(child.wait().await);

@@ -134,7 +134,12 @@ impl Lake {
     }
 
     /// The files of these keys on this machine, or the first that is not there.
-    async fn local(&self, keys: &[String], into: &Path, budget: &Budget) -> Result<Result<Vec<PathBuf>, String>, LakeError> {
+    async fn local(
+        &self,
+        keys: &[String],
+        into: &Path,
+        budget: &Budget,
+    ) -> Result<Result<Vec<PathBuf>, String>, LakeError> {
         let mut files = Vec::with_capacity(keys.len());
         for key in keys {
             let file = match self {
@@ -210,7 +215,14 @@ mod tests {
         let read = |text| keys("m", text).map_err(|error| error.to_string());
         assert_eq!(read("s3://lake/lake/events/a.parquet\n\ns3://lake/b\n").unwrap(), ["lake/events/a.parquet", "b"]);
         assert_eq!(read("").unwrap(), [""; 0]);
-        for wrong in ["lake/a.parquet", "s3://lake", "s3://lake/", "s3://lake/../../etc/passwd", "s3://lake//etc/passwd", "{\"files\":[]}"] {
+        for wrong in [
+            "lake/a.parquet",
+            "s3://lake",
+            "s3://lake/",
+            "s3://lake/../../etc/passwd",
+            "s3://lake//etc/passwd",
+            "{\"files\":[]}",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

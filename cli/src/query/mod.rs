@@ -165,7 +165,8 @@ async fn ask(sql: &str, arguments: &Args, interrupted: &CancellationToken) -> Re
 }
 
 async fn open(arguments: &Args) -> Result<Lake, Failure> {
-    let bucket = arguments.lake.as_deref().and_then(|lake| lake.strip_prefix("s3://")).map(|name| name.trim_end_matches('/'));
+    let bucket =
+        arguments.lake.as_deref().and_then(|lake| lake.strip_prefix("s3://")).map(|name| name.trim_end_matches('/'));
     if bucket.is_some_and(|name| name.is_empty() || name.contains('/')) {
         return Err(Failure::Usage("--lake takes a whole bucket, such as s3://centinela-lake".to_owned()));
     }
@@ -189,7 +190,12 @@ async fn open(arguments: &Args) -> Result<Lake, Failure> {
 }
 
 /// The tables of the question with their files.
-async fn gather(lake: &Lake, sql: &str, arguments: &Args, into: &TempDir) -> Result<Vec<(Table, Vec<PathBuf>)>, Failure> {
+async fn gather(
+    lake: &Lake,
+    sql: &str,
+    arguments: &Args,
+    into: &TempDir,
+) -> Result<Vec<(Table, Vec<PathBuf>)>, Failure> {
     let budget = Arc::new(Budget { gigabytes: arguments.fetch_max, spent: AtomicU64::new(0) });
     let mut tables = Vec::new();
     for table in tables::read_by(sql) {
@@ -199,7 +205,10 @@ async fn gather(lake: &Lake, sql: &str, arguments: &Args, into: &TempDir) -> Res
     }
     if !tables.is_empty() && tables.iter().all(|(_, files)| files.is_empty()) {
         let names: Vec<&str> = tables.iter().map(|(table, _)| table.name.as_str()).collect();
-        terminal::note(&format!("the lake has no compacted hour of {} yet, so the answer is that of empty tables", names.join(", ")));
+        terminal::note(&format!(
+            "the lake has no compacted hour of {} yet, so the answer is that of empty tables",
+            names.join(", ")
+        ));
     }
     Ok(tables)
 }

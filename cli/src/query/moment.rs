@@ -41,10 +41,10 @@ fn calendar(text: &str) -> Option<Moment> {
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
     let milliseconds = number(fraction, fraction.len()).filter(|_| (1..=3).contains(&fraction.len()))?;
     let milliseconds = milliseconds * 10_i64.pow(3 - u32::try_from(fraction.len()).ok()?);
-    let moment = Moment(
-        days_since_1970(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds,
-    );
-    let in_range = (1970..=9999).contains(&year) && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
+    let moment =
+        Moment(days_since_1970(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds);
+    let in_range =
+        (1970..=9999).contains(&year) && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
     // The 31st of a month of 30 days would be the first of the next.
     (in_range && parts.next().is_none() && moment.date() == (year, month, day)).then_some(moment)
 }
@@ -117,7 +117,16 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for wrong in ["", "2026", "2026-13-01", "2026-02-30", "2026-11-28T24:00", "2026-11-28T1:00", "yesterday", "2026-11-28T17:30:00+01"] {
+        for wrong in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-11-28T24:00",
+            "2026-11-28T1:00",
+            "yesterday",
+            "2026-11-28T17:30:00+01",
+        ] {
             assert_eq!(parse(wrong), Err(NoMoment), "{wrong}");
         }
     }

@@ -93,7 +93,8 @@ pub(super) fn set(sql: &str, values: &[(String, String)]) -> Result<String, BadP
     let mut set = String::with_capacity(sql.len());
     for (is_parameter, line) in lines(sql) {
         let found = parameter(line).filter(|_| is_parameter);
-        let value = |found: &Parameter<'_>| values.iter().rev().find(|(name, _)| name == found.name).map(|(_, value)| value);
+        let value =
+            |found: &Parameter<'_>| values.iter().rev().find(|(name, _)| name == found.name).map(|(_, value)| value);
         match found.as_ref().and_then(|found| Some((found, value(found)?))) {
             Some((found, value)) => set.push_str(&line.replacen(found.default, &found.literal(value)?, 1)),
             None => set.push_str(line),
@@ -132,7 +133,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_what_would() {
-        assert_eq!(with("user", "x").unwrap_err(), "the question has no parameter `user`; it has since, threshold, users, user_id");
+        assert_eq!(
+            with("user", "x").unwrap_err(),
+            "the question has no parameter `user`; it has since, threshold, users, user_id"
+        );
         assert_eq!(with("users", "1.5").unwrap_err(), "`1.5` for --param users is no whole number; its default is 20");
         for (name, value) in [("threshold", "NaN"), ("threshold", "1; DROP"), ("since", "soon"), ("users", "")] {
             assert!(with(name, value).is_err(), "{name}={value}");

@@ -59,10 +59,12 @@ fn words(sql: &str) -> BTreeSet<String> {
     let mut letters = sql.chars().peekable();
     while let Some(letter) = letters.next() {
         match (quote, letter, letters.peek()) {
-            (None, '-', Some('-')) => drop(letters.by_ref().find(|letter| *letter == '\n')),
+            (None, '-', Some('-')) => while letters.next_if(|letter| *letter != '\n').is_some() {},
             (None, '/', Some('*')) => {
                 let mut before = ' ';
-                drop(letters.by_ref().find(|letter| before == '*' && *letter == '/' || { before = *letter; false }));
+                while let Some(letter) = letters.next().filter(|letter| (before, *letter) != ('*', '/')) {
+                    before = letter;
+                }
             }
             (None, '\'' | '"', _) => quote = Some(letter),
             (Some(open), letter, _) if open == letter => quote = None,

@@ -52,7 +52,8 @@ fn declared() -> BTreeMap<String, Columns> {
 
 /// The same columns in Hive's or Trino's words.
 fn spelled(columns: &Columns, of: fn(&(&str, &'static str, &'static str)) -> &'static str) -> Columns {
-    let type_of = |kind: &str| TYPES.iter().find(|known| known.0 == kind).map(of).unwrap_or_else(|| panic!("type {kind}"));
+    let type_of =
+        |kind: &str| TYPES.iter().find(|known| known.0 == kind).map(of).unwrap_or_else(|| panic!("type {kind}"));
     columns.iter().map(|(name, kind)| (name.clone(), type_of(kind).to_owned())).collect()
 }
 
@@ -121,7 +122,7 @@ fn write(view: &str) {
 #[test]
 fn every_view_says_what_its_file_says() {
     if std::env::var_os("CENTINELA_WRITE_GOLDEN").is_some() {
-        ["decisions", "feature_names"].map(write);
+        ["decisions", "feature_names"].into_iter().for_each(write);
     }
     let infrastructure = load("prod");
     let found = tables(&infrastructure);
@@ -132,7 +133,8 @@ fn every_view_says_what_its_file_says() {
         let view = found.get(name).unwrap_or_else(|| panic!("{name} is not in the catalogue"));
         assert_eq!(view["TableType"], "VIRTUAL_VIEW");
         let text = view["ViewOriginalText"].as_str().expect("a text");
-        let encoded = text.strip_prefix("/* Presto View: ").and_then(|text| text.strip_suffix(" */")).expect("a view of Presto");
+        let encoded =
+            text.strip_prefix("/* Presto View: ").and_then(|text| text.strip_suffix(" */")).expect("a view of Presto");
         let decoded = base64_simd::STANDARD.decode_to_vec(encoded).expect("base64");
         let definition: Value = serde_json::from_slice(&decoded).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(definition["originalSql"], Value::from(one_line(name)), "{name}");
@@ -155,7 +157,9 @@ fn analysts_read_the_compacted_lake_and_nothing_else_of_it() {
         let pairs = statements.iter().flat_map(|statement| {
             let resources: Vec<String> = texts(&statement["Resource"]);
             let actions: Vec<String> = texts(&statement["Action"]);
-            actions.into_iter().flat_map(move |action| resources.clone().into_iter().map(move |on| (action.clone(), on)))
+            actions
+                .into_iter()
+                .flat_map(move |action| resources.clone().into_iter().map(move |on| (action.clone(), on)))
         });
         pairs.filter(|(action, _)| action.starts_with(service)).collect()
     };
@@ -169,7 +173,8 @@ fn analysts_read_the_compacted_lake_and_nothing_else_of_it() {
     ];
     assert_eq!(of_lake, wanted.map(|(action, below)| (action.to_owned(), format!("{lake}{below}"))));
     assert!(allowed("glue:").iter().all(|(action, _)| action.contains(":Get") || action.contains(":BatchGet")));
-    let group = infrastructure.resources.iter().find(|resource| resource.logical_id == "WorkGroup").expect("a workgroup");
+    let group =
+        infrastructure.resources.iter().find(|resource| resource.logical_id == "WorkGroup").expect("a workgroup");
     let settings = &group.properties["WorkGroupConfiguration"];
     assert_eq!(settings["EnforceWorkGroupConfiguration"], true);
     assert_eq!(settings["BytesScannedCutoffPerQuery"], "200000000000");

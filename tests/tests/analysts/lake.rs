@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use centinela_e2e::command::centinela;
+use centinela_e2e::python::environment;
 use centinela_e2e::running::Running;
 use centinela_e2e::{built, workspace};
-use centinela_e2e::python::environment;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,7 +23,8 @@ pub(crate) struct SmallLake {
 
 /// The names of the ready questions.
 pub(crate) fn questions() -> Vec<String> {
-    let files = std::fs::read_dir(workspace().join("sql")).expect("the questions").map(|entry| entry.expect("an entry").path());
+    let files =
+        std::fs::read_dir(workspace().join("sql")).expect("the questions").map(|entry| entry.expect("an entry").path());
     let sql = files.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
     let names = sql.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
     let mut names: Vec<String> = names.filter(|name| name != "tables").collect();
@@ -43,7 +44,10 @@ impl SmallLake {
         };
         let directory = TempDir::new().expect("a directory");
         let lake = Self { directory, python, questions: AtomicUsize::new(0) };
-        let output = lake.python("lake.py", &[&workspace().join("sql/tables.sql"), &lake.copy()]).output().expect("Python starts");
+        let output = lake
+            .python("lake.py", &[&workspace().join("sql/tables.sql"), &lake.copy()])
+            .output()
+            .expect("Python starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Some(lake)
     }
@@ -98,7 +102,13 @@ impl SmallLake {
         let running = Running::start();
         let lake = running.endpoints["buckets"].as_array().expect("buckets").iter().filter_map(Value::as_str);
         let lake = lake.into_iter().find(|name| name.contains("lake")).expect("a lake").to_owned();
-        let credentials = Credentials::new(running.endpoint("access_key_id"), running.endpoint("secret_access_key"), None, None, "test");
+        let credentials = Credentials::new(
+            running.endpoint("access_key_id"),
+            running.endpoint("secret_access_key"),
+            None,
+            None,
+            "test",
+        );
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(running.endpoint("s3"))

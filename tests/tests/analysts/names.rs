@@ -43,7 +43,11 @@ fn every_version_of_the_features_has_its_names_in_sql() {
     }
     let rows = listed(&file);
     let versions: std::collections::BTreeSet<u32> = rows.iter().map(|(version, ..)| *version).collect();
-    assert_eq!(versions, (1..=FEATURES_VERSION).collect(), "a version is missing; older ones are in the lake and keep their names");
+    assert_eq!(
+        versions,
+        (1..=FEATURES_VERSION).collect(),
+        "a version is missing; older ones are in the lake and keep their names"
+    );
     let current: Vec<_> = rows.into_iter().filter(|(version, ..)| *version == FEATURES_VERSION).collect();
     let advice = "CENTINELA_WRITE_GOLDEN=1 cargo test --release --test analysts --test infra_reader writes sql/views/feature_names.sql, and what \
                   infra/60-catalogue.yaml says of it";
