@@ -1,4 +1,5 @@
 -- What happened to one user: actions, transactions, decisions and labels in order? Without user_id: the user blocked last.
+-- Labels that name no user are left out.
 WITH parameters AS (
     SELECT
         TIMESTAMP '2020-01-01 00:00:00' AS since,

@@ -1,8 +1,6 @@
 //! `centinela query` where there is nothing to answer with: what a person is told, and how a script learns of it. Its answers are tested in
 //! `tests/tests/analysts`.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 use std::fs;
 
 use centinela_e2e::command::{assert_one_line, centinela};

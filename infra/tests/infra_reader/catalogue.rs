@@ -27,6 +27,23 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("VARCHAR[]", "array<string>", "array(varchar)"),
 ];
 
+/// A type of DuckDB, and how Parquet prints a column `c` of it; of a list how it begins.
+const PARQUET: &[(&str, &str)] = &[
+    ("BIGINT", "INT64 c;"),
+    ("BLOB", "BYTE_ARRAY c;"),
+    ("BOOLEAN", "BOOLEAN c;"),
+    ("DOUBLE", "DOUBLE c;"),
+    ("DOUBLE[]", "group c (LIST) { REPEATED group list { OPTIONAL DOUBLE element; } }"),
+    ("INTEGER", "INT32 c;"),
+    (
+        "STRUCT(code VARCHAR, contribution DOUBLE)[]",
+        "group c (LIST) { REPEATED group list { OPTIONAL group element { OPTIONAL BYTE_ARRAY code (STRING); OPTIONAL DOUBLE contribution; } } }",
+    ),
+    ("TIMESTAMP", "INT64 c (TIMESTAMP(MILLIS,true));"),
+    ("VARCHAR", "BYTE_ARRAY c (STRING);"),
+    ("VARCHAR[]", "group c (LIST) { REPEATED group list { OPTIONAL BYTE_ARRAY element (STRING); } }"),
+];
+
 type Columns = Vec<(String, String)>;
 
 fn sql(name: &str) -> String {
@@ -67,6 +84,28 @@ fn columns(list: &Value, name: &str, kind: &str) -> Columns {
     let text = |column: &Value, field: &str| column[field].as_str().unwrap_or_default().to_owned();
     let list = list.as_array().unwrap_or_else(|| panic!("columns: {list}"));
     list.iter().map(|column| (text(column, name), text(column, kind))).collect()
+}
+
+/// The schemas of the files, as Parquet prints them.
+const LAKE_SCHEMAS: &str = "tests/lake-schemas";
+/// The first three columns of a table are never null.
+const REQUIRED: usize = 3;
+
+#[test]
+fn the_files_of_a_table_have_its_columns() {
+    for (name, declared) in declared() {
+        let path = infra_directory().join(LAKE_SCHEMAS).join(format!("{name}.schema"));
+        let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // The hour stands in the path.
+        let in_files = declared.iter().filter(|(column, _)| column != "dt" && column != "hour").enumerate();
+        let columns = in_files.map(|(index, (column, kind))| {
+            let printed = PARQUET.iter().find(|known| known.0 == kind).unwrap_or_else(|| panic!("type {kind}")).1;
+            let repetition = if index < REQUIRED { "REQUIRED" } else { "OPTIONAL" };
+            format!("{repetition} {}", printed.replacen(" c", &format!(" {column}"), 1))
+        });
+        let wanted = format!("message {name} {{ {} }}", columns.collect::<Vec<_>>().join(" "));
+        assert_eq!(golden.split_whitespace().collect::<Vec<_>>().join(" "), wanted, "{name}");
+    }
 }
 
 #[test]
