@@ -12,6 +12,7 @@ mod kafka_args;
 mod open_files;
 mod outfile;
 mod pending_failures;
+mod query;
 mod send;
 mod terminal;
 mod traffic;
@@ -71,6 +72,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
         Command::Erase(arguments) => runtime()?.block_on(Box::pin(erase::run(arguments))),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
+        Command::Query(arguments) => finish(runtime()?, |interrupt| query::run(*arguments, interrupt)),
         Command::Send(arguments) => finish(runtime()?, |interrupt| send::run(*arguments, interrupt)),
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn mapping_id(logical_id: &str) -> String {
 
 fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
+        "AWS::Athena::WorkGroup" => "Name",
         "AWS::DynamoDB::Table" => "TableName",
         "AWS::Events::Rule" => "Name",
         "AWS::SQS::Queue" => "QueueName",

@@ -1,11 +1,13 @@
 //! The repository's own stacks inside the binary, so that the platform starts from any directory.
 
 /// The shared stacks, by file name.
-pub(super) const SHARED: [(&str, &str); 4] = [
+pub(super) const SHARED: [(&str, &str); 6] = [
     ("10-foundation.yaml", include_str!("../10-foundation.yaml")),
     ("20-streaming.yaml", include_str!("../20-streaming.yaml")),
     ("30-data.yaml", include_str!("../30-data.yaml")),
     ("50-ops.yaml", include_str!("../50-ops.yaml")),
+    ("60-catalogue.yaml", include_str!("../60-catalogue.yaml")),
+    ("70-analysts.yaml", include_str!("../70-analysts.yaml")),
 ];
 
 /// The functions' stacks, which `build.rs` finds.

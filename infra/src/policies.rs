@@ -8,7 +8,10 @@ use super::rules::Rule;
 
 /// Actions for which AWS knows no resource type, or whose resource does not exist before the call: only these may be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-const UNLIMITABLE: [&str; 10] = [
+const UNLIMITABLE: [&str; 13] = [
+    "athena:ListDataCatalogs",
+    "athena:ListEngineVersions",
+    "athena:ListWorkGroups",
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",

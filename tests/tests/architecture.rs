@@ -53,9 +53,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["local", "verdict", "contracts", "domain"]),
-    ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
+    ("cli", &["audit", "local", "infra", "traffic", "lake", "object-store", "contracts", "domain"]),
     ("xtask", &[]),
-    ("e2e", &["local", "infra", "verdict", "traffic", "contracts", "domain", "testkit"]),
+    ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
 /// What only one layer may link: a crate's name, and the crates of ours that may name it.

@@ -13,6 +13,7 @@ use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
+use crate::query;
 
 pub use traffic::{Key, Traffic};
 pub use values::parse_duration;
@@ -52,6 +53,8 @@ pub enum Command {
     Erase(erase::Args),
     /// Show and clear the records that were reported as failures and have not come back.
     PendingFailures(pending_failures::Args),
+    /// Ask the lake a ready question, or one of your own.
+    Query(Box<query::Args>),
 }
 
 /// What happens without a command: `up` as it is without flags.

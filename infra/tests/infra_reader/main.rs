@@ -10,6 +10,7 @@ use centinela_infra::{
 };
 use serde_json::Value;
 
+mod catalogue;
 mod refusals;
 mod rules;
 

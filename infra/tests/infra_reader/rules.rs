@@ -42,6 +42,9 @@ score | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, 
 50 | IF(decided >= 100 | IF(decisions >= 100 | UnknownMetricId
 20 |   DecisionsStreamArn:\n |   Nobody:\n    Value: nothing\n    Export:\n      Name: nobody\n  DecisionsStreamArn:\n | UnusedExport
 archive | Action: s3:PutObject\n | Action: sqs:SendMessage\n | RoleCannotReach
+70 |     Value: !Ref WorkGroup\n |     Value: !Ref WorkGroup\n    Export:\n      Name: nobody\n | UnusedExport
+70 |                   - athena:StartQueryExecution\n |                   - athena:*\n | WildcardAction
+70 |                 Resource: !Sub '${Results.Arn}/*' |                 Resource: '*' | WildcardResource
 "#;
 
 fn findings(sources: &Sources) -> Vec<Finding> {

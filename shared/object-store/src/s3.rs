@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::patience::Patience;
 use crate::xml::{self, Page};
 
-/// One attempt waits this long for its answer; the largest object of the lake takes a second.
+/// Within a region one attempt waits this long for its answer; the largest object of the lake takes a second.
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 const KEYS_PER_DELETE: usize = 1000;
@@ -36,6 +36,7 @@ enum Odd {
 #[derive(Clone)]
 pub struct S3Lake {
     client: Arc<Client>,
+    attempt: Duration,
 }
 
 impl S3Lake {
@@ -45,7 +46,7 @@ impl S3Lake {
     /// # Errors
     /// When the environment says too little.
     pub async fn from_environment(bucket: &str) -> Result<Self, ConnectError> {
-        Ok(Self { client: Arc::new(Client::from_environment(bucket).await?) })
+        Ok(Self { client: Arc::new(Client::from_environment(bucket).await?), attempt: ATTEMPT })
     }
 
     /// The bucket with these settings, at S3 or at a server of one's own.
@@ -53,7 +54,13 @@ impl S3Lake {
     /// # Errors
     /// When the settings say too little.
     pub fn new(sdk: &aws_config::SdkConfig, bucket: &str, endpoint: Option<&str>) -> Result<Self, ConnectError> {
-        Ok(Self { client: Arc::new(Client::new(sdk, bucket, endpoint)?) })
+        Ok(Self { client: Arc::new(Client::new(sdk, bucket, endpoint)?), attempt: ATTEMPT })
+    }
+
+    /// Gives every attempt this long: for whoever reads from afar.
+    #[must_use]
+    pub fn with_attempt(self, attempt: Duration) -> Self {
+        Self { attempt, ..self }
     }
 
     async fn get_once(&self, key: &str, limit: Duration) -> Result<Object, Failure> {
@@ -86,7 +93,7 @@ impl S3Lake {
         let mut all = Page::default();
         loop {
             let next = all.next.take();
-            let page = retrying(deadline, |limit| self.page(prefix, folders, next.as_deref(), limit));
+            let page = retrying(deadline, self.attempt, |limit| self.page(prefix, folders, next.as_deref(), limit));
             let page = page.await.map_err(unconditional)?;
             all.objects.extend(page.objects);
             all.folders.extend(page.folders);
@@ -121,7 +128,11 @@ fn tag(headers: &HeaderMap) -> Tag {
 }
 
 /// Tries again what may yet succeed; each attempt is told how long it may take.
-async fn retrying<T, F>(deadline: Millis, mut call: impl FnMut(Duration) -> F) -> Result<T, Failure>
+async fn retrying<T, F>(
+    deadline: Millis,
+    attempt_limit: Duration,
+    mut call: impl FnMut(Duration) -> F,
+) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
@@ -129,7 +140,7 @@ where
     let mut last = Failure::no_answer(Duration::ZERO);
     for attempt in 1.. {
         let Some(left) = patience.left() else { break };
-        match call(left.min(ATTEMPT)).await {
+        match call(left.min(attempt_limit)).await {
             Err(Failure::Transient(cause)) => last = Failure::Transient(cause),
             answered => return answered,
         }
@@ -151,7 +162,7 @@ fn unconditional(failure: Failure) -> StoreError {
 
 impl ObjectStore for S3Lake {
     async fn get(&self, key: &str, deadline: Millis) -> Result<Option<Object>, StoreError> {
-        match retrying(deadline, |limit| self.get_once(key, limit)).await {
+        match retrying(deadline, self.attempt, |limit| self.get_once(key, limit)).await {
             Ok(object) => Ok(Some(object)),
             Err(Failure::Missing(_)) => Ok(None),
             Err(failure) => Err(unconditional(failure)),
@@ -159,7 +170,7 @@ impl ObjectStore for S3Lake {
     }
 
     async fn put(&self, key: &str, body: Bytes, condition: Condition, deadline: Millis) -> Result<Put, StoreError> {
-        let put = retrying(deadline, |limit| self.put_once(key, body.clone(), &condition, limit)).await;
+        let put = retrying(deadline, self.attempt, |limit| self.put_once(key, body.clone(), &condition, limit)).await;
         match (put, &condition) {
             (Ok(tag), _) => Ok(Put::Done(tag)),
             // A condition on an object that is gone is answered as a missing key.
@@ -179,7 +190,7 @@ impl ObjectStore for S3Lake {
 
     async fn delete(&self, keys: &[String], deadline: Millis) -> Result<(), StoreError> {
         for keys in keys.chunks(KEYS_PER_DELETE) {
-            retrying(deadline, |limit| self.delete_once(keys, limit)).await.map_err(unconditional)?;
+            retrying(deadline, self.attempt, |limit| self.delete_once(keys, limit)).await.map_err(unconditional)?;
         }
         Ok(())
     }

@@ -1,0 +1,73 @@
+-- How right were the decisions by what is known today, and what did they save? Per currency.
+WITH parameters AS (
+    SELECT
+        TIMESTAMP '2020-01-01 00:00:00' AS since,
+        TIMESTAMP '2100-01-01 00:00:00' AS until
+),
+
+decided AS (
+    -- Published again it is the same row again: once is enough.
+    SELECT DISTINCT
+        d.decision_id,
+        d.user_id,
+        d.transaction_id,
+        d.outcome,
+        d.amount_minor,
+        d.currency
+    FROM decisions AS d
+    CROSS JOIN parameters AS p
+    WHERE d.dt BETWEEN CAST(CAST(p.since AS DATE) AS VARCHAR) AND CAST(CAST(p.until AS DATE) AS VARCHAR)
+        AND d.broker_time >= p.since
+        AND d.broker_time < p.until
+        AND COALESCE(d.reduced, false) = false
+),
+
+labelled AS (
+    -- Of several labels the latest stands; of one moment the gravest.
+    SELECT
+        decision_id,
+        event IN ('chargeback', 'confirmed_fraud') AS is_fraud,
+        event = 'confirmed_good' AS is_good
+    FROM (
+        SELECT
+            d.decision_id,
+            e.event,
+            row_number() OVER (
+                PARTITION BY d.decision_id
+                ORDER BY
+                    e.event_time DESC,
+                    CASE e.event WHEN 'confirmed_fraud' THEN 4 WHEN 'confirmed_good' THEN 3 WHEN 'chargeback' THEN 2 ELSE 1 END DESC,
+                    e.event_id DESC
+            ) AS place
+        FROM decided AS d
+        INNER JOIN events AS e
+            ON e.transaction_id = d.transaction_id AND (e.user_id IS NULL OR e.user_id = d.user_id)
+        CROSS JOIN parameters AS p
+        WHERE e.dt >= CAST(CAST(p.since AS DATE) AS VARCHAR)
+            AND e.broker_time >= p.since
+            AND e.event IN ('chargeback', 'refund', 'confirmed_fraud', 'confirmed_good')
+    ) AS ranked
+    WHERE place = 1
+)
+
+SELECT
+    d.currency,
+    count(*) AS decisions,
+    count(l.decision_id) AS labelled,
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud) AS fraud_blocked,
+    count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_good) AS good_blocked,
+    count(*) FILTER (WHERE d.outcome <> 'BLOCKED' AND l.is_fraud) AS fraud_approved,
+    round(
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud)
+        / NULLIF(count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND (l.is_fraud OR l.is_good)), 0), 2
+    ) AS precision_percent,
+    round(
+        100e0 * count(*) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud) / NULLIF(count(*) FILTER (WHERE l.is_fraud), 0), 2
+    ) AS recall_percent,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_fraud), 0) AS BIGINT) AS saved_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome = 'BLOCKED' AND l.is_good), 0) AS BIGINT) AS good_blocked_minor,
+    CAST(COALESCE(sum(d.amount_minor) FILTER (WHERE d.outcome <> 'BLOCKED' AND l.is_fraud), 0) AS BIGINT) AS lost_minor
+FROM decided AS d
+LEFT JOIN labelled AS l ON l.decision_id = d.decision_id
+GROUP BY d.currency
+ORDER BY decisions DESC, d.currency
