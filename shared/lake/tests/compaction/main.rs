@@ -8,7 +8,7 @@ use memory::Fault;
 use world::{Run, World};
 
 fn seeds() -> u64 {
-    std::env::var("CENTINELA_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60)
+    std::env::var("CENTINELA_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(20)
 }
 
 /// Goal: no history of arrivals, cuts, crashes and erasures loses, repeats or half shows a record.
@@ -20,7 +20,7 @@ fn readers_see_whole_hours_and_every_record_once_whatever_happens() {
         for _ in 0..8 {
             world.arrive();
             let runs = world.some_runs();
-            world.run(&runs);
+            world.run_together(&runs);
             world.check();
             world.pass_time();
         }
@@ -65,7 +65,7 @@ fn two_runs_at_once_are_as_good_as_one() {
                 0 => Run::CutOff { calls: (seed % 23) as usize, fault: Fault::After },
                 _ => Run::Whole,
             };
-            world.run(&[Run::Whole, second]);
+            world.run_together(&[Run::Whole, second, Run::Whole]);
             world.check();
             world.pass_time();
         }

@@ -14,9 +14,9 @@ use centinela_lake::parquet_write::{Effort, FileWriter};
 use centinela_lake::row::{Cell, Place, Row};
 use centinela_lake::table::Table;
 use futures::executor::block_on;
-use futures::future::join_all;
+use futures::future::{join3, join_all};
 
-use crate::memory::{Fault, Handle, Memory};
+use crate::memory::{Fault, Handle, Memory, pause};
 
 const TABLE: Table = Table::Events;
 const BUCKET: &str = "lake";
@@ -54,6 +54,8 @@ pub struct World {
     erased: BTreeSet<i64>,
     /// Rows that stood in the lake when the last run began that came to its end: no reader may miss one of them.
     promised: BTreeSet<Place>,
+    /// What the last reader saw.
+    seen: BTreeSet<Place>,
     /// Manifests that readers hold, with the time at which they read them.
     held: Vec<(String, Millis)>,
     spoilt: Vec<(String, Bytes)>,
@@ -71,7 +73,7 @@ impl World {
             close_after: Duration::from_secs(600),
             grace: GRACE,
             // Several files in most slices.
-            file_bytes_max: 2_000,
+            file_bytes_max: 6_000,
         };
         Self {
             seed,
@@ -81,6 +83,7 @@ impl World {
             arrived: BTreeMap::new(),
             erased: BTreeSet::new(),
             promised: BTreeSet::new(),
+            seen: BTreeSet::new(),
             held: Vec::new(),
             spoilt: Vec::new(),
             runs: 0,
@@ -169,24 +172,93 @@ impl World {
         (0..1 + self.chance.below(2)).map(|_| run(&mut self.chance)).collect()
     }
 
-    /// Runs at the same time; returns the calls of the last.
+    /// Runs one after the other, each over everything; returns the calls of the last.
     pub fn run(&mut self, runs: &[Run]) -> usize {
-        let before = self.there();
-        let handles: Vec<Handle> = runs.iter().map(|run| self.handle(*run)).collect();
-        let request = Request::parse(r#"{"erased":true}"#).expect("a request");
-        let (memory, settings) = (self.memory.clone(), self.settings.clone());
+        let mut calls = 0;
+        for run in runs {
+            let before = self.there();
+            calls = self.together(&[(*run, None, 0)], Vec::new(), before);
+        }
+        calls
+    }
+
+    /// Runs at the same time, which begin at any moment and may be for some slices only, while records arrive and somebody reads.
+    pub fn run_together(&mut self, runs: &[Run]) {
+        let slices = self.settings.slices;
+        let plan = |run: &Run, chance: &mut Chance| {
+            let some = (chance.below(3) == 0).then(|| (0..slices).filter(|_| chance.below(2) == 0).collect::<Vec<_>>());
+            (*run, some, chance.below(3) * chance.below(80))
+        };
+        let runs: Vec<_> = runs.iter().map(|run| plan(run, &mut self.chance)).collect();
+        let (before, mut arriving) = (self.there(), Vec::new());
+        for partition in 0..PARTITIONS as i32 {
+            let next = self.arrived.get(&partition).copied().unwrap_or(0);
+            let end = next + self.chance.below(12) as i64;
+            if next < end {
+                let (key, body) = Self::object(partition, next..end);
+                arriving.push((key, body, self.chance.below(150)));
+                self.arrived.insert(partition, end);
+            }
+        }
+        self.together(&runs, arriving, before);
+    }
+
+    /// `before` are the rows that no whole run may miss.
+    fn together(
+        &mut self,
+        runs: &[(Run, Option<Vec<u32>>, u64)],
+        arriving: Vec<(String, Bytes, u64)>,
+        before: BTreeSet<Place>,
+    ) -> usize {
+        // Who reads just before holds the manifest that is about to be replaced.
+        self.check();
+        let handles: Vec<Handle> = runs.iter().map(|(run, ..)| self.handle(*run)).collect();
+        let memory = self.memory.clone();
         let now = || memory.now();
         let deadline = Millis(memory.now().0 + 600_000);
-        let names: Vec<String> = (0..runs.len()).map(|index| format!("{:x}", self.runs * 10 + index as u64)).collect();
-        self.runs += 1;
-        let compactions = handles.iter().zip(&names);
-        let compactions = compactions.map(|(handle, name)| compact(handle, &settings, &request, name, &now, deadline));
-        let reports = block_on(join_all(compactions));
+        let arrivals = arriving.into_iter().map(|(key, body, delay)| {
+            let memory = &memory;
+            async move {
+                pause(delay).await;
+                memory.put(&key, body);
+            }
+        });
+        let reader = async {
+            let mut seen = BTreeSet::new();
+            for _ in 0..if runs.len() > 1 { 12 } else { 0 } {
+                let Some(manifest) = self.manifest() else { continue };
+                pause(7).await;
+                let rows = self.rows(&manifest);
+                let lost = seen.difference(&rows).find(|place| !self.erased.contains(&user(**place)));
+                assert!(lost.is_none(), "seed {}: {lost:?} was there before", self.seed);
+                seen = rows;
+            }
+        };
+        let number = self.runs;
+        let compactions = handles.iter().zip(runs).enumerate().map(|(index, (handle, (_, slices, delay)))| {
+            let settings = &self.settings;
+            let now = &now;
+            async move {
+                pause(*delay).await;
+                let event = match slices {
+                    Some(slices) => format!(r#"{{"erased":true,"slices":{slices:?}}}"#),
+                    None => r#"{"erased":true}"#.to_owned(),
+                };
+                let request = Request::parse(&event).expect("a request");
+                let name = format!("{:x}", number * 10 + index as u64);
+                compact(handle, settings, &request, &name, now, deadline).await
+            }
+        });
+        let (reports, _, ()) = block_on(join3(join_all(compactions), join_all(arrivals), reader));
         let came_to_its_end =
             |report: &Report| (report.failed, report.conflicts, report.incomplete, report.unfinished) == (0, 0, 0, 0);
-        if reports.iter().any(|report| report.as_ref().is_ok_and(came_to_its_end)) {
+        let is_whole = |(report, (_, slices, _)): (&Result<Report, _>, &(Run, Option<Vec<u32>>, u64))| {
+            slices.is_none() && report.as_ref().is_ok_and(came_to_its_end)
+        };
+        if reports.iter().zip(runs).any(is_whole) {
             self.promised.extend(before);
         }
+        self.runs += 1;
         handles.last().map_or(0, |handle| *handle.calls.lock().expect("no panic while locked"))
     }
 
@@ -248,6 +320,9 @@ impl World {
             .filter(|place| !seen.contains(place) && !self.erased.contains(&user(**place)))
             .collect();
         assert!(missing.is_empty(), "seed {}: readers miss {missing:?}", self.seed);
+        let lost = self.seen.difference(&seen).find(|place| !self.erased.contains(&user(**place)));
+        assert!(lost.is_none(), "seed {}: {lost:?} was there before", self.seed);
+        self.seen = seen;
         self.held.push((manifest, now));
     }
 
