@@ -55,7 +55,8 @@ pub(super) fn reach_rules(function: &Function, infrastructure: &Infrastructure) 
             Some("GROUP") => ("kafka-cluster:", format!(":group/{{}}/{value}")),
             Some("TABLE") => ("dynamodb:", format!(":table/{value}")),
             Some("STREAM") => ("kinesis:", format!(":stream/{value}")),
-            Some("BUCKET") => ("s3:", format!(":::{value}")),
+            // A role that is allowed some of a bucket's objects only names them.
+            Some("BUCKET") => ("s3:", format!(":::{value}/")),
             _ => continue,
         };
         let reached = allowing(role).any(|statement| {
@@ -69,9 +70,10 @@ pub(super) fn reach_rules(function: &Function, infrastructure: &Infrastructure) 
     rules
 }
 
-/// Whether an ARN ends as wanted; `{}` stands for a cluster and its identifier.
+/// Whether an ARN ends as wanted; `{}` stands for a cluster and its identifier, and what ends with a slash for all or some of its objects.
 fn names(arn: &str, ending: &str) -> bool {
     match ending.split_once("{}") {
+        None if ending.ends_with('/') => arn.contains(ending) || arn.ends_with(ending.trim_end_matches('/')),
         None => arn.ends_with(ending),
         Some((kind, name)) => arn.contains(kind) && arn.ends_with(name),
     }

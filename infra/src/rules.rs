@@ -53,7 +53,7 @@ pub enum Rule {
     UnknownTopic(String),
     #[error("function \"{0}\" is declared nowhere")]
     UnknownFunction(String),
-    #[error("failure topic \"{0}\" is a source of a mapping: its records would come round again")]
+    #[error("failure topic \"{0}\" is a source of a mapping that gives up on records too: they would come round again")]
     FailureTopicIsSource(String),
     #[error("gives up on records without a failure topic: they would be lost")]
     GivesUpIntoNothing,
@@ -250,7 +250,8 @@ fn source_rules(mapping: &Mapping, source: &Topic, infrastructure: &Infrastructu
     let Some(name) = &mapping.on_failure_topic else {
         return rules;
     };
-    if infrastructure.mappings.iter().any(|other| other.topic == *name) {
+    // Whoever reads it and gives up on nothing, as the archive does, sends nothing round.
+    if infrastructure.mappings.iter().any(|other| other.topic == *name && other.on_failure_topic.is_some()) {
         rules.push(Rule::FailureTopicIsSource(name.clone()));
     }
     let Some(dead_letters) = infrastructure.topic(name) else {

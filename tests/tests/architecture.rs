@@ -19,9 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scoring", &["delivery", "contracts", "domain"]),
     ("profile", &["delivery", "contracts", "domain"]),
     ("labels", &["delivery", "contracts", "domain"]),
+    ("lake", &["contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
     ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
+    ("object-store", &["lake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
     ("serve", &[]),
@@ -41,6 +43,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scoring",
             "profile",
             "labels",
+            "lake",
+            "object-store",
             "delivery",
             "contracts",
             "telemetry",
@@ -49,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["local", "verdict", "contracts", "domain"]),
-    ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
+    ("cli", &["audit", "local", "infra", "lake", "object-store", "traffic", "contracts", "domain"]),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "contracts", "domain", "testkit"]),
 ];
@@ -65,7 +69,8 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] = &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "traffic"];
+const PURE: &[&str] =
+    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -40,7 +40,8 @@ score | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, 
 50 | MetricName: DroppedEventCount | MetricName: DropedEventCount | MetricFromNobody
 50 | DatapointsToAlarm: 2 | DatapointsToAlarm: 4 | MoreDatapointsThanPeriods
 50 | IF(decided >= 100 | IF(decisions >= 100 | UnknownMetricId
-30 |     Value: !Ref Lake\n |     Value: !Ref Lake\n    Export:\n      Name: nobody\n | UnusedExport
+20 |   DecisionsStreamArn:\n |   Nobody:\n    Value: nothing\n    Export:\n      Name: nobody\n  DecisionsStreamArn:\n | UnusedExport
+archive | Action: s3:PutObject\n | Action: sqs:SendMessage\n | RoleCannotReach
 "#;
 
 fn findings(sources: &Sources) -> Vec<Finding> {

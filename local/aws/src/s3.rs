@@ -4,10 +4,12 @@
 //! name (`keys.rs`).
 
 mod keys;
+mod locks;
 
 use futures::future::BoxFuture;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -18,6 +20,7 @@ use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
 use self::keys::Keys;
+use self::locks::Locks;
 use crate::access::AwsAccess;
 use centinela_serve::{HttpServer, ServerError, warden};
 
@@ -81,8 +84,15 @@ impl S3 {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
         builder.set_access(Keys::under(&directory));
-        let objects = builder.build();
-        let handler = service_fn(move |request: Request<Incoming>| Service::call(&objects, request));
+        let (objects, locks) = (Arc::new(builder.build()), Arc::new(Locks::new()));
+        let handler = service_fn(move |request: Request<Incoming>| {
+            let (objects, locks) = (Arc::clone(&objects), Arc::clone(&locks));
+            async move {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let _held = locks.hold(&method, &path).await;
+                Service::call(&*objects, request).await
+            }
+        });
         let server = HttpServer::start(SERVICE, config.port, handler).await?;
         Ok(Self { server, directory, temporary })
     }

@@ -104,7 +104,8 @@ fn put_list<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b']');
 }
 
-fn missing_names(missing: MissingInputs) -> Vec<&'static str> {
+/// The names of what was missing, as a decision says them.
+pub fn missing_names(missing: MissingInputs) -> Vec<&'static str> {
     let MissingInputs { device, profile, user_risk, device_risk } = missing;
     let names = [(device, DEVICE), (profile, PROFILE), (user_risk, USER_RISK), (device_risk, DEVICE_RISK)];
     names.into_iter().filter_map(|(is_missing, name)| is_missing.then_some(name)).collect()

@@ -12,6 +12,10 @@ pub const SIGNATURE_BYTES: usize = 16;
 // What begins a text that is signed. An identifier, which the same key turns into a pseudonym, holds no control character.
 const CONTENT: &[u8] = b"\0content\0";
 const FIRST_DELIVERY: &[u8] = b"\0first delivery\0";
+const PSEUDONYM: &[u8] = b"\0pseudonym\0";
+
+/// Bytes of a value's pseudonym.
+pub const PSEUDONYM_BYTES: usize = 8;
 
 /// The deployment's key. Cannot be printed.
 #[derive(Clone)]
@@ -54,6 +58,19 @@ impl DeploymentKey {
     pub fn is_first_delivery(&self, signature: &[u8], topic: &str, first: Coordinates, value: &[u8]) -> bool {
         signature.len() == SIGNATURE_BYTES
             && self.first_delivery(topic, first, value).verify_truncated_left(signature).is_ok()
+    }
+
+    /// What stands for a value where it only has to be told apart, such as an e-mail address; `field` says which kind it is, so that equal
+    /// values of two kinds look different. Without the key nobody can try values.
+    pub fn pseudonym(&self, field: &str, value: &[u8]) -> [u8; PSEUDONYM_BYTES] {
+        let mut mac = self.0.clone();
+        mac.update(PSEUDONYM);
+        put_text(&mut mac, field.as_bytes());
+        put_text(&mut mac, value);
+        let digest = mac.finalize().into_bytes();
+        let mut pseudonym = [0; PSEUDONYM_BYTES];
+        pseudonym.copy_from_slice(&digest[..PSEUDONYM_BYTES]);
+        pseudonym
     }
 
     fn first_delivery(&self, topic: &str, first: Coordinates, value: &[u8]) -> Hmac<Sha256> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use centinela_contracts::kafka_event::KafkaBatch;
+use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
 use centinela_delivery::Deadline;
 use centinela_domain::Millis;
 use centinela_telemetry::emf::Metrics;
@@ -69,20 +69,49 @@ impl Invocation<'_> {
             .map_err(|error| Failure::new("Centinela.EventUnreadable", "the event is not of the expected form", &error))
     }
 
+    /// The event as it came.
+    pub fn payload(&self) -> &str {
+        self.payload
+    }
+
+    /// Lambda's name for the invocation; a retried one has the same.
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
+    }
+
     /// The event as what a Kafka mapping of this topic sends.
     ///
     /// # Errors
     /// When it is something else, or of another topic.
     pub fn kafka_batch(&self, topic: &str) -> Result<KafkaBatch, Failure> {
+        self.any_kafka_batch()?.of_topic(topic).map_err(unreadable)
+    }
+
+    /// The event as what the Kafka mapping of one of these topics sends, with that topic; none of a batch without records.
+    ///
+    /// # Errors
+    /// When it is something else, or of another topic, or of two.
+    pub fn kafka_batch_of_one(&self, topics: &[&'static str]) -> Result<Option<(&'static str, KafkaBatch)>, Failure> {
+        let batch = self.any_kafka_batch()?;
+        let Some(first) = batch.partitions.first() else { return Ok(None) };
+        let topic = topics.iter().find(|topic| **topic == first.topic);
+        let wanted = topic.map_or_else(|| topics.join(" or "), |topic| (*topic).to_owned());
+        let batch = batch.of_topic(&wanted).map_err(unreadable)?;
+        Ok(topic.map(|topic| (*topic, batch)))
+    }
+
+    fn any_kafka_batch(&self) -> Result<KafkaBatch, Failure> {
         if self.is_first && self.payload.contains(PRODUCERS_TIME) {
             warn!(
                 "the source topic takes its records' times from producers; set message.timestamp.type to LogAppendTime"
             );
         }
-        KafkaBatch::parse(self.payload.as_bytes())
-            .and_then(|batch| batch.of_topic(topic))
-            .map_err(|error| Failure::new("Centinela.EnvelopeUnreadable", "the event is no kafka batch", &error))
+        KafkaBatch::parse(self.payload.as_bytes()).map_err(unreadable)
     }
+}
+
+fn unreadable(error: EnvelopeError) -> Failure {
+    Failure::new("Centinela.EnvelopeUnreadable", "the event is no kafka batch", &error)
 }
 
 pub(crate) fn invalid(error: serde_json::Error) -> Failure {
