@@ -120,7 +120,9 @@ mod tests {
             let mut fold = ProfileFold::default();
             let mut profile = Profile::default();
             facts.iter().for_each(|fact| fold.take(*fact));
-            facts.iter().rev().chain(&facts).for_each(|fact| drop(profile.apply(*fact)));
+            facts.iter().rev().chain(&facts).for_each(|fact| {
+                profile.apply(*fact);
+            });
             assert!(fold.is(&profile), "user {user}: {fold:?} {profile:?}");
         }
     }

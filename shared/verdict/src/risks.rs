@@ -180,7 +180,9 @@ mod tests {
 
     fn risk(labels: &[(i64, Verdict)]) -> Risk {
         let mut risk = Risk::default();
-        labels.iter().for_each(|(day, verdict)| drop(risk.add(label(*day, *verdict, "e").day(), *verdict)));
+        for (day, verdict) in labels {
+            risk.add(label(*day, *verdict, "e").day(), *verdict);
+        }
         risk
     }
 

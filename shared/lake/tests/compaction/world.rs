@@ -14,7 +14,7 @@ use centinela_lake::parquet_write::{Effort, FileWriter};
 use centinela_lake::row::{Cell, Place, Row};
 use centinela_lake::table::Table;
 use futures::executor::block_on;
-use futures::future::{join3, join_all};
+use futures::future::{join_all, join3};
 
 use crate::memory::{Fault, Handle, Memory, pause};
 
