@@ -16,7 +16,8 @@ use centinela_domain::{Coordinates, Entry, Ledger, Millis, Outcome, TransactionD
 use centinela_e2e::command::centinela;
 use centinela_lake::keys;
 use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY, TableSpec,
+    ACCESS_KEY_ID, AttrType, AwsAccess, DynamoConfig, DynamoDb, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY,
+    TableSpec,
 };
 
 const USER: &str = "ana.person";
@@ -147,7 +148,9 @@ async fn a_person_is_listed_for_the_lake_before_anything_else_goes() {
     };
     let lake = S3::start(config).await.unwrap();
     let url = lake.url();
-    let (said, code) = world.said(&[USER, "--yes", "--s3", &url, "--bucket", "another"]);
+    let access = AwsAccess { access_key_id: "somebody-else".to_owned(), ..AwsAccess::default() };
+    let closed = S3::start(S3Config { buckets: vec!["lake".to_owned()], access, ..S3Config::default() }).await.unwrap();
+    let (said, code) = world.said(&[USER, "--yes", "--s3", &closed.url()]);
     assert!(code == Some(1) && said.contains("nothing was erased"), "{said}");
     assert_eq!(world.keys("user_state").await.len(), 1);
 

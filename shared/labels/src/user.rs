@@ -63,6 +63,22 @@ enum Step {
     End(Fate),
 }
 
+/// What of a label's needs is not stale.
+#[derive(Default)]
+struct Fresh {
+    /// The label that stands and the user's risk.
+    label: bool,
+    /// These devices' risk.
+    devices: HashSet<DeviceId>,
+}
+
+impl Fresh {
+    /// Whether everything is that a label of this device needs.
+    fn has(&self, device: &DeviceId) -> bool {
+        self.label && self.devices.contains(device)
+    }
+}
+
 /// A user's labels on their way.
 pub(crate) struct Task {
     user: UserId,
@@ -100,12 +116,12 @@ impl Task {
     ) -> Outcome {
         let ended = |fate, lost_races| Outcome { fate, lost_races };
         let mut lost_races = 0;
-        let mut fresh = false;
+        let mut fresh = Fresh::default();
         for _ in 0..labels.limits.attempts {
             if labels.clock.now() >= deadline {
                 break;
             }
-            match self.step(new, labels, fresh) {
+            match self.step(new, labels, &fresh) {
                 Step::End(fate) => return ended(fate, lost_races),
                 Step::Read => {}
                 Step::Write(write) => {
@@ -118,23 +134,22 @@ impl Task {
                         Applied::Failed(problem) => return ended(Fate::Failed(Some(problem)), lost_races),
                         Applied::Lost => {
                             lost_races += 1;
-                            if fresh {
+                            if fresh.label {
                                 labels.clock.pause(labels.limits.pause).await;
                             }
                         }
                     }
                 }
             }
-            if let Err(problem) = self.read_again(new, labels, deadline).await {
-                return ended(Fate::Failed(Some(problem)), lost_races);
+            match self.read_again(new, labels, deadline).await {
+                Ok(devices) => fresh = Fresh { label: true, devices },
+                Err(problem) => return ended(Fate::Failed(Some(problem)), lost_races),
             }
-            fresh = true;
         }
         ended(Fate::Failed(None), lost_races)
     }
 
-    /// `fresh` says that what is known is not stale.
-    fn step<S, C>(&self, new: &NewLabel, labels: &ApplyLabels<S, C>, fresh: bool) -> Step {
+    fn step<S, C>(&self, new: &NewLabel, labels: &ApplyLabels<S, C>, fresh: &Fresh) -> Step {
         let standing = self.known.labels.get(&new.decision);
         let devices: Vec<&DeviceId> = new.device.iter().chain(standing.map(|standing| &standing.device)).collect();
         if self.known.unreadable.concern(new.decision, &self.user, &devices) {
@@ -150,12 +165,12 @@ impl Task {
             return Step::Read;
         }
         // A stale risk that lacks what is to be taken back would not change, so no condition would show that it is stale.
-        if !fresh && standing.is_some_and(|standing| !self.counts(standing)) {
+        if standing.is_some_and(|standing| !fresh.has(&standing.device) && !self.counts(standing)) {
             return Step::Read;
         }
         let Some(&device) = devices.first() else {
             // An earlier label that names it may have been written a moment ago.
-            return if fresh { Step::End(Fate::NoDevice) } else { Step::Read };
+            return if fresh.label { Step::End(Fate::NoDevice) } else { Step::Read };
         };
         let standing_now = Standing { label: new.label.clone(), device: device.clone() };
         let remembered_s = i64::try_from(labels.limits.remembered.as_secs()).unwrap_or(i64::MAX);
@@ -204,13 +219,13 @@ impl Task {
         [Some(&standing.device), other].into_iter().flatten().filter_map(of).collect()
     }
 
-    /// Reads what the label needs as it is now.
+    /// Reads what the label needs as it is now; returns the devices among it.
     async fn read_again<S: Labels, C: Clock>(
         &mut self,
         new: &NewLabel,
         labels: &ApplyLabels<S, C>,
         deadline: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<HashSet<DeviceId>, StoreError> {
         let standing = self.known.labels.get(&new.decision).map(|standing| &standing.device);
         let devices: HashSet<DeviceId> = new.device.iter().chain(standing).cloned().collect();
         let request = LabelRequest {
@@ -235,9 +250,9 @@ impl Task {
         self.known.unreadable.decisions.extend(unreadable.decisions);
         self.known.unreadable.users.extend(unreadable.users);
         self.known.unreadable.devices.extend(unreadable.devices);
-        self.asked.extend(devices);
+        self.asked.extend(devices.iter().cloned());
         let is_missing = !(unread.decisions.is_empty() && unread.users.is_empty() && unread.devices.is_empty());
-        if is_missing { Err(problem.unwrap_or(StoreError::OutOfTime)) } else { Ok(()) }
+        if is_missing { Err(problem.unwrap_or(StoreError::OutOfTime)) } else { Ok(devices) }
     }
 
     /// What was written is known to the user's next label.
