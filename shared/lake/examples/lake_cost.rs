@@ -134,7 +134,8 @@ fn batch(from: u64) -> (KafkaBatch, usize) {
 /// Peak memory of this process in MB.
 fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<u64>().ok());
     peak.unwrap_or(0) / 1024
 }
 
@@ -156,7 +157,11 @@ fn main() {
     let (objects, raw) = bucket.bytes("raw/");
     let rows = rows.div_ceil(BATCH) * BATCH;
     println!("{rows} decisions of {} bytes on average, {FEATURES} features", payload as u64 / rows);
-    println!("archive: {:.1} us a row, {objects} objects, {} bytes a row", took.as_secs_f64() * 1e6 / rows as f64, raw as u64 / rows);
+    println!(
+        "archive: {:.1} us a row, {objects} objects, {} bytes a row",
+        took.as_secs_f64() * 1e6 / rows as f64,
+        raw as u64 / rows
+    );
     println!("peak memory so far: {} MB, of these {} MB of objects", peak_mb(), raw / 1_000_000);
     let hour = Duration::from_secs(3_600);
     let settings =
@@ -167,6 +172,10 @@ fn main() {
     let took = began.elapsed();
     assert_eq!((report.rows, report.published), (rows, 1), "{report:?}");
     let (files, compacted) = bucket.bytes("lake/");
-    println!("compaction: {:.1} us a row, {files} files, {} bytes a row", took.as_secs_f64() * 1e6 / rows as f64, compacted as u64 / rows);
+    println!(
+        "compaction: {:.1} us a row, {files} files, {} bytes a row",
+        took.as_secs_f64() * 1e6 / rows as f64,
+        compacted as u64 / rows
+    );
     println!("peak memory: {} MB, of these {} MB of objects", peak_mb(), (raw + compacted) / 1_000_000);
 }

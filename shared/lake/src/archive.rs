@@ -83,7 +83,9 @@ pub async fn archive(
     let mut ranges = Vec::new();
     for (slice, partition) in batch.partitions.iter().enumerate() {
         archived.records += partition.records.len() as u64;
-        for bad in partition.records.iter().filter_map(|record| record.as_ref().err().filter(|bad| bad.offset.is_none())) {
+        for bad in
+            partition.records.iter().filter_map(|record| record.as_ref().err().filter(|bad| bad.offset.is_none()))
+        {
             keep_unplaced(store, table, bad, deadline).await?;
             archived.unplaced += 1;
         }

@@ -170,7 +170,9 @@ mod tests {
         let key = part.key(Table::UserActions, hour);
         assert!(key.starts_with("lake/user_actions/dt=2026-11-22/hour=14/part-007of008-0a1b-"), "{key}");
         assert_eq!(PartName::parse(&key), Some(part));
-        for wrong in ["", "raw/events/x.parquet", "events-1-2.parquet", "events-1-9-2-ab.parquet", "events-+1-2-3-ab.parquet"] {
+        for wrong in
+            ["", "raw/events/x.parquet", "events-1-2.parquet", "events-1-9-2-ab.parquet", "events-+1-2-3-ab.parquet"]
+        {
             assert_eq!(RawName::parse(Table::Events, wrong), None, "{wrong}");
         }
     }

@@ -92,21 +92,23 @@ fn read_group(table: Table, group: &dyn RowGroupReader) -> Result<Vec<Row>, Unre
     let offsets = columns.required::<Int64Type>(offset.name)?;
     let times = columns.required::<Int64Type>(time.name)?;
     let (problems, values) = (columns.cells(problem)?, columns.cells(value)?);
-    let typed: Vec<Vec<Cell>> = table.columns().iter().map(|column| columns.cells(*column)).collect::<Result<_, _>>()?;
+    let typed: Vec<Vec<Cell>> =
+        table.columns().iter().map(|column| columns.cells(*column)).collect::<Result<_, _>>()?;
     let mut typed: Vec<_> = typed.into_iter().map(Vec::into_iter).collect();
     let places = partitions.into_iter().zip(offsets).zip(times);
-    let rows = places.zip(problems.into_iter().zip(values)).map(|(((partition, offset), broker_time), (problem, value))| {
-        let cells = typed.iter_mut().map(|column| column.next().unwrap_or_default()).collect();
-        let problem = match problem {
-            Cell::Bytes(text) => Some(String::from_utf8_lossy(&text).into()),
-            _ => None,
-        };
-        let value = match value {
-            Cell::Bytes(bytes) => Some(bytes),
-            _ => None,
-        };
-        Row { place: Place { partition, offset }, broker_time, problem, value, cells }
-    });
+    let rows =
+        places.zip(problems.into_iter().zip(values)).map(|(((partition, offset), broker_time), (problem, value))| {
+            let cells = typed.iter_mut().map(|column| column.next().unwrap_or_default()).collect();
+            let problem = match problem {
+                Cell::Bytes(text) => Some(String::from_utf8_lossy(&text).into()),
+                _ => None,
+            };
+            let value = match value {
+                Cell::Bytes(bytes) => Some(bytes),
+                _ => None,
+            };
+            Row { place: Place { partition, offset }, broker_time, problem, value, cells }
+        });
     Ok(rows.collect())
 }
 
@@ -131,7 +133,9 @@ impl Columns<'_> {
     /// The place of a column.
     fn find(&self, path: &[&str]) -> Option<usize> {
         let columns = self.group.metadata().columns();
-        columns.iter().position(|column| column.column_path().parts().iter().map(String::as_str).eq(path.iter().copied()))
+        columns
+            .iter()
+            .position(|column| column.column_path().parts().iter().map(String::as_str).eq(path.iter().copied()))
     }
 
     fn leaf<T: DataType>(&self, path: &[&str], levels: (i16, i16)) -> Result<Option<Leaf<T::T>>, Unreadable> {
@@ -194,7 +198,11 @@ impl Columns<'_> {
     }
 
     /// Lists whose elements may be null; `present` is the level of a value.
-    fn lists<T: DataType>(&self, path: &[&str], present: i16) -> Result<Option<Vec<Option<Elements<T::T>>>>, Unreadable> {
+    fn lists<T: DataType>(
+        &self,
+        path: &[&str],
+        present: i16,
+    ) -> Result<Option<Vec<Option<Elements<T::T>>>>, Unreadable> {
         let Some(Leaf { values, definitions, repetitions }) = self.leaf::<T>(path, (present, 1))? else {
             return Ok(None);
         };

@@ -170,7 +170,8 @@ fn write_column<'a>(
             longs::<BoolType>(group, cells.map(value), false)
         }
         Kind::Text | Kind::Binary => {
-            let bytes = |cell: &Cell| if let Cell::Bytes(bytes) = cell { Some(ByteArray::from(bytes.clone())) } else { None };
+            let bytes =
+                |cell: &Cell| if let Cell::Bytes(bytes) = cell { Some(ByteArray::from(bytes.clone())) } else { None };
             longs::<ByteArrayType>(group, cells.map(bytes), false)
         }
         Kind::Doubles => {

@@ -33,10 +33,17 @@ const PROBLEM_BYTES_MAX: usize = 1024;
 impl Reading {
     /// The row of a record.
     pub fn row(&self, table: Table, record: &Record) -> Row {
-        let place = Place { partition: partition(record.coordinates.partition), offset: offset(record.coordinates.offset) };
+        let place =
+            Place { partition: partition(record.coordinates.partition), offset: offset(record.coordinates.offset) };
         let broker_time = record.coordinates.timestamp.0;
         let Some(value) = &record.value else {
-            return Row::unreadable(table, place, broker_time, "the record has no value (a tombstone)".to_owned(), None);
+            return Row::unreadable(
+                table,
+                place,
+                broker_time,
+                "the record has no value (a tombstone)".to_owned(),
+                None,
+            );
         };
         let cells = match table {
             Table::Transactions => self.transaction(value),
@@ -134,7 +141,9 @@ fn decision(value: &[u8]) -> Result<Vec<Cell>, String> {
         full.map(|full| &*full.model.version).into(),
         full.map(|full| hex(&full.model.digest)).into(),
         full.map(|full| i64::from(full.features.version)).into(),
-        full.map_or(Cell::Null, |full| Cell::Doubles(full.features.values.iter().map(|value| present(*value)).collect())),
+        full.map_or(Cell::Null, |full| {
+            Cell::Doubles(full.features.values.iter().map(|value| present(*value)).collect())
+        }),
         full.map(|full| offset(full.state_version)).into(),
         full.map(|full| full.occurred_at.0).into(),
         full.map(|full| full.ingested_at.0).into(),

@@ -72,7 +72,8 @@ fn a_person_s_data_is_hashed_and_the_name_is_not_kept() {
     };
     let row = action("ana@example.com");
     assert_eq!(row.problem, None);
-    let columns = ["email_hash", "phone_hash", "address_hash", "network"].map(|name| shown(&row, Table::UserActions, name));
+    let columns =
+        ["email_hash", "phone_hash", "address_hash", "network"].map(|name| shown(&row, Table::UserActions, name));
     assert!(columns.iter().all(|hash| hash.len() == 16), "{columns:?}");
     assert_eq!(shown(&action(" Ana@Example.com"), Table::UserActions, "email_hash"), columns[0]);
     assert_ne!(shown(&action("ben@example.com"), Table::UserActions, "email_hash"), columns[0]);
@@ -95,7 +96,9 @@ fn a_decision_keeps_its_numbers_as_they_are_written_and_says_what_is_missing() {
     assert_eq!(cell("features"), Cell::Doubles([Some(0.1), None].into()));
     assert_eq!(cell("reasons"), Cell::Reasons([("NEW_DEVICE".into(), 0.7)].into()));
     assert_eq!(cell("missing"), Cell::Texts(["device".into()].into()));
-    for (column, expected) in [("degraded", true), ("late", false), ("ahead", false), ("reduced", false), ("guarded", false)] {
+    for (column, expected) in
+        [("degraded", true), ("late", false), ("ahead", false), ("reduced", false), ("guarded", false)]
+    {
         assert_eq!(cell(column), Cell::Bool(expected), "{column}");
     }
     let reduced = r#"{"version":1,"decision_id":"000102030405060708090a0b0c0d0e0f","transaction_id":"t","user_id":"ana",
@@ -107,7 +110,8 @@ fn a_decision_keeps_its_numbers_as_they_are_written_and_says_what_is_missing() {
 
 #[test]
 fn what_cannot_be_read_is_kept_as_it_came_with_the_reason() {
-    let hostile: [&[u8]; 7] = [b"", b"\0", b"not JSON", b"{\"user_id\":\"a\0b\"}", &[0xff; 65_536], b"[]", b"{\"version\":2}"];
+    let hostile: [&[u8]; 7] =
+        [b"", b"\0", b"not JSON", b"{\"user_id\":\"a\0b\"}", &[0xff; 65_536], b"[]", b"{\"version\":2}"];
     for table in Table::ALL {
         for value in hostile {
             let row = reading().row(table, &record(Some(value)));

@@ -220,7 +220,10 @@ impl<S: ObjectStore> OneHour<'_, S> {
             return None;
         }
         lost().for_each(|object| {
-            error!(key = object.key, "a raw object cannot be read; the hour goes on without it, and takes it in when it is put again");
+            error!(
+                key = object.key,
+                "a raw object cannot be read; the hour goes on without it, and takes it in when it is put again"
+            );
         });
         Some(lost().map(|object| (object.key.clone(), object.tag.clone())).collect())
     }
@@ -274,7 +277,12 @@ impl<S: ObjectStore> OneHour<'_, S> {
     }
 
     /// Puts a state; gives it back when another one is there.
-    async fn store_state(&self, mut state: State, tag: Option<&Tag>, now: Millis) -> Result<Result<Stored, State>, HourError> {
+    async fn store_state(
+        &self,
+        mut state: State,
+        tag: Option<&Tag>,
+        now: Millis,
+    ) -> Result<Result<Stored, State>, HourError> {
         state.generation += 1;
         self.run.clone_into(&mut state.run);
         state.committed_at = now.0;

@@ -80,7 +80,12 @@ impl<S: ObjectStore> Merge<'_, S> {
         let raw = std::mem::take(&mut self.raw);
         let mut merging = Merging {
             out: Out { merge: &self, file: None, merged: Merged::default(), written: Written::default() },
-            files: Files { merge: &self, left: self.files.iter().cloned().collect(), open: None, rows: VecDeque::new() },
+            files: Files {
+                merge: &self,
+                left: self.files.iter().cloned().collect(),
+                open: None,
+                rows: VecDeque::new(),
+            },
             window: BTreeMap::new(),
         };
         let mut broken = Vec::new();

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_request_names_topics_hours_and_slices() {
-        let event = r#"{"topics":["dead-letters","events","events"],"hours":["2026-11-28T17"],"slices":[1],"open":true}"#;
+        let event =
+            r#"{"topics":["dead-letters","events","events"],"hours":["2026-11-28T17"],"slices":[1],"open":true}"#;
         let request = Request::parse(event).unwrap();
         assert_eq!(request.tables(), [Table::Events, Table::DeadLetters]);
         assert_eq!(request.hours(), Hour::parse("2026-11-28T17").as_ref().map(std::slice::from_ref));

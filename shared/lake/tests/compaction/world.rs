@@ -14,7 +14,7 @@ use centinela_lake::parquet_write::{Effort, FileWriter};
 use centinela_lake::row::{Cell, Place, Row};
 use centinela_lake::table::Table;
 use futures::executor::block_on;
-use futures::future::{join3, join_all};
+use futures::future::{join_all, join3};
 
 use crate::memory::{Fault, Handle, Memory, pause};
 
@@ -290,7 +290,10 @@ impl World {
 
     /// Every row that arrived and is nobody's who was erased.
     fn there(&self) -> BTreeSet<Place> {
-        let places = self.arrived.iter().flat_map(|(partition, end)| (0..*end).map(|offset| Place { partition: *partition, offset }));
+        let places = self
+            .arrived
+            .iter()
+            .flat_map(|(partition, end)| (0..*end).map(|offset| Place { partition: *partition, offset }));
         places.filter(|place| !self.erased.contains(&user(*place))).collect()
     }
 
@@ -311,8 +314,11 @@ impl World {
             return;
         };
         let seen = self.rows(&manifest);
-        let missing: Vec<_> =
-            self.promised.iter().filter(|place| !seen.contains(place) && !self.erased.contains(&user(**place))).collect();
+        let missing: Vec<_> = self
+            .promised
+            .iter()
+            .filter(|place| !seen.contains(place) && !self.erased.contains(&user(**place)))
+            .collect();
         assert!(missing.is_empty(), "seed {}: readers miss {missing:?}", self.seed);
         let lost = self.seen.difference(&seen).find(|place| !self.erased.contains(&user(**place)));
         assert!(lost.is_none(), "seed {}: {lost:?} was there before", self.seed);
