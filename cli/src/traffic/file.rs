@@ -75,11 +75,6 @@ impl File {
     pub fn expected(&self) -> Option<u64> {
         self.rows.expected()
     }
-
-    /// Whether it says which transactions are fraud.
-    pub fn is_labelled(&self) -> bool {
-        self.rows.is_labelled()
-    }
 }
 
 fn later(at: Millis, by: Duration) -> Millis {
@@ -113,7 +108,6 @@ mod tests {
         std::fs::write(&path, HEADER.to_owned() + &(1..=5).map(row).collect::<String>()).unwrap();
         let input = Input { key: Key::TransactionId, limit: None, default_currency: Currency::DEFAULT };
         let mut file = File::new(input.open_checked(&path).unwrap(), truth, Currency::DEFAULT);
-        assert!(file.is_labelled());
         let mut messages = Vec::new();
         while let Some(message) = file.next().unwrap() {
             let value = String::from_utf8(message.value).unwrap();
