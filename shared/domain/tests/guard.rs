@@ -125,7 +125,8 @@ fn a_flood_does_not_let_a_more_suspicious_transaction_pass() {
     let flood: Vec<_> = (0..1_000).map(|user| (user, 85, 1)).collect();
     let rulings = ruled(&mut guard, &flood);
     let share = blocked(&rulings);
-    assert!((100..=110).contains(&share), "the flood itself is still blocked up to the edge: {share}");
+    // Ten before it was outside, a tenth from then on, and half of the credit.
+    assert!((100..=115).contains(&share), "the flood itself is still blocked up to the edge: {share}");
     for thief in 0..4 {
         let ruling = guard.rule(&policy(), 5_000 + thief, 0.99, Millis(T + 2_000));
         assert_eq!(ruling, Ruling { outcome: Outcome::Blocked, guarded: true });
