@@ -1,15 +1,22 @@
 //! The bucket of a lake: of AWS, or of the emulator of a running `centinela up`. It only lists and reads.
 
+use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Credentials;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use centinela_audit::errors::one_line;
 use serde_json::Value;
 use tokio::io::AsyncBufRead;
 
 use crate::failure::Failure;
+
+/// How long a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A bucket and who asks.
 #[derive(Clone, Debug)]
@@ -21,8 +28,10 @@ pub(super) struct Bucket {
 /// Why the bucket gave no answer to use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BucketError {
-    #[error("bucket {bucket} does not answer to {doing}: {reason}; check its name, the region and the credentials")]
+    #[error("bucket {bucket} refuses to {doing}: {reason}; check its name, the region and the credentials")]
     Refused { bucket: String, doing: String, reason: String },
+    #[error("bucket {bucket} cannot be reached: {reason}")]
+    Unreachable { bucket: String, reason: String },
     #[error("{key} broke off")]
     Cut {
         key: String,
@@ -33,9 +42,24 @@ pub(super) enum BucketError {
 
 impl Bucket {
     /// A bucket of AWS, with region and credentials of the environment, a profile, or the machine's role.
-    pub(super) async fn of_aws(name: &str) -> Self {
-        let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        Self { client: Client::new(&sdk), name: name.to_owned() }
+    ///
+    /// # Errors
+    /// When there is no region or there are no credentials.
+    pub(super) async fn of_aws(name: &str) -> Result<Self, Failure> {
+        let sdk = Box::pin(settings().load()).await;
+        if sdk.region().is_none() {
+            return Err(Failure::Usage(format!("no region for s3://{name}: set AWS_REGION, or take another --lake")));
+        }
+        let credentials = match sdk.credentials_provider() {
+            Some(provider) => provider.provide_credentials().await.map(drop).map_err(|error| one_line(&error)),
+            None => Err("there is no provider".to_owned()),
+        };
+        credentials.map_err(|problem| {
+            Failure::Usage(format!(
+                "no credentials for AWS: {problem}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            ))
+        })?;
+        Ok(Self { client: Client::new(&sdk), name: name.to_owned() })
     }
 
     /// The lake's bucket of a running `centinela up`, from the file that its `--endpoints` wrote.
@@ -55,14 +79,14 @@ impl Bucket {
                 lake_of(&endpoints).ok_or_else(|| refused("it names no bucket of a lake; add --lake s3://BUCKET"))?
             }
         };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
+        let mut loader = settings().endpoint_url(url);
         if let Some(region) = text("region") {
             loader = loader.region(Region::new(region.to_owned()));
         }
         if let (Some(id), Some(secret)) = (text("access_key_id"), text("secret_access_key")) {
             loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "endpoints"));
         }
-        let config = aws_sdk_s3::config::Builder::from(&loader.load().await).force_path_style(true).build();
+        let config = aws_sdk_s3::config::Builder::from(&Box::pin(loader.load()).await).force_path_style(true).build();
         Ok(Self { client: Client::from_conf(config), name })
     }
 
@@ -73,7 +97,7 @@ impl Bucket {
             let call = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
             let call = call.set_start_after(Some(from.to_owned()).filter(|from| !from.is_empty()));
             let page = Box::pin(call.set_continuation_token(next).send()).await;
-            let page = page.map_err(|error| self.refused("list", &DisplayErrorContext(&error)))?;
+            let page = page.map_err(|error| self.refused("list its objects", &error))?;
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
             next = match page.next_continuation_token {
                 Some(next) if page.is_truncated.unwrap_or_default() => Some(next),
@@ -102,13 +126,39 @@ impl Bucket {
                 Ok(Some((bytes, Box::pin(object.body.into_async_read()))))
             }
             Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
-            Err(error) => Err(self.refused(&format!("get {key}"), &DisplayErrorContext(&error))),
+            Err(error) => Err(self.refused(&format!("give {key}"), &error)),
         }
     }
 
-    fn refused(&self, doing: &str, reason: &dyn std::fmt::Display) -> BucketError {
-        BucketError::Refused { bucket: self.name.clone(), doing: doing.to_owned(), reason: reason.to_string() }
+    fn refused<E, R>(&self, doing: &str, error: &SdkError<E, R>) -> BucketError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let bucket = self.name.clone();
+        match error.as_service_error() {
+            Some(refusal) => {
+                let (code, message) = (refusal.code().unwrap_or("no reason"), refusal.message().unwrap_or_default());
+                let reason = format!("{code} {message}").trim().to_owned();
+                BucketError::Refused { bucket, doing: doing.to_owned(), reason }
+            }
+            None => BucketError::Unreachable { bucket, reason: innermost(error) },
+        }
     }
+}
+
+fn settings() -> ConfigLoader {
+    let limits = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(limits)
+}
+
+/// The last cause: that the connection was refused, not that a dispatch failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// The bucket that is the lake: what the file calls so, or the only one, or the one with such a name.

@@ -173,7 +173,7 @@ async fn open(arguments: &Args) -> Result<Lake, Failure> {
     match (&arguments.lake, bucket, &arguments.endpoints) {
         (None, _, Some(file)) => Ok(Lake::Bucket(Bucket::of_endpoints(file, None).await?)),
         (Some(_), Some(name), Some(file)) => Ok(Lake::Bucket(Bucket::of_endpoints(file, Some(name)).await?)),
-        (Some(_), Some(name), None) => Ok(Lake::Bucket(Bucket::of_aws(name).await)),
+        (Some(_), Some(name), None) => Ok(Lake::Bucket(Bucket::of_aws(name).await?)),
         (Some(_), None, Some(_)) => Err(Failure::Usage("--endpoints goes with a bucket, --lake s3://BUCKET, or alone".to_owned())),
         (Some(directory), None, None) => {
             let directory = std::path::absolute(directory).map_err(|error| Failure::usage(&error))?;
