@@ -49,6 +49,30 @@ fn a_request_that_cannot_be_carried_out_says_what_would_be() {
 }
 
 #[test]
+fn a_bucket_that_cannot_be_asked_is_one_line() {
+    let directory = TempDir::new().unwrap();
+    let nothing = directory.path().join("none");
+    let of_aws = || {
+        let mut command = centinela(&["query", "records", "--lake", "s3://nowhere"]);
+        command
+            .env("AWS_CONFIG_FILE", &nothing)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &nothing)
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    };
+    assert_one_line(&mut of_aws(), 2, &["no region for s3://nowhere", "AWS_REGION"]);
+    assert_one_line(of_aws().env("AWS_REGION", "eu-west-1"), 2, &["no credentials for AWS", "AWS_ACCESS_KEY_ID"]);
+    let endpoints = directory.path().join("endpoints.json");
+    let text = r#"{"s3": "http://127.0.0.1:9", "region": "us-east-1", "access_key_id": "a", "secret_access_key": "b", "buckets": ["lake"]}"#;
+    fs::write(&endpoints, text).unwrap();
+    let duckdb = directory.path().join("duckdb");
+    fs::write(&duckdb, "").unwrap();
+    let mut refused = centinela(&["query", "records", "--endpoints"]);
+    let path = std::env::join_paths([directory.path().to_owned(), "/usr/bin".into(), "/bin".into()]).unwrap();
+    assert_one_line(refused.arg(&endpoints).env("PATH", path), 1, &["bucket lake cannot be reached", "refused"]);
+}
+
+#[test]
 fn without_duckdb_it_says_how_to_get_one() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("manifests")).unwrap();

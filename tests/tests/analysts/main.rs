@@ -212,7 +212,7 @@ fn the_lake_of_a_running_platform_is_read_through_its_s3() {
         assert_answer(name, &found, answers[name].as_array().expect("an answer"));
     }
     let mut command = centinela(&["query", "records", "--lake", "s3://nowhere", "--endpoints"]);
-    assert_one_line(command.arg(served.endpoints()), 1, &["bucket nowhere", "NoSuchBucket"]);
+    assert_one_line(command.arg(served.endpoints()), 1, &["bucket nowhere refuses", "NoSuchBucket"]);
 }
 
 /// What is printed for Athena is the question with its parameters set.
