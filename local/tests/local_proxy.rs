@@ -15,7 +15,7 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use centinela_local::aws::{
     AttrType, AwsAccess, AwsClient, DynamoConfig, DynamoDb, EndpointError, Fault, FaultSource, Kinesis, KinesisConfig,
     NoFaults, ProxiedService, Proxy, ProxyConfig, RequestInfo, StreamSpec, TableSpec, prepare_streams, prepare_tables,
-    read_states,
+    read_items,
 };
 use clients::{TABLE, b, insert, keys, n, s, table, update};
 
@@ -228,7 +228,7 @@ async fn a_missing_table_is_created_and_one_of_another_shape_is_refused() -> Tes
     assert_eq!(prepare_tables(&client, std::slice::from_ref(&wanted)).await?, Vec::<String>::new());
     // The second time it is only checked.
     assert_eq!(prepare_tables(&client, std::slice::from_ref(&wanted)).await?, Vec::<String>::new());
-    assert_eq!(read_states(&client, TABLE).await?.len(), 0);
+    assert_eq!(read_items(&client, TABLE).await?.len(), 0);
 
     let other = TableSpec { partition_key: ("pk".to_owned(), AttrType::N), ..wanted.clone() };
     let refused = prepare_tables(&client, &[other]).await.expect_err("the key has another type").to_string();
