@@ -143,16 +143,10 @@ impl<'a> End<'a> {
 
     /// Compacts the hours of the run and compares every archived topic with its rows in the lake; none when not everything was read, or
     /// the lake cannot be.
-    pub async fn lake(
-        &mut self,
-        lake: &Lake,
-        dead: &DeadPlaces,
-        beat: &mut dyn FnMut(Beat<'_>),
-    ) -> Option<BTreeMap<String, LakeCheck>> {
+    pub async fn lake(&mut self, lake: &Lake, dead: &DeadPlaces) -> Option<BTreeMap<String, LakeCheck>> {
         if !self.gaps.is_empty() {
             return None;
         }
-        beat(Beat::Tick);
         match lake.check(self.platform, &self.cuts, &self.places, dead).await {
             Ok(topics) => Some(topics),
             Err(why) => {

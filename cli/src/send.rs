@@ -11,8 +11,9 @@ use crate::args;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
-use crate::traffic::producer::{NoObserver, Pace, Sender, Topics, Until};
+use crate::traffic::producer::{NoObserver, Pace, Sender, Until};
 use crate::traffic::progress::Progress;
+use crate::traffic::topics::Topics;
 use crate::traffic::{Source, Stream};
 
 const LOOK: Duration = Duration::from_millis(100);

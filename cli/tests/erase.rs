@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::process::Output;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::Client;
@@ -13,10 +14,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::stored_user::{self, StoredUser};
 use centinela_domain::{Coordinates, Entry, Ledger, Millis, Outcome, TransactionDigest, UserState};
 use centinela_e2e::command::centinela;
+use centinela_lake::keys;
 use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, NoFaults, REGION, SECRET_ACCESS_KEY, TableSpec,
+    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY, TableSpec,
 };
-use std::sync::Arc;
 
 const USER: &str = "ana.person";
 const OTHER: &str = "ben.person";
@@ -89,6 +90,9 @@ impl World {
     fn run(&self, arguments: &[&str]) -> Output {
         let url = self.service.url();
         let mut command = centinela(&["erase", "--dynamodb", &url]);
+        if !arguments.contains(&"--s3") {
+            command.arg("--tables-only");
+        }
         tokio::task::block_in_place(|| command.args(arguments).output().unwrap())
     }
 
@@ -129,6 +133,33 @@ async fn a_user_whose_records_may_still_be_delivered_is_not_erased_unless_that_i
     assert_eq!((world.keys("user_state").await.len(), world.keys("labels").await.len()), (1, 3));
     let (_, code) = world.said(&[USER, "--yes", "--settled", "30s"]);
     assert_eq!((code, world.keys("user_state").await.len(), world.keys("labels").await.len()), (Some(0), 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_listed_for_the_lake_before_anything_else_goes() {
+    let world = World::new().await;
+    world.put_user(USER, 24 * 3_600_000).await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = S3Config {
+        directory: Some(directory.path().to_owned()),
+        buckets: vec!["lake".to_owned()],
+        ..S3Config::default()
+    };
+    let lake = S3::start(config).await.unwrap();
+    let url = lake.url();
+    let (said, code) = world.said(&[USER, "--yes", "--s3", &url, "--bucket", "another"]);
+    assert!(code == Some(1) && said.contains("nothing was erased"), "{said}");
+    assert_eq!(world.keys("user_state").await.len(), 1);
+
+    let listed = directory.path().join("lake").join(keys::erasure(USER));
+    assert!(!listed.exists());
+    for _ in 0..2 {
+        let (said, code) = world.said(&[USER, "--yes", "--s3", &url]);
+        assert!(code == Some(0) && said.contains("the next compaction"), "{said}");
+    }
+    let text = std::fs::read_to_string(listed).unwrap();
+    assert!(text.contains("erased_at") && !text.contains("person"), "{text}");
+    assert!(world.keys("user_state").await.is_empty() && world.keys("labels").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["local", "verdict", "contracts", "domain"]),
-    ("cli", &["audit", "local", "infra", "traffic", "contracts", "domain"]),
+    ("cli", &["audit", "local", "infra", "lake", "object-store", "traffic", "contracts", "domain"]),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "contracts", "domain", "testkit"]),
 ];

@@ -87,18 +87,22 @@ impl<'a> Driver<'a> {
         let Surroundings { platform, lake: Some(lake), calm, .. } = &self.surroundings else { return };
         let mappings = platform.mappings().filter(|(key, _)| key.function == lake.archive);
         let topics: Vec<&str> = mappings.map(|(key, _)| key.topic.as_str()).collect();
+        let mut took = Duration::ZERO;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(COMPACT_EVERY) => {}
+                // Longer hours take longer; it must not be all that the machine does.
+                () = tokio::time::sleep(COMPACT_EVERY.max(took * 4)) => {}
                 () = calm.cancelled() => return,
                 () = over.cancelled() => return,
             }
             let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
             let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+            let began = Instant::now();
             // What a fault keeps from it is compacted at the end of the run.
             if let Err(why) = lake.compact(platform, &topics, &hours(now_ms, now_ms)).await {
                 tracing::info!(why, "the lake was not compacted while faults went on");
             }
+            took = began.elapsed();
         }
     }
 

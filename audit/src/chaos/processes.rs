@@ -13,7 +13,7 @@ use super::surroundings::Surroundings;
 const BUSY_LIMIT: Duration = Duration::from_secs(2);
 const BUSY_LIMIT_RARE: Duration = Duration::from_secs(20);
 /// An invocation is frozen until its timeout only where that is not longer.
-const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// The processes, and which of them are frozen for good: killing those would spare them their timeout.
 pub(super) struct Processes<'a> {

@@ -211,7 +211,10 @@ impl Evidence<'_> {
         // What Kafka acknowledged and does not hold any more is lost as well.
         let acknowledged = self.producer.as_ref().map_or(0, |producer| producer.acknowledged);
         let missing = reconciled.verdict.lost + acknowledged.saturating_sub(seen.records + seen.missed);
-        let mapping = self.stats.mappings.get(&self.mapping());
+        // What the archive could not read is missing in the lake, and counted there.
+        let handlers = self.beside_functions.into_iter().flatten().chain([self.scoring]);
+        let handlers: Vec<&str> = handlers.collect();
+        let of_handlers = self.stats.mappings.iter().filter(|(key, _)| handlers.contains(&key.function.as_str()));
         Records {
             sent: seen.records,
             unique: seen.unique,
@@ -227,7 +230,7 @@ impl Evidence<'_> {
             degraded: seen.degraded,
             lost: if *is_whole { missing } else { 0 },
             undecided: if *is_whole { 0 } else { missing },
-            lost_by_retention: mapping.map_or(0, |mapping| mapping.lost_by_retention),
+            lost_by_retention: of_handlers.map(|(_, mapping)| mapping.lost_by_retention).sum(),
             doubled: reconciled.verdict.doubled + counted_twice,
             doubled_duplicates: reconciled.doubled_duplicates,
             invented: if *is_whole { reconciled.verdict.invented + seen.unreadable_decisions } else { 0 },

@@ -174,3 +174,56 @@ pub(super) fn note_dead(places: &mut DeadPlaces, topic: &str, partition: u32, of
     }
     partitions[partition].add(i64::try_from(offset).unwrap_or(i64::MAX));
 }
+
+#[cfg(test)]
+mod tests {
+    use centinela_verdict::differing_risks;
+
+    use super::*;
+
+    const TIME_MS: i64 = 1_767_571_200_000;
+
+    fn label(event_id: &str, kind: &str, user: Option<&str>, device: Option<&str>, time_ms: i64) -> Vec<u8> {
+        let field =
+            |name: &str, value: Option<&str>| value.map_or_else(String::new, |value| format!(r#","{name}":"{value}""#));
+        format!(
+            r#"{{"version":1,"event_id":"{event_id}","timestamp":{time_ms},"transaction_id":"t","event":"{kind}"{}{}}}"#,
+            field("user_id", user),
+            field("device_id", device),
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn what_nobody_can_handle_is_lost_until_it_is_dead_lettered() {
+        let mut acts = Acts::default();
+        assert_eq!(acts.saw_action(1, 7, Some(b"{}"), TIME_MS), 0);
+        acts.saw_event(2, 8, Some(&label("e", "chargeback", None, Some("d"), TIME_MS)), TIME_MS);
+        acts.saw_event(2, 9, Some(&label("f", "a note", None, None, TIME_MS)), TIME_MS);
+        assert_eq!(acts.reconcile().lost, 2);
+        assert!(acts.dead_lettered(Beside::Actions, 1, 7) && acts.dead_lettered(Beside::Events, 2, 8));
+        assert!(!acts.dead_lettered(Beside::Events, 2, 8), "it came again");
+        let besides = acts.reconcile();
+        assert_eq!((besides.lost, besides.seen.dead_lettered, besides.seen.events), (0, [1, 1], 2));
+        // Whichever of the two is read first.
+        acts.dead_lettered(Beside::Actions, 1, 9);
+        acts.saw_action(1, 9, None, TIME_MS);
+        assert_eq!(acts.reconcile().lost, 0);
+    }
+
+    #[test]
+    fn a_label_without_a_device_is_about_that_of_another_and_a_dead_lettered_one_does_not_count() {
+        let mut acts = Acts::default();
+        acts.saw_event(0, 0, Some(&label("a", "chargeback", Some("u"), Some("d"), TIME_MS)), TIME_MS);
+        acts.saw_event(0, 1, Some(&label("b", "confirmed_good", Some("u"), None, TIME_MS + 1)), TIME_MS);
+        let standing = |acts: &Acts| {
+            let (users, devices) = acts.reconcile().labels.counts();
+            [users, devices]
+                .map(|standing| differing_risks(&standing, &Default::default(), &BTreeMap::new(), &BTreeMap::new()))
+        };
+        assert_eq!(standing(&acts), [["u"], ["d"]]);
+        acts.dead_lettered(Beside::Events, 0, 0);
+        acts.dead_lettered(Beside::Events, 0, 1);
+        assert!(standing(&acts).iter().all(Vec::is_empty), "nothing stands");
+    }
+}

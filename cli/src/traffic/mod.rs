@@ -8,6 +8,7 @@ pub mod input;
 mod parquet_rows;
 pub mod producer;
 pub mod progress;
+pub mod topics;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::input::InputError;
 use super::progress::Progress;
+use super::topics::Topics;
 use super::{Message, Source, Stream};
 
 /// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
@@ -148,29 +149,6 @@ impl ProducerContext for Deliveries {
 }
 
 type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
-
-/// Where each stream goes; none is not sent.
-#[derive(Clone, Debug)]
-pub struct Topics {
-    pub transactions: String,
-    pub actions: Option<String>,
-    pub labels: Option<String>,
-}
-
-impl Topics {
-    /// The topic of a stream.
-    pub fn of(&self, stream: Stream) -> Option<&str> {
-        match stream {
-            Stream::Transactions => Some(&self.transactions),
-            Stream::Actions => self.actions.as_deref(),
-            Stream::Labels => self.labels.as_deref(),
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = &str> {
-        Stream::ALL.into_iter().filter_map(|stream| self.of(stream))
-    }
-}
 
 /// A producer that is connected.
 pub struct Sender {

@@ -8,7 +8,7 @@ use centinela_local::kafka::TopicSpec;
 use centinela_local::platform::{Platform, topic_spec};
 
 use crate::failure::Failure;
-use crate::traffic::producer::Topics;
+use crate::traffic::topics::Topics;
 
 /// Topics that producers write beside that of the transactions, by the names that everybody knows them by.
 const ACTIONS_TOPIC: &str = "user_actions";

@@ -1,5 +1,7 @@
 //! One run: readers, producer, view and faults around a platform that is up; then its end and the report.
 
+mod reporting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,10 +12,9 @@ use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
 use centinela_audit::figures::as_f64;
-use centinela_audit::lake::LakeCheck;
 use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
-use centinela_audit::report::{Evidence, Items, Producer, Report, SentBeside};
+use centinela_audit::report::Report;
 use centinela_audit::tracker::{Beside, Tracker};
 use centinela_local::platform::{MappingKey, Platform};
 use centinela_local::threads::{CpuLedger, CpuTimes};
@@ -23,13 +24,14 @@ use tokio_util::sync::CancellationToken;
 use super::endpoints;
 use super::function_logs::{self, SharedFile};
 use super::live::{Live, Look};
-use super::names::{Handled, Names};
+use super::names::Names;
 use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
-use crate::traffic::producer::{Observer, Pace, SendError, Sender, Topics, Until};
+use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
 use crate::traffic::progress::Progress;
+use crate::traffic::topics::Topics;
 use crate::traffic::{Source, Stream};
 
 /// Between two looks at everything.
@@ -38,8 +40,6 @@ const TICK: Duration = Duration::from_millis(50);
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Servers that do not answer and a drain that does not move are given up after this long: the report is incomplete then.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
-/// How long the last metric lines may take from a function to the report.
-const METRICS_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes worth an answer of the broker: any decision, whose arrival is measured, and much of what producers sent, whose arrival is not.
 const DECISIONS_WORTH: u32 = 1;
 const PRODUCED_WORTH: u32 = 65_536;
@@ -313,92 +313,6 @@ impl<'a> Run<'a> {
         })
         .await;
         Ok(end)
-    }
-
-    async fn report(&mut self, is_producer: bool, chaos: Option<&Chaos>, end: &mut End<'_>) -> Report {
-        // It compacts the hours of the run, which counts.
-        let lake = self.lake(end).await;
-        let stats = self.platform.stats();
-        let (cut, gone) = end.bounds(&self.names.transactions, &self.names.scoring).await;
-        self.await_metrics(&stats.functions).await;
-        let users = end.items(&self.names.user_table).await;
-        let devices = match &self.names.device_table {
-            Some(table) => end.items(table).await,
-            None => None,
-        };
-        let remembered = |table: Option<&String>| table.map_or(&[][..], |table| self.platform.remembered(table));
-        let [tracks, applies] = &self.names.beside;
-        let function = |handled: &'_ Option<Handled>| handled.as_ref().map(|handled| handled.function.clone());
-        let (tracks, applies) = (function(tracks), function(applies));
-        let first = if is_producer { Some(self.started) } else { self.tracker.first_decision() };
-        Report::new(Evidence {
-            is_whole: end.gaps().is_empty(),
-            seen: self.tracker.seen(),
-            reconciled: self.tracker.reconcile(&gone),
-            latencies: self.tracker.latencies(),
-            waits: self.tracker.waits(),
-            users: Items { before: remembered(Some(&self.names.user_table)), after: users.as_deref() },
-            devices: Items { before: remembered(self.names.device_table.as_ref()), after: devices.as_deref() },
-            labels: remembered(self.names.labels_table.as_ref()),
-            besides: self.names.has_beside().then(|| self.tracker.reconcile_beside()),
-            beside_functions: [tracks.as_deref(), applies.as_deref()],
-            lake: self.names.lake.as_ref().zip(lake),
-            scoring: &self.names.scoring,
-            topic: &self.names.transactions,
-            stats,
-            metrics: self.metrics.iter().map(|(name, metrics)| (name.clone(), metrics.sums())).collect(),
-            started: first.unwrap_or(self.started),
-            last_decision: self.tracker.last_decision(),
-            producer: is_producer.then(|| self.producer(chaos.map_or(0, Chaos::kills))),
-            cut,
-            cpu: self.cpu.times().zip(self.cpu_at_start).map(|(now, start)| now.since(&start)),
-            backlog: self.backlog.clone(),
-        })
-    }
-
-    /// What the lake holds of the run, where there is one.
-    async fn lake(&mut self, end: &mut End<'_>) -> Option<BTreeMap<String, LakeCheck>> {
-        let lake = self.names.lake.clone()?;
-        let dead = self.tracker.dead_places();
-        end.lake(&lake, &dead, &mut |_| self.tick()).await
-    }
-
-    /// The line of an invocation comes through a pipe and may be a moment behind its answer.
-    async fn await_metrics(&self, functions: &BTreeMap<String, centinela_local::lambda::FunctionStats>) {
-        let until = Instant::now() + METRICS_LIMIT;
-        let is_behind = || {
-            functions.iter().any(|(name, stats)| {
-                let answered = stats.invocations.saturating_sub(stats.errors + stats.timeouts + stats.crashes);
-                self.metrics.get(name).is_some_and(|metrics| metrics.sums().batch.len() < answered)
-            })
-        };
-        while is_behind() && Instant::now() < until {
-            tokio::time::sleep(TICK).await;
-        }
-    }
-
-    fn producer(&self, kills: u64) -> Producer {
-        let traffic = &self.arguments.traffic;
-        let is_paced = traffic.input.is_none() && self.arguments.backlog.is_none();
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
-        let beside = |stream| {
-            let (sent, acknowledged) = self.progress.of(stream);
-            SentBeside { sent, acknowledged }
-        };
-        Producer {
-            key: traffic.key.as_str(),
-            rate_tx_s: traffic.rate.or(is_paced.then_some(crate::args::RATE_DEFAULT)),
-            seed: traffic.seed,
-            shape: traffic.shape.1.clone(),
-            sent: count(&self.progress.sent),
-            acknowledged: count(&self.progress.acknowledged),
-            failed: count(&self.progress.failed),
-            first_failure: self.progress.first_error(),
-            actions: beside(Stream::Actions),
-            labels: beside(Stream::Labels),
-            behind_ms_max: count(&self.progress.behind_ms_max),
-            kills,
-        }
     }
 
     /// What went wrong with the traffic: a report may be clean although not everything could be sent.

@@ -86,6 +86,12 @@ pub struct S3 {
     temporary: Option<TempDir>,
 }
 
+impl std::fmt::Debug for S3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
 impl S3 {
     /// Starts the object store with its buckets.
     ///

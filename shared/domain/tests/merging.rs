@@ -220,3 +220,31 @@ fn a_label_from_the_future_counts_on_the_brokers_day() {
     assert_eq!((future.at, future.day()), (broker, Day::of(broker)));
     assert!(Day::of(broker).millis() <= broker);
 }
+
+/// What a month costs, if no two actions of a user ever share a batch: six log-ins a day, one in ten from a second device, one in a
+/// hundred failed, and one change in two hundred.
+#[test]
+fn a_month_of_a_busy_user_costs_a_write_for_every_fifteenth_action() {
+    let (mut writes, mut actions, mut dice) = (0u32, 0u32, 7u64);
+    let mut roll = |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % sides
+    };
+    for user in 0..200u32 {
+        let device = |number: u32| (user * 2 + number).wrapping_mul(2_654_435_761);
+        // What was before the month.
+        let mut profile = Profile::from_facts([0, 1].map(|number| Fact::LoggedIn { at: NOW, device: device(number) }));
+        for minute in (NOW.0..NOW.0 + 30 * 1_440).step_by(240) {
+            let at = Minute(minute + roll(240) as u32);
+            let fact = match roll(200) {
+                0 => Fact::Changed { what: Change::ALL[roll(7) as usize], at },
+                1..=2 => Fact::LoginFailed { at },
+                other => Fact::LoggedIn { at, device: device(u32::from(other < 23)) },
+            };
+            actions += 1;
+            writes += u32::from(profile.apply(fact));
+        }
+    }
+    let per_action = f64::from(writes) / f64::from(actions);
+    assert!((0.03..0.07).contains(&per_action), "{per_action}");
+}

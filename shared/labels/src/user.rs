@@ -149,6 +149,10 @@ impl Task {
         if devices.iter().any(|device| !self.asked.contains(*device)) {
             return Step::Read;
         }
+        // A stale risk that lacks what is to be taken back would not change, so no condition would show that it is stale.
+        if !fresh && standing.is_some_and(|standing| !self.counts(standing)) {
+            return Step::Read;
+        }
         let Some(&device) = devices.first() else {
             // An earlier label that names it may have been written a moment ago.
             return if fresh { Step::End(Fate::NoDevice) } else { Step::Read };
@@ -164,6 +168,16 @@ impl Task {
             device_risks: self.device_risks(standing, &standing_now),
             standing: standing_now,
         }))
+    }
+
+    /// Whether the risks as they are known have the label in them.
+    fn counts(&self, standing: &Standing) -> bool {
+        let Standing { label, device } = standing;
+        let has = |known: Option<&Versioned<Risk>>| {
+            known.is_some_and(|known| known.item.clone().remove(label.day(), label.verdict))
+        };
+        label.verdict.is_fraud().is_none()
+            || has(self.known.users.get(&self.user)) && has(self.known.devices.get(device))
     }
 
     fn user_risk(&self, replaced: Option<&Label>, label: &Label) -> Option<Write<UserId, Risk>> {

@@ -167,6 +167,23 @@ fn a_corrected_device_gives_the_label_back_and_the_right_one_takes_it() {
     );
 }
 
+/// The batch's read did not see the earlier label's counts yet: what is taken back must be there.
+#[test]
+fn a_correction_on_a_stale_read_takes_back_what_the_read_did_not_see() {
+    let world = World::new();
+    world.deliver([label(0, "chargeback", "ana", "t1", "phone", 0)]);
+    world.tables(|tables| tables.stale_reads = 1);
+    // The second one names the device of the first one's label, so that it was asked for, and not seen.
+    world.deliver([
+        label(1, "confirmed_good", "ana", "t1", "tablet", 1),
+        label(2, "confirmed_good", "ana", "t2", "phone", 1),
+    ]);
+    assert_eq!(
+        (world.device("phone"), world.device("tablet"), world.user("ana")),
+        (counts(0, 1), counts(0, 1), counts(0, 2))
+    );
+}
+
 #[test]
 fn other_events_pass_without_a_read_or_a_write() {
     let world = World::new();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_domain::{Currency, Millis};
-use centinela_lake::archive::{Archived, ArchiveError, archive};
+use centinela_lake::archive::{ArchiveError, Archived, archive};
 use centinela_lake::parquet_read::read_all;
 use centinela_lake::row::Place;
 use centinela_lake::rows::Reading;
@@ -63,8 +63,10 @@ fn batch(records: &[(u32, u64, i64)]) -> KafkaBatch {
         );
         lists.entry(*partition).or_default().push(record);
     }
-    let lists: Vec<String> =
-        lists.into_iter().map(|(partition, records)| format!(r#""events-{partition}":[{}]"#, records.join(","))).collect();
+    let lists: Vec<String> = lists
+        .into_iter()
+        .map(|(partition, records)| format!(r#""events-{partition}":[{}]"#, records.join(",")))
+        .collect();
     let event = format!(r#"{{"eventSource":"aws:kafka","records":{{{}}}}}"#, lists.join(","));
     KafkaBatch::parse(event.as_bytes()).expect("an event")
 }
@@ -88,13 +90,21 @@ fn rows(bucket: &Bucket) -> BTreeMap<String, Vec<Place>> {
 #[test]
 fn an_object_holds_rows_of_one_partition_and_one_hour() {
     let bucket = Bucket::default();
-    let archived = run(&bucket, &batch(&[(0, 5, 10), (0, 6, HOUR_MS - 1), (0, 7, HOUR_MS), (3, 5, 10), (0, 6, 9)])).unwrap();
+    let archived =
+        run(&bucket, &batch(&[(0, 5, 10), (0, 6, HOUR_MS - 1), (0, 7, HOUR_MS), (3, 5, 10), (0, 6, 9)])).unwrap();
     assert_eq!((archived.records, archived.rows, archived.objects, archived.unreadable), (5, 4, 3, 4));
     assert!(archived.response.failures.is_empty());
     let rows = rows(&bucket);
     let names: Vec<_> = rows.keys().map(|key| key.rsplit_once('-').expect("a digest").0).collect();
     let folder = "raw/events/dt=1970-01-01/hour=";
-    assert_eq!(names, [0, 0, 1].into_iter().zip(["0-5-6", "3-5-5", "0-7-7"]).map(|(hour, name)| format!("{folder}0{hour}/events-{name}")).collect::<Vec<_>>());
+    assert_eq!(
+        names,
+        [0, 0, 1]
+            .into_iter()
+            .zip(["0-5-6", "3-5-5", "0-7-7"])
+            .map(|(hour, name)| format!("{folder}0{hour}/events-{name}"))
+            .collect::<Vec<_>>()
+    );
     let places: Vec<_> = rows.values().flatten().map(|place| (place.partition, place.offset)).collect();
     assert_eq!(places, [(0, 5), (0, 6), (3, 5), (0, 7)]);
 }

@@ -200,7 +200,10 @@ mod tests {
 
     #[test]
     fn what_could_mean_something_in_an_address_is_encoded() {
-        assert_eq!(encoded("raw/dt=2026-11-28/hour=17/a b+c~é", true), "raw/dt%3D2026-11-28/hour%3D17/a%20b%2Bc~%C3%A9");
+        assert_eq!(
+            encoded("raw/dt=2026-11-28/hour=17/a b+c~é", true),
+            "raw/dt%3D2026-11-28/hour%3D17/a%20b%2Bc~%C3%A9"
+        );
         assert_eq!(encoded("a/b&c", false), "a%2Fb%26c");
     }
 }

@@ -82,7 +82,9 @@ mod tests {
             let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>m</Message></Error>");
             Failure::of(StatusCode::from_u16(status).expect("a status"), body.as_bytes())
         };
-        for (status, code) in [(503, "SlowDown"), (500, ""), (409, "ConditionalRequestConflict"), (400, "RequestTimeout")] {
+        for (status, code) in
+            [(503, "SlowDown"), (500, ""), (409, "ConditionalRequestConflict"), (400, "RequestTimeout")]
+        {
             assert!(matches!(of(status, code), Failure::Transient(_)), "{status} {code}");
         }
         for (status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidArgument"), (301, "")] {

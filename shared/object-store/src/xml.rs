@@ -44,7 +44,8 @@ fn listed(tag: &mut ScopedDecoder<'_, '_>) -> Result<Listed, XmlDecodeError> {
             "ETag" => etag = Some(text(&mut field)?),
             "Size" => bytes = text(&mut field)?.parse().map_err(XmlDecodeError::unhandled)?,
             "LastModified" => {
-                let time = DateTime::from_str(&text(&mut field)?, Format::DateTime).map_err(XmlDecodeError::unhandled)?;
+                let time =
+                    DateTime::from_str(&text(&mut field)?, Format::DateTime).map_err(XmlDecodeError::unhandled)?;
                 modified = Millis(time.to_millis().map_err(XmlDecodeError::unhandled)?);
             }
             _ => {}
@@ -128,7 +129,8 @@ mod tests {
         let modified = Millis(1_255_369_830_000);
         let first = Listed { key: "a&b.parquet".into(), tag: Tag("\"fba9\"".into()), bytes: 434_234, modified };
         let second = Listed { key: "c".into(), tag: Tag("0@1255369830000".into()), bytes: 0, modified };
-        let expected = Page { objects: vec![first, second], folders: vec!["raw/x/".into()], next: Some("1ueG+cbQ==".into()) };
+        let expected =
+            Page { objects: vec![first, second], folders: vec!["raw/x/".into()], next: Some("1ueG+cbQ==".into()) };
         assert_eq!(page, expected);
     }
 

@@ -19,7 +19,8 @@ fn settings(secret: &str) -> SdkConfig {
 }
 
 async fn lake() -> (S3, S3Lake) {
-    let store = S3::start(S3Config { buckets: vec!["lake".to_owned()], ..S3Config::default() }).await.expect("it starts");
+    let store =
+        S3::start(S3Config { buckets: vec!["lake".to_owned()], ..S3Config::default() }).await.expect("it starts");
     let lake = S3Lake::new(&settings(SECRET_ACCESS_KEY), "lake", Some(&store.url())).expect("a client");
     (store, lake)
 }
@@ -75,10 +76,13 @@ async fn of_many_conditional_puts_at_once_one_happens() {
     let (store, lake) = lake().await;
     for round in 0..20 {
         let key = format!("m-{round}");
-        let puts = (0..16).map(|index| {
-            let (lake, key) = (lake.clone(), key.clone());
-            async move { lake.put(&key, Bytes::from(vec![index; 2_000]), Condition::Absent, SOON).await.expect("an answer") }
-        });
+        let puts =
+            (0..16).map(|index| {
+                let (lake, key) = (lake.clone(), key.clone());
+                async move {
+                    lake.put(&key, Bytes::from(vec![index; 2_000]), Condition::Absent, SOON).await.expect("an answer")
+                }
+            });
         let done = join_all(puts).await.into_iter().filter(|put| matches!(put, Put::Done(_))).count();
         assert_eq!(done, 1, "round {round}");
     }
@@ -110,7 +114,8 @@ async fn what_will_never_be_allowed_is_told_from_what_does_not_answer() {
     let refused = nowhere.list("", SOON).await.expect_err("there is no such bucket");
     assert!(refused.is_refusal(), "{refused:?}");
     store.shutdown().await.expect("it ends");
-    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let soon =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis() as i64;
     let gone = lake.get("x", Millis(soon + 300)).await.expect_err("nobody listens");
     assert!(matches!(gone, StoreError::Unavailable(_)), "{gone:?}");
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use centinela_contracts::payload::PayloadProblem;
-use centinela_contracts::{event_v1, user_action_v1};
+use centinela_contracts::event_v1::{self, Event};
+use centinela_contracts::user_action_v1::{self, UserAction};
 use centinela_domain::features::Known;
 use centinela_domain::risk::Label;
 use centinela_domain::{
@@ -80,10 +81,14 @@ impl FeatureFold {
     /// # Errors
     /// When it is no action.
     pub fn action(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
-        let action = user_action_v1::parse(payload)?;
+        self.act(user_action_v1::parse(payload)?, arrived_at);
+        Ok(())
+    }
+
+    /// Takes an action in, without the way through JSON.
+    pub(crate) fn act(&mut self, action: UserAction, arrived_at: Millis) {
         let fact = action.fact(arrived_at);
         self.states.profiles.entry(action.user_id).or_default().apply(fact);
-        Ok(())
     }
 
     /// Takes a payload of topic `events` in. What is no label, or names no user or device, changes nothing.
@@ -91,14 +96,18 @@ impl FeatureFold {
     /// # Errors
     /// When it is no event.
     pub fn label(&mut self, payload: &[u8], arrived_at: Millis) -> Result<(), PayloadProblem> {
-        let event = event_v1::parse(payload)?;
+        self.hear(event_v1::parse(payload)?, arrived_at);
+        Ok(())
+    }
+
+    /// Takes an event in, without the way through JSON.
+    pub(crate) fn hear(&mut self, event: Event, arrived_at: Millis) {
         let label = event.label(arrived_at);
         if let (Some(label), Some(transaction), Some(user), Some(device)) =
             (label, event.transaction_id, event.user_id, event.device_id)
         {
             self.count(DecisionId::derive(&user, &transaction), &user, &device, label);
         }
-        Ok(())
     }
 
     /// Counts what became known of a transaction, from its arrival on. Of a transaction's labels the greatest stands: what was counted of

@@ -43,7 +43,8 @@ pub struct Generator {
     chance: Chance,
     delivery: Chance,
     queue: BinaryHeap<Due<Action>>,
-    arriving: BinaryHeap<Due<Arrival>>,
+    /// Boxed, because a heap moves what it holds.
+    arriving: BinaryHeap<Due<Box<Arrival>>>,
     resends: Resends,
     /// Transactions whose duplicates are not sent.
     forgotten: HashSet<Arc<str>>,
@@ -201,7 +202,7 @@ impl Generator {
 
     pub(crate) fn deliver(&mut self, at: f64, what: Arrival) {
         self.sequence += 1;
-        self.arriving.push(Due { at, sequence: self.sequence, what });
+        self.arriving.push(Due { at, sequence: self.sequence, what: Box::new(what) });
     }
 
     /// The next visit, by thinning: candidates at the highest rate, kept with the probability of the moment.

@@ -72,8 +72,8 @@ impl Past {
                     fold.pass(&sent.fields.to_transaction()?);
                     transactions += 1;
                 }
-                Event::Action(sent) => fold.action(&sent.fields.to_json(), sent.arrived_at)?,
-                Event::Label(label) => fold.label(&label.to_json(), label.arrived_at)?,
+                Event::Action(sent) => fold.act(sent.fields.to_action()?, sent.arrived_at),
+                Event::Label(label) => fold.hear(label.to_event()?, label.arrived_at),
             }
         }
         generator.forget_resends();

@@ -76,6 +76,21 @@ async fn a_crash_brings_the_batch_again() {
     world.finish(&mapping).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_does_not_wait_for_the_window_and_gathers_what_is_there() {
+    let world = World::start(3).await;
+    let mapping = world.map(KafkaMappingSpec { window: Duration::from_secs(300), ..spec() }).await;
+    for round in 1..=2 {
+        for partition in 0..3 {
+            world.send_all(partition, &["ok"; 5]).await;
+        }
+        mapping.drain(PATIENCE).await.expect("drained");
+        assert_eq!(world.fixture.deliveries().len(), round, "one batch for each drain");
+    }
+    assert_eq!(distinct(&world.fixture.handled()).len(), 30);
+    world.finish(&mapping).await;
+}
+
 /// The invocation that was told to report offset 2 of offsets 0 to 4, and the one after it.
 async fn deliveries_around_a_partial_failure(partial_reading: PartialReading) -> (Vec<i64>, Vec<i64>, usize) {
     let world = World::start(1).await;

@@ -13,12 +13,12 @@ impl Generator {
             }
             let next_at = self.queue.peek().map_or(f64::INFINITY, |due| due.at);
             if self.arriving.peek().is_some_and(|due| due.at <= next_at) {
-                self.resends.arrive(self.arriving.pop()?.what);
+                self.resends.arrive(*self.arriving.pop()?.what);
                 continue;
             }
             if next_at > TIME_MAX_MS as f64 {
                 // Nothing more happens; what did still arrives.
-                self.resends.arrive(self.arriving.pop()?.what);
+                self.resends.arrive(*self.arriving.pop()?.what);
                 continue;
             }
             let due = self.queue.pop()?;
