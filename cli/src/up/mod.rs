@@ -6,6 +6,7 @@ mod files;
 mod function_logs;
 mod live;
 mod names;
+mod pacing;
 mod past;
 mod report_text;
 mod run;

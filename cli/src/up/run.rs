@@ -25,11 +25,12 @@ use super::endpoints;
 use super::function_logs::{self, SharedFile};
 use super::live::{Live, Look};
 use super::names::Names;
+use super::pacing::Both;
 use crate::args::Up;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::terminal;
-use crate::traffic::producer::{Observer, Pace, SendError, Sender, Until};
+use crate::traffic::producer::{Pace, SendError, Sender, Until};
 use crate::traffic::progress::Progress;
 use crate::traffic::topics::Topics;
 use crate::traffic::{Source, Stream};
@@ -211,12 +212,18 @@ impl<'a> Run<'a> {
             .map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))
     }
 
+    /// The mapping of a file's labels, which count as much as its transactions.
+    fn labels_that_count(&self) -> Option<Arc<KafkaMapping>> {
+        self.arguments.traffic.labels_after?;
+        let labels = self.names.beside[1].as_ref()?;
+        self.platform.mapping(&labels.topic, &labels.function).cloned()
+    }
+
     fn send(&self, sender: Sender, mut source: Source, pace: Pace) -> Sending {
-        let tracker = Arc::clone(&self.tracker);
+        let observer = Both { tracker: Arc::clone(&self.tracker), labels: self.labels_that_count() };
         let until = Until { elapsed: self.arguments.traffic.duration, count: self.arguments.backlog };
         tokio::task::spawn_blocking(move || {
-            let observer: &dyn Observer = &*tracker;
-            sender.run(&mut source, pace, until, observer)
+            sender.run(&mut source, pace, until, &observer)
         })
     }
 
