@@ -158,8 +158,8 @@ fn decision(value: &[u8]) -> Result<Vec<Cell>, String> {
 }
 
 /// Whether the fallback answered instead of the policy.
-fn guarded(_decision: &Decision) -> bool {
-    false
+fn guarded(decision: &Decision) -> bool {
+    decision.guarded
 }
 
 fn reasons(decision: &Decision) -> Cell {
