@@ -16,6 +16,7 @@ use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
 use centinela_audit::report::Report;
 use centinela_audit::tracker::{Beside, Tracker};
+use centinela_local::mapping::KafkaMapping;
 use centinela_local::platform::{MappingKey, Platform};
 use centinela_local::threads::{CpuLedger, CpuTimes};
 use tokio::task::JoinHandle;
@@ -222,9 +223,7 @@ impl<'a> Run<'a> {
     fn send(&self, sender: Sender, mut source: Source, pace: Pace) -> Sending {
         let observer = Both { tracker: Arc::clone(&self.tracker), labels: self.labels_that_count() };
         let until = Until { elapsed: self.arguments.traffic.duration, count: self.arguments.backlog };
-        tokio::task::spawn_blocking(move || {
-            sender.run(&mut source, pace, until, &observer)
-        })
+        tokio::task::spawn_blocking(move || sender.run(&mut source, pace, until, &observer))
     }
 
     /// Shows the run until the traffic ends, by itself or because somebody asks for it.
