@@ -13,9 +13,7 @@ use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::transaction_v1;
 use centinela_domain::risk::{Label, Verdict};
 use centinela_domain::{Currency, DecisionId, DeviceId, EventId, InvalidTransaction, Millis, Transaction, UserId};
-use centinela_traffic::{
-    Event, FeatureFold, Generator, Labels as TruthLabels, MatrixWriter, TrafficConfig, Truth,
-};
+use centinela_traffic::{Event, FeatureFold, Generator, Labels as TruthLabels, MatrixWriter, TrafficConfig, Truth};
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;

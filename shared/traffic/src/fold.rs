@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::event_v1::{self, Event};
+use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::user_action_v1::{self, UserAction};
 use centinela_domain::features::Known;
 use centinela_domain::risk::Label;
