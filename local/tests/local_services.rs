@@ -262,7 +262,8 @@ async fn a_taken_port_is_named() -> TestResult {
     let config = KinesisConfig { port: Some(port), ..KinesisConfig::default() };
     assert!(taken(&Kinesis::start(config).await.expect_err("kinesis took the port")));
     let config = S3Config { port: Some(port), ..S3Config::default() };
-    assert!(taken(&S3::start(config).await.err().expect("s3 took the port")));
+    let Err(error) = S3::start(config).await else { panic!("s3 took the port") };
+    assert!(taken(&error));
     let config = BrokerConfig { port: Some(port), ..BrokerConfig::default() };
     assert!(taken(&Broker::start(config).await.expect_err("the broker took the port")));
     Ok(())

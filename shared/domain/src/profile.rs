@@ -161,7 +161,7 @@ impl Profile {
 
     /// Takes all the facts of another profile of this user in. Returns whether anything changed.
     pub fn merge(&mut self, other: &Self) -> bool {
-        other.facts().fold(false, |changed, fact| self.apply(fact) || changed)
+        other.facts().filter(|fact| self.apply(*fact)).count() > 0
     }
 
     /// The facts that it consists of.

@@ -179,7 +179,7 @@ impl Columns<'_> {
             }
             Kind::Texts => {
                 let list = self.lists::<ByteArrayType>(&[name, "list", "element"], 3)?;
-                list.map(|lists| lists.into_iter().map(|list| list.map_or(Cell::Null, texts)).collect())
+                list.map(|lists| lists.into_iter().map(|list| list.map_or(Cell::Null, |list| texts(&list))).collect())
             }
             Kind::Reasons => {
                 let codes = self.lists::<ByteArrayType>(&[name, "list", "element", "code"], 4)?;
@@ -198,11 +198,7 @@ impl Columns<'_> {
     }
 
     /// Lists whose elements may be null; `present` is the level of a value.
-    fn lists<T: DataType>(
-        &self,
-        path: &[&str],
-        present: i16,
-    ) -> Result<Option<Vec<Option<Elements<T::T>>>>, Unreadable> {
+    fn lists<T: DataType>(&self, path: &[&str], present: i16) -> Result<Option<Lists<T::T>>, Unreadable> {
         let Some(Leaf { values, definitions, repetitions }) = self.leaf::<T>(path, (present, 1))? else {
             return Ok(None);
         };
@@ -222,13 +218,16 @@ impl Columns<'_> {
     }
 }
 
+/// A list's elements, which may be null.
 type Elements<T> = Box<[Option<T>]>;
+/// One list per row, which may be null.
+type Lists<T> = Vec<Option<Elements<T>>>;
 
 fn text(bytes: Option<&ByteArray>) -> Box<str> {
     bytes.map_or_else(Box::default, |bytes| String::from_utf8_lossy(bytes.data()).into())
 }
 
-fn texts(list: Elements<ByteArray>) -> Cell {
+fn texts(list: &[Option<ByteArray>]) -> Cell {
     Cell::Texts(list.iter().map(|element| text(element.as_ref())).collect())
 }
 

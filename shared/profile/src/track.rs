@@ -208,7 +208,8 @@ impl<S: Profiles, C: Clock> TrackActions<S, C> {
 fn merged(job: &Job, batch: &Batch<Action>) -> Option<Write<UserId, Profile>> {
     let mut profile = job.base.as_ref().map(|base| base.item.clone()).unwrap_or_default();
     let facts = job.records.iter().map(|&index| batch.records[index].content.fact);
-    let changed = facts.fold(false, |changed, fact| profile.apply(fact) || changed);
+    // All of them, whether or not an earlier one changed something.
+    let changed = facts.filter(|fact| profile.apply(*fact)).count() > 0;
     let expected = job.base.as_ref().map(|base| base.version);
     changed.then(|| Write { key: job.user.clone(), expected, item: profile })
 }

@@ -60,12 +60,13 @@ impl World {
     /// With the model's own threshold, and with one above which stands what an earlier model blocked of such a stream.
     fn judge(&self, name: &str, before: f64) {
         let own = self.decide(self.scorer.policy());
-        println!("{name}: {own:?}");
-        assert!(own.blocked < 0.0205, "{own:?}");
+        assert!(own.blocked < 0.0205, "{name}: {own:?}");
         let strict = self.decide(self.threshold_for(before));
-        println!("{name}, as strict as the model that blocked {before}: {strict:?}");
-        assert!(strict.alone > 0.8 * before, "{strict:?}");
-        assert!((0.002..0.0215).contains(&strict.blocked) && strict.guarded > self.said.len() / 2, "{strict:?}");
+        assert!(strict.alone > 0.8 * before, "{name}: {strict:?}");
+        assert!(
+            (0.002..0.0215).contains(&strict.blocked) && strict.guarded > self.said.len() / 2,
+            "{name}: {strict:?}"
+        );
     }
 }
 

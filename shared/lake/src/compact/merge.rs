@@ -76,7 +76,7 @@ pub enum MergeError {
 
 impl<S: ObjectStore> Merge<'_, S> {
     pub(super) async fn run(mut self) -> Result<Merged, MergeError> {
-        self.raw.sort_by(|(a, _), (b, _)| (a.partition, a.first, a.last).cmp(&(b.partition, b.first, b.last)));
+        self.raw.sort_by_key(|(raw, _)| (raw.partition, raw.first, raw.last));
         let raw = std::mem::take(&mut self.raw);
         let mut merging = Merging {
             out: Out { merge: &self, file: None, merged: Merged::default(), written: Written::default() },

@@ -252,10 +252,9 @@ impl World {
         let (reports, _, ()) = block_on(join3(join_all(compactions), join_all(arrivals), reader));
         let came_to_its_end =
             |report: &Report| (report.failed, report.conflicts, report.incomplete, report.unfinished) == (0, 0, 0, 0);
-        let is_whole = |(report, (_, slices, _)): (&Result<Report, _>, &(Run, Option<Vec<u32>>, u64))| {
-            slices.is_none() && report.as_ref().is_ok_and(came_to_its_end)
-        };
-        if reports.iter().zip(runs).any(is_whole) {
+        let of_all_slices = runs.iter().map(|(_, slices, _)| slices.is_none());
+        let whole = reports.iter().map(|report| report.as_ref().is_ok_and(came_to_its_end)).zip(of_all_slices);
+        if whole.into_iter().any(|(ended, all)| ended && all) {
             self.promised.extend(before);
         }
         self.runs += 1;
