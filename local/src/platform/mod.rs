@@ -288,7 +288,7 @@ impl Platform {
     /// Waits until the mappings have handled everything before these cuts, without waiting for their batching windows.
     ///
     /// # Errors
-    /// [`MappingError::NotDrained`](centinela_lambda_host::mapping::MappingError::NotDrained) after `limit`, with the records of all
+    /// [`MappingError::NotDrained`] after `limit`, with the records of all
     /// mappings.
     pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
         let drains = cuts.iter().filter_map(|cut| {

@@ -44,7 +44,7 @@ pub struct Slice {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Which erasures they are free of, as [`Erased::digest`] names them.
+    /// Which erasures they are free of, as [`Erased::digest`](crate::compact::Erased::digest) names them.
     pub erasures: String,
 }
 
