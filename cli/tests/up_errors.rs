@@ -167,8 +167,23 @@ async fn records_that_kafka_does_not_take_make_a_report_incomplete_with_their_nu
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     tokio::task::block_in_place(|| report(&bootstrap, &url, &[]));
     assert!(broker.set_refusing("transactions", true));
-    let mut up = centinela(&["up", "--rate", "20", "--for", "1s", "--kafka", &bootstrap, "--dynamodb", &url]);
-    let mut send = centinela(&["send", "--quiet", "--count", "20", "--kafka", &bootstrap]);
+    let mut up = centinela(&[
+        "up",
+        "--rate",
+        "20",
+        "--for",
+        "1s",
+        "--actions",
+        "0",
+        "--labels",
+        "0",
+        "--kafka",
+        &bootstrap,
+        "--dynamodb",
+        &url,
+    ]);
+    let mut send =
+        centinela(&["send", "--quiet", "--count", "20", "--actions", "0", "--labels", "0", "--kafka", &bootstrap]);
     let ((run, report), sent) = tokio::task::block_in_place(|| {
         let sending = std::thread::spawn(move || send.output().unwrap());
         (reported(&mut up), sending.join().unwrap())
@@ -203,7 +218,7 @@ async fn a_second_run_on_one_kafka_is_told_who_uses_the_group_until_that_one_has
         assert_one_line(
             &mut centinela(&["up", "--kafka", &bootstrap, "--for", "1s"]),
             2,
-            &["score-transactions", &bootstrap, &holder],
+            &["consumer group", &bootstrap, &holder],
         );
         first.process.signal(Signal::SIGINT);
         assert_eq!(first.process.0.wait().unwrap().code(), Some(0), "the first report is clean");
@@ -253,7 +268,7 @@ async fn report_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) 
     assert_eq!(report["clean"], false, "{report}");
     assert!(report["records"]["decided"].as_u64().unwrap() > 0, "{report}");
     let shown = std::fs::read_to_string(&shown).unwrap();
-    assert!(shown.contains("totals were not compared") && !shown.contains("as they should be"), "{shown}");
+    assert!(shown.contains("tables and lake were not compared") && !shown.contains("as they should be"), "{shown}");
     for unknown in ["lost", "doubled", "invented", "users_differing"] {
         assert_eq!(report["records"][unknown], 0, "{unknown} in {report}");
     }

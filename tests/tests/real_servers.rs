@@ -136,7 +136,7 @@ fn a_second_run_is_told_who_uses_the_group_and_one_that_was_killed_is_forgotten(
     let second = || up(&["--rate", "20", "--for", "2s"]).output().unwrap();
     let assert_refused = |output: &Output| {
         let said = only_line(output);
-        for word in [servers.kafka(), "score-transactions", &holder, "from 127.0.0.1"] {
+        for word in [servers.kafka(), "consumer group", &holder, "from 127.0.0.1"] {
             assert!(said.contains(word), "no {word:?} in {said}");
         }
     };

@@ -153,6 +153,8 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("PSEUDONYM_KEY", PLACEHOLDER_SECRET),
         ("MAXIMUM_RECORD_AGE_SECONDS", "21600"),
         ("DEFAULT_CURRENCY", "USD"),
+        ("BLOCK_RATE_GUARD", "on"),
+        ("MODEL_DIRECTORY", ""),
         ("RUST_LOG", "info"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -277,8 +277,11 @@ impl Platform {
     /// # Errors
     /// When Kafka does not answer.
     pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
+        let mut mappings: Vec<_> = self.mappings().filter(|(key, _)| topics.contains(&key.topic)).collect();
+        // Whoever reads many topics comes last, so that nothing is missing there of what the others have handled.
+        mappings.sort_by_key(|(key, _)| self.mappings().filter(|(other, _)| other.function == key.function).count());
         let mut cuts = Vec::new();
-        for (key, mapping) in self.mappings().filter(|(key, _)| topics.contains(&key.topic)) {
+        for (key, mapping) in mappings {
             let MappingKey { topic, function } = key.clone();
             cuts.push(Cut { topic, function, ends: mapping.cut().await? });
         }

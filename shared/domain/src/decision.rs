@@ -231,7 +231,7 @@ mod tests {
     fn every_reason_has_a_few_words_of_its_own() {
         let words = ReasonCode::ALL.map(ReasonCode::describe);
         for words in words {
-            let plain = words.chars().all(|letter| letter.is_ascii_lowercase() || letter == ' ');
+            let plain = words.chars().all(|letter| letter.is_ascii_lowercase() || [' ', '-'].contains(&letter));
             assert!(plain && (1..=28).contains(&words.len()), "{words}");
         }
         let different: std::collections::BTreeSet<_> = words.into_iter().collect();
