@@ -87,7 +87,7 @@ fn columns(list: &Value, name: &str, kind: &str) -> Columns {
 }
 
 /// The schemas of the files, as Parquet prints them.
-const LAKE_SCHEMAS: &str = "tests/lake-schemas";
+const LAKE_SCHEMAS: &str = "../shared/lake/tests/golden";
 /// The first three columns of a table are never null.
 const REQUIRED: usize = 3;
 
