@@ -150,7 +150,7 @@ fn a_backlog_is_decided_once_after_all_of_it_was_there() {
 fn a_backlog_may_be_delivered_twice() {
     let (code, report, said) = up(&["--backlog", "500", "--redeliver"]);
     assert_clean(code, &report, &said);
-    assert_eq!(report["mapping"]["replayed_batches"].as_u64().map(|again| again > 0), Some(true), "{report}");
+    assert!(report["mapping"]["replayed_batches"].as_u64() > Some(0), "{report}");
 }
 
 #[test]

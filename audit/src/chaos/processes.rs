@@ -73,13 +73,16 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// Kills every process of every function.
-    pub(super) fn kill_all(&self) {
+    /// Kills every process of every function. False when there was none, which is no kill.
+    pub(super) fn kill_all(&self) -> bool {
         let Surroundings { platform, tally, .. } = self.surroundings;
-        tally.happened(Kind::Kill);
-        // Not inside the event: nobody evaluates the fields of one that the filter does not let pass.
         let killed = platform.kill_functions();
+        if killed == 0 {
+            return false;
+        }
+        tally.happened(Kind::Kill);
         tracing::info!(killed, "function processes were killed");
+        true
     }
 
     /// Freezes a busy process for a while, or until its function's timeout kills it.
