@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use centinela_contracts::kafka_event::HEADERS_MAX;
 use centinela_local::kafka::{self, Parting};
 use centinela_local::platform::Cut;
 use centinela_verdict::Places;
@@ -11,7 +12,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::PlacesByTopic;
@@ -273,14 +274,17 @@ impl Taking<'_> {
         }
         *next = offset + 1;
         let time_ms = message.timestamp().to_millis().unwrap_or_default();
+        // No function reads a record with more of them.
+        let is_readable = message.headers().is_none_or(|headers| headers.count() <= HEADERS_MAX);
+        let value = message.payload().filter(|_| is_readable);
         let name = match self.topics[index].content {
-            Content::Transactions => self.tracker.saw_transaction(partition, at, message.payload(), time_ms),
-            Content::Actions => self.tracker.saw_action(partition, at, message.payload(), time_ms),
-            Content::Events => self.tracker.saw_event(partition, at, message.payload(), time_ms),
-            Content::Approved => self.saw_decision(false, message.payload()),
-            Content::Blocked => self.saw_decision(true, message.payload()),
+            Content::Transactions => self.tracker.saw_transaction(partition, at, value, time_ms),
+            Content::Actions => self.tracker.saw_action(partition, at, value, time_ms),
+            Content::Events => self.tracker.saw_event(partition, at, value, time_ms),
+            Content::Approved => self.saw_decision(false, value),
+            Content::Blocked => self.saw_decision(true, value),
             Content::DeadLetters => {
-                self.tracker.saw_dead_letter(message.payload().unwrap_or_default());
+                self.tracker.saw_dead_letter(value.unwrap_or_default());
                 0
             }
         };

@@ -3,6 +3,8 @@
 //! Reads what this and earlier releases wrote: a column that a file does not have is null. Anything else is an error, never a panic:
 //! whoever can put an object can put half of one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
@@ -22,6 +24,9 @@ pub enum Unreadable {
     /// Not Parquet, or half of it.
     #[error("the object is not a readable Parquet file")]
     Parquet(#[from] ParquetError),
+    /// Damaged in a way that the `parquet` crate does not check for: it panics on a negative offset of a column, among others.
+    #[error("the object is a damaged Parquet file")]
+    Damaged,
     /// Parquet of something else.
     #[error("the object is not one of table {table}: {what}")]
     OtherTable {
@@ -45,7 +50,7 @@ impl FileRows {
     /// # Errors
     /// When it is none of this table.
     pub fn open(table: Table, file: Bytes) -> Result<Self, Unreadable> {
-        let reader = SerializedFileReader::new(file)?;
+        let reader = unwinding(|| Ok(SerializedFileReader::new(file)?))?;
         Ok(Self { table, reader, next_group: 0 })
     }
 
@@ -62,10 +67,15 @@ impl FileRows {
         if self.next_group == self.reader.num_row_groups() {
             return Ok(None);
         }
-        let group = self.reader.get_row_group(self.next_group)?;
+        let group = self.next_group;
         self.next_group += 1;
-        read_group(self.table, &*group).map(Some)
+        unwinding(|| read_group(self.table, &*self.reader.get_row_group(group)?)).map(Some)
     }
+}
+
+/// Reads, and makes an error of a panic. What was being read is not used any more after one.
+fn unwinding<T>(read: impl FnOnce() -> Result<T, Unreadable>) -> Result<T, Unreadable> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Unreadable::Damaged))
 }
 
 /// All rows of a small file.

@@ -74,8 +74,8 @@ type History = Vec<(u64, Vec<u8>)>;
 pub struct Entered {
     /// Which.
     pub digest: TransactionDigest,
-    /// The partitions of its records, as far as they were known.
-    pub partitions: Vec<u32>,
+    /// The partitions of its records, and how many had entered when it got a record there: a repetition may add some.
+    pub partitions: Vec<(u32, usize)>,
     /// When.
     pub at: Millis,
 }

@@ -66,20 +66,30 @@ impl Past {
         while transactions < limits.transactions && fold.states() < limits.states && newest < end {
             let Some(event) = generator.next() else { break };
             newest = newest.max(event.arrived_at());
-            match event {
-                Event::Transaction(sent) if sent.duplicate => {}
-                Event::Transaction(sent) => {
-                    fold.pass(&sent.fields.to_transaction()?);
-                    transactions += 1;
-                }
-                Event::Action(sent) => fold.act(sent.fields.to_action()?, sent.arrived_at),
-                Event::Label(label) => fold.hear(label.to_event()?, label.arrived_at),
-            }
+            transactions += live(&mut fold, event)?;
         }
         generator.forget_resends();
         generator.lead(lead);
+        // What comes ahead of the first transaction belongs to the past, or all of it would be sent at once.
+        while let Some(event) = generator.next_ahead() {
+            live(&mut fold, event)?;
+        }
         let States { users, devices, profiles, user_risks, device_risks, labels } = fold.into_states();
         let lasted_ms = newest.since(generator.start());
         Ok(Self { transactions, lasted_ms, users, devices, profiles, user_risks, device_risks, labels })
     }
+}
+
+/// Returns how many transactions the event was.
+fn live(fold: &mut FeatureFold, event: Event) -> Result<u64, PayloadProblem> {
+    match event {
+        Event::Transaction(sent) if sent.duplicate => return Ok(0),
+        Event::Transaction(sent) => {
+            fold.pass(&sent.fields.to_transaction()?);
+            return Ok(1);
+        }
+        Event::Action(sent) => fold.act(sent.fields.to_action()?, sent.arrived_at),
+        Event::Label(label) => fold.hear(label.to_event()?, label.arrived_at),
+    }
+    Ok(0)
 }

@@ -10,7 +10,11 @@ use centinela_traffic::FeatureFold;
 
 const T: i64 = 1_790_000_000_000;
 
-/// What the model says of a stream: user, score, time.
+/// Time from one decision to the next, at 100 a second. How far apart the purchases were says nothing about that: a file of months is
+/// replayed in minutes.
+const DECISION_MS: i64 = 10;
+
+/// What the model says of a stream: user, score, time of the decision.
 struct World {
     scorer: ModelScorer,
     fold: FeatureFold,
@@ -35,7 +39,8 @@ impl World {
     fn hear(&mut self, transaction: &Transaction) {
         let row = self.fold.transaction(transaction);
         let score = self.scorer.score(&[row.features]).unwrap()[0].score;
-        self.said.push((transaction.user_id.hash32(), score, transaction.occurred_at));
+        let decided_at = Millis(T + self.said.len() as i64 * DECISION_MS);
+        self.said.push((transaction.user_id.hash32(), score, decided_at));
     }
 
     fn decide(&self, policy: Policy) -> Outcomes {

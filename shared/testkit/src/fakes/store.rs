@@ -181,20 +181,25 @@ impl Fakes {
         shared.idle_writes += usize::from(current.as_ref() == Some(&write.item));
         let entries = current.into_iter().flat_map(|user| user.ledger.entries);
         let known: HashSet<TransactionDigest> = entries.map(|entry| entry.digest).collect();
-        let at = shared.now;
-        let entered = |entry: &Entry| Entered {
-            digest: entry.digest,
-            partitions: entry.coordinates.iter().map(|at| at.partition).collect(),
-            at,
-        };
         // One that left the ring and is decided again in the same write is new, too.
         let version = write.expected.unwrap_or(0) + 1;
         let is_decided_here =
             |entry: &&Entry| entry.decision.as_ref().is_some_and(|decision| decision.state_version == version);
         let is_new = |entry: &&Entry| !known.contains(&entry.digest) || is_decided_here(entry);
         let new = write.item.ledger.entries.iter().filter(is_new);
-        let new: Vec<_> = new.map(entered).collect();
-        shared.entered.entry(write.key.clone()).or_default().extend(new);
+        let at = shared.now;
+        let entered = shared.entered.entry(write.key.clone()).or_default();
+        let before = entered.len();
+        let partitions =
+            |entry: &Entry| entry.coordinates.iter().map(|known| (known.partition, before)).collect::<Vec<_>>();
+        for entry in &write.item.ledger.entries {
+            if let Some(known) = entered.iter_mut().rev().find(|known| known.digest == entry.digest) {
+                let is_new = |(one, _): &(u32, usize)| known.partitions.iter().all(|(other, _)| other != one);
+                let more: Vec<_> = partitions(entry).into_iter().filter(is_new).collect();
+                known.partitions.extend(more);
+            }
+        }
+        entered.extend(new.map(|entry| Entered { digest: entry.digest, partitions: partitions(entry), at }));
         let bytes = stored_user::encode(&write.item);
         assert_eq!(decoded(&bytes, &write.key), write.item, "a stored item is read back as it was written");
         shared.users.entry(write.key).or_default().push((write.expected.unwrap_or(0) + 1, bytes));

@@ -227,7 +227,11 @@ fn outside_the_window(entered: &[Entered], digest: TransactionDigest) -> bool {
     places.windows(2).any(|pair| {
         let (first, again) = (&entered[pair[0]], &entered[pair[1]]);
         let between = &entered[pair[0] + 1..pair[1]];
-        let is_beside = |entered: &&Entered| entered.partitions.iter().any(|one| first.partitions.contains(one));
+        let had = |entered: &Entered, partition| {
+            entered.partitions.iter().any(|(one, before)| *one == partition && *before <= pair[1])
+        };
+        let is_beside =
+            |entered: &&Entered| first.partitions.iter().any(|(one, _)| had(first, *one) && had(entered, *one));
         let beside = between.iter().filter(is_beside).count();
         let is_recent = again.at.since(first.at) <= RING.recent_ms;
         between.len() >= RING.newest && (beside >= RING.newest_in_partition || !is_recent)

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use centinela_contracts::kafka_event::Record;
 use centinela_delivery::BatchError;
+use centinela_domain::guard::Fallback;
 use centinela_domain::ledger::RingSize;
-use centinela_domain::{DecisionId, Millis, TransactionId, UserId};
+use centinela_domain::{Band, DecisionId, Millis, TransactionId, UserId};
 use centinela_scoring::{BatchReport, ScoringError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -153,6 +154,9 @@ impl World {
             dead_letter_failed: 0.2,
             refused: 0.01,
         };
+        // So narrow that the few users of a world leave it now and then.
+        let fallback = Fallback::ALL[rng.random_range(0..Fallback::ALL.len())];
+        fakes.shared().band = Band::new(600_000, 2, 0.5, fallback).ok();
         let environments = (0..3).map(|_| Arc::new(fakes.engine_with(RING))).collect();
         let partitions = (0..rng.random_range(1..=3)).map(|_| Partition::default()).collect();
         let reading = [Reading::Resume, Reading::ListedFirst, Reading::ListedAnyTime][rng.random_range(0..3)];

@@ -48,17 +48,22 @@ impl Generator {
 
     /// Transactions go out in their order; whatever else comes overtakes some of them.
     fn next_led(&mut self) -> Option<Event> {
-        loop {
-            if self.led.len() > self.lead {
-                return self.led.pop_front();
-            }
-            let next = if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() };
-            match next {
-                Some(event @ Event::Transaction(_)) => self.led.push_back(event),
-                Some(event) => return Some(event),
-                None => return self.led.pop_front(),
+        self.next_ahead().or_else(|| self.led.pop_front())
+    }
+
+    /// The next of what overtakes the first transaction; none when that is next.
+    pub(crate) fn next_ahead(&mut self) -> Option<Event> {
+        while self.led.len() <= self.lead {
+            match self.next_unled()? {
+                event @ Event::Transaction(_) => self.led.push_back(event),
+                event => return Some(event),
             }
         }
+        None
+    }
+
+    fn next_unled(&mut self) -> Option<Event> {
+        if self.config.spacing == 0 { self.next_arrival() } else { self.next_spaced() }
     }
 
     /// Users come and go; those who are free anyway need no entry.
