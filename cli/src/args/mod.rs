@@ -182,9 +182,16 @@ pub struct Up {
     /// Port of S3 [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub s3_port: Option<u16>,
+    /// Keep the objects of the embedded S3 as files below this new or empty directory, each bucket in one of its own, so that
+    /// `centinela query --lake DIR/BUCKET` asks the lake after the run [default: a temporary one, gone with it].
+    #[arg(long, value_name = "DIR", conflicts_with = "aws_endpoint")]
+    pub s3_directory: Option<PathBuf>,
     /// Port of Kinesis [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub kinesis_port: Option<u16>,
+    /// Port of Lambda, for `aws lambda invoke` [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub lambda_port: Option<u16>,
 }
 
 impl Up {

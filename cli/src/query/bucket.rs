@@ -10,8 +10,9 @@ use bytes::Bytes;
 use centinela_audit::errors::one_line;
 use centinela_domain::Millis;
 use centinela_lake::store::{ObjectStore as _, StoreError};
+use centinela_local::aws::{AwsAccess, AwsClient};
 use centinela_object_store::S3Lake;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
@@ -19,12 +20,22 @@ use crate::failure::Failure;
 const LISTING: Duration = Duration::from_secs(20);
 /// How long a file may take: the largest of the lake over a slow line.
 const FETCHING: Duration = Duration::from_secs(300);
+/// How long the compaction of the open hours may take.
+const COMPACTING: Duration = Duration::from_secs(300);
 
 /// A bucket and who asks.
 #[derive(Clone)]
 pub(super) struct Bucket {
     store: S3Lake,
     name: String,
+    compaction: Option<Compaction>,
+}
+
+/// The function of a running `centinela up` that compacts its lake.
+#[derive(Clone)]
+struct Compaction {
+    lambda: AwsClient,
+    function: String,
 }
 
 /// Why the bucket gave no answer to use.
@@ -91,11 +102,34 @@ impl Bucket {
             sdk.set_credentials_provider(Some(SharedCredentialsProvider::new(credentials)));
         }
         let store = S3Lake::new(&sdk.build(), &name, Some(url)).map_err(|error| refused(&error.to_string()))?;
-        Ok(Self::of(store, &name))
+        let compaction = match (text("lambda"), text("compaction")) {
+            (Some(url), Some(function)) => {
+                // It is on this machine, and asks nobody who they are.
+                let lambda = AwsClient::new("lambda", url, &AwsAccess::default());
+                let lambda = lambda.map_err(|error| refused(&error.to_string()))?;
+                Some(Compaction { lambda, function: function.to_owned() })
+            }
+            _ => None,
+        };
+        Ok(Self { compaction, ..Self::of(store, &name) })
     }
 
     fn of(store: S3Lake, name: &str) -> Self {
-        Self { store: store.with_attempt(FETCHING), name: name.to_owned() }
+        Self { store: store.with_attempt(FETCHING), name: name.to_owned(), compaction: None }
+    }
+
+    /// Has the open hours of these topics compacted, so that an answer covers what was archived a moment ago. Only on this machine: in AWS
+    /// that is the schedule's work.
+    ///
+    /// # Errors
+    /// Why the answer covers what was compacted before and no more, in a line.
+    pub(super) async fn freshen(&self, topics: &[&str]) -> Result<(), String> {
+        let Some(Compaction { lambda, function }) = &self.compaction else { return Ok(()) };
+        let event = json!({ "open": true, "topics": topics }).to_string();
+        let compacted = lambda.invoke(function, event.into(), COMPACTING).await;
+        compacted
+            .map(drop)
+            .map_err(|error| format!("{function} was asked to compact the open hours and did not: {error}"))
     }
 
     /// Every key with this prefix.

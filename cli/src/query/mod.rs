@@ -35,7 +35,8 @@ Without a question it lists those that are ready; `docs/analysts.md` describes t
 with its parameters and their defaults, which --since, --until and --param replace. Only hours that were compacted are in the lake; the
 tables that a question does not name are not read, nor hours before --since.
 
-The lake is that of a running `centinela up --endpoints FILE`, a bucket of AWS (region and credentials from the environment, a profile or
+The lake is that of a running `centinela up --endpoints FILE`, whose open hours are compacted first (what arrived in the last minute may
+still be on its way), a bucket of AWS (region and credentials from the environment, a profile or
 the machine's role), or a copy of one in a directory. DuckDB reads what it is given and can neither write nor load anything.
 
 The exit code is 0 when there is an answer, 1 when the lake or DuckDB gave none, 2 when the request cannot be carried out, 130 after
@@ -196,9 +197,18 @@ async fn gather(
     arguments: &Args,
     into: &TempDir,
 ) -> Result<Vec<(Table, Vec<PathBuf>)>, Failure> {
+    let read = tables::read_by(sql);
+    if let Lake::Bucket(bucket) = lake {
+        let topics: Vec<&str> = read.iter().map(|table| table.topic()).collect();
+        if !topics.is_empty()
+            && let Err(why) = bucket.freshen(&topics).await
+        {
+            terminal::note(&why);
+        }
+    }
     let budget = Arc::new(Budget { gigabytes: arguments.fetch_max, spent: AtomicU64::new(0) });
     let mut tables = Vec::new();
-    for table in tables::read_by(sql) {
+    for table in read {
         let files = lake.files(&table, arguments.since, into.path(), &budget).await;
         let files = files.map_err(|error| Failure::failed(&error))?;
         tables.push((table, files));

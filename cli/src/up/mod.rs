@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -115,15 +115,20 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
     if arguments.kill.is_some() && traffic.duration.is_none() && traffic.input.is_none() {
         return refuse("--kill spaces its kills over the run, so the run needs an end; add --for or --input");
     }
-    let ports = [arguments.kafka_port, arguments.dynamodb_port, arguments.s3_port, arguments.kinesis_port];
-    let named: Vec<u16> = ports.into_iter().flatten().filter(|port| *port != 0).collect();
+    let ports = [
+        ("kafka", arguments.kafka_port),
+        ("dynamodb", arguments.dynamodb_port),
+        ("s3", arguments.s3_port),
+        ("kinesis", arguments.kinesis_port),
+        ("lambda", arguments.lambda_port),
+    ];
+    let named: Vec<u16> = ports.iter().filter_map(|(_, port)| *port).filter(|port| *port != 0).collect();
     if let Some(twice) =
         named.iter().enumerate().find_map(|(index, port)| named[..index].contains(port).then_some(port))
     {
         return Err(Failure::Usage(format!("port {twice} is asked for twice; every service needs its own")));
     }
-    let services = [("kafka", ports[0]), ("dynamodb", ports[1]), ("s3", ports[2]), ("kinesis", ports[3])];
-    for (service, port) in services {
+    for (service, port) in ports {
         if let Some(port) = port.filter(|port| *port != 0)
             && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
         {
@@ -181,6 +186,17 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
     .map_err(|error| Failure::usage(&error))
 }
 
+/// A directory that is there and empty, or made now: what another run left in it would count as this one's.
+fn empty_directory(directory: &Path) -> Result<PathBuf, Failure> {
+    let refused = |why: String| Failure::Usage(format!("--s3-directory {}: {why}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
+    let mut entries = std::fs::read_dir(directory).map_err(|error| refused(error.to_string()))?;
+    if entries.next().is_some() {
+        return Err(refused("it is not empty; name a new one".to_owned()));
+    }
+    std::path::absolute(directory).map_err(|error| refused(error.to_string()))
+}
+
 async fn start(
     arguments: &Up,
     infrastructure: Infrastructure,
@@ -199,7 +215,9 @@ async fn start(
         dynamodb: fixed(arguments.dynamodb_port),
         s3: fixed(arguments.s3_port),
         kinesis: fixed(arguments.kinesis_port),
+        lambda: fixed(arguments.lambda_port),
     };
+    config.objects = arguments.s3_directory.as_deref().map(empty_directory).transpose()?;
     config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);
     config.environments = arguments.environments.map(usize::from);
     config.mappings_later = arguments.backlog.is_some();

@@ -132,7 +132,7 @@ fn topics_of(infrastructure: &Infrastructure, function: &str) -> usize {
 }
 
 /// The lake: its bucket, the function that reads most topics into it, and the one that compacts it.
-fn lake(infrastructure: &Infrastructure) -> Option<Lake> {
+pub fn lake(infrastructure: &Infrastructure) -> Option<Lake> {
     let with_bucket = || infrastructure.functions.iter().filter(|function| function.environment.contains_key(BUCKET));
     let compaction = with_bucket().find(|function| topics_of(infrastructure, &function.name) == 0)?;
     let archive = with_bucket().max_by_key(|function| topics_of(infrastructure, &function.name))?;

@@ -206,7 +206,11 @@ impl<'a> Run<'a> {
 
     fn announce(&self) -> Result<(), Failure> {
         if !self.arguments.quiet {
-            terminal::print(&endpoints::as_text(self.platform, &self.names.user_table));
+            terminal::print(&endpoints::as_text(
+                self.platform,
+                &self.names.user_table,
+                self.arguments.endpoints.as_deref(),
+            ));
         }
         let Some(path) = &self.arguments.endpoints else { return Ok(()) };
         endpoints::write_json(path, &endpoints::as_json(self.platform))

@@ -36,6 +36,7 @@ pub struct Ports {
     pub dynamodb: Option<u16>,
     pub s3: Option<u16>,
     pub kinesis: Option<u16>,
+    pub lambda: Option<u16>,
 }
 
 /// Says who decides on the faults of a mapping, by which it is and how long it gathers records.
@@ -50,6 +51,8 @@ pub struct PlatformConfig {
     pub binaries: PathBuf,
     /// Fixed ports.
     pub ports: Ports,
+    /// Where the embedded S3 keeps its objects; `None` takes a temporary directory that is gone at the end.
+    pub objects: Option<PathBuf>,
     /// What a topic of the embedded Kafka may take of the disk instead of the default.
     pub kafka_disk_bytes: Option<u64>,
     /// Environments per function instead of what is useful here.
@@ -80,6 +83,7 @@ impl PlatformConfig {
             infrastructure,
             binaries: binaries.to_owned(),
             ports: Ports::default(),
+            objects: None,
             kafka_disk_bytes: None,
             environments: None,
             mapping_faults: Arc::new(|_, _| Arc::new(NoMappingFaults)),

@@ -11,6 +11,8 @@ pub struct Endpoints {
     pub s3: String,
     /// Kinesis endpoint URL.
     pub kinesis: String,
+    /// Lambda endpoint URL, for `Invoke`; empty until the functions run.
+    pub lambda: String,
     /// AWS region.
     pub region: String,
     /// AWS access key id.

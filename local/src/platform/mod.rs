@@ -25,7 +25,7 @@ use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionStats};
+use centinela_lambda_host::{FunctionHost, FunctionStats, InvokeApi};
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
@@ -45,8 +45,9 @@ use specs::mapping_spec;
 pub struct Platform {
     infrastructure: Infrastructure,
     past: Past,
-    // Dropped in this order: schedules and mappings before functions before services.
+    // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
+    invoke_api: Option<InvokeApi>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
     functions: BTreeMap<String, Arc<FunctionHost>>,
@@ -89,6 +90,7 @@ impl Platform {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
+            invoke_api: None,
             mappings: Default::default(),
             functions: BTreeMap::new(),
             claims,
@@ -114,6 +116,9 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
+        let api = InvokeApi::start(config.ports.lambda, self.functions.clone()).await?;
+        self.services.note_lambda(api.url());
+        self.invoke_api = Some(api);
         Ok(())
     }
 
@@ -345,8 +350,11 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, mappings, functions, claims, services, .. } = self;
+        let Self { schedules, invoke_api, mappings, functions, claims, services, .. } = self;
         drop(schedules);
+        if let Some(api) = invoke_api {
+            note(api.shutdown().await.map_err(PlatformError::from));
+        }
         let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));

@@ -67,6 +67,7 @@ impl Services {
             dynamodb,
             s3,
             kinesis,
+            lambda: String::new(),
             region: access.region,
             access_key_id: access.access_key_id,
             secret_access_key: access.secret_access_key,
@@ -81,6 +82,11 @@ impl Services {
 
     pub(super) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Notes where the functions can be invoked.
+    pub(super) fn note_lambda(&mut self, url: String) {
+        self.endpoints.lambda = url;
     }
 
     pub(super) fn kafka(&self) -> &KafkaAccess {
@@ -192,7 +198,7 @@ async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(O
     let access = config.servers.access.clone();
     let Some(url) = &config.servers.s3 else {
         let faults = Arc::clone(&config.faults);
-        let store = S3Config { port: config.ports.s3, directory: None, buckets, access, faults };
+        let store = S3Config { port: config.ports.s3, directory: config.objects.clone(), buckets, access, faults };
         let embedded = threads.run(S3::start(store)).await?;
         let url = embedded.url();
         return Ok((Some(embedded), url));

@@ -155,7 +155,7 @@ async fn put_all(store: &S3Lake, copy: &Path) {
 }
 
 /// What the tests need beyond Rust, once for all of them: Python with its packages, and the pinned DuckDB.
-fn prerequisites() -> Result<&'static Path, &'static str> {
+pub(crate) fn prerequisites() -> Result<&'static Path, &'static str> {
     static READY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let ready = READY.get_or_init(|| {
         let _directory = built(&["centinela"]);

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod labels;
 mod lake;
 mod names;
 

@@ -58,7 +58,7 @@ pub struct AwsClient {
 }
 
 impl AwsClient {
-    /// A client for `dynamodb`, `kinesis` or `s3` at `url`.
+    /// A client for `dynamodb`, `kinesis`, `s3` or `lambda` at `url`.
     pub fn new(service: &'static str, url: &str, access: &AwsAccess) -> Result<Self, EndpointError> {
         let wrong = || EndpointError::Url { url: url.to_owned() };
         let parsed: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
@@ -99,6 +99,35 @@ impl AwsClient {
             .header("x-amz-target", target)
             .body(Full::new(body.clone()))?;
         self.signed(request, &body, SigningSettings::default()).await
+    }
+
+    /// Invokes a function and returns its answer.
+    ///
+    /// # Errors
+    /// When nobody answers within `limit`, Lambda refuses, or the function fails.
+    pub async fn invoke(&self, function: &str, event: Bytes, limit: Duration) -> Result<Bytes, CallError> {
+        let unreachable = |error: &(dyn std::error::Error + 'static)| CallError::Unreachable(innermost(error));
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}/2015-03-31/functions/{function}/invocations", self.url))
+            .header(HOST, &self.host)
+            .body(Full::new(event.clone()))
+            .map_err(|error| unreachable(&error))?;
+        let answer = tokio::time::timeout(limit, self.signed(request, &event, SigningSettings::default())).await;
+        let (status, body) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(unreachable(&*error)),
+            Err(_) => return Err(CallError::Unreachable(format!("nothing within {} s", limit.as_secs()))),
+        };
+        let said: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let text = |name: &str| said[name].as_str().map(str::to_owned);
+        match (status.is_success(), text("errorMessage")) {
+            (true, None) => Ok(body),
+            (true, Some(message)) => Err(CallError::Refused { code: text("errorType").unwrap_or_default(), message }),
+            (false, _) => {
+                Err(CallError::Refused { code: status.to_string(), message: text("message").unwrap_or_default() })
+            }
+        }
     }
 
     /// Asks a question of our own.
