@@ -80,7 +80,7 @@ impl<'a> End<'a> {
             let kafka = &self.platform.kafka().bootstrap;
             let why = format!("kafka at {kafka} does not say where the topics end: {}", one_line(&error));
             if for_good || patience.is_over() {
-                self.gaps.push(why);
+                self.gap(why);
                 return None;
             }
             patience.say(&why, beat);
@@ -101,13 +101,13 @@ impl<'a> End<'a> {
                     }
                     let why = format!("{records} records wait for {} and do not move", functions(cuts));
                     if patience.is_over() {
-                        self.gaps.push(why);
+                        self.gap(why);
                         return false;
                     }
                     patience.say(&why, beat);
                 }
                 Err(error) => {
-                    self.gaps.push(format!("what waits cannot be followed: {}", one_line(&error)));
+                    self.gap(format!("what waits cannot be followed: {}", one_line(&error)));
                     return false;
                 }
             }
@@ -135,9 +135,7 @@ impl<'a> End<'a> {
                 Ok(Err(error)) => one_line(&error),
                 Err(error) => one_line(&error),
             };
-            if !self.gaps.contains(&problem) {
-                self.gaps.push(problem);
-            }
+            self.gap(problem);
         }
     }
 
@@ -150,16 +148,23 @@ impl<'a> End<'a> {
         match lake.check(self.platform, &self.cuts, &self.places, dead).await {
             Ok(topics) => Some(topics),
             Err(why) => {
-                self.gaps.push(why);
+                self.gap(why);
                 None
             }
+        }
+    }
+
+    /// Two reasons in the same words are one.
+    fn gap(&mut self, why: String) {
+        if !self.gaps.contains(&why) {
+            self.gaps.push(why);
         }
     }
 
     /// The items of a table; none when it cannot be read.
     pub async fn items(&mut self, table: &str) -> Option<Vec<StoredItem>> {
         let items = self.platform.read_back(table).await;
-        items.map_err(|error| self.gaps.push(one_line(&error))).ok()
+        items.map_err(|error| self.gap(one_line(&error))).ok()
     }
 
     /// Where the report ends on a topic that a function reads, and what was deleted there before it was delivered.

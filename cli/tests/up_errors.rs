@@ -305,7 +305,10 @@ async fn a_database_that_goes_away_for_good_leaves_a_report_of_what_is_known() {
         broker
     });
     let report = report.await;
-    assert_incomplete(&report, &["records wait for the function and do not move", "dynamodb at http://127.0.0.1:"]);
+    assert_incomplete(
+        &report,
+        &["records wait for", "score-transactions", "and do not move", "dynamodb at http://127.0.0.1:"],
+    );
     assert!(report["records"]["undecided"].as_u64().unwrap() > 0, "{report}");
 }
 

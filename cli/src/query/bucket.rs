@@ -1,6 +1,7 @@
 //! The bucket of a lake: of AWS, or of the emulator of a running `centinela up`. It only lists and reads.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region};
@@ -28,11 +29,10 @@ const COMPACTING: Duration = Duration::from_secs(300);
 pub(super) struct Bucket {
     store: S3Lake,
     name: String,
-    compaction: Option<Compaction>,
+    compaction: Option<Arc<Compaction>>,
 }
 
 /// The function of a running `centinela up` that compacts its lake.
-#[derive(Clone)]
 struct Compaction {
     lambda: AwsClient,
     function: String,
@@ -107,7 +107,7 @@ impl Bucket {
                 // It is on this machine, and asks nobody who they are.
                 let lambda = AwsClient::new("lambda", url, &AwsAccess::default());
                 let lambda = lambda.map_err(|error| refused(&error.to_string()))?;
-                Some(Compaction { lambda, function: function.to_owned() })
+                Some(Arc::new(Compaction { lambda, function: function.to_owned() }))
             }
             _ => None,
         };
@@ -124,7 +124,7 @@ impl Bucket {
     /// # Errors
     /// Why the answer covers what was compacted before and no more, in a line.
     pub(super) async fn freshen(&self, topics: &[&str]) -> Result<(), String> {
-        let Some(Compaction { lambda, function }) = &self.compaction else { return Ok(()) };
+        let Some(Compaction { lambda, function }) = self.compaction.as_deref() else { return Ok(()) };
         let event = json!({ "open": true, "topics": topics }).to_string();
         let compacted = lambda.invoke(function, event.into(), COMPACTING).await;
         compacted

@@ -80,7 +80,9 @@ impl Shop {
         let until = Instant::now() + PATIENCE;
         let is_behind = || {
             let mut asked = TopicPartitionList::new();
-            (0..partitions).for_each(|partition| drop(asked.add_partition(topic, partition)));
+            for partition in 0..partitions {
+                asked.add_partition(topic, partition);
+            }
             let committed = consumer.committed_offsets(asked, PATIENCE).expect("offsets");
             committed.elements().iter().any(|element| {
                 let (_, end) = consumer.fetch_watermarks(topic, element.partition(), PATIENCE).expect("watermarks");
