@@ -23,7 +23,11 @@ fn entries(directory: &Path) -> io::Result<String> {
     let mut files = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
+    // Found where the crate is when it is compiled: a build directory may be older than the checkout.
     let named = files.iter().map(|path| (path.file_stem().unwrap_or_default().to_string_lossy(), path));
     let questions = named.filter(|(name, _)| name != TABLES);
-    Ok(questions.map(|(name, path)| format!("({name:?}, include_str!({path:?})),")).collect())
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let within = |path: &Path| path.strip_prefix(&manifest).unwrap_or(path).to_owned();
+    let text = |path: &Path| format!("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {:?}))", within(path));
+    Ok(questions.map(|(name, path)| format!("({name:?}, {}),", text(path))).collect())
 }

@@ -17,7 +17,8 @@ fn main() -> io::Result<()> {
     fs::write(out.join("functions.rs"), format!("&[{list}]"))
 }
 
+/// Found where the crate is when it is compiled: a build directory may be older than the checkout.
 fn entry(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    format!("({:?}, include_str!({path:?})),", format!("{FUNCTIONS}/{file}"))
+    let file = format!("{FUNCTIONS}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+    format!("({file:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {file:?}))),")
 }
