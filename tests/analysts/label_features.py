@@ -3,7 +3,8 @@
     centinela query label_features.sql --format json --lake DIR | python label_features.py
 
 It shares no code with the functions: a transaction's latest label stands (of one time the stronger, then the greater id), it counts on
-the day (UTC) on which it became known, for its user and for its device, and a feature counts the newest days up to the transaction's.
+the day (UTC) on which it became known, for its user and for its device, and a feature counts the newest days up to the transaction's. Of
+each user and device 32 days are known one by one, up to the newest that ever had a label: a transaction that is weeks late sees less.
 Exit code 1 when a number differs.
 """
 
@@ -16,6 +17,7 @@ DAY_MS = 86_400_000
 #: A producer's time further ahead of the broker's than this is not believed.
 AHEAD_MS = 5 * 60_000
 STRENGTH = ["refund", "chargeback", "confirmed_good", "confirmed_fraud"]
+DAYS_KEPT = 32
 FRAUD = {"chargeback": True, "confirmed_fraud": True, "confirmed_good": False}
 
 
@@ -25,17 +27,22 @@ def single(number):
 
 
 def standing(labels):
-    """The label that stands of every labelled transaction, with its device."""
-    latest, devices = {}, {}
-    for row in labels:
+    """The label that stands of every labelled transaction, with its device; and the newest day of every label that ever stood."""
+    latest, devices, newest = {}, {}, defaultdict(int)
+    for row in sorted(labels, key=lambda row: row["arrived_ms"]):
         transaction = (row["user_id"], row["transaction_id"])
-        known_at = row["arrived_ms"] if row["at_ms"] - row["arrived_ms"] > AHEAD_MS else row["at_ms"]
-        order = (known_at, STRENGTH.index(row["verdict"]), row["event_id"])
-        if transaction not in latest or latest[transaction][0] < order:
-            latest[transaction] = (order, row["verdict"], known_at // DAY_MS)
         if row["device_id"] is not None:
             devices[transaction] = row["device_id"]
-    return [(user, devices[user, id], verdict, day) for (user, id), (_, verdict, day) in latest.items()]
+        known_at = row["arrived_ms"] if row["at_ms"] - row["arrived_ms"] > AHEAD_MS else row["at_ms"]
+        order = (known_at, STRENGTH.index(row["verdict"]), row["event_id"])
+        if transaction in latest and latest[transaction][0] >= order:
+            continue
+        day = known_at // DAY_MS
+        latest[transaction] = (order, row["verdict"], day)
+        if row["verdict"] in FRAUD:
+            for whose in (("user", row["user_id"]), ("device", devices[transaction])):
+                newest[whose] = max(newest[whose], day)
+    return [(user, devices[user, id], verdict, day) for (user, id), (_, verdict, day) in latest.items()], newest
 
 
 def computed(days, today):
@@ -51,16 +58,17 @@ def computed(days, today):
 def main():
     rows = json.load(sys.stdin)
     labels = [row for row in rows if row["what"] == "label"]
-    users, devices = defaultdict(Counter), defaultdict(Counter)
-    for user, device, verdict, day in standing(labels):
-        if verdict in FRAUD:
-            users[user][day, FRAUD[verdict]] += 1
-            devices[device][day, FRAUD[verdict]] += 1
+    counts = defaultdict(Counter)
+    labelled, newest = standing(labels)
+    for user, device, verdict, day in labelled:
+        for whose in (("user", user), ("device", device)):
+            if verdict in FRAUD and day > newest[whose] - DAYS_KEPT:
+                counts[whose][day, FRAUD[verdict]] += 1
     differences, above_zero = [], 0
     features = [row for row in rows if row["what"] == "feature"]
     for row in features:
         whose, name = row["feature"].split("_", 1)
-        days = users[row["user_id"]] if whose == "user" else devices[row["device_id"]]
+        days = counts[whose, row[f"{whose}_id"]]
         wanted = single(computed(days, row["at_ms"] // DAY_MS)[name])
         found = single(row["number"])
         above_zero += bool(wanted)
