@@ -1,7 +1,11 @@
 //! The `dynoxide` engine behind the proxy: one operation a request, as its own server would answer.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use bytes::Bytes;
 use centinela_serve::BoxError;
+use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::actions::{describe_table, get_item};
 use dynoxide::auth_material::{self, AuthMaterial};
 use dynoxide::{Database, DynoxideError, Item};
@@ -13,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use super::tokens::{Seen, Tokens};
 use crate::proxy::{Answer, Upstream, operation, target};
 
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -25,16 +30,24 @@ pub(super) struct Engine {
     database: Database,
     /// The engine runs one request at a time behind a blocking lock. Waiting here instead keeps the threads free.
     turn: Semaphore,
+    tokens: Mutex<Tokens>,
 }
+
+/// A token has 1 to so many characters; what else comes as one is left to the engine to refuse.
+const TOKEN_LENGTH_MAX: usize = 36;
 
 impl Engine {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, turn: Semaphore::new(1) }
+        Self { database, turn: Semaphore::new(1), tokens: Mutex::default() }
     }
 
     async fn answer(&self, operation: &str, body: &[u8]) -> Answer {
         let _turn = self.turn.acquire().await;
-        match run(&self.database, operation, body) {
+        let outcome = match operation {
+            "TransactWriteItems" => self.transact(body),
+            _ => run(&self.database, operation, body),
+        };
+        match outcome {
             Ok(json) => (StatusCode::OK, json),
             Err(error) => {
                 tracing::debug!(operation, %error, "dynamodb refused a request");
@@ -42,6 +55,30 @@ impl Engine {
                 (status, error.to_json().into())
             }
         }
+    }
+}
+
+impl Engine {
+    /// Whoever asks has the turn, so a token that comes twice at a time is done once.
+    fn transact(&self, body: &[u8]) -> Outcome<Bytes> {
+        let mut request: TransactWriteItemsRequest = decode(body)?;
+        let is_token = |token: &mut String| (1..=TOKEN_LENGTH_MAX).contains(&token.chars().count());
+        let token = request.client_request_token.take_if(is_token);
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = token.as_ref().map_or(Seen::New, |token| tokens.find(token, body, Instant::now()));
+        match seen {
+            Seen::New => {}
+            Seen::Done(answer) => return Ok(answer),
+            Seen::Another => {
+                let why = "the token was used within ten minutes for another transaction";
+                return Err(DynoxideError::IdempotentParameterMismatchException(why.to_owned()));
+            }
+        }
+        let answer = encode(&self.database.transact_write_items(request)?)?;
+        if let Some(token) = token {
+            tokens.done(token, body, answer.clone(), Instant::now());
+        }
+        Ok(answer)
     }
 }
 
@@ -122,7 +159,6 @@ operations! {
     "Scan" => scan,
     "TagResource" => tag_resource,
     "TransactGetItems" => transact_get_items,
-    "TransactWriteItems" => transact_write_items,
     "UntagResource" => untag_resource,
     "UpdateItem" => update_item,
     "UpdateTable" => update_table,

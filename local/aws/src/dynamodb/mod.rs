@@ -4,6 +4,7 @@
 //! here; throttling comes from a [`FaultSource`] only.
 
 mod engine;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
