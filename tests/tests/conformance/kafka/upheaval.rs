@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::FutureRecord;
 
 use super::{Kafka, PATIENCE, committed, is_all_in_order, offset_text, one, poll};
@@ -13,6 +14,12 @@ const NAME: &str = "restarted";
 const GROUP: &str = "survives";
 /// Records before the restart, and at least as many after it.
 const RECORDS: usize = 200;
+
+const IS_NOT_READY: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::NotCoordinator,
+    RDKafkaErrorCode::CoordinatorLoadInProgress,
+    RDKafkaErrorCode::CoordinatorNotAvailable,
+];
 
 pub fn restart(kafka: &Kafka) -> String {
     kafka.topic(NAME, 1, &[]);
@@ -45,10 +52,17 @@ pub fn restart(kafka: &Kafka) -> String {
     while found.len() < count && Instant::now() < deadline {
         found.extend(poll(&consumer, count - found.len()));
     }
+    let asking = kafka.consumer(GROUP, &[]);
+    let mut kept = committed(&asking, NAME, 0);
+    // A broker that starts answers for its groups when it has read them, and every client asks until then.
+    while matches!(kept, Err(code) if IS_NOT_READY.contains(&code)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+        kept = committed(&asking, NAME, 0);
+    }
     format!(
         "all acknowledged: {}, read once and in order: {}, group at {}",
         count == acknowledged,
         is_all_in_order(&found, count),
-        offset_text(committed(&kafka.consumer(GROUP, &[]), NAME, 0))
+        offset_text(kept)
     )
 }
