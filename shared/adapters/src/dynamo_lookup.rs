@@ -42,9 +42,6 @@ pub struct DynamoLookup {
     limits: DynamoLimits,
 }
 
-/// A write that is not answered yet.
-type Pending<'a> = (usize, &'a IndexWrite);
-
 /// What DynamoDB says about a statement.
 enum Judged {
     Final(Written),
@@ -97,19 +94,21 @@ impl DynamoLookup {
         .build()
     }
 
-    async fn write_chunk(&self, mut pending: Vec<Pending<'_>>, budget: Budget) -> Vec<(usize, Written)> {
+    /// Writes some of all, by their places, until each is answered.
+    async fn write_chunk(&self, writes: &[IndexWrite], places: Vec<usize>, budget: Budget) -> Vec<(usize, Written)> {
+        let mut pending = places;
         let mut answers = Vec::with_capacity(pending.len());
         for attempt in 1.. {
-            let why: Box<dyn Fn() -> StoreError + Send> = match self.call(&pending, budget).await {
+            let why: Box<dyn Fn() -> StoreError + Send> = match self.call(writes, &pending, budget).await {
                 Ok(responses) => {
                     let mut refused = String::new();
                     let mut again = Vec::new();
-                    for ((index, write), response) in pending.into_iter().zip(responses) {
+                    for (index, response) in pending.into_iter().zip(responses) {
                         match judged(response) {
                             Judged::Final(written) => answers.push((index, written)),
                             Judged::Transient(refusal) => {
                                 refused = refusal.0;
-                                again.push((index, write));
+                                again.push(index);
                             }
                         }
                     }
@@ -123,7 +122,7 @@ impl DynamoLookup {
                 }
                 Err(Some(ServiceFailure::Refused(source))) => {
                     let text = Causes(&*source).to_string();
-                    let refused = |(index, _)| (index, Written::Failed(StoreError::Rejected(text.clone().into())));
+                    let refused = |index| (index, Written::Failed(StoreError::Rejected(text.clone().into())));
                     answers.extend(pending.into_iter().map(refused));
                     return answers;
                 }
@@ -132,7 +131,7 @@ impl DynamoLookup {
                 return answers;
             }
             if !budget.pause_after(attempt).await {
-                answers.extend(pending.into_iter().map(|(index, _)| (index, Written::Failed(why()))));
+                answers.extend(pending.into_iter().map(|index| (index, Written::Failed(why()))));
                 return answers;
             }
         }
@@ -142,11 +141,12 @@ impl DynamoLookup {
     /// Fails with nothing when no time is left.
     async fn call(
         &self,
-        pending: &[Pending<'_>],
+        writes: &[IndexWrite],
+        pending: &[usize],
         budget: Budget,
     ) -> Result<Vec<BatchStatementResponse>, Option<ServiceFailure>> {
         let limit = budget.left().ok_or(None)?.min(self.limits.attempt);
-        let statements = pending.iter().map(|(_, write)| self.statement(write)).collect::<Result<Vec<_>, _>>();
+        let statements = pending.iter().map(|index| self.statement(&writes[*index])).collect::<Result<Vec<_>, _>>();
         let statements = statements.map_err(|error| Some(ServiceFailure::Refused(Box::new(error))))?;
         let call = self.client.batch_execute_statement().set_statements(Some(statements));
         let answer = tokio::time::timeout(limit, Box::pin(call.send())).await;
@@ -180,11 +180,11 @@ impl Lookup for DynamoLookup {
     async fn write(&self, writes: Vec<IndexWrite>, deadline: Millis) -> Vec<Written> {
         let budget = Budget::until(deadline);
         let mut written: Vec<Written> = writes.iter().map(|_| Written::Failed(StoreError::OutOfTime)).collect();
-        let pending: Vec<Pending<'_>> = writes.iter().enumerate().collect();
+        let places: Vec<usize> = (0..writes.len()).collect();
         // One transaction has one write, so no two statements of a call touch the same item, which DynamoDB refuses.
-        let chunks: Vec<Vec<Pending<'_>>> = pending.chunks(STATEMENTS_PER_CALL).map(<[_]>::to_vec).collect();
+        let chunks: Vec<Vec<usize>> = places.chunks(STATEMENTS_PER_CALL).map(<[usize]>::to_vec).collect();
         let answers: Vec<_> = stream::iter(chunks)
-            .map(|chunk| self.write_chunk(chunk, budget))
+            .map(|chunk| self.write_chunk(&writes, chunk, budget))
             .buffer_unordered(self.limits.calls_in_flight)
             .collect()
             .await;
