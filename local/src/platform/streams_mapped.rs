@@ -13,9 +13,9 @@ use centinela_lambda_host::mapping::{MappingError, MappingStats};
 use futures::future::join_all;
 use tokio::sync::watch;
 
+use super::Platform;
 use super::error::PlatformError;
 use super::mapped::MappingKey;
-use super::Platform;
 
 /// What is left of the streams' mappings to drain.
 #[derive(Clone, Debug)]
@@ -165,11 +165,8 @@ fn after(place: &Place) -> Option<&str> {
 impl StreamSource for Embedded {
     fn shards(&self) -> Result<Vec<ShardInfo>, StreamUnreadable> {
         let shards = self.reader.shards().ok_or_else(|| gone(&self.stream))?;
-        let info = |shard: centinela_aws::ShardState| ShardInfo {
-            id: shard.id,
-            parents: shard.parents,
-            newest: shard.newest,
-        };
+        let info =
+            |shard: centinela_aws::ShardState| ShardInfo { id: shard.id, parents: shard.parents, newest: shard.newest };
         Ok(shards.into_iter().map(info).collect())
     }
 

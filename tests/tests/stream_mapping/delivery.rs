@@ -51,7 +51,9 @@ async fn what_was_tried_too_often_goes_to_the_destination_and_nothing_else_does(
         world.mapping.given_up().iter().map(|report| serde_json::from_str(report).expect("JSON")).collect();
     let numbers: Vec<_> = given_up
         .iter()
-        .map(|report| report["KinesisBatchInfo"]["startSequenceNumber"].as_str().map(|text| text.trim_start_matches('0')))
+        .map(|report| {
+            report["KinesisBatchInfo"]["startSequenceNumber"].as_str().map(|text| text.trim_start_matches('0'))
+        })
         .collect();
     assert_eq!(numbers[0], Some("2"));
     assert_eq!(given_up[0]["requestContext"]["condition"], "RetryAttemptsExhausted");
