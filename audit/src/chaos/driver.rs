@@ -207,8 +207,8 @@ impl<'a> Driver<'a> {
     /// Splits a shard of the stream that functions read, or merges two.
     fn reshard(&self, split: bool, pick: u64) {
         let Surroundings { platform, tally, .. } = &self.surroundings;
-        if let Some(functions) = platform.reshard(split, pick) {
-            functions.iter().for_each(|function| tally.happened_to(Kind::Resharded, function));
+        if platform.reshard(split, pick) {
+            tally.happened(Kind::Resharded);
             tally.led_to(Kind::Resharded, 1, if split { "shards split" } else { "pairs of shards merged" });
         }
     }

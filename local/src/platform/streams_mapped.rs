@@ -76,22 +76,24 @@ impl Platform {
         self.services.embedded_streams()?.reader(stream, name)
     }
 
-    /// Splits an open shard of the stream that functions read, or merges two adjacent ones; says which functions read it. None where the
-    /// streams are external, nothing reads one, or nothing is left to merge.
+    /// Splits an open shard of the stream that functions read, or merges two adjacent ones. False where the streams are external,
+    /// nothing reads one, or nothing is left to merge.
     #[must_use]
-    pub fn reshard(&self, split: bool, pick: u64) -> Option<Vec<String>> {
+    pub fn reshard(&self, split: bool, pick: u64) -> bool {
+        self.reshaped(split, pick).unwrap_or(false)
+    }
+
+    fn reshaped(&self, split: bool, pick: u64) -> Option<bool> {
         let (key, _) = self.stream_mappings().next()?;
         let reader = self.services.embedded_streams()?.reader(&key.topic, &key.function)?;
         let mut open: Vec<_> = reader.shards()?.into_iter().filter(|shard| shard.is_open).collect();
         open.sort_by_key(|shard| shard.hash_keys);
         let choices = if split { open.len() } else { open.len().saturating_sub(1) };
         let place = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(choices)?;
-        let is_done = match split {
+        Some(match split {
             true => reader.split(&open[place].id),
             false => reader.merge(&open[place].id, &open[place + 1].id),
-        };
-        let readers = self.stream_mappings().filter(|(other, _)| other.topic == key.topic);
-        is_done.then(|| readers.map(|(other, _)| other.function.clone()).collect())
+        })
     }
 
     /// Lets the mappings of streams take nothing that comes from now on.
