@@ -1,5 +1,7 @@
 //! The index and the roll-ups against an embedded DynamoDB that misbehaves on request.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,7 @@
 //! The index is the fold of the decisions, whatever was delivered, in which order, how often, and what the store did to it.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -93,7 +95,7 @@ fn decision(user: &str, transaction: &str, decided_at: i64) -> Decision {
     }
 }
 
-fn index<'a>(table: &'a Table) -> IndexDecisions<&'a Table, Noon> {
+fn index(table: &Table) -> IndexDecisions<&Table, Noon> {
     IndexDecisions::new(table, Noon, Limits { attempts: 12, remembered: Duration::from_secs(30 * 86_400) })
 }
 

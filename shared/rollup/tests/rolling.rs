@@ -1,5 +1,7 @@
 //! A window's roll-up is the fold of its decisions, however its records are cut into batches, and however often its end is delivered.
 
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
