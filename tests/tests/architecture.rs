@@ -19,10 +19,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scoring", &["delivery", "contracts", "domain"]),
     ("profile", &["delivery", "contracts", "domain"]),
     ("labels", &["delivery", "contracts", "domain"]),
+    ("lookup", &["delivery", "contracts", "domain"]),
+    ("rollup", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
-    ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
+    (
+        "adapters",
+        &["scoring", "profile", "labels", "lookup", "rollup", "delivery", "contracts", "domain", "kafka-access"],
+    ),
     ("object-store", &["lake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
@@ -43,6 +48,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scoring",
             "profile",
             "labels",
+            "lookup",
+            "rollup",
             "lake",
             "object-store",
             "delivery",
@@ -69,8 +76,19 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "traffic"];
+const PURE: &[&str] = &[
+    "domain",
+    "verdict",
+    "contracts",
+    "delivery",
+    "scoring",
+    "profile",
+    "labels",
+    "lookup",
+    "rollup",
+    "lake",
+    "traffic",
+];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -15,6 +15,7 @@ use centinela_audit::figures::as_f64;
 use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
 use centinela_audit::report::Report;
+use centinela_audit::streams::StreamWatch;
 use centinela_audit::tracker::{Beside, Tracker};
 use centinela_local::mapping::KafkaMapping;
 use centinela_local::platform::{MappingKey, Platform};
@@ -64,6 +65,7 @@ pub struct Run<'a> {
     progress: Arc<Progress>,
     readers: Vec<Reader>,
     metrics: BTreeMap<String, FunctionMetrics>,
+    stream: Option<StreamWatch>,
     log_file: Option<SharedFile>,
     live: Live,
     backlog: Option<Backlog>,
@@ -160,6 +162,7 @@ impl<'a> Run<'a> {
             let reader = Reader::start(platform.kafka(), topics, worth, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
+        let stream = names.streams.as_ref().and_then(|names| StreamWatch::start(platform, names));
         Ok(Self {
             arguments,
             platform,
@@ -168,6 +171,7 @@ impl<'a> Run<'a> {
             progress,
             readers,
             metrics,
+            stream,
             log_file,
             live: Live::new(arguments.quiet),
             backlog: None,

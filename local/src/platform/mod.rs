@@ -14,6 +14,7 @@ mod mapped;
 mod schedules;
 mod servers;
 mod specs;
+mod streams_mapped;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +34,7 @@ pub use endpoints::Endpoints;
 pub use error::PlatformError;
 pub use mapped::{Cut, MappingKey};
 pub use specs::topic_spec;
+pub use streams_mapped::StreamDrain;
 
 use backlog::Past;
 use claims::Claims;
@@ -40,6 +42,7 @@ use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
 use specs::mapping_spec;
+use streams_mapped::StreamsMapped;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
@@ -50,6 +53,7 @@ pub struct Platform {
     invoke_api: Option<InvokeApi>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
+    streams: OnceLock<StreamsMapped>,
     functions: BTreeMap<String, Arc<FunctionHost>>,
     claims: Claims,
     services: Services,
@@ -92,6 +96,7 @@ impl Platform {
             schedules: Schedules::default(),
             invoke_api: None,
             mappings: Default::default(),
+            streams: OnceLock::new(),
             functions: BTreeMap::new(),
             claims,
             services,
@@ -125,7 +130,7 @@ impl Platform {
     /// Begins the schedules; says of what else invokes a function that it does not do so here.
     fn start_schedules(&mut self, say: &(dyn Fn(&str) + Send + Sync)) {
         let region = &self.services.endpoints().region;
-        for trigger in &self.infrastructure.triggers {
+        for trigger in self.infrastructure.triggers.iter().filter(|trigger| !self.services.has_stream(trigger)) {
             let function = &trigger.function;
             let host = self.functions.get(function);
             if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
@@ -140,7 +145,8 @@ impl Platform {
     /// When a mapping names an unknown function, or cannot join its group.
     pub async fn start_mappings(&self) -> Result<(), PlatformError> {
         self.start_urgent_mappings().await?;
-        self.start_mappings_where(false).await
+        self.start_mappings_where(false).await?;
+        self.start_stream_mappings()
     }
 
     /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
@@ -268,7 +274,11 @@ impl Platform {
             dynamodb: self.services.database_stats(),
             functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
             objects: self.services.object_stats(),
-            mappings: self.mappings().map(|(key, mapping)| (key.clone(), mapping.stats())).collect(),
+            mappings: self
+                .mappings()
+                .map(|(key, mapping)| (key.clone(), mapping.stats()))
+                .chain(self.streams.get().into_iter().flat_map(StreamsMapped::stats))
+                .collect(),
         }
     }
 
@@ -350,8 +360,11 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, mappings, functions, claims, services, .. } = self;
+        let Self { schedules, invoke_api, mappings, streams, functions, claims, services, .. } = self;
         drop(schedules);
+        if let Some(streams) = streams.into_inner() {
+            streams.stop().await;
+        }
         if let Some(api) = invoke_api {
             note(api.shutdown().await.map_err(PlatformError::from));
         }

@@ -15,13 +15,16 @@ pub mod kafka_event;
 pub mod keyed;
 pub mod payload;
 mod rfc3339;
+pub mod stored_decision;
 pub mod stored_device;
 pub mod stored_label;
 pub mod stored_partition;
 pub mod stored_profile;
 pub mod stored_risk;
+pub mod stored_rollup;
 pub mod stored_user;
 pub mod transaction_v1;
 pub mod user_action_v1;
+pub mod window_state;
 
 pub use excerpt::Excerpt;
