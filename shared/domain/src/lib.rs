@@ -15,6 +15,7 @@ pub mod money;
 pub mod policy;
 pub mod profile;
 pub mod risk;
+pub mod rollup;
 pub mod transaction;
 pub mod user;
 
@@ -30,5 +31,6 @@ pub use money::{AmountMinor, Currency};
 pub use policy::Policy;
 pub use profile::Profile;
 pub use risk::Risk;
+pub use rollup::Rollup;
 pub use transaction::{DeviceType, EventTime, InvalidTransaction, Millis, Transaction};
 pub use user::UserState;
