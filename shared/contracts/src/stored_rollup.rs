@@ -23,7 +23,7 @@ pub fn encode(rollup: &Rollup) -> Vec<u8> {
     }
     output.unsigned(models.len() as u64);
     for (version, decisions) in models {
-        output.text(cut(version));
+        output.text(version);
         put_list(&mut output, decisions);
     }
     output.unsigned(money.len() as u64);
@@ -72,15 +72,6 @@ pub fn decode(bytes: &[u8]) -> Result<Rollup, StoredProblem> {
     rollup.reduced = input.unsigned()?;
     input.end()?;
     Ok(rollup)
-}
-
-/// A text of a roll-up has at most 255 bytes; versions of models are far shorter.
-fn cut(version: &str) -> &str {
-    let mut end = version.len().min(255);
-    while !version.is_char_boundary(end) {
-        end -= 1;
-    }
-    &version[..end]
 }
 
 fn put_list(output: &mut Output, counts: &[u64]) {

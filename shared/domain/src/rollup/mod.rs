@@ -15,6 +15,8 @@ pub use latency::{LATENCY_STEPS, Latency};
 pub const AMOUNT_BANDS: [f32; 7] = [1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0];
 /// Most models that are counted by name; deployments have two at a time.
 pub const MODELS_MAX: usize = 16;
+/// Longest version by which a model is counted, in bytes; manifests allow 16.
+pub const MODEL_VERSION_BYTES_MAX: usize = 64;
 /// What stands for the models beyond them.
 pub const OTHER_MODELS: &str = "";
 /// Where the lists of features that are known have the device's type; a later list that moves it needs a case of its own.
@@ -113,7 +115,7 @@ pub struct Rollup {
     pub outcomes: ByOutcome,
     /// Decisions that name a reason, as [`ReasonCode::ALL`].
     pub reasons: [u64; ReasonCode::ALL.len()],
-    /// Decisions by the type of their device, as [`DeviceType::ALL`], and those that do not say it.
+    /// Decisions that do not say the type of their device, then those by type, as [`DeviceType::ALL`].
     pub device_types: [u64; DeviceType::ALL.len() + 1],
     /// Decisions by amount, as [`AMOUNT_BANDS`], and what is above them.
     pub amount_bands: [u64; AMOUNT_BANDS.len() + 1],
@@ -162,10 +164,11 @@ impl Rollup {
         self.reduced += 1;
     }
 
-    /// Counts decisions of a model; beyond [`MODELS_MAX`] of them, under [`OTHER_MODELS`].
+    /// Counts decisions of a model; beyond [`MODELS_MAX`] of them, and with a version of unreasonable length, under [`OTHER_MODELS`].
     pub fn add_model(&mut self, version: &str, decisions: ByOutcome) {
         let is_known = self.models.contains_key(version);
-        let version = if is_known || self.models.len() < MODELS_MAX { version } else { OTHER_MODELS };
+        let has_room = self.models.len() < MODELS_MAX && version.len() <= MODEL_VERSION_BYTES_MAX;
+        let version = if is_known || has_room { version } else { OTHER_MODELS };
         add_all(self.models.entry(version.to_owned()).or_default(), &decisions);
     }
 
@@ -204,12 +207,11 @@ fn add_all(sums: &mut [u64], others: &[u64]) {
 
 /// The place in [`Rollup::device_types`]. A decision says it among its features only.
 fn device_type(decision: &Decision) -> usize {
-    let unknown = DeviceType::ALL.len();
     if decision.features.version > FEATURES_KNOWN {
-        return unknown;
+        return 0;
     }
     let number = decision.features.values.get(DEVICE_TYPE_AT).copied().unwrap_or(f32::NAN);
-    (0..unknown).find(|place| (number - *place as f32).abs() < 0.25).unwrap_or(unknown)
+    DeviceType::ALL.iter().position(|kind| (number - f32::from(kind.number())).abs() < 0.25).map_or(0, |place| place + 1)
 }
 
 #[cfg(test)]
