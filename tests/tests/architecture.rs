@@ -20,9 +20,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("profile", &["delivery", "contracts", "domain"]),
     ("labels", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
+    ("api", &["delivery", "contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
-    ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
+    ("adapters", &["api", "scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
     ("object-store", &["lake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
@@ -31,7 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
-    ("local", &["aws", "broker", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("http-front", &["lambda-host", "serve"]),
+    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
@@ -39,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "function",
             "adapters",
+            "api",
             "inference",
             "scoring",
             "profile",
@@ -70,7 +73,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Layers that do no I/O: none of these may be named by their manifests.
 const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "traffic"];
+    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "api", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

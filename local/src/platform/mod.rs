@@ -10,6 +10,7 @@ mod config;
 mod endpoints;
 mod error;
 mod functions;
+mod http_front;
 mod mapped;
 mod schedules;
 mod servers;
@@ -36,6 +37,7 @@ pub use specs::topic_spec;
 
 use backlog::Past;
 use claims::Claims;
+use http_front::HttpApis;
 use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
@@ -48,6 +50,7 @@ pub struct Platform {
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
     invoke_api: Option<InvokeApi>,
+    http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
     functions: BTreeMap<String, Arc<FunctionHost>>,
@@ -91,6 +94,7 @@ impl Platform {
             past: Past::default(),
             schedules: Schedules::default(),
             invoke_api: None,
+            http_apis: None,
             mappings: Default::default(),
             functions: BTreeMap::new(),
             claims,
@@ -108,6 +112,12 @@ impl Platform {
             platform.start_mappings().await?;
         }
         platform.start_schedules(&*config.say);
+        let (endpoints, hosts, say) = (platform.services.endpoints().clone(), &platform.functions, &*config.say);
+        let apis = HttpApis::start(&platform.infrastructure, hosts, config.ports.api, &endpoints, say).await?;
+        if let Some(apis) = &apis {
+            platform.services.note_api(apis.url(), apis.issuer_url());
+        }
+        platform.http_apis = apis;
         Ok(platform)
     }
 
@@ -128,6 +138,9 @@ impl Platform {
         for trigger in &self.infrastructure.triggers {
             let function = &trigger.function;
             let host = self.functions.get(function);
+            if http_front::is_route(trigger) {
+                continue;
+            }
             if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
                 say(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
             }
@@ -350,10 +363,13 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, mappings, functions, claims, services, .. } = self;
+        let Self { schedules, invoke_api, http_apis, mappings, functions, claims, services, .. } = self;
         drop(schedules);
         if let Some(api) = invoke_api {
             note(api.shutdown().await.map_err(PlatformError::from));
+        }
+        if let Some(apis) = http_apis {
+            note(apis.shutdown().await);
         }
         let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
         for mapped in &mappings {
