@@ -11,7 +11,8 @@ use crate::errors::one_line;
 use crate::lake::{Lake, LakeCheck};
 use crate::reader::{PlacesByTopic, Reader};
 use crate::report;
-use crate::tracker::{DeadPlaces, Gone};
+use crate::streams::{self, StreamChecks, StreamNames, StreamWatch};
+use crate::tracker::{DeadPlaces, Gone, Tracker};
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(50);
@@ -60,6 +61,9 @@ impl<'a> End<'a> {
             if !drained {
                 return;
             }
+        }
+        if !self.drain_streams(beat).await {
+            return;
         }
         // A reader takes the first cut of a topic: that of the function that has no other topic.
         let topics_of = |function: &str| self.cuts.iter().filter(|cut| cut.function == function).count();
@@ -113,6 +117,71 @@ impl<'a> End<'a> {
             }
             beat(Beat::Tick);
         }
+    }
+
+    /// Waits until the functions that read streams have handled everything. Whether they have.
+    async fn drain_streams(&mut self, beat: &mut dyn FnMut(Beat<'_>)) -> bool {
+        let drain = match self.platform.cut_streams() {
+            Ok(drain) => drain,
+            Err(error) => {
+                self.gap(one_line(&error));
+                return false;
+            }
+        };
+        let (mut least, mut patience) = (u64::MAX, Patience::new(self.stuck_after));
+        loop {
+            match self.platform.drain_streams(&drain, DRAIN_SLICE).await {
+                Ok(()) => return true,
+                Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
+                    if records < least {
+                        (least, patience) = (records, Patience::new(self.stuck_after));
+                    }
+                    let functions = drain.functions().collect::<Vec<_>>().join(", ");
+                    let why = format!("{records} records or windows wait for {functions} and do not move");
+                    if patience.is_over() {
+                        self.gap(why);
+                        return false;
+                    }
+                    patience.say(&why, beat);
+                }
+                Err(error) => {
+                    self.gap(format!("what waits on a stream cannot be followed: {}", one_line(&error)));
+                    return false;
+                }
+            }
+            beat(Beat::Tick);
+        }
+    }
+
+    /// Compares what functions made of the stream with the topics; none where something of it was not read, or decisions came after the
+    /// end of the run.
+    pub async fn streams(
+        &mut self,
+        names: &StreamNames,
+        watch: Option<StreamWatch>,
+        tracker: &Tracker,
+        later: u64,
+    ) -> Option<StreamChecks> {
+        let fold = watch?.finish().await.map_err(|why| self.gap(why)).ok()?;
+        if fold.has_gaps() {
+            self.gap("the stream deleted decisions before they were read here".to_owned());
+        }
+        if later > 0 || !self.gaps.is_empty() {
+            return None;
+        }
+        let index = match &names.decisions {
+            Some(table) => Some(self.items(table).await?),
+            None => None,
+        };
+        let rollups = match &names.metrics {
+            Some((table, _)) => Some(self.items(table).await?),
+            None => None,
+        };
+        let before = |table: Option<&String>| table.map_or(&[][..], |table| self.platform.remembered(table));
+        let index = index.as_deref().map(|after| (before(names.decisions.as_ref()), after));
+        let rollups = rollups.as_deref().map(|after| (before(names.metrics.as_ref().map(|(table, _)| table)), after));
+        let (sum, rollup) = tracker.decisions();
+        Some(streams::check((&sum, &rollup), &fold, index, rollups))
     }
 
     /// Reads the topics to the cuts. Without cuts there is nobody to read from.

@@ -15,4 +15,5 @@ pub mod metrics;
 pub mod reader;
 pub mod report;
 pub mod score;
+pub mod streams;
 pub mod tracker;

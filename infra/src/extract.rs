@@ -9,6 +9,7 @@ use super::Infrastructure;
 use super::error::{InfraError, Problem};
 use super::model::{Bucket, Function, Mapping, Resource, StartingPosition, Stream, Table, Topic};
 use super::reading::Reading;
+use super::stream_mappings::stream_mapping;
 use super::template::mistyped;
 use super::triggers::{function_name, triggers};
 
@@ -20,6 +21,11 @@ impl Infrastructure {
     pub(super) fn extract(&mut self, resource: &Resource, name_prefix: &str) -> Result<(), InfraError> {
         let triggers = triggers(resource, self)?;
         if !triggers.is_empty() {
+            let mapping = stream_mapping(resource, &triggers)?;
+            if let Some((mapping, ignored)) = mapping {
+                self.stream_mappings.push(mapping);
+                self.ignored.extend(ignored);
+            }
             self.triggers.extend(triggers);
             return Ok(());
         }
@@ -266,7 +272,7 @@ fn starting_position(reading: &mut Reading<'_>) -> Result<StartingPosition, Infr
 }
 
 /// A record that a filter keeps from the function in AWS must not reach it here.
-fn no_filters(reading: &mut Reading<'_>) -> Result<(), InfraError> {
+pub(super) fn no_filters(reading: &mut Reading<'_>) -> Result<(), InfraError> {
     match reading.list("FilterCriteria.Filters")?.first() {
         None => Ok(()),
         Some(filter) => Err(reading.site("FilterCriteria.Filters").error(Problem::OutOfRange {

@@ -23,13 +23,14 @@ mod parameters;
 mod policies;
 mod reading;
 mod rules;
+mod stream_mappings;
 mod template;
 mod triggers;
 
 pub use error::{InfraError, Problem, Site};
 pub use http::{Cors, HttpApi, HttpAuthorizer, HttpRoute};
 pub use model::{
-    Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, Table, Topic, Trigger,
+    Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, StreamMapping, Table, Topic, Trigger,
     TriggerSource,
 };
 pub use rules::{Finding, Rule};
@@ -63,7 +64,9 @@ pub struct Infrastructure {
     pub functions: Vec<Function>,
     /// Kafka event source mappings.
     pub mappings: Vec<Mapping>,
-    /// What invokes functions in production and not on one machine.
+    /// Event source mappings of Kinesis streams.
+    pub stream_mappings: Vec<StreamMapping>,
+    /// What invokes functions other than Kafka mappings, those of streams among them.
     pub triggers: Vec<Trigger>,
     /// Properties, of the kinds above only, that one machine cannot honour.
     pub ignored: Vec<Ignored>,

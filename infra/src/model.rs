@@ -124,6 +124,39 @@ pub struct Mapping {
     pub starting_position: StartingPosition,
 }
 
+/// An event source mapping of a Kinesis stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMapping {
+    /// File that declares it.
+    pub file: String,
+    /// Logical id in that file.
+    pub logical_id: String,
+    /// Name of the function it invokes, prefix included.
+    pub function: String,
+    /// The stream it reads.
+    pub stream: String,
+    /// Whether it polls at all.
+    pub enabled: bool,
+    /// Most records in one invocation; AWS's default is 100.
+    pub batch_size: u32,
+    /// How long it gathers records; AWS's default is not to.
+    pub window: Duration,
+    /// Length of its tumbling windows; `None` has none.
+    pub tumbling_window: Option<Duration>,
+    /// Whether the function may answer with the record that failed.
+    pub report_batch_item_failures: bool,
+    /// Whether a batch that made the function fail is halved before it is tried again.
+    pub bisect: bool,
+    /// Tries after the first; `None` is without end.
+    pub maximum_retry_attempts: Option<u32>,
+    /// Oldest record that is still tried; `None` is as long as the stream keeps it.
+    pub maximum_record_age: Option<Duration>,
+    /// ARN of what takes the places of records that were given up on; `None` drops them.
+    pub on_failure: Option<String>,
+    /// Whether it starts at the oldest record; otherwise at what arrives from now on.
+    pub from_oldest: bool,
+}
+
 /// What invokes a function other than a Kafka mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {

@@ -1,6 +1,5 @@
 //! A host of the fixture function, which notes what is delivered to it and does what records tell it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +24,21 @@ impl Fixture {
     /// # Panics
     /// When it does not start.
     pub async fn start(timeout: Duration, environments: usize) -> Self {
+        Self::start_with(timeout, environments, &[]).await
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(timeout: Duration, environments: usize, variables: &[(&str, &str)]) -> Self {
         let state = TempDir::new().expect("a directory");
+        let told = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let state_variable = ("FIXTURE_STATE".to_owned(), state.path().display().to_string());
         let spec = FunctionSpec {
             name: "fixture".to_owned(),
             binary: binaries().join("fixture-function"),
-            environment: BTreeMap::from([("FIXTURE_STATE".to_owned(), state.path().display().to_string())]),
+            environment: told.chain([state_variable]).collect(),
             timeout,
             memory_mb: 512,
             concurrency_max: environments,
@@ -54,6 +63,16 @@ impl Fixture {
     #[must_use]
     pub fn handled(&self) -> Vec<Entry> {
         self.lines("handled").into_iter().flatten().collect()
+    }
+
+    /// The ends of windows: when each began, its shard, whether it ended early, and what was handled in it.
+    ///
+    /// # Panics
+    /// When the function's notes cannot be read.
+    #[must_use]
+    pub fn windows(&self) -> Vec<(String, String, bool, Option<String>)> {
+        let text = std::fs::read_to_string(self.state.path().join("windows")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a window")).collect()
     }
 
     fn lines(&self, file: &str) -> Vec<Vec<Entry>> {

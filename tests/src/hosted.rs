@@ -96,6 +96,7 @@ impl Hosted {
             let mapped = mapping.map(|mapping| (mapping.topic.clone(), mapping.consumer_group.clone()));
             let (topic, group) = mapped.unwrap_or_default();
             infrastructure.mappings.clear();
+            infrastructure.stream_mappings.clear();
             infrastructure.triggers.clear();
             infrastructure.functions.retain(|function| function.name == name);
             let platform =

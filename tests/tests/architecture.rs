@@ -19,11 +19,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scoring", &["delivery", "contracts", "domain"]),
     ("profile", &["delivery", "contracts", "domain"]),
     ("labels", &["delivery", "contracts", "domain"]),
+    ("lookup", &["delivery", "contracts", "domain"]),
+    ("rollup", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
     ("api", &["delivery", "contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
-    ("adapters", &["api", "scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
+    (
+        "adapters",
+        &["api", "scoring", "profile", "labels", "lookup", "rollup", "delivery", "contracts", "domain", "kafka-access"],
+    ),
     ("object-store", &["lake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
@@ -46,6 +51,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scoring",
             "profile",
             "labels",
+            "lookup",
+            "rollup",
             "lake",
             "object-store",
             "delivery",
@@ -73,7 +80,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Layers that do no I/O: none of these may be named by their manifests.
 const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "api", "traffic"];
+    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lookup", "rollup", "lake", "api", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -26,6 +26,7 @@ use crate::figures::{Percentiles, ProcessCpu, as_f64, rounded};
 use crate::lake::{Lake, LakeCheck};
 use crate::metrics::Metrics;
 use crate::score::ScoreMetrics;
+use crate::streams::StreamChecks;
 use crate::tracker::{Besides, Reconciliation, Seen};
 
 /// The report, as it is written to a file.
@@ -69,6 +70,9 @@ pub struct Report {
     /// The lake, where the stacks have one that is filled and compacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Archive>,
+    /// What functions made of the stream, where they read one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<StreamChecks>,
     /// Where the report ends.
     pub cut: Cut,
     /// The producer, when this command was it.
@@ -153,6 +157,8 @@ pub struct Evidence<'a> {
     pub beside_functions: [Option<&'a str>; 2],
     /// The lake, and each archived topic against its rows.
     pub lake: Option<(&'a Lake, BTreeMap<String, LakeCheck>)>,
+    /// What functions made of the stream.
+    pub streams: Option<StreamChecks>,
     /// Name of the scoring function.
     pub scoring: &'a str,
     /// Topic of the transactions.
@@ -278,6 +284,7 @@ impl Report {
             actions,
             labels,
             archive,
+            streams: evidence.streams.filter(|_| evidence.is_whole),
             cut: evidence.cut,
             producer: evidence.producer,
             chaos: None,
@@ -303,6 +310,8 @@ impl Report {
         let in_lake = |count: fn(&LakeCheck) -> u64| {
             self.archive.iter().flat_map(|archive| archive.topics.values()).map(count).sum()
         };
+        let streams = self.streams.unwrap_or_default();
+        let (index, rollups) = (streams.index.unwrap_or_default(), streams.rollups.unwrap_or_default());
         let verdict = Verdict {
             lost: lost + beside,
             lost_by_retention,
@@ -314,6 +323,9 @@ impl Report {
             unarchived: in_lake(|check| check.missing),
             archived_twice: in_lake(|check| check.twice),
             misarchived: in_lake(|check| check.wrong),
+            unindexed: index.missing,
+            misindexed: index.wrong,
+            windows_differing: rollups.missing + rollups.wrong + u64::from(rollups.differs_from_topics),
         };
         verdict.fault()
     }

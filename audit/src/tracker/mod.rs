@@ -255,6 +255,12 @@ impl Tracker {
         self.lock().last_decision
     }
 
+    /// What the decisions of the topics come to, each once: for the index, and added up.
+    pub fn decisions(&self) -> (IndexSum, Rollup) {
+        let state = self.lock();
+        (state.index, state.rollup.clone())
+    }
+
     /// What everything came to. All of it must have been read.
     pub fn reconcile(&self, gone: &Gone) -> Reconciliation {
         self.lock().reconcile(gone)

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, RandomState};
 use std::time::Instant;
 
 use centinela_contracts::{decision_v1::DecisionV1, transaction_v1};
-use centinela_domain::{DecisionId, Outcome, Transaction};
+use centinela_domain::{DecisionId, Outcome, Rollup, Transaction};
 use centinela_verdict::{Answer, Heard, Verdict};
 use hdrhistogram::Histogram;
 
@@ -16,6 +16,7 @@ use super::recent::Recent;
 use super::seen::{Reconciliation, Seen};
 use crate::blocked::{self, Blocked};
 use crate::figures::{LONGEST_US, micros_histogram};
+use crate::streams::IndexSum;
 
 /// Dead letters that are remembered at least, to tell repetitions.
 const DEAD_LETTERS_REMEMBERED: usize = 100_000;
@@ -50,6 +51,9 @@ pub(super) struct State {
     pub(super) wait_us: Histogram<u64>,
     pub(super) first_decision: Option<Instant>,
     pub(super) last_decision: Option<Instant>,
+    /// What the first message about every transaction comes to, for the index and for the roll-ups.
+    pub(super) index: IndexSum,
+    pub(super) rollup: Rollup,
 }
 
 impl State {
@@ -75,6 +79,8 @@ impl State {
             wait_us: micros_histogram(),
             first_decision: None,
             last_decision: None,
+            index: IndexSum::default(),
+            rollup: Rollup::default(),
         }
     }
 
@@ -194,7 +200,12 @@ impl State {
         } else {
             self.seen.approved += 1;
         }
+        if decision.evidence.is_none() {
+            self.rollup.add_reduced();
+        }
         if let Some(evidence) = &decision.evidence {
+            self.index.add(evidence);
+            self.rollup.add(evidence);
             self.seen.late += u64::from(evidence.late);
             self.seen.degraded += u64::from(evidence.missing.any());
         }

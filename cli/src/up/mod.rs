@@ -272,7 +272,7 @@ fn latency(arguments: &Up) -> Result<Option<Arc<Latency>>, Failure> {
 
 /// The tables with the state of users and devices, and with the labels that stand.
 fn state_tables(infrastructure: &Infrastructure) -> Vec<String> {
-    let variables = ["USER_TABLE", "DEVICE_TABLE", "LABEL_TABLE"];
+    let variables = ["USER_TABLE", "DEVICE_TABLE", "LABEL_TABLE", "DECISION_TABLE", "METRIC_TABLE"];
     let functions = infrastructure.functions.iter();
     let named = functions.flat_map(|function| variables.iter().filter_map(|name| function.environment.get(*name)));
     named.cloned().collect::<BTreeSet<String>>().into_iter().collect()

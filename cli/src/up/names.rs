@@ -2,6 +2,7 @@
 
 use centinela_audit::lake::Lake;
 use centinela_audit::reader::{Content, Topic};
+use centinela_audit::streams::StreamNames;
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
 use centinela_local::kafka::TopicSpec;
@@ -15,6 +16,9 @@ const ACTIONS_TOPIC: &str = "user_actions";
 const EVENTS_TOPIC: &str = "events";
 /// The variable that names the bucket of the lake.
 const BUCKET: &str = "LAKE_BUCKET";
+/// The variables that name the tables of what functions make of the stream.
+const DECISION_TABLE: &str = "DECISION_TABLE";
+const METRIC_TABLE: &str = "METRIC_TABLE";
 
 /// The names that the stacks give to what a run looks at.
 pub struct Names {
@@ -33,6 +37,8 @@ pub struct Names {
     pub beside: [Option<Handled>; 2],
     /// The lake, where a function fills it and another compacts it.
     pub lake: Option<Lake>,
+    /// The stream that functions read, and what they make of it.
+    pub streams: Option<StreamNames>,
     /// All topics, that one first.
     pub topics: Vec<Topic>,
 }
@@ -82,6 +88,7 @@ impl Names {
             device_table: named("DEVICE_TABLE"),
             labels_table: named("LABEL_TABLE"),
             lake: lake(infrastructure),
+            streams: streams(infrastructure),
             beside,
             default_currency: default_currency(platform.infrastructure()),
             transactions: topics[0].name.clone(),
@@ -140,6 +147,21 @@ pub fn lake(infrastructure: &Infrastructure) -> Option<Lake> {
     let is_filled = topics_of(infrastructure, &archive.name) > 0;
     let (archive, compaction) = (archive.name.clone(), compaction.name.clone());
     is_filled.then_some(Lake { bucket, archive, compaction })
+}
+
+/// The stream with the functions that fill tables from it.
+pub fn streams(infrastructure: &Infrastructure) -> Option<StreamNames> {
+    let table = |function: &str, variable: &str| {
+        let function = infrastructure.functions.iter().find(|other| other.name == function)?;
+        function.environment.get(variable).cloned()
+    };
+    let mappings = || infrastructure.stream_mappings.iter().filter(|mapping| mapping.enabled);
+    let stream = mappings().next()?.stream.clone();
+    let of_stream = || mappings().filter(|mapping| mapping.stream == stream);
+    let decisions = of_stream().find_map(|mapping| table(&mapping.function, DECISION_TABLE));
+    let metrics =
+        of_stream().find_map(|mapping| table(&mapping.function, METRIC_TABLE).zip(mapping.tumbling_window));
+    (decisions.is_some() || metrics.is_some()).then_some(StreamNames { stream, decisions, metrics })
 }
 
 /// What the function takes a transaction without a currency to be in.

@@ -125,6 +125,12 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
                     "              every profile equals the user's actions, every risk the labels that stand"
                 )?;
             }
+            if report.streams.is_some() {
+                writeln!(
+                    out,
+                    "              the index has every decision once, every roll-up is the fold of its window's decisions"
+                )?;
+            }
             if report.archive.is_some() {
                 writeln!(out, "              every record of every topic is in the lake once, or dead-lettered")?;
             }
@@ -159,6 +165,7 @@ fn write_beside(out: &mut String, report: &Report) -> std::fmt::Result {
             labels.write_units_per_label
         )?;
     }
+    write_streams(out, report)?;
     let Some(archive) = &report.archive else { return Ok(()) };
     let records: u64 = archive.topics.values().map(|topic| topic.records).sum();
     let of = |count: fn(&LakeCheck) -> u64| -> u64 { archive.topics.values().map(count).sum() };
@@ -174,6 +181,26 @@ fn write_beside(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     if let (Some(puts), Some(per_hour)) = (archive.raw_puts, archive.raw_puts_per_hour) {
         writeln!(out, "              {puts} objects written by the archive, {per_hour:.0} in an hour at this rate")?;
+    }
+    Ok(())
+}
+
+/// What functions made of the stream.
+fn write_streams(out: &mut String, report: &Report) -> std::fmt::Result {
+    let Some(streams) = &report.streams else { return Ok(()) };
+    if let Some(index) = &streams.index {
+        writeln!(
+            out,
+            "  index       {} decisions by transaction: {} missing, {} wrong",
+            index.decisions, index.missing, index.wrong
+        )?;
+    }
+    if let Some(rollups) = &streams.rollups {
+        writeln!(
+            out,
+            "  roll-ups    {} decisions in {} windows of shards ({} items), {} published again in another: {} missing, {} wrong",
+            rollups.decisions, rollups.windows, rollups.items, rollups.again, rollups.missing, rollups.wrong
+        )?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use centinela_audit::streams::StreamWatch;
 use centinela_audit::backlog::{self, Backlog};
 use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
@@ -64,6 +65,7 @@ pub struct Run<'a> {
     progress: Arc<Progress>,
     readers: Vec<Reader>,
     metrics: BTreeMap<String, FunctionMetrics>,
+    stream: Option<StreamWatch>,
     log_file: Option<SharedFile>,
     live: Live,
     backlog: Option<Backlog>,
@@ -160,6 +162,7 @@ impl<'a> Run<'a> {
             let reader = Reader::start(platform.kafka(), topics, worth, Arc::clone(&tracker));
             readers.push(reader.map_err(|error| Failure::failed(&error))?);
         }
+        let stream = names.streams.as_ref().and_then(|names| StreamWatch::start(platform, names));
         Ok(Self {
             arguments,
             platform,
@@ -168,6 +171,7 @@ impl<'a> Run<'a> {
             progress,
             readers,
             metrics,
+            stream,
             log_file,
             live: Live::new(arguments.quiet),
             backlog: None,

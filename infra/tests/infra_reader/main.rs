@@ -106,10 +106,13 @@ fn one_machine_gets_the_topics_tables_stream_and_bucket_by_their_fixed_names() {
     }
     let mut tables: Vec<_> = local.tables.iter().map(|table| table.name.as_str()).collect();
     tables.sort_unstable();
-    assert_eq!(tables, ["device_state", "labels", "settled_offsets", "user_state"]);
-    assert!(
-        local.tables.iter().all(|table| table.partition_key == ("pk".into(), "S".into()) && table.sort_key.is_none())
+    assert_eq!(
+        tables,
+        ["decision_metrics", "decisions", "device_state", "labels", "settled_offsets", "user_state"]
     );
+    assert!(local.tables.iter().all(|table| table.partition_key == ("pk".into(), "S".into())));
+    let sorted: Vec<_> = local.tables.iter().filter(|table| table.sort_key.is_some()).map(|table| &table.name).collect();
+    assert_eq!(sorted, ["decision_metrics"]);
     assert_eq!(
         local.streams.iter().map(|stream| (stream.name.as_str(), stream.shards)).collect::<Vec<_>>(),
         [("decisions", 4)]
@@ -178,6 +181,24 @@ fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_windo
 }
 
 #[test]
+fn the_stream_has_a_mapping_without_windows_and_one_with() {
+    let prod = load("prod");
+    let of = |function: &str| {
+        prod.stream_mappings.iter().find(|mapping| mapping.function == function).expect("it has a mapping")
+    };
+    let (index, rollup) = (of("index-decisions"), of("rollup-metrics"));
+    for mapping in [index, rollup] {
+        assert!(mapping.stream == "decisions" && mapping.enabled && mapping.from_oldest && mapping.bisect);
+        assert!(mapping.report_batch_item_failures && mapping.on_failure.is_some());
+        assert_eq!(mapping.maximum_record_age, Some(Duration::from_secs(21_600)));
+    }
+    assert_eq!((index.tumbling_window, rollup.tumbling_window), (None, Some(Duration::from_secs(10))));
+    let off = Infrastructure::from_sources(&with_parameters("prod", &[("IndexDecisionsDays", "0")])).expect("it is readable");
+    let index = off.stream_mappings.iter().find(|mapping| mapping.function == "index-decisions").expect("it stays");
+    assert!(!index.enabled, "0 days switch the index off");
+}
+
+#[test]
 fn a_name_prefix_renames_everything_that_shares_an_account() {
     let dev = load("dev");
     let function = dev.function("dev-score-transactions").expect("it is prefixed");
@@ -234,6 +255,8 @@ Resources:
     ];
     assert_eq!(triggers, wanted.map(|(function, source)| (function, source.to_owned())));
     assert!(read.mappings.is_empty());
+    let streams: Vec<_> = read.stream_mappings.iter().map(|one| (one.stream.as_str(), one.function.as_str())).collect();
+    assert_eq!(streams, [("s", "f")]);
     let unknown = read.findings().iter().any(|finding| finding.to_string().contains("N: function \"g\" is declared"));
     assert!(unknown, "{:?}", read.findings());
 }

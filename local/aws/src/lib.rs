@@ -22,7 +22,9 @@ pub use external::{
     AwsClient, CallError, EndpointError, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
 };
 pub use fault::{Fault, FaultSource, NoFaults, RequestInfo};
-pub use kinesis::{Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord};
+pub use kinesis::{
+    Kinesis, KinesisConfig, KinesisError, KinesisStats, ReadFrom, ShardPage, ShardRecord, ShardState, StreamReader,
+};
 pub use latency::{Latency, LatencyError};
 pub use proxy::{DynamoStats, ProxiedService, Proxy, ProxyConfig, TableUnits};
 pub use s3::{ObjectStats, S3, S3Config, S3Error};

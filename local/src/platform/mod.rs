@@ -15,6 +15,7 @@ mod mapped;
 mod schedules;
 mod servers;
 mod specs;
+mod streams_mapped;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -34,6 +35,7 @@ pub use endpoints::Endpoints;
 pub use error::PlatformError;
 pub use mapped::{Cut, MappingKey};
 pub use specs::topic_spec;
+pub use streams_mapped::StreamDrain;
 
 use backlog::Past;
 use claims::Claims;
@@ -42,6 +44,7 @@ use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
 use specs::mapping_spec;
+use streams_mapped::StreamsMapped;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
@@ -53,6 +56,7 @@ pub struct Platform {
     http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
+    streams: OnceLock<StreamsMapped>,
     functions: BTreeMap<String, Arc<FunctionHost>>,
     claims: Claims,
     services: Services,
@@ -96,6 +100,7 @@ impl Platform {
             invoke_api: None,
             http_apis: None,
             mappings: Default::default(),
+            streams: OnceLock::new(),
             functions: BTreeMap::new(),
             claims,
             services,
@@ -135,7 +140,7 @@ impl Platform {
     /// Begins the schedules; says of what else invokes a function that it does not do so here.
     fn start_schedules(&mut self, say: &(dyn Fn(&str) + Send + Sync)) {
         let region = &self.services.endpoints().region;
-        for trigger in &self.infrastructure.triggers {
+        for trigger in self.infrastructure.triggers.iter().filter(|trigger| !self.services.has_stream(trigger)) {
             let function = &trigger.function;
             let host = self.functions.get(function);
             if http_front::is_route(trigger) {
@@ -153,7 +158,8 @@ impl Platform {
     /// When a mapping names an unknown function, or cannot join its group.
     pub async fn start_mappings(&self) -> Result<(), PlatformError> {
         self.start_urgent_mappings().await?;
-        self.start_mappings_where(false).await
+        self.start_mappings_where(false).await?;
+        self.start_stream_mappings()
     }
 
     /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
@@ -281,7 +287,11 @@ impl Platform {
             dynamodb: self.services.database_stats(),
             functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
             objects: self.services.object_stats(),
-            mappings: self.mappings().map(|(key, mapping)| (key.clone(), mapping.stats())).collect(),
+            mappings: self
+                .mappings()
+                .map(|(key, mapping)| (key.clone(), mapping.stats()))
+                .chain(self.streams.get().into_iter().flat_map(StreamsMapped::stats))
+                .collect(),
         }
     }
 
@@ -363,8 +373,11 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, http_apis, mappings, functions, claims, services, .. } = self;
+        let Self { schedules, invoke_api, http_apis, mappings, streams, functions, claims, services, .. } = self;
         drop(schedules);
+        if let Some(streams) = streams.into_inner() {
+            streams.stop().await;
+        }
         if let Some(api) = invoke_api {
             note(api.shutdown().await.map_err(PlatformError::from));
         }

@@ -9,7 +9,7 @@ use centinela_aws::{
     ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
 };
 use centinela_broker::{Broker, BrokerConfig};
-use centinela_infra::Infrastructure;
+use centinela_infra::{Infrastructure, Trigger, TriggerSource};
 use centinela_kafka_client::{KafkaAccess, TopicSpec, create_topics, prepare_topics};
 
 use super::config::PlatformConfig;
@@ -102,6 +102,19 @@ impl Services {
 
     pub(super) fn broker(&self) -> Option<&Broker> {
         self.broker.as_ref()
+    }
+
+    /// The embedded streams; none when they are external.
+    pub(super) fn embedded_streams(&self) -> Option<&Kinesis> {
+        match &self.streams {
+            Streams::Embedded(embedded) => Some(embedded),
+            Streams::External(_) => None,
+        }
+    }
+
+    /// Whether a trigger is an embedded stream, which is mapped.
+    pub(super) fn has_stream(&self, trigger: &Trigger) -> bool {
+        matches!(trigger.source, TriggerSource::Kinesis(_)) && self.embedded_streams().is_some()
     }
 
     /// The variables with which a function reaches all of them.

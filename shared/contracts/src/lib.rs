@@ -25,5 +25,6 @@ pub mod stored_rollup;
 pub mod stored_user;
 pub mod transaction_v1;
 pub mod user_action_v1;
+pub mod window_state;
 
 pub use excerpt::Excerpt;

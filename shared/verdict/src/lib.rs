@@ -40,6 +40,13 @@ pub struct Verdict {
     pub archived_twice: u64,
     /// Rows of the lake that are not what was on the topic.
     pub misarchived: u64,
+    /// Decisions that are not in the index.
+    pub unindexed: u64,
+    /// Entries of the index that are not what was decided.
+    pub misindexed: u64,
+    /// Windows whose roll-up is missing or is not the fold of their decisions, and all of them together where they are not that of the
+    /// topics.
+    pub windows_differing: u64,
 }
 
 impl Verdict {
@@ -56,6 +63,9 @@ impl Verdict {
             (self.unarchived, "neither in the lake nor dead-lettered"),
             (self.archived_twice, "more than once in the lake"),
             (self.misarchived, "in the lake and not as on the topic"),
+            (self.unindexed, "decided and not in the index"),
+            (self.misindexed, "in the index and not as decided"),
+            (self.windows_differing, "roll-ups that differ from the decisions of their windows"),
         ];
         let named: Vec<String> =
             faults.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();

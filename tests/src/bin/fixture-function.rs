@@ -47,10 +47,60 @@ fn report_init_error() -> Result<(), Error> {
 }
 
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    if let Some(records) = event.payload.get("Records").and_then(Value::as_array) {
+        return work_off_stream(&event.payload, records);
+    }
     match event.payload.get("records").and_then(Value::as_object) {
         Some(partitions) => work_off(partitions),
         None => obey(&event).await,
     }
+}
+
+/// Records of a stream: a window's state is the list of what was handled in it.
+fn work_off_stream(event: &Value, records: &[Value]) -> Result<Value, Error> {
+    let records: Vec<Order> = records.iter().filter_map(stream_order).collect();
+    let delivered: Vec<Value> = records.iter().map(Order::coordinates).collect();
+    note("deliveries", &json!(delivered))?;
+    let (mut failures, mut handled) = (Vec::new(), Vec::new());
+    let mut state = event.get("state").cloned().unwrap_or_else(|| json!({}));
+    for record in &records {
+        let (order, argument) = record.value.split_once(':').unwrap_or((&record.value, "0"));
+        match order {
+            "crash-once" if first_time(record)? => crash()?,
+            "fail-once" if first_time(record)? => return Err("told to fail once".into()),
+            "fail-always" => return Err("told to fail always".into()),
+            "report-once" if first_time(record)? => failures.push(record.offset),
+            "report-always" => failures.push(record.offset),
+            "grow" => state["padding"] = "x".repeat(argument.parse()?).into(),
+            _ => {}
+        }
+        // What comes behind a record that is reported comes again with it.
+        if failures.is_empty() {
+            handled.push(record.coordinates());
+            let seen = state["seen"].as_str().unwrap_or_default();
+            state["seen"] = format!("{seen} {}", record.value).trim().into();
+        }
+    }
+    note("handled", &json!(handled))?;
+    let is_final = event["isFinalInvokeForWindow"] == true;
+    if is_final {
+        note("windows", &json!([event["window"]["start"], event["shardId"], event["isWindowTerminatedEarly"], state["seen"]]))?;
+        if std::env::var("FIXTURE_END").as_deref() == Ok("fail-once") && first_time_of("the-end")? {
+            return Err("told to fail at the first end".into());
+        }
+    }
+    let failures: Vec<Value> = failures.iter().map(|number| json!({ "itemIdentifier": format!("{number:056}") })).collect();
+    Ok(json!({ "state": if is_final { json!({}) } else { state }, "batchItemFailures": failures }))
+}
+
+/// Sequence numbers of tests are numbers with 56 digits.
+fn stream_order(record: &Value) -> Option<Order> {
+    let shard = record["eventID"].as_str()?.split(':').next()?;
+    Some(Order {
+        partition: shard.to_owned(),
+        offset: record["kinesis"]["sequenceNumber"].as_str()?.parse().ok()?,
+        value: record["kinesis"]["data"].as_str().map(decode)?,
+    })
 }
 
 async fn obey(event: &LambdaEvent<Value>) -> Result<Value, Error> {
@@ -162,7 +212,11 @@ fn state() -> PathBuf {
 }
 
 fn first_time(record: &Order) -> Result<bool, Error> {
-    let marker = state().join(format!("once-{}-{}", record.partition, record.offset));
+    first_time_of(&format!("{}-{}", record.partition, record.offset))
+}
+
+fn first_time_of(what: &str) -> Result<bool, Error> {
+    let marker = state().join(format!("once-{what}"));
     match OpenOptions::new().write(true).create_new(true).open(marker) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),

@@ -24,6 +24,10 @@ impl Run<'_> {
         let stats = self.platform.stats();
         let (cut, gone) = end.bounds(&self.names.transactions, &self.names.scoring).await;
         self.await_metrics(&stats.functions).await;
+        let streams = match self.names.streams.clone() {
+            Some(names) => end.streams(&names, self.stream.take(), &self.tracker, cut.later).await,
+            None => None,
+        };
         let users = end.items(&self.names.user_table).await;
         let devices = match &self.names.device_table {
             Some(table) => end.items(table).await,
@@ -46,6 +50,7 @@ impl Run<'_> {
             besides: self.names.has_beside().then(|| self.tracker.reconcile_beside()),
             beside_functions: [tracks.as_deref(), applies.as_deref()],
             lake: self.names.lake.as_ref().zip(lake),
+            streams,
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,

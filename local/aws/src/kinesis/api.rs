@@ -10,7 +10,7 @@ use http::request::Parts;
 use super::error::{ApiError, Outcome, decode};
 use super::reading::{get_records, shard_iterator};
 use super::state::Shared;
-use super::streams::{create, delete, describe, list_shards, list_streams};
+use super::streams::{create, delete, describe, list_shards, list_streams, merge, split};
 use super::writing::{put_record, put_records};
 use crate::proxy::{Answer, Upstream, operation, target};
 
@@ -60,8 +60,16 @@ fn run(shared: &Shared, operation: &str, body: &[u8]) -> Outcome {
         "DescribeStreamSummary" => describe(&shared.state(), &decode(body)?, false),
         "CreateStream" => create(&mut shared.state(), &decode(body)?),
         "DeleteStream" => delete(&mut shared.state(), &decode(body)?),
+        "SplitShard" => reshaped(shared, split(&mut shared.state(), &decode(body)?)),
+        "MergeShards" => reshaped(shared, merge(&mut shared.state(), &decode(body)?)),
         _ => {
             Err(ApiError::new("UnknownOperationException", format!("the embedded kinesis does not serve {operation}")))
         }
     }
+}
+
+/// A reader of a shard that ended must hear of it.
+fn reshaped(shared: &Shared, outcome: Outcome) -> Outcome {
+    shared.written.send_modify(|version| *version += 1);
+    outcome
 }

@@ -1,6 +1,6 @@
 //! A stream in memory: shards by hash range, records by sequence number.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use s3s::crypto::{Checksum, Md5};
@@ -13,6 +13,8 @@ const SEQUENCE_PREFIX: &str = "49";
 const SEQUENCE_DIGITS: usize = 54;
 /// A stream's default: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>.
 const RETENTION_MS: u64 = 24 * 3_600 * 1_000;
+/// How many times as much is held of what readers have not handled yet.
+const KEPT_FOR_READERS: usize = 16;
 
 /// A record as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct ShardPage {
     pub records: Vec<ShardRecord>,
     /// How long ago the record after the last one was written; 0 when the page reaches the end.
     pub behind_ms: u64,
+    /// Whether the shard is closed and the page reaches its end.
+    pub is_last: bool,
+    /// Whether records behind the place that was asked for are not kept any more.
+    pub is_gap: bool,
     /// Where the next page starts.
     pub(super) after: u64,
 }
@@ -61,9 +67,32 @@ pub(super) struct Shard {
     pub(super) id: String,
     pub(super) first_hash: u128,
     pub(super) last_hash: u128,
+    /// What it was split or merged from.
+    pub(super) parents: Vec<String>,
+    /// After its split or merge it takes nothing any more; the stream's sequence number of that time.
+    pub(super) closed_at: Option<u64>,
     records: VecDeque<Record>,
     /// What they take in memory.
     held_bytes: usize,
+    /// The newest record that it ever had, and the newest that it forgot; 0 when there is none.
+    pub(super) newest: u64,
+    forgotten: u64,
+}
+
+impl Shard {
+    fn new(number: usize, first_hash: u128, last_hash: u128, parents: Vec<String>) -> Self {
+        Self {
+            id: format!("shardId-{number:012}"),
+            first_hash,
+            last_hash,
+            parents,
+            closed_at: None,
+            records: VecDeque::new(),
+            held_bytes: 0,
+            newest: 0,
+            forgotten: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,22 +101,18 @@ pub(super) struct Stream {
     created_ms: u64,
     shards: Vec<Shard>,
     last_sequence: u64,
+    /// Up to where the readers that say it have handled the shards.
+    readers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 impl Stream {
     pub(super) fn new(name: &str, shards: u16) -> Self {
         let width = u128::MAX / u128::from(shards.max(1));
-        let shards = (0..shards)
-            .map(|index| Shard {
-                id: format!("shardId-{index:012}"),
-                first_hash: u128::from(index) * width,
-                last_hash: if index + 1 == shards { u128::MAX } else { u128::from(index + 1) * width - 1 },
-                records: VecDeque::new(),
-                held_bytes: 0,
-            })
-            .collect();
+        let last = |index: u16| if index + 1 == shards { u128::MAX } else { u128::from(index + 1) * width - 1 };
+        let shard = |index| Shard::new(usize::from(index), u128::from(index) * width, last(index), Vec::new());
+        let shards = (0..shards).map(shard).collect();
         let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}");
-        Self { arn, created_ms: now_ms(), shards, last_sequence: 0 }
+        Self { arn, created_ms: now_ms(), shards, last_sequence: 0, readers: BTreeMap::new() }
     }
 
     pub(super) fn arn(&self) -> &str {
@@ -112,12 +137,17 @@ impl Stream {
     }
 
     /// Appends a record and returns its sequence number and the id of its shard, which forgets what is older than a day and as much as
-    /// it needs to stay within `held_bytes_max`.
+    /// it needs to stay within `held_bytes_max`. What a reader has not handled yet is kept until it is [`KEPT_FOR_READERS`] times as much.
     pub(super) fn append(&mut self, record: NewRecord, held_bytes_max: usize, now_ms: u64) -> (String, &str) {
         self.last_sequence += 1;
         let sequence = self.last_sequence;
-        let shard = self.shards.partition_point(|shard| shard.last_hash < record.hash_key);
-        let shard = &mut self.shards[shard];
+        let is_home = |shard: &Shard| {
+            shard.closed_at.is_none() && (shard.first_hash..=shard.last_hash).contains(&record.hash_key)
+        };
+        // The open shards cover every hash key.
+        let index = self.shards.iter().position(is_home).unwrap_or(0);
+        let handled = self.handled_by_all(index);
+        let shard = &mut self.shards[index];
         let record = Record {
             sequence,
             arrived_ms: now_ms,
@@ -125,15 +155,72 @@ impl Stream {
             partition_key: record.partition_key,
             data_base64: record.data_base64,
         };
+        shard.newest = sequence;
         shard.held_bytes += record.held_bytes();
         shard.records.push_back(record);
         let is_old = |oldest: &Record| oldest.arrived_ms + RETENTION_MS < now_ms;
-        while shard.records.len() > 1
-            && (shard.held_bytes > held_bytes_max || shard.records.front().is_some_and(is_old))
-        {
+        while let Some(oldest) = shard.records.front().filter(|_| shard.records.len() > 1) {
+            let most = if oldest.sequence <= handled { held_bytes_max } else { held_bytes_max.saturating_mul(KEPT_FOR_READERS) };
+            if shard.held_bytes <= most && !is_old(oldest) {
+                break;
+            }
+            shard.forgotten = oldest.sequence;
             shard.held_bytes -= shard.records.pop_front().map_or(0, |oldest| oldest.held_bytes());
         }
-        (sequence_number(sequence), &shard.id)
+        (sequence_number(sequence), &self.shards[index].id)
+    }
+
+    /// The newest record of a shard that every reader has handled; every record where nobody says what it has handled.
+    fn handled_by_all(&self, shard: usize) -> u64 {
+        let id = &self.shards[shard].id;
+        self.readers.values().map(|reader| reader.get(id).copied().unwrap_or(0)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Notes a reader, from now on or at a shard's record.
+    pub(super) fn reads(&mut self, reader: &str, handled: Option<(&str, u64)>) {
+        let places = self.readers.entry(reader.to_owned()).or_default();
+        if let Some((shard, sequence)) = handled {
+            let place = places.entry(shard.to_owned()).or_default();
+            *place = sequence.max(*place);
+        }
+    }
+
+    /// Closes a shard and opens two in its place; the second begins at this hash key. False when the shard is closed, or the key is not
+    /// inside it.
+    pub(super) fn split(&mut self, shard: &str, second_from: u128) -> bool {
+        let found = self.shards.iter_mut().find(|other| other.id == shard && other.closed_at.is_none());
+        let Some(parent) = found.filter(|parent| parent.first_hash < second_from && second_from <= parent.last_hash) else {
+            return false;
+        };
+        parent.closed_at = Some(self.last_sequence);
+        let (first, last) = (parent.first_hash, parent.last_hash);
+        for (from, to) in [(first, second_from - 1), (second_from, last)] {
+            self.shards.push(Shard::new(self.shards.len(), from, to, vec![shard.to_owned()]));
+        }
+        true
+    }
+
+    /// Closes two adjacent shards and opens one in their place. False when they are not open or not adjacent.
+    pub(super) fn merge(&mut self, shard: &str, adjacent: &str) -> bool {
+        let open = |id: &str| self.shards.iter().position(|shard| shard.id == id && shard.closed_at.is_none());
+        let (Some(a), Some(b)) = (open(shard), open(adjacent)) else { return false };
+        let (lower, upper) = if self.shards[a].first_hash < self.shards[b].first_hash { (a, b) } else { (b, a) };
+        if self.shards[lower].last_hash.checked_add(1) != Some(self.shards[upper].first_hash) {
+            return false;
+        }
+        let (first, last) = (self.shards[lower].first_hash, self.shards[upper].last_hash);
+        for parent in [a, b] {
+            self.shards[parent].closed_at = Some(self.last_sequence);
+        }
+        self.shards.push(Shard::new(self.shards.len(), first, last, vec![shard.to_owned(), adjacent.to_owned()]));
+        true
+    }
+
+    /// How many records are kept behind `after`; none of a shard that is not there.
+    pub(super) fn behind(&self, shard: &str, after: u64) -> u64 {
+        self.shard(shard).map_or(0, |shard| {
+            (shard.records.len() - shard.records.partition_point(|record| record.sequence <= after)) as u64
+        })
     }
 
     /// The records after `after`, as many as both limits allow but at least one. `None` when there is no such shard.
@@ -155,6 +242,8 @@ impl Stream {
         let next = shard.records.get(start + records.len());
         Some(ShardPage {
             behind_ms: next.map_or(0, |record| now_ms().saturating_sub(record.arrived_ms)),
+            is_last: next.is_none() && shard.closed_at.is_some(),
+            is_gap: after < shard.forgotten,
             after: records.last().map_or(after, |record| record.sequence),
             records: records.into_iter().map(Record::to_shard_record).collect(),
         })
@@ -250,6 +339,41 @@ mod tests {
             stream.append(record("a", 10), two, 0);
         }
         assert_eq!(kept(&stream), [Some(4), Some(5)]);
+    }
+
+    #[test]
+    fn what_a_reader_has_not_handled_is_kept_longer() {
+        let mut stream = Stream::new("s", 1);
+        let one = size_of::<Record>() + 1;
+        stream.reads("r", None);
+        (0..5).for_each(|_| drop(stream.append(record("a", 10), one, 0).0));
+        assert_eq!(kept(&stream).len(), 5);
+        stream.reads("r", Some(("shardId-000000000000", 3)));
+        stream.append(record("a", 10), one, 0);
+        assert_eq!(kept(&stream), [Some(4), Some(5), Some(6)]);
+        (0..40).for_each(|_| drop(stream.append(record("a", 10), one, 0).0));
+        assert_eq!(kept(&stream).len(), KEPT_FOR_READERS);
+        let page = stream.read("shardId-000000000000", 3, 1, usize::MAX).expect("the shard is there");
+        assert!(page.is_gap, "records were forgotten that nobody had handled");
+    }
+
+    #[test]
+    fn a_split_and_a_merge_leave_every_hash_key_with_one_open_shard() {
+        let mut stream = Stream::new("s", 2);
+        stream.append(record("a", 1), usize::MAX, 0);
+        assert!(stream.split("shardId-000000000000", u128::MAX / 4));
+        assert!(!stream.split("shardId-000000000000", u128::MAX / 4), "it is closed");
+        assert!(!stream.merge("shardId-000000000001", "shardId-000000000002"), "they are not adjacent");
+        assert!(stream.merge("shardId-000000000001", "shardId-000000000003"));
+        for hash_key in [0, u128::MAX / 4 - 1, u128::MAX / 4, u128::MAX / 2, u128::MAX] {
+            let open = stream.shards().iter().filter(|shard| shard.closed_at.is_none());
+            let homes = open.filter(|shard| (shard.first_hash..=shard.last_hash).contains(&hash_key)).count();
+            assert_eq!(homes, 1, "{hash_key}");
+        }
+        let parents = |id| stream.shard(id).map(|shard: &Shard| shard.parents.len());
+        assert_eq!([parents("shardId-000000000002"), parents("shardId-000000000004")], [Some(1), Some(2)]);
+        let of_closed = stream.read("shardId-000000000001", 0, 10, usize::MAX).expect("it can still be read");
+        assert!(of_closed.is_last);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The embedded Kinesis Data Streams: the part of the API that producers and consumers use, over records in memory.
 //!
 //! It enforces the limits of a request, refuses as AWS refuses, and can fail single records of a `PutRecords`. It does not
-//! limit the throughput of a shard, does not split or merge shards, does not push to enhanced fan-out consumers and does
+//! limit the throughput of a shard, does not push to enhanced fan-out consumers and does
 //! not encrypt. A shard keeps the records of a day, as AWS does, within [`KinesisConfig::held_bytes_per_shard`]: the oldest go first.
 
 mod api;
 mod error;
 mod log;
+mod reader;
 mod reading;
 mod state;
 mod streams;
@@ -20,6 +21,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use log::{ShardPage, ShardRecord};
+pub use reader::{ShardState, StreamReader};
 pub use state::KinesisStats;
 
 use crate::fault::{FaultSource, NoFaults};
@@ -162,6 +164,12 @@ impl Kinesis {
             ReadFrom::After(number) => log::parse_sequence(number)?,
         };
         stream.read(shard, after, limit, usize::MAX)
+    }
+
+    /// A reader of a stream in this process, by a name of its own; what it has not handled yet is kept. None when there is no such stream.
+    #[must_use]
+    pub fn reader(&self, stream: &str, name: &str) -> Option<StreamReader> {
+        StreamReader::new(&self.shared, stream, name)
     }
 
     /// Changes whenever records were written to any stream: a reader that found nothing waits on it.

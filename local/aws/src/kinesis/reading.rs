@@ -86,6 +86,7 @@ pub(super) fn get_records(state: &State, request: &GetRecords) -> Outcome {
         return Err(ApiError::new("InvalidArgumentException", "Invalid ShardIterator."));
     };
     let page = state.stream(name)?.read(shard, after, limit, MAX_READ_BYTES).ok_or_else(|| no_shard(shard, name))?;
+    let next = (!page.is_last).then(|| iterator(page.after, shard, name));
     let records: Vec<Value> = page
         .records
         .into_iter()
@@ -100,7 +101,7 @@ pub(super) fn get_records(state: &State, request: &GetRecords) -> Outcome {
         .collect();
     encode(&json!({
         "Records": records,
-        "NextShardIterator": iterator(page.after, shard, name),
+        "NextShardIterator": next,
         "MillisBehindLatest": page.behind_ms,
     }))
 }

@@ -50,6 +50,10 @@ impl State {
         self.streams.get(name).ok_or_else(|| missing(name))
     }
 
+    pub(super) fn stream_mut(&mut self, name: &str) -> Result<&mut Stream, ApiError> {
+        self.streams.get_mut(name).ok_or_else(|| missing(name))
+    }
+
     /// Sequence number and shard of the record.
     pub(super) fn append(&mut self, name: &str, record: NewRecord) -> Result<(String, String), ApiError> {
         let stream = self.streams.get_mut(name).ok_or_else(|| missing(name))?;

@@ -11,14 +11,21 @@ const RETENTION_HOURS: u32 = 24;
 
 fn shards(stream: &Stream) -> Vec<Value> {
     let range = |shard: &log::Shard| {
-        json!({
+        let mut description = json!({
             "ShardId": shard.id,
             "HashKeyRange": {
                 "StartingHashKey": shard.first_hash.to_string(),
                 "EndingHashKey": shard.last_hash.to_string(),
             },
             "SequenceNumberRange": { "StartingSequenceNumber": log::sequence_number(0) },
-        })
+        });
+        if let Some(closed_at) = shard.closed_at {
+            description["SequenceNumberRange"]["EndingSequenceNumber"] = log::sequence_number(closed_at).into();
+        }
+        for (parent, name) in shard.parents.iter().zip(["ParentShardId", "AdjacentParentShardId"]) {
+            description[name] = parent.as_str().into();
+        }
+        description
     };
     stream.shards().iter().map(range).collect()
 }
@@ -50,7 +57,8 @@ pub(super) fn describe(state: &State, request: &StreamRef, with_shards: bool) ->
         description["HasMoreShards"] = Value::Bool(false);
         return encode(&json!({ "StreamDescription": description }));
     }
-    description["OpenShardCount"] = stream.shards().len().into();
+    let open = stream.shards().iter().filter(|shard| shard.closed_at.is_none());
+    description["OpenShardCount"] = open.count().into();
     description["ConsumerCount"] = 0.into();
     encode(&json!({ "StreamDescriptionSummary": description }))
 }
@@ -82,4 +90,41 @@ pub(super) fn delete(state: &mut State, request: &StreamRef) -> Outcome {
     let name = request.name()?;
     state.streams.remove(name).ok_or_else(|| missing(name))?;
     encode(&json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SplitShard {
+    #[serde(flatten)]
+    stream: StreamRef,
+    shard_to_split: String,
+    new_starting_hash_key: String,
+}
+
+pub(super) fn split(state: &mut State, request: &SplitShard) -> Outcome {
+    let stream = state.stream_mut(request.stream.name()?)?;
+    let from = request.new_starting_hash_key.parse().ok();
+    if from.is_some_and(|from| stream.split(&request.shard_to_split, from)) {
+        return encode(&json!({}));
+    }
+    let (shard, key) = (&request.shard_to_split, &request.new_starting_hash_key);
+    Err(ApiError::new("InvalidArgumentException", format!("{shard} is not open, or hash key {key} is not inside it")))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct MergeShards {
+    #[serde(flatten)]
+    stream: StreamRef,
+    shard_to_merge: String,
+    adjacent_shard_to_merge: String,
+}
+
+pub(super) fn merge(state: &mut State, request: &MergeShards) -> Outcome {
+    let stream = state.stream_mut(request.stream.name()?)?;
+    if stream.merge(&request.shard_to_merge, &request.adjacent_shard_to_merge) {
+        return encode(&json!({}));
+    }
+    let (one, other) = (&request.shard_to_merge, &request.adjacent_shard_to_merge);
+    Err(ApiError::new("InvalidArgumentException", format!("{one} and {other} are not open and adjacent")))
 }

@@ -162,7 +162,7 @@ pub(super) fn now_ms() -> i64 {
 
 /// UTC with milliseconds. The date follows Howard Hinnant's `civil_from_days`:
 /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-fn iso_8601(time_ms: i64) -> String {
+pub(super) fn iso_8601(time_ms: i64) -> String {
     let (days, ms) = (time_ms.div_euclid(86_400_000), time_ms.rem_euclid(86_400_000));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));

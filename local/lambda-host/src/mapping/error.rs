@@ -27,6 +27,8 @@ pub enum MappingError {
         records: u64,
         deadline: Duration,
     },
+    #[error("the stream cannot be read: {why}")]
+    Stream { why: String },
     #[error("the mapping has stopped")]
     Stopped,
 }

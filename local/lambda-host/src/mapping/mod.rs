@@ -29,6 +29,7 @@ pub mod response;
 mod source;
 mod spec;
 mod stats;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -39,6 +39,12 @@ pub struct MappingStats {
     pub lost_by_retention: u64,
     /// Times at which the reader of a partition was started anew because it had stood still while records waited.
     pub restarted_readers: u64,
+    /// Tumbling windows that ended.
+    pub windows: u64,
+    /// Of these, before their time, because their state had become too large.
+    pub windows_ended_early: u64,
+    /// Of these, windows of late records.
+    pub late_windows: u64,
     /// Invocations that are running.
     pub in_flight: usize,
     /// Bytes of records that were read and wait.

@@ -8,13 +8,15 @@ use centinela_contracts::dead_letter_v1::{BadFirstCoordinates, DeadLetter, DeadL
 use centinela_contracts::event_v1::{Event, EventId, EventKind};
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::keyed::DeploymentKey;
+use centinela_contracts::stored_decision::IndexedDecision;
 use centinela_contracts::stored_partition::{Owner, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1::TransactionV1;
+use centinela_contracts::window_state::{WindowState, seen_id};
 use centinela_contracts::user_action_v1::{ActionKind, LoginOutcome, Personal, PersonalText, UserAction};
 use centinela_contracts::{
-    dead_letter_v1, decision_v1, event_v1, stored_device, stored_label, stored_partition, stored_profile, stored_risk,
-    stored_user, transaction_v1, user_action_v1,
+    dead_letter_v1, decision_v1, event_v1, stored_decision, stored_device, stored_label, stored_partition, stored_profile, stored_risk,
+    stored_rollup, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::risk::{Label, Verdict};
 use centinela_domain::{
@@ -320,4 +322,27 @@ fn the_content_of_a_transaction_is_what_is_bought_and_not_how_the_request_came()
     ] {
         assert_ne!(key.content_digest(&other), digest);
     }
+}
+
+#[test]
+fn the_index_and_roll_ups_are_stored_as_they_always_were() {
+    let decision = samples::rich_decision();
+    let mut other = IndexedDecision::of(&decision);
+    other.currency = Currency::DEFAULT;
+    other.model_version = "2026-11-22.1".into();
+    let entries = vec![IndexedDecision::of(&decision), other];
+    let bytes = stored_decision::encode(&entries);
+    golden("stored_decision_1.bin", &bytes);
+    assert_eq!(stored_decision::decode(&bytes), Ok(entries));
+    let mut state = WindowState::begin("49590338271490256608692578538361571095921575989136588898");
+    state.rollup.add(&decision);
+    state.rollup.add_reduced();
+    state.seen.insert(seen_id(decision.decision_id));
+    let bytes = stored_rollup::encode(&state.rollup);
+    golden("stored_rollup_1.bin", &bytes);
+    assert_eq!(stored_rollup::decode(&bytes), Ok(state.rollup.clone()));
+    let encoded = state.encode();
+    let texts: std::collections::BTreeMap<_, _> = encoded.iter().collect();
+    golden("window_state_1.json", serde_json::to_string(&texts).unwrap().as_bytes());
+    assert_eq!(WindowState::decode(&encoded), Ok(Some(state)));
 }

@@ -2,7 +2,7 @@
 
 use centinela_contracts::stored_partition::{self, Owner, PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
-use centinela_contracts::{stored_device, stored_label, stored_profile, stored_risk};
+use centinela_contracts::{stored_decision, stored_rollup, stored_device, stored_label, stored_profile, stored_risk};
 use centinela_domain::device::{DEVICE_USERS_MAX, DeviceUser};
 use centinela_domain::ledger::quantized;
 use centinela_domain::profile::{Change, Fact, Minute};
@@ -327,4 +327,60 @@ fn decisions_are_read_as_those_of_the_items_user() {
     let full = samples::ordinary_user(1);
     let read = stored_user::decode(&stored_user::encode(&full), &samples::user_id()).unwrap();
     assert_eq!(read, full);
+}
+
+#[test]
+fn a_full_item_of_the_index_with_the_longest_names_takes_one_write_unit() {
+    let mut decision = samples::rich_decision();
+    decision.transaction_id = TransactionId::new("t".repeat(128)).unwrap();
+    decision.user_id = UserId::new("u".repeat(128)).unwrap();
+    decision.model.version = "m".repeat(40);
+    decision.amount = AmountMinor::new(1_000_000_000_000_000).unwrap();
+    let entry = stored_decision::IndexedDecision::of(&decision);
+    assert_eq!(entry.model_version.len(), stored_decision::MODEL_VERSION_BYTES_MAX);
+    let bytes = stored_decision::encode(&vec![entry.clone(); stored_decision::ENTRIES_MAX + 1]);
+    assert_eq!(stored_decision::decode(&bytes).unwrap(), vec![entry; stored_decision::ENTRIES_MAX]);
+    // The key, the two attributes' names, and a time of seven bytes.
+    let size = "pk".len() + 128 + "d".len() + bytes.len() + "x".len() + 7;
+    assert!(size <= WRITE_UNIT_BYTES, "{size} bytes");
+    let decision = IndexedOrdinary::bytes();
+    assert!(decision <= 200, "an ordinary item takes {decision} bytes");
+}
+
+struct IndexedOrdinary;
+
+impl IndexedOrdinary {
+    fn bytes() -> usize {
+        let user = samples::ordinary_user(1);
+        let decision = user.ledger.entries.last().and_then(|entry| entry.decision.as_deref()).unwrap();
+        let bytes = stored_decision::encode(&[stored_decision::IndexedDecision::of(decision)]);
+        "pk".len() + 36 + "d".len() + bytes.len() + "x".len() + 7
+    }
+}
+
+#[test]
+fn stored_decisions_and_roll_ups_cut_anywhere_are_problems() {
+    let decision = samples::rich_decision();
+    let mut rollup = centinela_domain::Rollup::default();
+    (0..300).for_each(|_| rollup.add(&decision));
+    let whole = [stored_decision::encode(&[stored_decision::IndexedDecision::of(&decision)]), stored_rollup::encode(&rollup)];
+    for length in 0..whole[0].len() {
+        assert!(stored_decision::decode(&whole[0][..length]).is_err(), "{length}");
+    }
+    for length in 0..whole[1].len() {
+        assert!(stored_rollup::decode(&whole[1][..length]).is_err(), "{length}");
+    }
+    assert!(stored_decision::decode(&[&whole[0][..], &[0]].concat()).is_err());
+    assert!(stored_rollup::decode(&[&whole[1][..], &[0]].concat()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn what_is_no_stored_decision_or_roll_up_is_a_problem_and_no_panic(bytes in vec(any::<u8>(), 0..300)) {
+        for format in [0u8, 1] {
+            let bytes = [&[format], &bytes[..]].concat();
+            drop(stored_decision::decode(&bytes));
+            drop(stored_rollup::decode(&bytes));
+        }
+    }
 }

@@ -1,0 +1,11 @@
+//! Keeps every decision under its transaction's id, so that it can be looked up.
+
+mod config;
+mod handler;
+mod metrics;
+
+// One thread: an invocation waits for the network nearly all the time.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), centinela_function::Error> {
+    centinela_function::run::<handler::IndexDecisions>().await
+}
