@@ -136,12 +136,8 @@ impl Infrastructure {
 }
 
 fn cors(declared: &Value) -> Cors {
-    let holder = Resource {
-        file: String::new(),
-        logical_id: String::new(),
-        kind: String::new(),
-        properties: declared.clone(),
-    };
+    let holder =
+        Resource { file: String::new(), logical_id: String::new(), kind: String::new(), properties: declared.clone() };
     Cors {
         origins: texts(declared.get("AllowOrigins")),
         methods: texts(declared.get("AllowMethods")),

@@ -79,8 +79,20 @@ const CONFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Layers that do no I/O: none of these may be named by their manifests.
-const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lookup", "rollup", "lake", "api", "traffic"];
+const PURE: &[&str] = &[
+    "domain",
+    "verdict",
+    "contracts",
+    "delivery",
+    "scoring",
+    "profile",
+    "labels",
+    "lookup",
+    "rollup",
+    "lake",
+    "api",
+    "traffic",
+];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

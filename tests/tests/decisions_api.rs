@@ -113,15 +113,26 @@ async fn a_request_and_the_stream_give_one_answer_to_the_byte() {
     assert_eq!(told, [(b"tx-1".to_vec(), answer.body.clone())], "the topic has the answer, once");
 
     let reused = caller.post("/v1/decisions", &transaction("tx-1", "ana", "13.5")).await;
-    assert_eq!((reused.status, &reused.json()["type"]), (409, &"urn:problem-type:centinela:transaction-id-reused".into()));
+    assert_eq!(
+        (reused.status, &reused.json()["type"]),
+        (409, &"urn:problem-type:centinela:transaction-id-reused".into())
+    );
     let known = caller.get("/v1/decisions/tx-1?user_id=ana").await.json();
     assert_eq!(known["decisions"][0]["outcome"], answer.json()["outcome"]);
 
     // The same by way of the stream, and a look-up of what came out of it.
-    let sent = caller.post("/v1/transactions", &format!("[{},{}]", transaction("tx-2", "ana", "1"), transaction("tx-3", "bo", "2"))).await;
+    let sent = caller
+        .post("/v1/transactions", &format!("[{},{}]", transaction("tx-2", "ana", "1"), transaction("tx-3", "bo", "2")))
+        .await;
     assert_eq!((sent.status, &sent.json()["accepted"]), (202, &2.into()));
     let found = caller.until("/v1/decisions/tx-3?user_id=bo", |answer| answer.status == 200).await;
     assert_eq!(found.json()["decisions"][0]["user_id"], "bo");
+
+    // By the id alone from the index, and counted in the windows.
+    let indexed = caller.until("/v1/decisions/tx-1", |answer| answer.status == 200).await.json();
+    assert_eq!(indexed["decisions"][0]["decision_id"], answer.json()["decision_id"]);
+    let decisions = |answer: &Answer| answer.json()["total"]["decisions"].as_u64();
+    caller.until("/v1/metrics", |answer| decisions(answer) == Some(3)).await;
 
     let action = r#"{"action_id":"a-1","timestamp":1795357920000,"user_id":"ana","action":"registered"}"#;
     assert_eq!(caller.post("/v1/user-actions", action).await.status, 202);
@@ -129,7 +140,9 @@ async fn a_request_and_the_stream_give_one_answer_to_the_byte() {
     assert_eq!(caller.post("/v1/labels", label).await.status, 202);
     let is_known = |answer: &Answer| {
         let user = answer.json();
-        user["labels"]["fraud"] == 1 && user["profile"]["registered_at"].is_number() && user["activity"]["transactions"] == 2
+        user["labels"]["fraud"] == 1
+            && user["profile"]["registered_at"].is_number()
+            && user["activity"]["transactions"] == 2
     };
     caller.until("/v1/users/ana", is_known).await;
 
@@ -194,7 +207,8 @@ async fn the_stream_and_the_requests_race_and_agree_to_the_byte() {
     let all = published(&bootstrap, |key| key.starts_with(b"race-"));
     let mut in_full = 0;
     for (id, answer) in &answers {
-        let told: BTreeSet<&Vec<u8>> = all.iter().filter(|(key, _)| key == id.as_bytes()).map(|(_, value)| value).collect();
+        let told: BTreeSet<&Vec<u8>> =
+            all.iter().filter(|(key, _)| key == id.as_bytes()).map(|(_, value)| value).collect();
         assert_eq!(told.len(), 1, "{id} has one decision");
         let (answer, told): (Value, Value) = (
             serde_json::from_slice(answer).expect("JSON"),
@@ -205,7 +219,10 @@ async fn the_stream_and_the_requests_race_and_agree_to_the_byte() {
         // A caller that was late finds what remains: its evidence may have gone meanwhile.
         if answer.get("features").is_some() {
             in_full += 1;
-            assert!(all.iter().any(|(key, value)| key == id.as_bytes() && *value == answers[id]), "{id}: byte for byte");
+            assert!(
+                all.iter().any(|(key, value)| key == id.as_bytes() && *value == answers[id]),
+                "{id}: byte for byte"
+            );
         }
     }
     println!("{in_full} of {ids} answers were the topic's bytes, the others what remained");

@@ -34,11 +34,16 @@ impl Config {
             metrics: environment.optional("METRIC_TABLE"),
         };
         let decision_wait = milliseconds(environment, "DECISION_WAIT_MS", 400);
-        let metrics_window = environment.parsed("METRIC_WINDOW_SECONDS", 10, "a number of seconds from 1 to 900", |text| {
-            text.parse().ok().filter(|seconds| (1..=900).contains(seconds)).ok_or(())
-        });
-        let default_currency =
-            environment.parsed("DEFAULT_CURRENCY", Currency::DEFAULT, "a currency of ISO 4217, such as EUR", Currency::new);
+        let metrics_window =
+            environment.parsed("METRIC_WINDOW_SECONDS", 10, "a number of seconds from 1 to 900", |text| {
+                text.parse().ok().filter(|seconds| (1..=900).contains(seconds)).ok_or(())
+            });
+        let default_currency = environment.parsed(
+            "DEFAULT_CURRENCY",
+            Currency::DEFAULT,
+            "a currency of ISO 4217, such as EUR",
+            Currency::new,
+        );
         let score_readers = Readers::of(environment.optional("SCORE_READERS").as_deref().unwrap_or_default());
         let access = environment.kafka();
         let keys = environment.keys()?;

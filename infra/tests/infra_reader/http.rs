@@ -16,13 +16,21 @@ fn route<'a>(api: &'a HttpApi, key: &str) -> &'a HttpRoute {
 fn machines_sign_and_people_have_tokens_with_the_scope_of_the_route() {
     let apis = load("local").http_apis();
     let (machines, people) = (api(&apis, "MachinesApi"), api(&apis, "PeopleApi"));
-    let keys = |api: &HttpApi| api.routes.iter().map(|route| route.key.clone()).collect::<std::collections::BTreeSet<_>>();
+    let keys =
+        |api: &HttpApi| api.routes.iter().map(|route| route.key.clone()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(keys(machines), keys(people));
     assert!(machines.routes.iter().all(|route| route.authorizer == HttpAuthorizer::Iam), "{machines:?}");
-    let token = HttpAuthorizer::Jwt { issuer: "https://issuer.example".to_owned(), audience: vec!["centinela".to_owned()] };
-    for (key, scopes) in [("POST /v1/decisions", &["decide"][..]), ("GET /v1/users/{user_id}", &["read:user"]), ("$default", &[])] {
+    let token =
+        HttpAuthorizer::Jwt { issuer: "https://issuer.example".to_owned(), audience: vec!["centinela".to_owned()] };
+    for (key, scopes) in
+        [("POST /v1/decisions", &["decide"][..]), ("GET /v1/users/{user_id}", &["read:user"]), ("$default", &[])]
+    {
         let route = route(people, key);
-        assert_eq!((&route.authorizer, route.scopes.as_slice()), (&token, scopes.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice()), "{key}");
+        assert_eq!(
+            (&route.authorizer, route.scopes.as_slice()),
+            (&token, scopes.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>().as_slice()),
+            "{key}"
+        );
         assert_eq!(route.function, "decisions-api");
     }
     assert_eq!(route(people, "GET /v1/health").authorizer, HttpAuthorizer::None);

@@ -57,7 +57,11 @@ where
     drop(listener);
     let drained = tokio::time::timeout(DRAIN_LIMIT, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
-        tracing::warn!(service = SERVICE, open = connections.len(), "requests were still open at the end of the drain limit");
+        tracing::warn!(
+            service = SERVICE,
+            open = connections.len(),
+            "requests were still open at the end of the drain limit"
+        );
         connections.shutdown().await;
     }
 }

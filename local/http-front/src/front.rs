@@ -214,7 +214,8 @@ impl Shared {
                 if wanted > 0 {
                     let more = u32::try_from(wanted).ok();
                     let more = more.and_then(|more| Arc::clone(&self.bodies).try_acquire_many_owned(more).ok());
-                    let more = more.ok_or_else(|| closing(own(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")))?;
+                    let more =
+                        more.ok_or_else(|| closing(own(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")))?;
                     match &mut room {
                         Some(room) => room.merge(more),
                         None => room = Some(more),

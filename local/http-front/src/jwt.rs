@@ -148,7 +148,9 @@ mod tests {
         let check = |claims: &Value, issuer: &str| key.check(&key.sign(claims).unwrap(), issuer, &audience, NOW);
         assert_eq!(check(&claims(), "i").unwrap().scopes(), ["read", "label"]);
         assert_eq!(check(&claims(), "j"), None);
-        for (name, value) in [("aud", json!("other")), ("exp", json!(NOW)), ("nbf", json!(NOW + 1)), ("iat", json!(NOW + 1))] {
+        for (name, value) in
+            [("aud", json!("other")), ("exp", json!(NOW)), ("nbf", json!(NOW + 1)), ("iat", json!(NOW + 1))]
+        {
             let mut changed = claims();
             changed[name] = value;
             assert_eq!(check(&changed, "i"), None, "{name}");
@@ -169,7 +171,9 @@ mod tests {
         let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
         parts[1] = encoded(json!({ "iss": "i", "aud": "centinela", "exp": NOW + 99 }).to_string().as_bytes());
         let unsigned = encoded(br#"{"alg":"none","kid":"local"}"#);
-        for forged in [parts.join("."), format!("{unsigned}.{}.", parts[1]), String::new(), "a.b.c".to_owned(), "..".to_owned()] {
+        for forged in
+            [parts.join("."), format!("{unsigned}.{}.", parts[1]), String::new(), "a.b.c".to_owned(), "..".to_owned()]
+        {
             assert_eq!(key.check(&forged, "i", &audience, NOW), None, "{forged}");
         }
     }

@@ -48,7 +48,8 @@ pub(crate) fn fit(key: &str, method: &str, path: &str) -> Option<(u8, BTreeMap<S
             _ => return None,
         }
     }
-    Some((if parameters.is_empty() { 2 } else { 1 }, parameters))
+    let (by_path, by_method) = (if parameters.is_empty() { 4 } else { 2 }, u8::from(wanted == method));
+    Some((by_path + by_method, parameters))
 }
 
 #[cfg(test)]
@@ -58,11 +59,14 @@ mod tests {
     #[test]
     fn a_route_with_a_parameter_takes_one_decoded_piece() {
         let (rank, found) = fit("GET /v1/users/{user_id}", "GET", "/v1/users/a%2Fb%20c").unwrap();
-        assert_eq!((rank, found["user_id"].as_str()), (1, "a/b c"));
+        assert_eq!((rank, found["user_id"].as_str()), (3, "a/b c"));
         for path in ["/v1/users/", "/v1/users", "/v1/users/a/b", "/v1/users/%zz", "/v1/users/%ff", "/v2/users/a"] {
             assert_eq!(fit("GET /v1/users/{user_id}", "GET", path), None, "{path}");
         }
         assert_eq!(fit("GET /v1/users/{user_id}", "POST", "/v1/users/a"), None);
+        let rank = |key: &str| fit(key, "GET", "/v1/users/ana").map(|(rank, _)| rank);
+        assert!(rank("GET /v1/users/ana") > rank("ANY /v1/users/ana"));
+        assert!(rank("ANY /v1/users/ana") > rank("GET /v1/users/{user_id}"));
         assert!(fit("$default", "BREW", "/anything").is_some());
     }
 }

@@ -67,18 +67,23 @@ impl<'a> Claim<'a> {
             let Some(canonical) = self.canonical(parts, path, body) else { return false };
             let hashed = hex(&Sha256::digest(canonical));
             let text = format!("{ALGORITHM}\n{}\n{}\n{hashed}", self.date, self.scope);
-            let key = self.scope.split('/').try_fold(format!("AWS4{}", credentials.secret_access_key).into_bytes(), |key, part| {
-                Some(keyed(&key)?.chain_update(part).finalize().into_bytes().to_vec())
-            });
+            let key = self
+                .scope
+                .split('/')
+                .try_fold(format!("AWS4{}", credentials.secret_access_key).into_bytes(), |key, part| {
+                    Some(keyed(&key)?.chain_update(part).finalize().into_bytes().to_vec())
+                });
             let mac = key.and_then(|key| keyed(&key)).map(|mac| mac.chain_update(text));
             mac.is_some_and(|mac| mac.verify_slice(&self.signature).is_ok())
         })
     }
 
     fn canonical(&self, parts: &Parts, path: &str, body: &[u8]) -> Option<String> {
-        let mut text = format!("{}\n{path}\n{}\n", parts.method, canonical_query(parts.uri.query().unwrap_or_default())?);
+        let mut text =
+            format!("{}\n{path}\n{}\n", parts.method, canonical_query(parts.uri.query().unwrap_or_default())?);
         for name in &self.signed_headers {
-            let values: Vec<_> = parts.headers.get_all(*name).iter().map(|value| value.to_str()).collect::<Result<_, _>>().ok()?;
+            let values: Vec<_> =
+                parts.headers.get_all(*name).iter().map(|value| value.to_str()).collect::<Result<_, _>>().ok()?;
             if values.is_empty() {
                 return None;
             }

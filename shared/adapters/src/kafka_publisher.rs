@@ -264,7 +264,8 @@ fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, Ka
 
 fn refuse_missing(config: &KafkaConfig, wanted: &[&str], present: &HashSet<String>) -> Result<(), ConnectError> {
     let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
-    let missing: Vec<String> = wanted.into_iter().filter(|topic| !present.contains(*topic)).map(str::to_owned).collect();
+    let missing: Vec<String> =
+        wanted.into_iter().filter(|topic| !present.contains(*topic)).map(str::to_owned).collect();
     if missing.is_empty() {
         return Ok(());
     }

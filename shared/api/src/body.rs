@@ -20,7 +20,10 @@ pub(crate) fn text(request: &Request) -> Result<&str, Problem> {
     }
     let bytes = request.body.len();
     if bytes > BODY_BYTES_MAX {
-        return Err(Problem::new(Kind::BodyTooLarge, format!("the body has {bytes} bytes, the limit is {BODY_BYTES_MAX}")));
+        return Err(Problem::new(
+            Kind::BodyTooLarge,
+            format!("the body has {bytes} bytes, the limit is {BODY_BYTES_MAX}"),
+        ));
     }
     std::str::from_utf8(&request.body).map_err(|_| Problem::new(Kind::MalformedBody, "the body is not UTF-8"))
 }

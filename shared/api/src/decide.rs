@@ -129,7 +129,9 @@ impl<S: Store, I: Ingest, T: Timer> Api<S, I, T> {
                     }
                 }
                 Err(problem @ StoreError::Corrupt(_)) => return Err(unread(&problem)),
-                Err(problem) => warn!(error = %Causes(&problem), "a user's item was not read while its decision is waited for"),
+                Err(problem) => {
+                    warn!(error = %Causes(&problem), "a user's item was not read while its decision is waited for")
+                }
             }
             if is_last {
                 return Ok(None);

@@ -71,7 +71,8 @@ impl<S: Store, I: Ingest, T: Timer> Api<S, I, T> {
             return Ok(vec![view.entry(id, entry)]);
         }
         let in_index = indexed.as_ref().ok().and_then(|all| all.iter().find(|decision| decision.decision_id == id));
-        let shown = in_index.map(|decision| view.indexed(decision)).or_else(|| entry.map(|entry| view.entry(id, entry)));
+        let shown =
+            in_index.map(|decision| view.indexed(decision)).or_else(|| entry.map(|entry| view.entry(id, entry)));
         match (shown, item.and(indexed.map(drop))) {
             (Some(shown), _) => Ok(vec![shown]),
             // Where nothing was found, nothing must have been left unread.

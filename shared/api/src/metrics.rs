@@ -106,7 +106,8 @@ fn asked_time(query: &BTreeMap<&'static str, String>, now: Millis, window_ms: i6
     let wrong = |detail: String| Problem::new(Kind::InvalidParameter, detail);
     let time = |name: &'static str| {
         let text = query.get(name);
-        let wanted = || wrong(format!("{name} must be milliseconds since 1970 or an RFC 3339 time with zone, of 2000 to 2100"));
+        let wanted =
+            || wrong(format!("{name} must be milliseconds since 1970 or an RFC 3339 time with zone, of 2000 to 2100"));
         text.map(|text| time_of(text).map(|time| time.0).ok_or_else(wanted)).transpose()
     };
     let begin = |time: i64| time - time.rem_euclid(window_ms);
@@ -170,7 +171,11 @@ mod tests {
         assert_eq!(asked(&[]).unwrap(), (1_795_357_630_000, 1_795_357_930_000));
         assert_eq!(asked(&[("from", "1795357925123"), ("to", "1795357930001")]).unwrap().0, 1_795_357_920_000);
         assert_eq!(asked(&[("from", "1795357920000"), ("to", "1795357930001")]).unwrap().1, 1_795_357_940_000);
-        for wrong in [&[("from", "x")][..], &[("to", "1795357920000"), ("from", "1795357930000")], &[("from", "2026-01-01T00:00:00Z")]] {
+        for wrong in [
+            &[("from", "x")][..],
+            &[("to", "1795357920000"), ("from", "1795357930000")],
+            &[("from", "2026-01-01T00:00:00Z")],
+        ] {
             assert_eq!(asked(wrong).unwrap_err().kind, Kind::InvalidParameter, "{wrong:?}");
         }
     }

@@ -74,9 +74,12 @@ impl Kind {
     /// Status, the last part of the type, title, and what to do.
     fn words(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
-            Self::MalformedBody => {
-                (400, "malformed-body", "The body cannot be read", "Send JSON text in UTF-8, as the OpenAPI file shows.")
-            }
+            Self::MalformedBody => (
+                400,
+                "malformed-body",
+                "The body cannot be read",
+                "Send JSON text in UTF-8, as the OpenAPI file shows.",
+            ),
             Self::InvalidParameter => {
                 (400, "invalid-parameter", "A parameter is wrong", "Correct the parameter that the detail names.")
             }
@@ -89,9 +92,12 @@ impl Kind {
             Self::NotAuthenticated => {
                 (401, "not-authenticated", "Nobody says who is asking", "Sign the request, or send a bearer token.")
             }
-            Self::ScopeMissing => {
-                (403, "scope-missing", "The caller may not do this", "Ask for a token with the scope that the detail names.")
-            }
+            Self::ScopeMissing => (
+                403,
+                "scope-missing",
+                "The caller may not do this",
+                "Ask for a token with the scope that the detail names.",
+            ),
             Self::NotFound => (404, "not-found", "There is nothing here", "See the OpenAPI file for the paths."),
             Self::DecisionNotFound => (
                 404,
@@ -100,9 +106,12 @@ impl Kind {
                 "Ask again in a second if it was sent just now; name user_id too, which finds it sooner. Decisions older than the index \
                  keeps are in the lake.",
             ),
-            Self::UserNotFound => {
-                (404, "user-not-found", "Nothing is known about this user", "Check the id; a user is known from the first action on.")
-            }
+            Self::UserNotFound => (
+                404,
+                "user-not-found",
+                "Nothing is known about this user",
+                "Check the id; a user is known from the first action on.",
+            ),
             Self::MethodNotAllowed => {
                 (405, "method-not-allowed", "The path has no such method", "Use one of the methods in Allow.")
             }
@@ -113,10 +122,15 @@ impl Kind {
                 "Give the new transaction an id of its own. The first one's decision stands.",
             ),
             Self::BodyTooLarge => (413, "body-too-large", "The body is too large", "Send less in one request."),
-            Self::TooManyRecords => (413, "too-many-records", "There are too many records", "Send at most 500 in one request."),
-            Self::UnsupportedMediaType => {
-                (415, "unsupported-media-type", "The body is of another type", "Send it with content-type: application/json.")
+            Self::TooManyRecords => {
+                (413, "too-many-records", "There are too many records", "Send at most 500 in one request.")
             }
+            Self::UnsupportedMediaType => (
+                415,
+                "unsupported-media-type",
+                "The body is of another type",
+                "Send it with content-type: application/json.",
+            ),
             Self::InvalidRecord => (
                 422,
                 "invalid-record",

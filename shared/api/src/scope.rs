@@ -19,8 +19,7 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Decide, Self::Ingest, Self::Read, Self::Label, Self::ReadScore, Self::ReadUser];
+    pub const ALL: [Self; 6] = [Self::Decide, Self::Ingest, Self::Read, Self::Label, Self::ReadScore, Self::ReadUser];
 
     /// The name in a token.
     pub fn as_str(self) -> &'static str {

@@ -5,7 +5,8 @@ use centinela_contracts::decision_v1::{self, missing_names};
 use centinela_contracts::stored_decision::IndexedDecision;
 use centinela_domain::profile::Change;
 use centinela_domain::{
-    AmountMinor, Currency, Decision, DecisionId, DeviceType, Entry, Millis, Profile, Risk, TransactionId, UserId, UserState,
+    AmountMinor, Currency, Decision, DecisionId, DeviceType, Entry, Millis, Profile, Risk, TransactionId, UserId,
+    UserState,
 };
 use serde::Serialize;
 

@@ -39,7 +39,8 @@ fn the_file_has_the_operations_of_the_code_with_their_scopes_and_parameters() {
             all.filter_map(|one| one["name"].as_str()).map(str::to_owned).collect()
         };
         assert_eq!(of("query"), named(operation.query().iter().copied()), "{operation:?}");
-        let in_path: BTreeSet<_> = operation.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        let in_path: BTreeSet<_> =
+            operation.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         assert_eq!(of("path"), named(in_path), "{operation:?}");
     }
 }
@@ -68,7 +69,8 @@ fn the_file_has_the_words_of_the_code() {
 fn every_problem_of_an_operation_is_promised() {
     for kind in Kind::ALL.into_iter().filter(|kind| ![Kind::NotFound, Kind::MethodNotAllowed].contains(kind)) {
         let status = kind.status().to_string();
-        let promised = Operation::ALL.into_iter().any(|operation| declared(operation)["responses"].get(&status).is_some());
+        let promised =
+            Operation::ALL.into_iter().any(|operation| declared(operation)["responses"].get(&status).is_some());
         assert!(promised, "{kind:?}");
     }
 }

@@ -5,7 +5,9 @@ use centinela_api::{Operation, Scope};
 use centinela_contracts::decision_v1;
 use centinela_contracts::stored_decision::IndexedDecision;
 
-use crate::world::{TRANSACTION, World, corrupt, decided, decision, json, problem, request, shrunk, transaction, unavailable};
+use crate::world::{
+    TRANSACTION, World, corrupt, decided, decision, json, problem, request, shrunk, transaction, unavailable,
+};
 
 const DECIDE: &[Scope] = &[Scope::Decide];
 const SEES_ALL: &[Scope] = &[Scope::Decide, Scope::ReadScore];

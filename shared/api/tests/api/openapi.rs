@@ -45,7 +45,11 @@ pub fn problems(schema: &'static Value, value: &Value, at: &str) -> Vec<String> 
     let schema = resolved(schema);
     let mut found = Vec::new();
     if let Some(kinds) = schema.get("type") {
-        let kinds: Vec<&str> = kinds.as_str().into_iter().chain(kinds.as_array().into_iter().flatten().filter_map(Value::as_str)).collect();
+        let kinds: Vec<&str> = kinds
+            .as_str()
+            .into_iter()
+            .chain(kinds.as_array().into_iter().flatten().filter_map(Value::as_str))
+            .collect();
         if !kinds.iter().any(|kind| is_of(kind, value)) {
             found.push(format!("{at} is no {kinds:?}: {value}"));
         }

@@ -8,7 +8,9 @@ use centinela_domain::risk::{Day, Verdict};
 use centinela_domain::rollup::Rollup;
 use centinela_domain::{Millis, Profile, Risk};
 
-use crate::world::{NOW, TRANSACTION, World, corrupt, decided, decision, json, problem, request, shrunk, transaction, unavailable};
+use crate::world::{
+    NOW, TRANSACTION, World, corrupt, decided, decision, json, problem, request, shrunk, transaction, unavailable,
+};
 
 fn of_decision(scopes: &[Scope], query: &str) -> Request {
     let mut asked = request(Operation::LookUpDecision, scopes, "");

@@ -43,7 +43,10 @@ fn a_wrong_record_keeps_all_from_being_sent_and_each_is_named() {
     let answer = ask(&world, Operation::SendUserActions, &format!("[{ACTION},{wrong},{ACTION},7]"));
     assert_eq!(problem(&answer), (422, "invalid-record".to_owned()));
     let errors = json(&answer)["errors"].clone();
-    assert_eq!((&errors[0]["index"], &errors[0]["field"], &errors[1]["index"]), (&1.into(), &"action".into(), &3.into()));
+    assert_eq!(
+        (&errors[0]["index"], &errors[0]["field"], &errors[1]["index"]),
+        (&1.into(), &"action".into(), &3.into())
+    );
     assert!(world.state().sent.is_empty());
 }
 

@@ -14,8 +14,8 @@ use centinela_delivery::{Deadline, PublishError, StoreError};
 use centinela_domain::ledger::CommittedMarks;
 use centinela_domain::rollup::Rollup;
 use centinela_domain::{
-    Coordinates, Currency, Decision, FEATURES, FeatureVector, Ledger, Millis, MissingInputs, ModelStamp, Outcome, Reason, ReasonCode,
-    Transaction, TransactionId, UserId, UserState,
+    Coordinates, Currency, Decision, FEATURES, FeatureVector, Ledger, Millis, MissingInputs, ModelStamp, Outcome,
+    Reason, ReasonCode, Transaction, TransactionId, UserId, UserState,
 };
 use serde_json::Value;
 
