@@ -195,7 +195,7 @@ fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led
     let table = &report["chaos"];
     assert_eq!(table["seed"], 3);
     let lines = table["faults"].as_array().unwrap();
-    assert_eq!(lines.len(), 22);
+    assert_eq!(lines.len(), 23);
     for line in lines {
         // These are drawn per answer that names records, or need two minutes.
         if !["outage", "partial"].contains(&line["fault"].as_str().unwrap()) {

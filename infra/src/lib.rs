@@ -30,8 +30,8 @@ mod triggers;
 pub use error::{InfraError, Problem, Site};
 pub use http::{Cors, HttpApi, HttpAuthorizer, HttpRoute};
 pub use model::{
-    Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, StreamMapping, Table, Topic, Trigger,
-    TriggerSource,
+    Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, StreamMapping, Table, Topic,
+    Trigger, TriggerSource,
 };
 pub use rules::{Finding, Rule};
 

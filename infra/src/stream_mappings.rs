@@ -43,16 +43,16 @@ pub(super) fn stream_mapping(
             .any(|kind| kind.as_str() == Some("ReportBatchItemFailures")),
         bisect: reading.flag("BisectBatchOnFunctionError")?.unwrap_or(false),
         maximum_retry_attempts: reading.limit("MaximumRetryAttempts", 0..=10_000)?,
-        maximum_record_age: reading
-            .limit("MaximumRecordAgeInSeconds", 60..=MAX_SECONDS)?
-            .map(|age| seconds(Some(age))),
+        maximum_record_age: reading.limit("MaximumRecordAgeInSeconds", 60..=MAX_SECONDS)?.map(|age| seconds(Some(age))),
         on_failure: reading.text("DestinationConfig.OnFailure.Destination")?,
         from_oldest: from_oldest(&mut reading)?,
     };
     let factor = reading.count("ParallelizationFactor", 1..=10)?.unwrap_or(1);
     if factor > 1 {
         let limit = "1: the mapping of one machine has one batch of a shard in flight".to_owned();
-        return Err(reading.site("ParallelizationFactor").error(Problem::OutOfRange { value: factor.to_string(), limit }));
+        return Err(reading
+            .site("ParallelizationFactor")
+            .error(Problem::OutOfRange { value: factor.to_string(), limit }));
     }
     Ok(Some((mapping, reading.ignored())))
 }

@@ -199,8 +199,18 @@ impl<'a> Driver<'a> {
             Action::FreezeBroker { lasts } => return surroundings.freeze_broker(lasts).await,
             Action::Recreate => return surroundings.recreate().await,
             Action::AddPartitions => return surroundings.add_partitions().await,
+            Action::Reshard { split } => self.reshard(split, pick),
         }
         Ok(())
+    }
+
+    /// Splits a shard of the stream that functions read, or merges two.
+    fn reshard(&self, split: bool, pick: u64) {
+        let Surroundings { platform, tally, .. } = &self.surroundings;
+        if let Some(functions) = platform.reshard(split, pick) {
+            functions.iter().for_each(|function| tally.happened_to(Kind::Resharded, function));
+            tally.led_to(Kind::Resharded, 1, if split { "shards split" } else { "pairs of shards merged" });
+        }
     }
 
     /// Leaves a partition of any mapping alone.

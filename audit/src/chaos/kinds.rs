@@ -48,6 +48,7 @@ kinds! {
     BrokerFrozen => "broker-frozen", "Kafka answers nothing for a while and goes on, its connections open";
     Recreated => "topic-recreated", "the topic of the transactions is deleted and recreated, with its mappings disabled";
     PartitionsAdded => "partitions-added", "the topic of the transactions gets further partitions";
+    Resharded => "resharded", "a shard of the stream is split in two, or two are merged";
 }
 
 /// Which faults are asked for.

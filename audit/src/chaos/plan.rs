@@ -62,6 +62,11 @@ pub enum Action {
     Recreate,
     /// It gets further partitions.
     AddPartitions,
+    /// A shard of the stream is split, or two are merged.
+    Reshard {
+        /// Whether it is a split.
+        split: bool,
+    },
 }
 
 impl Action {
@@ -78,6 +83,7 @@ impl Action {
             Self::FreezeBroker { .. } => Kind::BrokerFrozen,
             Self::Recreate => Kind::Recreated,
             Self::AddPartitions => Kind::PartitionsAdded,
+            Self::Reshard { .. } => Kind::Resharded,
         }
     }
 }
@@ -125,6 +131,11 @@ pub fn plan(seed: u64, kinds: &Kinds, length: Duration, timeout: Duration) -> Ve
         blocked: rng.random_bool(0.3),
         lasts: Duration::from_millis(rng.random_range(100..600)),
     });
+    // Drawn apart, so that the others are where they always were for their seed.
+    let mut apart = ChaCha8Rng::seed_from_u64(seed ^ 0x5a4d);
+    for (from, split) in [(0.10, true), (0.30, true), (0.48, false), (0.64, true), (0.80, false)] {
+        actions.push((length.mul_f64(apart.random_range(from..from + 0.08)), Action::Reshard { split }));
+    }
     // Killed processes report nothing; most of an outage belongs to those that see it through.
     let outage_at = actions.iter().find_map(|(at, action)| matches!(action, Action::Outage { .. }).then_some(*at));
     let sees_it_through = |at: Duration| outage_at.is_some_and(|from| from <= at && at < from + timeout * 3 / 2);
@@ -159,6 +170,7 @@ mod tests {
                 Kind::BrokerFrozen,
                 Kind::Recreated,
                 Kind::PartitionsAdded,
+                Kind::Resharded,
             ] {
                 assert!(planned.iter().any(|(_, action)| action.kind() == kind), "seed {seed} lacks {}", kind.name());
             }

@@ -110,10 +110,7 @@ pub fn check(
 
 fn indexed(topics: &IndexSum, (before, after): BeforeAndAfter<'_>) -> Indexed {
     let ((before, _), (after, unreadable)) = (IndexSum::of(before), IndexSum::of(after));
-    let found = IndexSum {
-        count: after.count.saturating_sub(before.count),
-        sum: after.sum.wrapping_sub(before.sum),
-    };
+    let found = IndexSum { count: after.count.saturating_sub(before.count), sum: after.sum.wrapping_sub(before.sum) };
     let missing = topics.count.saturating_sub(found.count);
     let beyond = found.count.saturating_sub(topics.count);
     let differs = missing == 0 && beyond == 0 && topics.sum != found.sum;

@@ -64,7 +64,10 @@ impl StreamFold {
         let window = windows.entry(start).or_insert_with(|| Open {
             seen: BTreeSet::new(),
             // A late record finds its window as it was.
-            rollup: self.closed.remove(&(start, shard.to_owned())).map_or_else(Rollup::default, |bytes| decoded(&bytes)),
+            rollup: self
+                .closed
+                .remove(&(start, shard.to_owned()))
+                .map_or_else(Rollup::default, |bytes| decoded(&bytes)),
         });
         if window.seen.insert(decision.decision_id) {
             add(&mut window.rollup, &decision);

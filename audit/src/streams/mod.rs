@@ -14,7 +14,7 @@ use centinela_local::platform::Platform;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use checks::{Indexed, IndexSum, RolledUp, StreamChecks, check};
+pub use checks::{IndexSum, Indexed, RolledUp, StreamChecks, check};
 pub use fold::StreamFold;
 
 /// Records that are read at a time.
@@ -84,12 +84,7 @@ async fn read(reader: StreamReader, mut fold: StreamFold, finish: CancellationTo
 }
 
 /// Whether there may be more.
-fn read_page(
-    reader: &StreamReader,
-    shard: &str,
-    places: &mut BTreeMap<String, String>,
-    fold: &mut StreamFold,
-) -> bool {
+fn read_page(reader: &StreamReader, shard: &str, places: &mut BTreeMap<String, String>, fold: &mut StreamFold) -> bool {
     let place = places.get(shard).map(String::as_str);
     let Some(page) = reader.read(shard, place, PAGE_RECORDS) else { return false };
     if page.is_gap && place.is_some() {

@@ -20,7 +20,7 @@ use std::time::Instant;
 use centinela_contracts::dead_letter_v1::{self, DeadLetter, ReceivedDeadLetter};
 use centinela_contracts::kafka_event::{KafkaBatch, PartitionBatch, Record};
 use centinela_contracts::{decision_v1, transaction_v1};
-use centinela_domain::{Currency, DecisionId};
+use centinela_domain::{Currency, DecisionId, Rollup};
 use centinela_verdict::{Answer, name_of};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
@@ -34,6 +34,7 @@ use self::acts::{Acts, note_dead};
 use self::entry::TICK_US;
 use self::state::State;
 use crate::blocked::Blocked;
+use crate::streams::IndexSum;
 
 /// Complete transactions that are kept whole: three minutes at 1,667 a second. A producer's duplicates and deliveries that come again
 /// mostly come sooner, and are told more of than of what is folded.

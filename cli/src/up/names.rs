@@ -159,8 +159,7 @@ pub fn streams(infrastructure: &Infrastructure) -> Option<StreamNames> {
     let stream = mappings().next()?.stream.clone();
     let of_stream = || mappings().filter(|mapping| mapping.stream == stream);
     let decisions = of_stream().find_map(|mapping| table(&mapping.function, DECISION_TABLE));
-    let metrics =
-        of_stream().find_map(|mapping| table(&mapping.function, METRIC_TABLE).zip(mapping.tumbling_window));
+    let metrics = of_stream().find_map(|mapping| table(&mapping.function, METRIC_TABLE).zip(mapping.tumbling_window));
     (decisions.is_some() || metrics.is_some()).then_some(StreamNames { stream, decisions, metrics })
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use centinela_audit::streams::StreamWatch;
 use centinela_audit::backlog::{self, Backlog};
 use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
@@ -16,6 +15,7 @@ use centinela_audit::figures::as_f64;
 use centinela_audit::metrics::FunctionMetrics;
 use centinela_audit::reader::{Content, Reader, Topic};
 use centinela_audit::report::Report;
+use centinela_audit::streams::StreamWatch;
 use centinela_audit::tracker::{Beside, Tracker};
 use centinela_local::mapping::KafkaMapping;
 use centinela_local::platform::{MappingKey, Platform};

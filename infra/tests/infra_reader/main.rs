@@ -106,12 +106,10 @@ fn one_machine_gets_the_topics_tables_stream_and_bucket_by_their_fixed_names() {
     }
     let mut tables: Vec<_> = local.tables.iter().map(|table| table.name.as_str()).collect();
     tables.sort_unstable();
-    assert_eq!(
-        tables,
-        ["decision_metrics", "decisions", "device_state", "labels", "settled_offsets", "user_state"]
-    );
+    assert_eq!(tables, ["decision_metrics", "decisions", "device_state", "labels", "settled_offsets", "user_state"]);
     assert!(local.tables.iter().all(|table| table.partition_key == ("pk".into(), "S".into())));
-    let sorted: Vec<_> = local.tables.iter().filter(|table| table.sort_key.is_some()).map(|table| &table.name).collect();
+    let sorted: Vec<_> =
+        local.tables.iter().filter(|table| table.sort_key.is_some()).map(|table| &table.name).collect();
     assert_eq!(sorted, ["decision_metrics"]);
     assert_eq!(
         local.streams.iter().map(|stream| (stream.name.as_str(), stream.shards)).collect::<Vec<_>>(),
@@ -193,7 +191,8 @@ fn the_stream_has_a_mapping_without_windows_and_one_with() {
         assert_eq!(mapping.maximum_record_age, Some(Duration::from_secs(21_600)));
     }
     assert_eq!((index.tumbling_window, rollup.tumbling_window), (None, Some(Duration::from_secs(10))));
-    let off = Infrastructure::from_sources(&with_parameters("prod", &[("IndexDecisionsDays", "0")])).expect("it is readable");
+    let off =
+        Infrastructure::from_sources(&with_parameters("prod", &[("IndexDecisionsDays", "0")])).expect("it is readable");
     let index = off.stream_mappings.iter().find(|mapping| mapping.function == "index-decisions").expect("it stays");
     assert!(!index.enabled, "0 days switch the index off");
 }

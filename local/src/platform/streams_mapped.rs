@@ -13,9 +13,9 @@ use centinela_lambda_host::mapping::{MappingError, MappingStats};
 use futures::future::join_all;
 use tokio::sync::watch;
 
+use super::Platform;
 use super::error::PlatformError;
 use super::mapped::MappingKey;
-use super::Platform;
 
 /// What is left of the streams' mappings to drain.
 #[derive(Clone, Debug)]
@@ -74,6 +74,24 @@ impl Platform {
     #[must_use]
     pub fn stream_reader(&self, stream: &str, name: &str) -> Option<StreamReader> {
         self.services.embedded_streams()?.reader(stream, name)
+    }
+
+    /// Splits an open shard of the stream that functions read, or merges two adjacent ones; says which functions read it. None where the
+    /// streams are external, nothing reads one, or nothing is left to merge.
+    #[must_use]
+    pub fn reshard(&self, split: bool, pick: u64) -> Option<Vec<String>> {
+        let (key, _) = self.stream_mappings().next()?;
+        let reader = self.services.embedded_streams()?.reader(&key.topic, &key.function)?;
+        let mut open: Vec<_> = reader.shards()?.into_iter().filter(|shard| shard.is_open).collect();
+        open.sort_by_key(|shard| shard.hash_keys);
+        let choices = if split { open.len() } else { open.len().saturating_sub(1) };
+        let place = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(choices)?;
+        let is_done = match split {
+            true => reader.split(&open[place].id),
+            false => reader.merge(&open[place].id, &open[place + 1].id),
+        };
+        let readers = self.stream_mappings().filter(|(other, _)| other.topic == key.topic);
+        is_done.then(|| readers.map(|(other, _)| other.function.clone()).collect())
     }
 
     /// Lets the mappings of streams take nothing that comes from now on.
@@ -147,11 +165,8 @@ fn after(place: &Place) -> Option<&str> {
 impl StreamSource for Embedded {
     fn shards(&self) -> Result<Vec<ShardInfo>, StreamUnreadable> {
         let shards = self.reader.shards().ok_or_else(|| gone(&self.stream))?;
-        let info = |shard: centinela_aws::ShardState| ShardInfo {
-            id: shard.id,
-            parents: shard.parents,
-            newest: shard.newest,
-        };
+        let info =
+            |shard: centinela_aws::ShardState| ShardInfo { id: shard.id, parents: shard.parents, newest: shard.newest };
         Ok(shards.into_iter().map(info).collect())
     }
 

@@ -63,7 +63,9 @@ impl DynamoLookup {
         let deadline = Millis(wall_clock().0.saturating_add(limits.single_item.as_millis() as i64));
         let keys = vec![(0, WARM_UP_KEY.to_owned())];
         match batch_read(&lookup.client, &*lookup.table, keys, false, Budget::until(deadline), limits).await.problem {
-            Some(StoreError::Rejected(source)) => return Err(ConnectError::Tables { tables: vec![table.to_owned()], source }),
+            Some(StoreError::Rejected(source)) => {
+                return Err(ConnectError::Tables { tables: vec![table.to_owned()], source });
+            }
             Some(problem) => warn!(error = %Causes(&problem), "dynamodb did not answer the first read"),
             None => {}
         }

@@ -85,7 +85,10 @@ fn parts_merge_to_the_whole() {
     assert_eq!(whole.device_types, [0, 20, 20, 20, 20, 20]);
     assert_eq!(whole.amount_bands.iter().sum::<u64>(), 100);
     assert_eq!((whole.flags[Flag::Late as usize], whole.flags[Flag::WithoutDevice as usize]), (34, 25));
-    assert_eq!(whole.money[&Currency::new("EUR").unwrap()][Outcome::Blocked as usize], [0u64, 10, 20, 30, 40, 50, 60, 70, 80, 90].iter().sum::<u64>() * 100);
+    assert_eq!(
+        whole.money[&Currency::new("EUR").unwrap()][Outcome::Blocked as usize],
+        [0u64, 10, 20, 30, 40, 50, 60, 70, 80, 90].iter().sum::<u64>() * 100
+    );
     assert_eq!(whole.latency[Stage::Whole as usize].quantile(0.5), Some(111));
     assert_eq!(whole.block_rate(), Some(0.2));
 }

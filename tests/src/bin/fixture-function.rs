@@ -84,12 +84,16 @@ fn work_off_stream(event: &Value, records: &[Value]) -> Result<Value, Error> {
     note("handled", &json!(handled))?;
     let is_final = event["isFinalInvokeForWindow"] == true;
     if is_final {
-        note("windows", &json!([event["window"]["start"], event["shardId"], event["isWindowTerminatedEarly"], state["seen"]]))?;
+        note(
+            "windows",
+            &json!([event["window"]["start"], event["shardId"], event["isWindowTerminatedEarly"], state["seen"]]),
+        )?;
         if std::env::var("FIXTURE_END").as_deref() == Ok("fail-once") && first_time_of("the-end")? {
             return Err("told to fail at the first end".into());
         }
     }
-    let failures: Vec<Value> = failures.iter().map(|number| json!({ "itemIdentifier": format!("{number:056}") })).collect();
+    let failures: Vec<Value> =
+        failures.iter().map(|number| json!({ "itemIdentifier": format!("{number:056}") })).collect();
     Ok(json!({ "state": if is_final { json!({}) } else { state }, "batchItemFailures": failures }))
 }
 

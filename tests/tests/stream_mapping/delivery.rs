@@ -33,9 +33,9 @@ async fn records_of_a_shard_come_in_order_and_a_reported_one_comes_again_with_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_tried_too_often_goes_to_the_destination_and_nothing_else_does() {
+async fn what_was_tried_too_often_goes_to_the_destination_with_what_is_behind_it_in_its_batch() {
     let stream = Scripted::new(&["shardId-0"]);
-    stream.put("shardId-0", &["a", "fail-always", "b", "report-always", "c"]);
+    stream.put("shardId-0", &["a", "fail-always", "b", "c", "report-always", "d"]);
     let spec = StreamMappingSpec {
         maximum_retry_attempts: Some(1),
         on_failure: Some("arn:aws:sqs:us-east-1:000000000000:given-up".to_owned()),
@@ -51,11 +51,16 @@ async fn what_was_tried_too_often_goes_to_the_destination_and_nothing_else_does(
         world.mapping.given_up().iter().map(|report| serde_json::from_str(report).expect("JSON")).collect();
     let numbers: Vec<_> = given_up
         .iter()
-        .map(|report| report["KinesisBatchInfo"]["startSequenceNumber"].as_str().map(|text| text.trim_start_matches('0')))
+        .map(|report| {
+            report["KinesisBatchInfo"]["startSequenceNumber"].as_str().map(|text| text.trim_start_matches('0'))
+        })
         .collect();
     assert_eq!(numbers[0], Some("2"));
     assert_eq!(given_up[0]["requestContext"]["condition"], "RetryAttemptsExhausted");
+    // A batch that fails as a whole is halved until the record is alone; one that names a record begins there.
     assert_eq!(given_up[0]["KinesisBatchInfo"]["batchSize"], 1);
+    assert_eq!((numbers.last(), numbers.len()), (Some(&Some("5")), 2));
+    assert_eq!(given_up[1]["KinesisBatchInfo"]["batchSize"], 2);
     assert_eq!(world.mapping.stats().dropped, 0);
     world.finish().await;
 }

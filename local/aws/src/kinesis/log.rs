@@ -160,7 +160,11 @@ impl Stream {
         shard.records.push_back(record);
         let is_old = |oldest: &Record| oldest.arrived_ms + RETENTION_MS < now_ms;
         while let Some(oldest) = shard.records.front().filter(|_| shard.records.len() > 1) {
-            let most = if oldest.sequence <= handled { held_bytes_max } else { held_bytes_max.saturating_mul(KEPT_FOR_READERS) };
+            let most = if oldest.sequence <= handled {
+                held_bytes_max
+            } else {
+                held_bytes_max.saturating_mul(KEPT_FOR_READERS)
+            };
             if shard.held_bytes <= most && !is_old(oldest) {
                 break;
             }
@@ -189,7 +193,8 @@ impl Stream {
     /// inside it.
     pub(super) fn split(&mut self, shard: &str, second_from: u128) -> bool {
         let found = self.shards.iter_mut().find(|other| other.id == shard && other.closed_at.is_none());
-        let Some(parent) = found.filter(|parent| parent.first_hash < second_from && second_from <= parent.last_hash) else {
+        let Some(parent) = found.filter(|parent| parent.first_hash < second_from && second_from <= parent.last_hash)
+        else {
             return false;
         };
         parent.closed_at = Some(self.last_sequence);

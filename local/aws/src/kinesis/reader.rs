@@ -69,7 +69,8 @@ impl StreamReader {
     /// Says that it needs a shard's records up to this one no more.
     pub fn handled(&self, shard: &str, sequence_number: &str) {
         let mut state = self.shared.state();
-        if let Some((stream, sequence)) = state.streams.get_mut(&self.stream).zip(log::parse_sequence(sequence_number)) {
+        if let Some((stream, sequence)) = state.streams.get_mut(&self.stream).zip(log::parse_sequence(sequence_number))
+        {
             stream.reads(&self.name, Some((shard, sequence)));
         }
     }

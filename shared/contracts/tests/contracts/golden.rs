@@ -12,11 +12,11 @@ use centinela_contracts::stored_decision::IndexedDecision;
 use centinela_contracts::stored_partition::{Owner, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1::TransactionV1;
-use centinela_contracts::window_state::{WindowState, seen_id};
 use centinela_contracts::user_action_v1::{ActionKind, LoginOutcome, Personal, PersonalText, UserAction};
+use centinela_contracts::window_state::{WindowState, seen_id};
 use centinela_contracts::{
-    dead_letter_v1, decision_v1, event_v1, stored_decision, stored_device, stored_label, stored_partition, stored_profile, stored_risk,
-    stored_rollup, stored_user, transaction_v1, user_action_v1,
+    dead_letter_v1, decision_v1, event_v1, stored_decision, stored_device, stored_label, stored_partition,
+    stored_profile, stored_risk, stored_rollup, stored_user, transaction_v1, user_action_v1,
 };
 use centinela_domain::risk::{Label, Verdict};
 use centinela_domain::{

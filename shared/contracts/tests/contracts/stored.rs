@@ -2,7 +2,7 @@
 
 use centinela_contracts::stored_partition::{self, Owner, PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredProblem, StoredUser};
-use centinela_contracts::{stored_decision, stored_rollup, stored_device, stored_label, stored_profile, stored_risk};
+use centinela_contracts::{stored_decision, stored_device, stored_label, stored_profile, stored_risk, stored_rollup};
 use centinela_domain::device::{DEVICE_USERS_MAX, DeviceUser};
 use centinela_domain::ledger::quantized;
 use centinela_domain::profile::{Change, Fact, Minute};
@@ -363,7 +363,8 @@ fn stored_decisions_and_roll_ups_cut_anywhere_are_problems() {
     let decision = samples::rich_decision();
     let mut rollup = centinela_domain::Rollup::default();
     (0..300).for_each(|_| rollup.add(&decision));
-    let whole = [stored_decision::encode(&[stored_decision::IndexedDecision::of(&decision)]), stored_rollup::encode(&rollup)];
+    let whole =
+        [stored_decision::encode(&[stored_decision::IndexedDecision::of(&decision)]), stored_rollup::encode(&rollup)];
     for length in 0..whole[0].len() {
         assert!(stored_decision::decode(&whole[0][..length]).is_err(), "{length}");
     }

@@ -211,7 +211,10 @@ fn device_type(decision: &Decision) -> usize {
         return 0;
     }
     let number = decision.features.values.get(DEVICE_TYPE_AT).copied().unwrap_or(f32::NAN);
-    DeviceType::ALL.iter().position(|kind| (number - f32::from(kind.number())).abs() < 0.25).map_or(0, |place| place + 1)
+    DeviceType::ALL
+        .iter()
+        .position(|kind| (number - f32::from(kind.number())).abs() < 0.25)
+        .map_or(0, |place| place + 1)
 }
 
 #[cfg(test)]

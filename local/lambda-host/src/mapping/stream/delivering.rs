@@ -231,12 +231,8 @@ impl Deliveries {
 
     fn event(&self, records: &[Held], open: Option<&Open>, is_final: bool, early: bool) -> Bytes {
         let spec = &self.shared.spec;
-        let of = open.map(|open| OfWindow {
-            window: open.window,
-            state: &open.state,
-            is_final,
-            is_terminated_early: early,
-        });
+        let of =
+            open.map(|open| OfWindow { window: open.window, state: &open.state, is_final, is_terminated_early: early });
         event::event(&spec.stream, &spec.function, &self.shard, records, of)
     }
 
@@ -307,7 +303,12 @@ impl Deliveries {
     }
 
     fn failed(&self, reason: String) {
-        tracing::debug!(stream = self.shared.spec.stream, shard = self.shard, reason, "a batch failed and is delivered again");
+        tracing::debug!(
+            stream = self.shared.spec.stream,
+            shard = self.shard,
+            reason,
+            "a batch failed and is delivered again"
+        );
         self.shared.counted.counters().totals.last_failure = Some(reason);
     }
 

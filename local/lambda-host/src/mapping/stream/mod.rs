@@ -169,7 +169,9 @@ async fn supervise(shared: Arc<Shared>, latest: Vec<(String, Place)>) {
                     workers.spawn(Worker::new(&shard.id, handled, &shared).run());
                 }
             }
-            Err(error) => tracing::warn!(stream = shared.spec.stream, %error, "the shards cannot be listed; trying again"),
+            Err(error) => {
+                tracing::warn!(stream = shared.spec.stream, %error, "the shards cannot be listed; trying again")
+            }
         }
         // A worker that is lost would hold its shard for ever, so its panic goes on here.
         while let Some(ended) = workers.try_join_next() {

@@ -114,7 +114,8 @@ impl Shared {
             left.saturating_sub(beyond) + progress.open_windows as u64
         };
         // A shard that waits for its parents has no progress yet.
-        let waiting = cut.into_iter().flatten().filter(|(shard, last)| last.is_some() && !progress.contains_key(*shard));
+        let waiting =
+            cut.into_iter().flatten().filter(|(shard, last)| last.is_some() && !progress.contains_key(*shard));
         progress.iter().map(open).sum::<u64>() + waiting.count() as u64
     }
 
@@ -162,7 +163,13 @@ impl Shared {
                 "streamArn": stream_arn(&self.spec.stream),
             },
         });
-        tracing::error!(stream = self.spec.stream, shard, count, destination, "records are given up; the destination has their places");
+        tracing::error!(
+            stream = self.spec.stream,
+            shard,
+            count,
+            destination,
+            "records are given up; the destination has their places"
+        );
         let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
         if given_up.len() < GIVEN_UP_KEPT {
             given_up.push(report.to_string());

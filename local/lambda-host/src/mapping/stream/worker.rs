@@ -146,7 +146,12 @@ impl Worker {
         if page.lost > 0 {
             self.shared.counted.counters().totals.lost_by_retention += page.lost;
             let (shard, records) = (&self.shard, page.lost);
-            tracing::error!(stream = self.shared.spec.stream, shard, records, "the stream deleted records before they were read");
+            tracing::error!(
+                stream = self.shared.spec.stream,
+                shard,
+                records,
+                "the stream deleted records before they were read"
+            );
         }
         let cut = control.cut.as_ref().map(|cut| cut.get(&self.shard).cloned().flatten());
         let received = Instant::now();
