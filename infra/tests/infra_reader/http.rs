@@ -22,9 +22,11 @@ fn machines_sign_and_people_have_tokens_with_the_scope_of_the_route() {
     assert!(machines.routes.iter().all(|route| route.authorizer == HttpAuthorizer::Iam), "{machines:?}");
     let token =
         HttpAuthorizer::Jwt { issuer: "https://issuer.example".to_owned(), audience: vec!["centinela".to_owned()] };
-    for (key, scopes) in
-        [("POST /v1/decisions", &["decide"][..]), ("GET /v1/users/{user_id}", &["read:user"]), ("$default", &[])]
-    {
+    for (key, scopes) in [
+        ("POST /v1/decisions", &["decide"][..]),
+        ("GET /v1/users/{user_id}", &["read:user"][..]),
+        ("$default", &[][..]),
+    ] {
         let route = route(people, key);
         assert_eq!(
             (&route.authorizer, route.scopes.as_slice()),

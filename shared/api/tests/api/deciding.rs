@@ -124,9 +124,9 @@ fn a_body_that_is_no_transaction_is_refused_with_the_field() {
         ("{", (400, "malformed-body")),
         ("", (415, "unsupported-media-type")),
         ("[1]", (422, "invalid-record")),
-        (&TRANSACTION.replace("12.34", "12.345"), (422, "invalid-record")),
-        (&TRANSACTION.replace("\"ana\"", "null"), (422, "invalid-record")),
-        (&format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)), (413, "body-too-large")),
+        (TRANSACTION.replace("12.34", "12.345").as_str(), (422, "invalid-record")),
+        (TRANSACTION.replace("\"ana\"", "null").as_str(), (422, "invalid-record")),
+        (format!("{{\"a\":\"{}\"}}", "x".repeat(70_000)).as_str(), (413, "body-too-large")),
     ] {
         let answer = world.ask(&request(Operation::Decide, DECIDE, body));
         assert_eq!(problem(&answer), (wanted.0, wanted.1.to_owned()), "{}", &body[..body.len().min(100)]);
