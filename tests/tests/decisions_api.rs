@@ -228,7 +228,8 @@ async fn the_stream_and_the_requests_race_and_agree_to_the_byte() {
     println!("{in_full} of {ids} answers were the topic's bytes, the others what remained");
     assert!(in_full * 10 >= ids * 7, "{in_full} of {ids}");
     let (_, report) = running.end();
-    assert_eq!((&report["lost"], &report["doubled"]), (&0.into(), &0.into()), "{report:#}");
+    let records = &report["records"];
+    assert_eq!((&records["lost"], &records["doubled"]), (&0.into(), &0.into()), "{report:#}");
 }
 
 /// The README's lines: a machine signs with curl.
@@ -282,6 +283,8 @@ async fn schemathesis_finds_no_breach() {
     run(&token(&running.endpoint("issuer"), SCOPES).await);
     // Nobody's token: everything but the open route is refused.
     run("none");
+    // Not whether it is clean: the labels that were made up name several devices for one transaction, which the report's fold does not know.
     let (_, report) = running.end();
-    assert_eq!(report["lost"], 0, "{report:#}");
+    let records = &report["records"];
+    assert_eq!((&records["lost"], &records["doubled"]), (&0.into(), &0.into()), "{report:#}");
 }
