@@ -47,6 +47,16 @@ fn assert_clean(code: Option<i32>, report: &Value, said: &str) {
     assert_eq!(count(report, "unique"), count(report, "decided") + count(report, "parked"), "{report}");
 }
 
+/// The index has every decision of the topics, and the roll-ups are the fold of the stream.
+fn assert_streams_agree(report: &Value) {
+    let (index, rollups) = (&report["streams"]["index"], &report["streams"]["rollups"]);
+    let decided = count(report, "decided");
+    assert_eq!((&index["decisions"], &index["missing"], &index["wrong"]), (&json!(decided), &json!(0), &json!(0)));
+    assert_eq!((&rollups["missing"], &rollups["wrong"]), (&json!(0), &json!(0)), "{rollups}");
+    assert_eq!(rollups["decisions"].as_u64(), rollups["again"].as_u64().map(|again| decided + again), "{rollups}");
+    assert_eq!(rollups["differs_from_topics"], false, "{rollups}");
+}
+
 /// A record costs its user's item one write at most, however often it is delivered; a lost race is charged as well.
 fn assert_one_write_per_record(report: &Value) {
     let races = report["dynamodb"]["failed_conditions"].as_f64().unwrap();
@@ -191,6 +201,7 @@ fn killed_functions_lose_and_double_nothing() {
 fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led_to() {
     let (code, report, said) = up(&["--chaos", "--seed", "3", "--rate", "700", "--for", "25s", "--users", "300"]);
     assert_clean(code, &report, &said);
+    assert_streams_agree(&report);
     assert!(said.contains("outage is left out: it needs a run of at least 33 s"), "{said}");
     let table = &report["chaos"];
     assert_eq!(table["seed"], 3);
