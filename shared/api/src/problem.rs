@@ -11,6 +11,58 @@ use crate::response::Response;
 /// Begins every type.
 const TYPE: &str = "urn:problem-type:centinela:";
 
+/// Status, the last part of the type, title, and what to do, in the order of [`Kind`].
+const WORDS: [(u16, &str, &str, &str); Kind::ALL.len()] = [
+    (400, "malformed-body", "The body cannot be read", "Send JSON text in UTF-8, as the OpenAPI file shows."),
+    (400, "invalid-parameter", "A parameter is wrong", "Correct the parameter that the detail names."),
+    (
+        400,
+        "idempotency-key-differs",
+        "Idempotency-Key and transaction_id differ",
+        "Leave the header out, or make it equal to transaction_id: that is what makes a request repeatable.",
+    ),
+    (401, "not-authenticated", "Nobody says who is asking", "Sign the request, or send a bearer token."),
+    (403, "scope-missing", "The caller may not do this", "Ask for a token with the scope that the detail names."),
+    (404, "not-found", "There is nothing here", "See the OpenAPI file for the paths."),
+    (
+        404,
+        "decision-not-found",
+        "No decision is known on this transaction",
+        "Ask again in a second if it was sent just now; name user_id too, which finds it sooner. Decisions older than the index \
+                 keeps are in the lake.",
+    ),
+    (
+        404,
+        "user-not-found",
+        "Nothing is known about this user",
+        "Check the id; a user is known from the first action on.",
+    ),
+    (405, "method-not-allowed", "The path has no such method", "Use one of the methods in Allow."),
+    (
+        409,
+        "transaction-id-reused",
+        "The id belongs to another transaction of this user",
+        "Give the new transaction an id of its own. The first one's decision stands.",
+    ),
+    (413, "body-too-large", "The body is too large", "Send less in one request."),
+    (413, "too-many-records", "There are too many records", "Send at most 500 in one request."),
+    (415, "unsupported-media-type", "The body is of another type", "Send it with content-type: application/json."),
+    (
+        422,
+        "invalid-record",
+        "A record is not what it must be",
+        "Correct what the errors name, and send all records again: none of them was taken.",
+    ),
+    (
+        500,
+        "state-unreadable",
+        "What is stored cannot be read",
+        "Tell the operators: a person has to repair the user's item. What was sent is not lost.",
+    ),
+    (503, "not-accepted", "Kafka did not confirm", "Send the same again after Retry-After: a repetition counts once."),
+    (503, "state-unavailable", "The database does not answer", "Ask again after Retry-After."),
+];
+
 /// Which case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "titles and advice say it")]
@@ -71,88 +123,8 @@ impl Kind {
         format!("{TYPE}{}", self.slug())
     }
 
-    /// Status, the last part of the type, title, and what to do.
     fn words(self) -> (u16, &'static str, &'static str, &'static str) {
-        match self {
-            Self::MalformedBody => (
-                400,
-                "malformed-body",
-                "The body cannot be read",
-                "Send JSON text in UTF-8, as the OpenAPI file shows.",
-            ),
-            Self::InvalidParameter => {
-                (400, "invalid-parameter", "A parameter is wrong", "Correct the parameter that the detail names.")
-            }
-            Self::IdempotencyKeyDiffers => (
-                400,
-                "idempotency-key-differs",
-                "Idempotency-Key and transaction_id differ",
-                "Leave the header out, or make it equal to transaction_id: that is what makes a request repeatable.",
-            ),
-            Self::NotAuthenticated => {
-                (401, "not-authenticated", "Nobody says who is asking", "Sign the request, or send a bearer token.")
-            }
-            Self::ScopeMissing => (
-                403,
-                "scope-missing",
-                "The caller may not do this",
-                "Ask for a token with the scope that the detail names.",
-            ),
-            Self::NotFound => (404, "not-found", "There is nothing here", "See the OpenAPI file for the paths."),
-            Self::DecisionNotFound => (
-                404,
-                "decision-not-found",
-                "No decision is known on this transaction",
-                "Ask again in a second if it was sent just now; name user_id too, which finds it sooner. Decisions older than the index \
-                 keeps are in the lake.",
-            ),
-            Self::UserNotFound => (
-                404,
-                "user-not-found",
-                "Nothing is known about this user",
-                "Check the id; a user is known from the first action on.",
-            ),
-            Self::MethodNotAllowed => {
-                (405, "method-not-allowed", "The path has no such method", "Use one of the methods in Allow.")
-            }
-            Self::TransactionIdReused => (
-                409,
-                "transaction-id-reused",
-                "The id belongs to another transaction of this user",
-                "Give the new transaction an id of its own. The first one's decision stands.",
-            ),
-            Self::BodyTooLarge => (413, "body-too-large", "The body is too large", "Send less in one request."),
-            Self::TooManyRecords => {
-                (413, "too-many-records", "There are too many records", "Send at most 500 in one request.")
-            }
-            Self::UnsupportedMediaType => (
-                415,
-                "unsupported-media-type",
-                "The body is of another type",
-                "Send it with content-type: application/json.",
-            ),
-            Self::InvalidRecord => (
-                422,
-                "invalid-record",
-                "A record is not what it must be",
-                "Correct what the errors name, and send all records again: none of them was taken.",
-            ),
-            Self::StateUnreadable => (
-                500,
-                "state-unreadable",
-                "What is stored cannot be read",
-                "Tell the operators: a person has to repair the user's item. What was sent is not lost.",
-            ),
-            Self::NotAccepted => (
-                503,
-                "not-accepted",
-                "Kafka did not confirm",
-                "Send the same again after Retry-After: a repetition counts once.",
-            ),
-            Self::StateUnavailable => {
-                (503, "state-unavailable", "The database does not answer", "Ask again after Retry-After.")
-            }
-        }
+        WORDS[self as usize]
     }
 
     /// Whether a later try may succeed, so that the answer says when.
@@ -274,6 +246,9 @@ mod tests {
     fn every_case_has_a_type_of_its_own_and_says_what_to_do() {
         let slugs: BTreeSet<_> = Kind::ALL.into_iter().map(Kind::slug).collect();
         assert_eq!(slugs.len(), Kind::ALL.len());
+        assert!(Kind::ALL.into_iter().enumerate().all(|(place, kind)| kind as usize == place));
+        assert_eq!(Kind::TransactionIdReused.slug(), "transaction-id-reused");
+        assert_eq!(Kind::StateUnavailable.slug(), "state-unavailable");
         for kind in Kind::ALL {
             let (status, _, title, advice) = kind.words();
             assert!((400..600).contains(&status) && !title.is_empty() && advice.ends_with('.'), "{kind:?}");
