@@ -17,6 +17,7 @@ mod bundled;
 mod error;
 mod evaluate;
 mod extract;
+mod http;
 mod model;
 mod parameters;
 mod policies;
@@ -27,6 +28,7 @@ mod template;
 mod triggers;
 
 pub use error::{InfraError, Problem, Site};
+pub use http::{Cors, HttpApi, HttpAuthorizer, HttpRoute};
 pub use model::{
     Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, StreamMapping, Table, Topic,
     Trigger, TriggerSource,

@@ -7,6 +7,7 @@ pub mod threads;
 
 pub use centinela_aws as aws;
 pub use centinela_broker as broker;
+pub use centinela_http_front as http_front;
 pub use centinela_kafka_client as kafka;
 pub use centinela_lambda_host as lambda;
 pub use centinela_lambda_host::mapping;

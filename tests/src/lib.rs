@@ -3,6 +3,7 @@
 pub mod command;
 pub mod fixture;
 pub mod hosted;
+pub mod http;
 pub mod python;
 pub mod real_servers;
 pub mod running;

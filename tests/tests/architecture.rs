@@ -22,11 +22,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lookup", &["delivery", "contracts", "domain"]),
     ("rollup", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
+    ("api", &["delivery", "contracts", "domain"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
     (
         "adapters",
-        &["scoring", "profile", "labels", "lookup", "rollup", "delivery", "contracts", "domain", "kafka-access"],
+        &["api", "scoring", "profile", "labels", "lookup", "rollup", "delivery", "contracts", "domain", "kafka-access"],
     ),
     ("object-store", &["lake", "domain"]),
     ("traffic", &["contracts", "domain"]),
@@ -36,7 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
-    ("local", &["aws", "broker", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("http-front", &["lambda-host", "serve"]),
+    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
@@ -44,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "function",
             "adapters",
+            "api",
             "inference",
             "scoring",
             "profile",
@@ -87,6 +90,7 @@ const PURE: &[&str] = &[
     "lookup",
     "rollup",
     "lake",
+    "api",
     "traffic",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];

@@ -192,6 +192,9 @@ pub struct Up {
     /// Port of Lambda, for `aws lambda invoke` [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub lambda_port: Option<u16>,
+    /// Port of the HTTP API [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub api_port: Option<u16>,
 }
 
 impl Up {

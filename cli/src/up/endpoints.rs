@@ -23,6 +23,8 @@ pub fn as_json(platform: &Platform) -> Value {
         "s3": endpoints.s3,
         "kinesis": endpoints.kinesis,
         "lambda": endpoints.lambda,
+        "api": endpoints.api,
+        "issuer": endpoints.issuer,
         "region": endpoints.region,
         "access_key_id": endpoints.access_key_id,
         "secret_access_key": shown_secret(platform),
@@ -64,6 +66,7 @@ DynamoDB  {dynamodb}
 S3        {s3}
 Kinesis   {kinesis}
 Lambda    {lambda}
+HTTP API  {api} (tokens from {issuer})
 
 To look inside, in another terminal:
 {credentials}  kcat -b {kafka} -C -t approved -o beginning -c 3
@@ -77,6 +80,8 @@ To look inside, in another terminal:
         s3 = endpoints.s3,
         kinesis = endpoints.kinesis,
         lambda = endpoints.lambda,
+        api = endpoints.api,
+        issuer = endpoints.issuer,
     )
 }
 

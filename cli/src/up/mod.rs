@@ -121,6 +121,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         ("s3", arguments.s3_port),
         ("kinesis", arguments.kinesis_port),
         ("lambda", arguments.lambda_port),
+        ("the HTTP API", arguments.api_port),
     ];
     let named: Vec<u16> = ports.iter().filter_map(|(_, port)| *port).filter(|port| *port != 0).collect();
     if let Some(twice) =
@@ -216,6 +217,7 @@ async fn start(
         s3: fixed(arguments.s3_port),
         kinesis: fixed(arguments.kinesis_port),
         lambda: fixed(arguments.lambda_port),
+        api: fixed(arguments.api_port),
     };
     config.objects = arguments.s3_directory.as_deref().map(empty_directory).transpose()?;
     config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);

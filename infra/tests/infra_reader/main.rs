@@ -11,6 +11,7 @@ use centinela_infra::{
 use serde_json::Value;
 
 mod catalogue;
+mod http;
 mod refusals;
 mod rules;
 

@@ -13,6 +13,10 @@ pub struct Endpoints {
     pub kinesis: String,
     /// Lambda endpoint URL, for `Invoke`; empty until the functions run.
     pub lambda: String,
+    /// URL of the HTTP APIs of the stacks; empty until they run, and where there are none.
+    pub api: String,
+    /// URL of the issuer of tokens for them; empty like that.
+    pub issuer: String,
     /// AWS region.
     pub region: String,
     /// AWS access key id.

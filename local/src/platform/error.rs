@@ -2,6 +2,7 @@
 
 use centinela_aws::{DynamoError, EndpointError, KinesisError, S3Error};
 use centinela_broker::BrokerError;
+use centinela_http_front::IssuerError;
 use centinela_kafka_client::ClusterError;
 use centinela_lambda_host::mapping::MappingError;
 use centinela_lambda_host::{HostError, InvokeError};
@@ -15,6 +16,8 @@ pub enum PlatformError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
@@ -64,7 +67,8 @@ impl PlatformError {
     pub fn is_usage(&self) -> bool {
         let server = match self {
             Self::Cluster(ClusterError::GroupTaken { .. }) | Self::Endpoint(EndpointError::Url { .. }) => return true,
-            Self::Broker(BrokerError::Server(server))
+            Self::Server(server)
+            | Self::Broker(BrokerError::Server(server))
             | Self::Dynamo(DynamoError::Server(server))
             | Self::Kinesis(KinesisError::Server(server))
             | Self::S3(S3Error::Server(server))

@@ -8,6 +8,7 @@ use centinela_lambda_host::{FunctionHost, FunctionSpec};
 
 use super::config::PlatformConfig;
 use super::error::PlatformError;
+use super::http_front;
 use super::servers::Services;
 
 /// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
@@ -51,6 +52,9 @@ pub(super) async fn start(
         (true, false) => processors + ENVIRONMENTS_MORE,
     };
     let reserved = function.reserved_concurrency.map_or(CONCURRENCY_DEFAULT, |reserved| reserved as usize);
+    // It mostly waits for a decision that another function makes, and its callers wait too.
+    let is_asked = http_front::is_asked(&config.infrastructure, &function.name);
+    let useful = if is_asked { usize::MAX } else { useful };
     let host = FunctionHost::start(FunctionSpec {
         name: function.name.clone(),
         binary: config.binaries.join(&function.binary),
@@ -58,7 +62,7 @@ pub(super) async fn start(
         timeout: function.timeout,
         memory_mb: function.memory_mb,
         concurrency_max: config.environments.unwrap_or(reserved.min(useful)),
-        nice: if waited_for { 0 } else { BACKGROUND_NICE },
+        nice: if waited_for || is_asked { 0 } else { BACKGROUND_NICE },
     })
     .await?;
     let started = host.warm(1).await;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use centinela_infra::Infrastructure;
+use centinela_infra::{Function, Infrastructure};
 use centinela_lambda_host::mapping::KafkaMapping;
 
 /// Variables of a function that name a topic.
@@ -65,7 +65,9 @@ fn stage(infrastructure: &Infrastructure, topic: &str) -> usize {
     let is_destination =
         infrastructure.mappings.iter().any(|mapping| mapping.on_failure_topic.as_deref() == Some(topic));
     let mut stage = if is_destination { 2 } else { 0 };
-    for function in &infrastructure.functions {
+    // Who reads no topic writes what somebody outside has asked for, as a producer does.
+    let is_mapped = |function: &&Function| infrastructure.mappings.iter().any(|one| one.function == function.name);
+    for function in infrastructure.functions.iter().filter(is_mapped) {
         let named = function.environment.iter().filter(|(_, value)| *value == topic).map(|(name, _)| name);
         for name in named.filter(|name| name.ends_with(TOPIC_VARIABLE)) {
             if name == DEAD_LETTERS_VARIABLE {
@@ -87,6 +89,7 @@ mod tests {
         let infrastructure = Infrastructure::bundled("local").expect("the stacks are in order");
         let stage = |topic| stage(&infrastructure, topic);
         assert_eq!(["transactions", "approved", "blocked", "dead-letters"].map(stage), [0, 1, 1, 2]);
+        assert_eq!(["user_actions", "events"].map(stage), [0, 0], "the HTTP API writes there as producers do");
         let all: Vec<String> = stages(&infrastructure).into_iter().flatten().collect();
         assert!(infrastructure.mappings.iter().all(|mapping| all.contains(&mapping.topic)), "{all:?}");
     }

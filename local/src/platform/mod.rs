@@ -10,6 +10,7 @@ mod config;
 mod endpoints;
 mod error;
 mod functions;
+mod http_front;
 mod mapped;
 mod schedules;
 mod servers;
@@ -38,6 +39,7 @@ pub use streams_mapped::StreamDrain;
 
 use backlog::Past;
 use claims::Claims;
+use http_front::HttpApis;
 use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
@@ -51,6 +53,7 @@ pub struct Platform {
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
     invoke_api: Option<InvokeApi>,
+    http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
     streams: OnceLock<StreamsMapped>,
@@ -95,6 +98,7 @@ impl Platform {
             past: Past::default(),
             schedules: Schedules::default(),
             invoke_api: None,
+            http_apis: None,
             mappings: Default::default(),
             streams: OnceLock::new(),
             functions: BTreeMap::new(),
@@ -113,6 +117,12 @@ impl Platform {
             platform.start_mappings().await?;
         }
         platform.start_schedules(&*config.say);
+        let (endpoints, hosts, say) = (platform.services.endpoints().clone(), &platform.functions, &*config.say);
+        let apis = HttpApis::start(&platform.infrastructure, hosts, config.ports.api, &endpoints, say).await?;
+        if let Some(apis) = &apis {
+            platform.services.note_api(apis.url(), apis.issuer_url());
+        }
+        platform.http_apis = apis;
         Ok(platform)
     }
 
@@ -133,6 +143,9 @@ impl Platform {
         for trigger in self.infrastructure.triggers.iter().filter(|trigger| !self.services.has_stream(trigger)) {
             let function = &trigger.function;
             let host = self.functions.get(function);
+            if http_front::is_route(trigger) {
+                continue;
+            }
             if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
                 say(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
             }
@@ -360,13 +373,16 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, mappings, streams, functions, claims, services, .. } = self;
+        let Self { schedules, invoke_api, http_apis, mappings, streams, functions, claims, services, .. } = self;
         drop(schedules);
         if let Some(streams) = streams.into_inner() {
             streams.stop().await;
         }
         if let Some(api) = invoke_api {
             note(api.shutdown().await.map_err(PlatformError::from));
+        }
+        if let Some(apis) = http_apis {
+            note(apis.shutdown().await);
         }
         let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
         for mapped in &mappings {

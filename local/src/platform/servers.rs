@@ -68,6 +68,8 @@ impl Services {
             s3,
             kinesis,
             lambda: String::new(),
+            api: String::new(),
+            issuer: String::new(),
             region: access.region,
             access_key_id: access.access_key_id,
             secret_access_key: access.secret_access_key,
@@ -87,6 +89,11 @@ impl Services {
     /// Notes where the functions can be invoked.
     pub(super) fn note_lambda(&mut self, url: String) {
         self.endpoints.lambda = url;
+    }
+
+    /// Notes where the HTTP APIs are, and who gives tokens for them.
+    pub(super) fn note_api(&mut self, url: String, issuer: String) {
+        (self.endpoints.api, self.endpoints.issuer) = (url, issuer);
     }
 
     pub(super) fn kafka(&self) -> &KafkaAccess {

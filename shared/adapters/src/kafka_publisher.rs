@@ -6,6 +6,7 @@
 //! again.
 
 mod delivery;
+mod ingest;
 mod session;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -28,6 +29,7 @@ use tracing::{error, warn};
 use crate::ConnectError;
 use crate::budget::Budget;
 use delivery::{Delivery, Slot};
+pub use ingest::{IngestConfig, KafkaIngest};
 use session::Session;
 
 /// Header with the decision's id, hexadecimal; consumers drop repetitions by it.
@@ -89,13 +91,20 @@ impl KafkaPublisher {
         let routed = |outcome| config.decision_topics.contains_key(outcome);
         let all_or_none = config.decision_topics.is_empty() || Outcome::ALL.iter().all(routed);
         assert!(all_or_none, "every outcome has a topic: {:?}", config.decision_topics);
+        let topics: Vec<String> =
+            config.decision_topics.values().chain([&config.dead_letters_topic]).cloned().collect();
+        Self::connect_to(config, &topics.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// The same for any topics.
+    async fn connect_to(config: KafkaConfig, wanted: &[&str]) -> Result<Self, ConnectError> {
         let client_config = client_config(&config);
         let refused = |source| ConnectError::KafkaClient { bootstrap: config.access.bootstrap.clone(), source };
         let producer = Arc::new(start(&client_config).map_err(refused)?);
         let asked = Arc::clone(&producer);
         let topics = tokio::task::spawn_blocking(move || topics_of(&asked)).await;
         match topics {
-            Ok(Ok(present)) => refuse_missing(&config, &present)?,
+            Ok(Ok(present)) => refuse_missing(&config, wanted, &present)?,
             Ok(Err(error)) => warn!(error = %Causes(&error), "kafka did not answer the first request"),
             Err(error) => warn!(error = %Causes(&error), "kafka's topics could not be asked for"),
         }
@@ -253,9 +262,10 @@ fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, Ka
     Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 
-fn refuse_missing(config: &KafkaConfig, present: &HashSet<String>) -> Result<(), ConnectError> {
-    let wanted: BTreeSet<&String> = config.decision_topics.values().chain([&config.dead_letters_topic]).collect();
-    let missing: Vec<String> = wanted.into_iter().filter(|topic| !present.contains(*topic)).cloned().collect();
+fn refuse_missing(config: &KafkaConfig, wanted: &[&str], present: &HashSet<String>) -> Result<(), ConnectError> {
+    let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
+    let missing: Vec<String> =
+        wanted.into_iter().filter(|topic| !present.contains(*topic)).map(str::to_owned).collect();
     if missing.is_empty() {
         return Ok(());
     }

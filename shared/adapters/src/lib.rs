@@ -3,6 +3,7 @@
 //! Retries live here and nowhere above or below: the AWS SDK's own are switched off, and librdkafka's are the only ones for Kafka.
 //! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
 
+mod api_store;
 mod attribute_group;
 pub mod aws;
 mod batch_read;
@@ -18,13 +19,14 @@ mod owned_items;
 mod service_failure;
 mod system_clock;
 
+pub use api_store::{ApiStore, ApiTables};
 pub use attribute_group::AttributeGroup;
 pub use dynamo_labels::{DynamoLabels, LabelTables};
 pub use dynamo_lookup::DynamoLookup;
 pub use dynamo_profiles::DynamoProfiles;
 pub use dynamo_rollups::DynamoRollups;
 pub use dynamo_state::{DynamoConfig, DynamoStateStore};
-pub use kafka_publisher::{KafkaConfig, KafkaPublisher};
+pub use kafka_publisher::{IngestConfig, KafkaConfig, KafkaIngest, KafkaPublisher};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
 pub use owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
 pub use system_clock::SystemClock;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use centinela_api::ports::Timer;
 use centinela_delivery::Clock;
 use centinela_domain::Millis;
 
@@ -26,5 +27,15 @@ impl Clock for SystemClock {
 
     async fn pause(&self, at_most: Duration) {
         tokio::time::sleep(budget::random_part(at_most)).await;
+    }
+}
+
+impl Timer for SystemClock {
+    fn now(&self) -> Millis {
+        budget::wall_clock()
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }

@@ -267,6 +267,12 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The time that a text stands for, as the fields of payloads take it: whole milliseconds since 1970, or an RFC 3339 time with its zone.
+pub fn time_of(text: &str) -> Option<Millis> {
+    let milliseconds = text.parse().ok().or_else(|| rfc3339::milliseconds(text))?;
+    event_time(milliseconds).ok()
+}
+
 fn checked_time(milliseconds: i64, text: &[u8]) -> Result<Millis, PayloadProblem> {
     let invalid = match event_time(milliseconds) {
         Ok(time) => return Ok(time),

@@ -1,0 +1,8 @@
+//! The API over ports that remember: what it does, what it refuses, and that it is what the OpenAPI file says.
+
+mod conformance;
+mod deciding;
+mod openapi;
+mod reading;
+mod sending;
+mod world;
