@@ -95,7 +95,7 @@ fn read_first(
     }
 }
 
-fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
+pub(super) fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
     let mut signature = [0; SIGNATURE_BYTES];
     let digits = digits.as_bytes();
     if digits.len() != 2 * SIGNATURE_BYTES {
@@ -106,6 +106,10 @@ fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
         *byte = digit(0)? << 4 | digit(1)?;
     }
     Some(signature)
+}
+
+pub(super) fn hexadecimal(signature: &[u8]) -> String {
+    signature.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text_of<'a>(value: Option<&'a [u8]>, name: &'static str) -> Result<&'a str, BadFirstCoordinates> {
@@ -129,6 +133,6 @@ pub fn first_headers(topic: &str, at: Coordinates, value: &[u8], key: &Deploymen
         header(FIRST_PARTITION, at.partition.to_string()),
         header(FIRST_OFFSET, at.offset.to_string()),
         header(FIRST_TIMESTAMP, at.timestamp.0.to_string()),
-        header(FIRST_SIGNATURE, signature.iter().map(|byte| format!("{byte:02x}")).collect()),
+        header(FIRST_SIGNATURE, hexadecimal(&signature)),
     ]
 }
