@@ -20,6 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("profile", &["delivery", "contracts", "domain"]),
     ("labels", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
+    ("redrive", &["contracts", "domain"]),
+    ("redrive-adapters", &["redrive", "lake", "object-store", "contracts", "domain", "kafka-access"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
     ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
@@ -45,6 +47,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "labels",
             "lake",
             "object-store",
+            "redrive",
+            "redrive-adapters",
             "delivery",
             "contracts",
             "telemetry",
@@ -53,7 +57,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["local", "verdict", "contracts", "domain"]),
-    ("cli", &["audit", "local", "infra", "traffic", "lake", "object-store", "contracts", "domain"]),
+    (
+        "cli",
+        &[
+            "audit",
+            "local",
+            "infra",
+            "traffic",
+            "lake",
+            "object-store",
+            "redrive",
+            "redrive-adapters",
+            "contracts",
+            "domain",
+        ],
+    ),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
@@ -70,7 +88,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Layers that do no I/O: none of these may be named by their manifests.
 const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "traffic"];
+    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "redrive", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

@@ -14,7 +14,7 @@ use crate::payload::{Fields, PayloadProblem, required};
 
 pub use first_delivery::{
     BadFirstCoordinates, FIRST_OFFSET, FIRST_PARTITION, FIRST_SIGNATURE, FIRST_TIMESTAMP, FIRST_TOPIC,
-    first_coordinates, first_headers,
+    first_coordinates, first_headers, signed_first,
 };
 pub use verified::{VERIFIED, verified, verified_header};
 

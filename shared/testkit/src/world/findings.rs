@@ -79,8 +79,9 @@ impl World {
         let published: usize =
             payloads.values().map(|[topics, stream]| topics.intersection(stream).filter(in_full).count()).sum();
         findings.unpublished = self.happened.decided.saturating_sub(published);
-        let dead_letters: HashSet<&[u8]> =
-            shared.dead_letters.iter().filter_map(|letter| letter.value.as_deref()).collect();
+        let left = self.left.clone();
+        let dead_letters = shared.dead_letters.iter().filter_map(|letter| letter.value.as_deref());
+        let dead_letters: HashSet<&[u8]> = dead_letters.chain(left.iter().map(Vec::as_slice)).collect();
         let is_undecidable = |parked: &&DeadLetter| parked.reason_code == DeadLetterReason::BadFirstCoordinates;
         self.happened.undecidable += shared.dead_letters.iter().filter(is_undecidable).count();
         findings.not_dead_lettered = self.bad.iter().filter(|value| !dead_letters.contains(value.as_slice())).count();

@@ -134,6 +134,8 @@ pub struct World {
     pub(super) looking: Option<Looking>,
     /// Decisions that were looked for and not found.
     pub(super) verified: HashSet<DecisionId>,
+    /// Values that an operator has left among the dead letters: their id was decided for something else.
+    pub(super) left: HashSet<Vec<u8>>,
     /// How much of the dead letters an operator has looked through.
     pub(super) looked_through: usize,
     /// Old batches that a paused poller may still deliver.
@@ -188,6 +190,7 @@ impl World {
             given_up: Vec::new(),
             looking: None,
             verified: HashSet::new(),
+            left: HashSet::new(),
             looked_through: 0,
             paused: Vec::new(),
             gives_up: true,
