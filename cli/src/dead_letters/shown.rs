@@ -55,11 +55,14 @@ fn record(original: &Original, put: &mut impl FnMut(String)) {
 
 /// Bytes as a terminal can show them: whoever wrote the record does not write to the terminal.
 fn escaped(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().flat_map(|letter| {
-        let plain = !letter.is_control();
-        let shown: Vec<char> = if plain { vec![letter] } else { letter.escape_default().collect() };
-        shown
-    }).collect()
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .flat_map(|letter| {
+            let plain = !letter.is_control();
+            let shown: Vec<char> = if plain { vec![letter] } else { letter.escape_default().collect() };
+            shown
+        })
+        .collect()
 }
 
 fn when(at: Millis) -> String {

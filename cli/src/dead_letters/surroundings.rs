@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_domain::Currency;
 use centinela_infra::Infrastructure;
+use centinela_local::kafka;
 use centinela_redrive::{Settings, Topics};
 use centinela_redrive_adapters::{Cluster, Config, Lake, Marks};
 use serde_json::Value;
@@ -113,6 +114,13 @@ impl Where {
             transactions: "transactions".to_owned(),
             decisions: ["approved", "blocked"].map(str::to_owned).to_vec(),
         };
+        let (access, topic) = (config.access.clone(), config.dead_letters.clone());
+        let shown = tokio::task::spawn_blocking(move || kafka::shows(&access, &topic)).await;
+        // It says why where nobody answers.
+        if !shown.map_err(|error| Failure::failed(&error))?.map_err(|error| Failure::failed(&error))? {
+            let topic = &config.dead_letters;
+            return Err(Failure::Usage(format!("kafka at {bootstrap} has no topic `{topic}` that we may see")));
+        }
         let (marks, lake) = match beside {
             Some(beside) => {
                 let url = beside.dynamodb.clone().or_else(|| named("dynamodb"));

@@ -107,8 +107,10 @@ pub fn each<const N: usize>(
         let (rows, cells) = unwinding(|| {
             let group = file.reader.get_row_group(index)?;
             let columns = Columns { table, group: &*group, rows: rows_of(&*group)? };
-            let cells: Result<Vec<Vec<Cell>>, Unreadable> =
-                wanted.iter().map(|column| column.map_or_else(|| Ok(Vec::new()), |column| columns.cells(column))).collect();
+            let cells: Result<Vec<Vec<Cell>>, Unreadable> = wanted
+                .iter()
+                .map(|column| column.map_or_else(|| Ok(Vec::new()), |column| columns.cells(column)))
+                .collect();
             Ok((columns.rows, cells?))
         })?;
         for row in 0..rows {

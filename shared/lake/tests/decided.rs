@@ -90,7 +90,9 @@ fn decisions_are_found_in_manifests_and_raw_objects_of_the_hours_asked_for() {
     bucket.0.insert(part.to_owned(), file(Table::Approved, &["compacted", "another"]));
     bucket.0.insert(keys::manifest(Table::Approved, hour(1)), format!("s3://lake/{part}\n").into());
     bucket.0.insert(format!("{}a.parquet", keys::raw_folder(Table::Blocked, hour(2))), file(Table::Blocked, &["raw"]));
-    bucket.0.insert(format!("{}b.parquet", keys::raw_folder(Table::Blocked, hour(4))), file(Table::Blocked, &["later"]));
+    bucket
+        .0
+        .insert(format!("{}b.parquet", keys::raw_folder(Table::Blocked, hour(4))), file(Table::Blocked, &["later"]));
     // A file that no manifest names is none of the lake's.
     bucket.0.insert("lake/approved/dt=x/hour=y/old.parquet".to_owned(), file(Table::Approved, &["superseded"]));
     let found = look(&bucket, &["compacted", "raw", "later", "superseded", "never"]).expect("all can be read");

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use centinela_kafka_access::{KafkaAccess, iam_token};
 use centinela_redrive::PortError;
+use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::ClientContext;
 use tracing::debug;
 
 /// How long a question to the brokers may take.

@@ -111,7 +111,8 @@ impl Surroundings for Cluster {
     async fn search(&mut self, wanted: &BTreeSet<DecisionId>) -> Result<BTreeMap<DecisionId, Found>, PortError> {
         let mut found = block_in_place(|| self.published.search(wanted))?;
         if let (Some((from, to)), Some(lake)) = (self.in_lake.take(), &self.lake) {
-            self.found_in_lake = lake.search(wanted, from, to).await.inspect_err(|_| self.in_lake = Some((from, to)))?;
+            self.found_in_lake =
+                lake.search(wanted, from, to).await.inspect_err(|_| self.in_lake = Some((from, to)))?;
         }
         found.extend(self.found_in_lake.iter().map(|(id, found)| (*id, found.clone())));
         Ok(found)
@@ -130,10 +131,12 @@ impl Surroundings for Cluster {
 
     async fn send(&mut self, records: Vec<Outgoing>) -> Vec<Result<(), PortError>> {
         let sends = records.iter().map(|record| {
-            let headers = record.headers.iter().fold(
-                OwnedHeaders::new_with_capacity(record.headers.len()),
-                |all, (key, value)| all.insert(Header { key, value: Some(value) }),
-            );
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |all, (key, value)| {
+                    all.insert(Header { key, value: Some(value) })
+                });
             let partition = i32::try_from(record.partition).unwrap_or(i32::MAX);
             let mut message: FutureRecord<'_, [u8], [u8]> =
                 FutureRecord::to(&record.topic).partition(partition).payload(record.value.as_slice()).headers(headers);

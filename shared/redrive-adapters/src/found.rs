@@ -130,7 +130,10 @@ impl Published {
                 None => self.look_behind(),
             }
             if Instant::now() >= until {
-                return Err(PortError::new("reading the published decisions", "the topics give nothing before their ends"));
+                return Err(PortError::new(
+                    "reading the published decisions",
+                    "the topics give nothing before their ends",
+                ));
             }
         }
         Ok(found)

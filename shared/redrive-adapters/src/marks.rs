@@ -31,7 +31,8 @@ impl Marks {
             let Some(item) = answer.item else { continue };
             let content = item.get("s").and_then(|content| content.as_b().ok());
             let content = content.ok_or_else(|| PortError::new(reading(), "attribute s is missing"))?;
-            let stored = stored_partition::decode(content.as_ref()).map_err(|error| PortError::new(reading(), error))?;
+            let stored =
+                stored_partition::decode(content.as_ref()).map_err(|error| PortError::new(reading(), error))?;
             if let Some(mark) = stored.mark {
                 marks.insert(partition, Coordinates { partition, offset: mark.offset, timestamp: mark.timestamp });
             }

@@ -189,7 +189,8 @@ impl Letter {
         }
         if originals.is_empty() {
             let ranges = ranges.iter().map(|range| format!("{} {} to {}", range.key, range.first, range.last));
-            reason.push_str(&format!("; it holds no records, they stand at: {}", ranges.collect::<Vec<_>>().join(", ")));
+            reason
+                .push_str(&format!("; it holds no records, they stand at: {}", ranges.collect::<Vec<_>>().join(", ")));
         }
         Self {
             place,
@@ -249,18 +250,12 @@ type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
 
 impl Original {
     fn new(topic: String, at: Coordinates, proof: Proof, parts: Parts, settings: &Settings) -> Self {
-        const OWN: [&str; 7] = [
-            FIRST_TOPIC,
-            FIRST_PARTITION,
-            FIRST_OFFSET,
-            FIRST_TIMESTAMP,
-            FIRST_SIGNATURE,
-            VERIFIED,
-            REDRIVEN_FROM,
-        ];
+        const OWN: [&str; 7] =
+            [FIRST_TOPIC, FIRST_PARTITION, FIRST_OFFSET, FIRST_TIMESTAMP, FIRST_SIGNATURE, VERIFIED, REDRIVEN_FROM];
         let (key, value, mut headers) = parts;
         headers.retain(|(name, _)| !OWN.contains(&name.as_str()));
-        let mut original = Self { topic, at, proof, key, value: None, headers, decision: None, amount: None, problem: None };
+        let mut original =
+            Self { topic, at, proof, key, value: None, headers, decision: None, amount: None, problem: None };
         original.take_value(value, settings);
         original
     }

@@ -78,11 +78,7 @@ pub async fn drop_letters<W: Surroundings>(
 ///
 /// # Errors
 /// When something outside does not answer; what was sent before is noted.
-pub async fn redrive<W: Surroundings>(
-    world: &mut W,
-    settings: &Settings,
-    plan: &Plan,
-) -> Result<Report, RedriveError> {
+pub async fn redrive<W: Surroundings>(world: &mut W, settings: &Settings, plan: &Plan) -> Result<Report, RedriveError> {
     let key = settings.key.as_ref().ok_or(RedriveError::NoKey)?;
     let mut handled = world.handled().await?;
     let mut report = Report { dry_run: plan.dry_run, ..Report::default() };
@@ -180,7 +176,8 @@ impl<W: Surroundings> Round<'_, W> {
                 report.name(letter.place, format!("there is no topic `{}`", original.topic));
             } else if !self.plan.as_new && letter.originals.iter().any(|original| never_was(&original)) {
                 report.cannot += 1;
-                report.name(letter.place, "its record cannot have been where it says: the topic ends before".to_owned());
+                report
+                    .name(letter.place, "its record cannot have been where it says: the topic ends before".to_owned());
             } else {
                 believed.push(letter);
             }
@@ -219,13 +216,7 @@ impl<W: Surroundings> Round<'_, W> {
     }
 
     /// Sends what has no decision; what is found or acknowledged is handled. Returns how many records were sent.
-    async fn send(
-        &mut self,
-        letters: &[Letter],
-        known: &Known,
-        handled: &mut Handled,
-        report: &mut Report,
-    ) -> usize {
+    async fn send(&mut self, letters: &[Letter], known: &Known, handled: &mut Handled, report: &mut Report) -> usize {
         let (mut out, mut owners, mut failed) = (Vec::new(), Vec::new(), BTreeSet::new());
         for letter in letters {
             for original in &letter.originals {

@@ -241,10 +241,7 @@ fn what_is_decided_is_done_and_what_was_decided_otherwise_is_left_to_a_person() 
 
 #[test]
 fn nothing_is_called_verified_that_could_not_be_looked_for() {
-    for change in [
-        |world: &mut World| world.covers = Millis(AT_MS + 1),
-        |world: &mut World| world.marks.clear(),
-    ] {
+    for change in [|world: &mut World| world.covers = Millis(AT_MS + 1), |world: &mut World| world.marks.clear()] {
         let mut world = World::new(vec![unreadable(0)]);
         change(&mut world);
         assert_eq!(world.redrive(&doing(json!({}))).verified, 0);

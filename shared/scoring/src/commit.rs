@@ -160,9 +160,10 @@ impl<P: Ports> Scoring<P> {
     /// A redriven record is decided with its partition's mark at hand, or not at all: its entry must not take a place below a mark that a
     /// later redrive goes by.
     fn lacks_a_mark(&self, works: &[usize], batch: &Batch<Decoded>, progress: &Progress) -> bool {
-        works.iter().map(|&index| &batch.records[index]).any(|work| {
-            work.is_redriven() && progress.unread_partitions.contains(&work.at.partition)
-        })
+        works
+            .iter()
+            .map(|&index| &batch.records[index])
+            .any(|work| work.is_redriven() && progress.unread_partitions.contains(&work.at.partition))
     }
 
     /// An item that cannot be read stops its user and not the partition: after some deliveries its records are dead-lettered.

@@ -222,9 +222,7 @@ impl Draft {
 /// and none that stands behind the mark has left the ring.
 fn is_verified(work: &Work, ledger: &Ledger) -> bool {
     work.verified.is_some_and(|from| {
-        from.partition == work.at.partition
-            && from.offset <= work.at.offset
-            && !ledger.may_have_evicted_since(from)
+        from.partition == work.at.partition && from.offset <= work.at.offset && !ledger.may_have_evicted_since(from)
     })
 }
 

@@ -79,7 +79,9 @@ fn a_redriven_record_waits_for_its_partitions_mark() {
     bench.deliver([transaction(0, 7, "ana", "t7")]);
     bench.faults(Faults { marks_unread: 1.0, ..Faults::default() });
     let again = redriven(&transaction(0, 3, "ana", "t3"), 0, 9, Millis(EPOCH_MS + 50_000));
-    assert!(bench.deliver_batch_tolerant([again.clone()]).is_none_or(|report| (report.decided, report.failed) == (0, 1)));
+    assert!(
+        bench.deliver_batch_tolerant([again.clone()]).is_none_or(|report| (report.decided, report.failed) == (0, 1))
+    );
     bench.faults(Faults::default());
     assert_eq!(bench.deliver([again]).decided, 1);
 }

@@ -7,11 +7,36 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use centinela_e2e::built;
+use centinela_e2e::command::{assert_one_line, centinela};
 use serde_json::{Value, json};
 
 use world::{World, bad, good};
 
 const LETTERS: usize = 1_000;
+
+#[test]
+fn what_cannot_be_carried_out_is_one_line() {
+    let _directory = built(&["centinela"]);
+    let command = |arguments: &[&str]| {
+        let mut command = centinela(&["dead-letters"]);
+        command.args(arguments).env_remove("PSEUDONYM_KEY");
+        command
+    };
+    let kafka = ["--kafka", "127.0.0.1:1"];
+    for (arguments, named) in [
+        (&["redrive"][..], &["PSEUDONYM_KEY", "is not set"][..]),
+        (&["drop"], &["say which"]),
+        (&["list", "17"], &["`17`", "PARTITION-OFFSET"]),
+        (&["redrive", "--rate", "0"], &["above 0"]),
+        (&["redrive", "--repairs", "/nowhere"], &["--repairs /nowhere"]),
+        (&["list", "--default-currency", "EURO"], &["--default-currency"]),
+    ] {
+        assert_one_line(&mut command(&[arguments, &kafka].concat()), 2, named);
+    }
+    assert_one_line(&mut command(&["list"]), 2, &["--kafka"]);
+    assert_one_line(&mut command(&["list", "--endpoints", "/nowhere"]), 2, &["--endpoints /nowhere"]);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_dead_letters_of_six_reasons_are_repaired_and_decided_once_under_kills() {
@@ -27,7 +52,11 @@ async fn a_thousand_dead_letters_of_six_reasons_are_repaired_and_decided_once_un
         ["not_json", "missing_field", "wrong_type", "invalid_value", "unsupported_version", "duplicate_field"];
     assert_eq!(reasons.keys().copied().collect::<BTreeSet<_>>(), expected.into_iter().collect(), "{reasons:?}");
     assert_eq!(reasons.values().sum::<usize>(), LETTERS);
-    assert_eq!(world.command(&["list", "--json", "--reason", "not_json"]).lines().count(), 100, "and no more by default");
+    assert_eq!(
+        world.command(&["list", "--json", "--reason", "not_json"]).lines().count(),
+        100,
+        "and no more by default"
+    );
 
     // As they are they would only come back.
     let left = world.report(&["redrive", "--yes", "--grace", "10ms"]);
@@ -100,7 +129,11 @@ async fn after_an_outage_that_outlasts_the_mapping_everything_is_decided_once_al
     // With one each is decided, while its user goes on.
     let so_far = wave(&world, 1);
     let report = world.report(&["redrive", "--grace", "1s", "--yes"]);
-    assert_eq!((&report["sent"], &report["verified"], &report["found"]), (&json!(50), &json!(50), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["sent"], &report["verified"], &report["found"]),
+        (&json!(50), &json!(50), &json!(0)),
+        "{report}"
+    );
     wave(&world, 1);
     world.until("most are decided", |world| world.decisions().len() > decided + USERS * 2).await;
     world.redrive_until_nothing_is_open(&["--grace", "1s"]).await;

@@ -163,7 +163,10 @@ impl World {
             if report["letters"] == 0 {
                 return;
             }
-            assert_eq!((&report["failed"], &report["cannot"], &report["needs_repair"]), (&json!(0), &json!(0), &json!(0)));
+            assert_eq!(
+                (&report["failed"], &report["cannot"], &report["needs_repair"]),
+                (&json!(0), &json!(0), &json!(0))
+            );
         }
         panic!("letters stay open: {}", self.command(&["list"]));
     }
@@ -248,8 +251,7 @@ impl World {
         let missing: Vec<&String> = expected.iter().filter(|id| !decided.contains_key(*id)).collect();
         assert!(missing.is_empty(), "{} are not decided, such as {:?}", missing.len(), missing.first());
         assert_eq!(decided.len(), count, "something was decided that nobody sent");
-        let twice: Vec<&String> =
-            decided.iter().filter(|(_, payloads)| payloads.len() > 1).map(|(id, _)| id).collect();
+        let twice: Vec<&String> = decided.iter().filter(|(_, payloads)| payloads.len() > 1).map(|(id, _)| id).collect();
         assert!(twice.is_empty(), "decided twice: {twice:?}");
         let mut counted = 0;
         for item in self.platform.read_back("user_state").await.unwrap() {

@@ -44,7 +44,10 @@ fn a_record_on_a_topic_and_a_batch_in_a_bucket_are_the_same_record() {
 #[test]
 fn a_queue_gets_no_records_and_an_oversized_batch_no_response() {
     let info = r#""recordsInfo":{"transactions-3":{"firstRecordOffset":"7","lastRecordOffset":"9"}}"#;
-    let queued = read(&document("MaximumPayloadSizeExceeded", info, "").replace("{\"statusCode\":200,\"executedVersion\":\"$LATEST\",\"functionError\":\"Unhandled\"}", "null"));
+    let queued = read(
+        &document("MaximumPayloadSizeExceeded", info, "")
+            .replace("{\"statusCode\":200,\"executedVersion\":\"$LATEST\",\"functionError\":\"Unhandled\"}", "null"),
+    );
     assert_eq!((queued.batch, queued.ranges.len()), (None, 1));
 }
 
@@ -55,7 +58,10 @@ fn what_is_no_such_document_is_refused_with_what_is_wrong() {
         ("{}".to_owned(), "requestContext is missing"),
         (document("x", r#""other":1"#, ""), "recordsInfo is missing"),
         (document("x", r#""recordsInfo":[]"#, ""), "recordsInfo must be"),
-        (document("x", r#""recordsInfo":{"a-1":{"firstRecordOffset":"-1"}}"#, ""), "firstRecordOffset must be an offset"),
+        (
+            document("x", r#""recordsInfo":{"a-1":{"firstRecordOffset":"-1"}}"#, ""),
+            "firstRecordOffset must be an offset",
+        ),
         (document("x", info, ",\"payload\":7"), "payload must be the event"),
         (document("x", info, ",\"payload\":\"{\""), "payload must be the event"),
         (document("x", info, "").replace("\"condition\":\"x\",", ""), "condition is missing"),
