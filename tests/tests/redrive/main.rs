@@ -126,14 +126,13 @@ async fn after_an_outage_that_outlasts_the_mapping_everything_is_decided_once_al
     world.until("they come back", |world| world.count("dead-letters") == USERS * 5 + 20).await;
     let decided = world.decisions().len();
 
-    // With one each is decided, while its user goes on.
+    // With one each is decided, while its user goes on: some by the function, the others by the command.
+    let answer = world.invoke(&json!({ "action": "redrive", "dry_run": false, "limit": 10 })).await;
+    assert_eq!((&answer["sent"], &answer["verified"], &answer["unfinished"]), (&json!(10), &json!(10), &json!(true)));
     let so_far = wave(&world, 1);
     let report = world.report(&["redrive", "--grace", "1s", "--yes"]);
-    assert_eq!(
-        (&report["sent"], &report["verified"], &report["found"]),
-        (&json!(50), &json!(50), &json!(0)),
-        "{report}"
-    );
+    // Those that come back meanwhile are letters too.
+    assert!(report["sent"].as_u64() >= Some(40) && report["verified"] == report["sent"], "{report}");
     wave(&world, 1);
     world.until("most are decided", |world| world.decisions().len() > decided + USERS * 2).await;
     world.redrive_until_nothing_is_open(&["--grace", "1s"]).await;
