@@ -75,8 +75,7 @@ async fn a_thousand_dead_letters_of_six_reasons_are_repaired_and_decided_once_un
     }
     let last = world.report(&redrive[..redrive.len() - 1]);
     assert_eq!((&last["failed"], &last["needs_repair"], &last["unfinished"]), (&json!(0), &json!(0), &json!(false)));
-    world.until("all are decided", |world| world.decisions().len() >= LETTERS).await;
-    // A copy that came again when its user's ring had forgotten it is a letter once more, and found to be done.
+    // What came back, because its user's ring had gone on or forgotten a copy, goes again or is found to be done.
     world.redrive_until_nothing_is_open(&["--grace", "10ms"]).await;
     world.assert_each_decided_once(LETTERS).await;
     world.end().await;
