@@ -17,12 +17,15 @@ use crate::client::{self, Consumer, LIMIT};
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
+/// By partition the next offset to read, and where it ends.
+type Left = BTreeMap<i32, (i64, i64)>;
+
 /// The topic.
 pub(crate) struct Letters {
     consumer: Consumer,
     topic: String,
     /// Partitions that are still to be read: the next offset, and where it ends.
-    left: BTreeMap<i32, (i64, i64)>,
+    left: Left,
     /// What was committed last, so that only changes are.
     committed: BTreeMap<u32, (u64, String)>,
 }
@@ -50,12 +53,14 @@ impl Letters {
         Ok(handled)
     }
 
-    fn positions(&self) -> KafkaResult<(Handled, BTreeMap<i32, (i64, i64)>)> {
+    fn positions(&self) -> KafkaResult<(Handled, Left)> {
         let count = client::partitions(&self.consumer, &self.topic)?;
         let starts = client::edges(&self.consumer, &self.topic, count, Offset::Beginning)?;
         let ends = client::edges(&self.consumer, &self.topic, count, Offset::End)?;
         let mut asked = TopicPartitionList::new();
-        (0..count).for_each(|partition| drop(asked.add_partition(&self.topic, partition)));
+        for partition in 0..count {
+            asked.add_partition(&self.topic, partition);
+        }
         let committed = if count == 0 { asked } else { self.consumer.committed_offsets(asked, LIMIT)? };
         let (mut handled, mut left) = (Handled::default(), BTreeMap::new());
         for (partition, (start, end)) in (0..count).zip(starts.into_iter().zip(ends)) {

@@ -245,6 +245,8 @@ fn given_up(topic: &str, record: Record, settings: &Settings) -> Original {
     Original::new(topic, at, proof, (key, value, headers), settings)
 }
 
+/// A transaction's decision, and what it is for.
+type Said = (DecisionId, (u64, String));
 /// Key, value and headers.
 type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
 
@@ -274,7 +276,7 @@ impl Original {
         (self.value, self.problem) = (value, problem);
     }
 
-    fn says(&self, value: &[u8], settings: &Settings) -> Result<Option<(DecisionId, (u64, String))>, String> {
+    fn says(&self, value: &[u8], settings: &Settings) -> Result<Option<Said>, String> {
         let Topics { transactions, user_actions, events } = &settings.topics;
         let said = |problem: &dyn std::error::Error| problem.to_string();
         if self.topic == *transactions {

@@ -81,6 +81,26 @@ async fn a_thousand_dead_letters_of_six_reasons_are_repaired_and_decided_once_un
     world.end().await;
 }
 
+/// The mapping gave records up although they were decided: its answer was lost, say, for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_only_the_lake_still_has_is_found() {
+    const COUNT: usize = 10;
+    let mut world = World::start(|_| {}).await;
+    world.produce((0..COUNT).map(|number| (format!("key-{number}"), good(number))));
+    world.until("all are decided", |world| world.decisions().len() == COUNT).await;
+    world.give_up_all();
+    let dry = world.report(&["redrive"]);
+    assert_eq!((&dry["letters"], &dry["found"], &dry["sent"]), (&json!(COUNT), &json!(COUNT), &json!(0)), "{dry}");
+
+    world.archive_decisions().await;
+    world.forget_decisions().await;
+    assert_eq!(world.count("approved") + world.count("blocked"), 0);
+    let report = world.report(&["redrive", "--grace", "10ms", "--yes"]);
+    assert_eq!((&report["found"], &report["sent"]), (&json!(COUNT), &json!(0)), "{report}");
+    world.redrive_until_nothing_is_open(&[]).await;
+    world.end().await;
+}
+
 /// The line of a repair of a letter, from what `show` prints of it.
 fn repaired(line: &str) -> String {
     let letter: Value = serde_json::from_str(line).unwrap();

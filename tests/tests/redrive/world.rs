@@ -5,17 +5,29 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
 use centinela_contracts::{decision_v1, stored_user};
-use centinela_domain::UserId;
+use centinela_domain::{Millis, UserId};
 use centinela_e2e::built;
 use centinela_e2e::command::centinela;
 use centinela_infra::Infrastructure;
+use centinela_lake::hour::Hour;
+use centinela_lake::keys;
+use centinela_lake::parquet_write::{Effort, FileWriter};
+use centinela_lake::row::{Cell, Place, Row};
+use centinela_lake::store::{Condition, ObjectStore as _};
+use centinela_lake::table::Table;
 use centinela_local::aws::{Fault, FaultSource, RequestInfo};
 use centinela_local::platform::{Platform, PlatformConfig};
+use centinela_object_store::S3Lake;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -171,6 +183,75 @@ impl World {
         panic!("letters stay open: {}", self.command(&["list"]));
     }
 
+    /// Puts on the dead letters what the mapping would write of every transaction that it gave up.
+    pub fn give_up_all(&self) {
+        self.read(&["transactions"], |message| {
+            let record = json!({
+                "topic": "transactions", "partition": message.partition(), "offset": message.offset(),
+                "timestamp": message.timestamp().to_millis(),
+                "value": base64_simd::STANDARD.encode_to_string(message.payload().unwrap()),
+            });
+            let records = json!({ format!("transactions-{}", message.partition()): [record] });
+            let letter = json!({
+                "requestContext": { "condition": "RetriesExhausted", "approximateInvokeCount": 10_000 },
+                "KafkaBatchInfo": { "batchSize": 1, "recordInfo": { "offset": message.offset().to_string() } },
+                "payload": { "eventSource": "aws:kafka", "records": records },
+            });
+            let letter = letter.to_string();
+            let record = BaseRecord::<[u8], str>::to("dead-letters").key(message.key().unwrap()).payload(&letter);
+            self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        });
+        self.producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Puts every decision into the lake, as a raw object of this hour.
+    pub async fn archive_decisions(&self) {
+        let table = Table::Approved;
+        let mut writer = FileWriter::new(table, Effort::Quick).unwrap();
+        let mut offset = 0;
+        tokio::task::block_in_place(|| {
+            self.read(&DECISIONS, |message| {
+                let decision = decision_v1::parse(message.payload().unwrap()).unwrap();
+                let amount = decision.evidence.unwrap().amount.minor();
+                let mut cells = vec![Cell::Null; table.columns().len()];
+                for (name, cell) in [
+                    ("decision_id", Cell::from(decision.decision_id.to_string())),
+                    ("amount_minor", Cell::Int(amount as i64)),
+                    ("currency", Cell::from("EUR")),
+                ] {
+                    cells[table.columns().iter().position(|column| column.name == name).unwrap()] = cell;
+                }
+                let place = Place { partition: 0, offset };
+                offset += 1;
+                writer.push(Row { place, broker_time: 0, problem: None, value: None, cells: cells.into() }).unwrap();
+            });
+        });
+        let endpoints = self.platform.endpoints();
+        let credentials =
+            Credentials::new(&endpoints.access_key_id, &endpoints.secret_access_key, None, None, "the platform");
+        let sdk = aws_config::SdkConfig::builder()
+            .region(aws_config::Region::new(endpoints.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let store = S3Lake::new(&sdk, "lake", Some(&endpoints.s3)).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+        let key = format!("{}approved-0-0-9-ab.parquet", keys::raw_folder(table, Hour::of(Millis(now))));
+        store.put(&key, writer.finish().unwrap(), Condition::None, Millis(i64::MAX)).await.unwrap();
+    }
+
+    /// Deletes what is on the decision topics, as retention does.
+    pub async fn forget_decisions(&self) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.platform.endpoints().kafka).create().unwrap();
+        let mut before = TopicPartitionList::new();
+        for topic in DECISIONS {
+            for (partition, (_, end)) in (0..).zip(self.ends(topic)) {
+                before.add_partition_offset(topic, partition, Offset::Offset(end)).unwrap();
+            }
+        }
+        admin.delete_records(&before, &AdminOptions::new()).await.unwrap();
+    }
+
     /// Everything that is on the topic of the transactions is handled.
     async fn drained(&self) {
         let (_, mapping) = self.platform.mappings().next().unwrap();
@@ -206,24 +287,30 @@ impl World {
         self.ends(topic).into_iter().map(|(start, end)| (end - start) as usize).sum()
     }
 
-    /// What was decided so far.
-    pub fn decisions(&self) -> Decided {
+    /// Reads topics up to where they end now.
+    fn read(&self, topics: &[&str], mut take: impl FnMut(&BorrowedMessage<'_>)) {
         let consumer = self.consumer();
         let (mut list, mut left) = (TopicPartitionList::new(), 0);
-        for topic in DECISIONS {
+        for topic in topics {
             for (partition, (start, end)) in (0..).zip(self.ends(topic)) {
                 list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
                 left += end - start;
             }
         }
         consumer.assign(&list).unwrap();
-        let mut decided = Decided::new();
         let until = Instant::now() + PATIENCE;
         while left > 0 {
-            assert!(Instant::now() < until, "the decisions are never read to their end");
+            assert!(Instant::now() < until, "{topics:?} are never read to their end");
             let Some(message) = consumer.poll(LOOK) else { continue };
-            let message = message.unwrap();
+            take(&message.unwrap());
             left -= 1;
+        }
+    }
+
+    /// What was decided so far.
+    pub fn decisions(&self) -> Decided {
+        let mut decided = Decided::new();
+        self.read(&DECISIONS, |message| {
             let payload = message.payload().unwrap();
             let decision = decision_v1::parse(payload).unwrap();
             let known = decided.entry(decision.transaction_id.as_str().to_owned()).or_default();
@@ -231,7 +318,7 @@ impl World {
             if decision.evidence.is_some() || known.is_empty() {
                 known.insert(payload.to_vec());
             }
-        }
+        });
         decided
     }
 
