@@ -2,6 +2,7 @@
 
 mod args;
 mod aws_credentials;
+mod dead_letters;
 mod dynamodb;
 mod erase;
 mod failure;
@@ -70,6 +71,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Features(arguments) => features::run(&arguments),
         // Reads, or writes once as a whole.
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
+        Command::DeadLetters(arguments) => runtime()?.block_on(Box::pin(dead_letters::run(arguments))),
         Command::Erase(arguments) => runtime()?.block_on(Box::pin(erase::run(arguments))),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
         Command::Query(arguments) => finish(runtime()?, |interrupt| query::run(*arguments, interrupt)),

@@ -23,6 +23,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rollup", &["delivery", "contracts", "domain"]),
     ("lake", &["contracts", "domain"]),
     ("api", &["delivery", "contracts", "domain"]),
+    ("redrive", &["contracts", "domain"]),
+    ("redrive-adapters", &["redrive", "lake", "object-store", "contracts", "domain", "kafka-access"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
     (
@@ -55,6 +57,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rollup",
             "lake",
             "object-store",
+            "redrive",
+            "redrive-adapters",
             "delivery",
             "contracts",
             "telemetry",
@@ -63,7 +67,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("audit", &["local", "verdict", "contracts", "domain"]),
-    ("cli", &["audit", "local", "infra", "traffic", "lake", "object-store", "contracts", "domain"]),
+    (
+        "cli",
+        &[
+            "audit",
+            "local",
+            "infra",
+            "traffic",
+            "lake",
+            "object-store",
+            "redrive",
+            "redrive-adapters",
+            "contracts",
+            "domain",
+        ],
+    ),
     ("xtask", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
@@ -91,6 +109,7 @@ const PURE: &[&str] = &[
     "rollup",
     "lake",
     "api",
+    "redrive",
     "traffic",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];

@@ -13,6 +13,7 @@ use centinela_domain::Millis;
 use centinela_lake::store::{ObjectStore as _, StoreError};
 use centinela_local::aws::{AwsAccess, AwsClient};
 use centinela_object_store::S3Lake;
+use centinela_redrive_adapters::Lake;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -26,7 +27,7 @@ const COMPACTING: Duration = Duration::from_secs(300);
 
 /// A bucket and who asks.
 #[derive(Clone)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     store: S3Lake,
     name: String,
     compaction: Option<Arc<Compaction>>,
@@ -58,7 +59,7 @@ impl Bucket {
     ///
     /// # Errors
     /// When there is no region or there are no credentials.
-    pub(super) async fn of_aws(name: &str) -> Result<Self, Failure> {
+    pub(crate) async fn of_aws(name: &str) -> Result<Self, Failure> {
         let sdk = Box::pin(aws_config::defaults(BehaviorVersion::latest()).load()).await;
         if sdk.region().is_none() {
             return Err(Failure::Usage(format!("no region for s3://{name}: set AWS_REGION, or take another --lake")));
@@ -80,7 +81,7 @@ impl Bucket {
     ///
     /// # Errors
     /// When the file cannot be read or names no such bucket.
-    pub(super) async fn of_endpoints(file: &Path, name: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) async fn of_endpoints(file: &Path, name: Option<&str>) -> Result<Self, Failure> {
         let refused = |why: &str| Failure::Usage(format!("--endpoints {}: {why}", file.display()));
         let bytes = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
         let endpoints: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
@@ -112,6 +113,11 @@ impl Bucket {
             _ => None,
         };
         Ok(Self { compaction, ..Self::of(store, &name) })
+    }
+
+    /// As the lake in which decisions are looked for.
+    pub(crate) fn lake(&self) -> Lake {
+        Lake { store: self.store.clone(), bucket: self.name.clone() }
     }
 
     fn of(store: S3Lake, name: &str) -> Self {

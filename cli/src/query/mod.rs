@@ -1,10 +1,10 @@
 //! `centinela query`: a question to the lake, answered by DuckDB on this machine from the files that are current. It changes nothing, in
 //! the lake or elsewhere: DuckDB may read those files and touch nothing else.
 
-mod bucket;
+pub(crate) mod bucket;
 mod duckdb;
 mod lake;
-mod moment;
+pub(crate) mod moment;
 mod parameters;
 mod questions;
 mod tables;

@@ -63,6 +63,16 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 }
 
 impl Moment {
+    /// A time since 1970.
+    pub fn at(milliseconds: i64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn milliseconds(self) -> i64 {
+        self.0
+    }
+
     /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>
     fn date(self) -> (i64, i64, i64) {
         let days = self.0.div_euclid(DAY_MS) + 719_468;

@@ -19,6 +19,8 @@ const BUCKET: &str = "LAKE_BUCKET";
 /// The variables that name the tables of what functions make of the stream.
 const DECISION_TABLE: &str = "DECISION_TABLE";
 const METRIC_TABLE: &str = "METRIC_TABLE";
+/// The variable that says when an hour of the lake is closed: only the compaction has it.
+const CLOSES_HOURS: &str = "CLOSE_AFTER_SECONDS";
 
 /// The names that the stacks give to what a run looks at.
 pub struct Names {
@@ -50,8 +52,10 @@ impl Names {
     /// When the stacks have no such function, or it names what they do not declare.
     pub fn find(platform: &Platform) -> Result<Self, Failure> {
         let infrastructure = platform.infrastructure();
-        let scoring =
-            infrastructure.functions.iter().find(|function| function.environment.contains_key("APPROVED_TOPIC"));
+        // Others read that topic; this one is invoked by what comes.
+        let scoring = infrastructure.functions.iter().find(|function| {
+            function.environment.contains_key("APPROVED_TOPIC") && topics_of(infrastructure, &function.name) > 0
+        });
         let scoring =
             scoring.ok_or_else(|| Failure::Usage("no stack declares a function with APPROVED_TOPIC".to_owned()))?;
         let variable = |name: &str| {
@@ -141,7 +145,7 @@ fn topics_of(infrastructure: &Infrastructure, function: &str) -> usize {
 /// The lake: its bucket, the function that reads most topics into it, and the one that compacts it.
 pub fn lake(infrastructure: &Infrastructure) -> Option<Lake> {
     let with_bucket = || infrastructure.functions.iter().filter(|function| function.environment.contains_key(BUCKET));
-    let compaction = with_bucket().find(|function| topics_of(infrastructure, &function.name) == 0)?;
+    let compaction = with_bucket().find(|function| function.environment.contains_key(CLOSES_HOURS))?;
     let archive = with_bucket().max_by_key(|function| topics_of(infrastructure, &function.name))?;
     let bucket = archive.environment.get(BUCKET)?.clone();
     let is_filled = topics_of(infrastructure, &archive.name) > 0;

@@ -4,6 +4,7 @@
 //! value beyond [`ORIGINAL_VALUE_BYTES_MAX`] the rest is left out, and the message says how much.
 
 mod first_delivery;
+mod verified;
 
 use centinela_domain::Millis;
 
@@ -13,8 +14,9 @@ use crate::payload::{Fields, PayloadProblem, required};
 
 pub use first_delivery::{
     BadFirstCoordinates, FIRST_OFFSET, FIRST_PARTITION, FIRST_SIGNATURE, FIRST_TIMESTAMP, FIRST_TOPIC,
-    first_coordinates, first_headers,
+    first_coordinates, first_headers, signed_first,
 };
+pub use verified::{VERIFIED, verified, verified_header};
 
 /// Most bytes kept of an original value.
 pub const ORIGINAL_VALUE_BYTES_MAX: usize = 600 * 1024;

@@ -12,6 +12,7 @@ pub const SIGNATURE_BYTES: usize = 16;
 // What begins a text that is signed. An identifier, which the same key turns into a pseudonym, holds no control character.
 const CONTENT: &[u8] = b"\0content\0";
 const FIRST_DELIVERY: &[u8] = b"\0first delivery\0";
+const VERIFIED: &[u8] = b"\0verified\0";
 const PSEUDONYM: &[u8] = b"\0pseudonym\0";
 
 /// Bytes of a value's pseudonym.
@@ -48,16 +49,38 @@ impl DeploymentKey {
 
     /// Says that a record with this value was first delivered at this place.
     pub fn sign_first_delivery(&self, topic: &str, first: Coordinates, value: &[u8]) -> [u8; SIGNATURE_BYTES] {
-        let digest = self.first_delivery(topic, first, value).finalize().into_bytes();
-        let mut signature = [0; SIGNATURE_BYTES];
-        signature.copy_from_slice(&digest[..SIGNATURE_BYTES]);
-        signature
+        shortened(self.placed(FIRST_DELIVERY, topic, first, value))
     }
 
     /// Whether the signature is this deployment's; takes the same time whatever is wrong with it.
     pub fn is_first_delivery(&self, signature: &[u8], topic: &str, first: Coordinates, value: &[u8]) -> bool {
         signature.len() == SIGNATURE_BYTES
-            && self.first_delivery(topic, first, value).verify_truncated_left(signature).is_ok()
+            && self.placed(FIRST_DELIVERY, topic, first, value).verify_truncated_left(signature).is_ok()
+    }
+
+    /// Says that no decision on the record with this value, first delivered at this place, was published by whoever handled what stands
+    /// before `from`.
+    pub fn sign_verified(
+        &self,
+        topic: &str,
+        first: Coordinates,
+        value: &[u8],
+        from: Coordinates,
+    ) -> [u8; SIGNATURE_BYTES] {
+        shortened(self.verified(topic, first, value, from))
+    }
+
+    /// Whether the signature is this deployment's; takes the same time whatever is wrong with it.
+    pub fn is_verified(
+        &self,
+        signature: &[u8],
+        topic: &str,
+        first: Coordinates,
+        value: &[u8],
+        from: Coordinates,
+    ) -> bool {
+        signature.len() == SIGNATURE_BYTES
+            && self.verified(topic, first, value, from).verify_truncated_left(signature).is_ok()
     }
 
     /// What stands for a value where it only has to be told apart, such as an e-mail address; `field` says which kind it is, so that equal
@@ -73,16 +96,33 @@ impl DeploymentKey {
         pseudonym
     }
 
-    fn first_delivery(&self, topic: &str, first: Coordinates, value: &[u8]) -> Hmac<Sha256> {
+    fn verified(&self, topic: &str, first: Coordinates, value: &[u8], from: Coordinates) -> Hmac<Sha256> {
+        let mut mac = self.placed(VERIFIED, topic, first, value);
+        put_place(&mut mac, from);
+        mac
+    }
+
+    fn placed(&self, what: &[u8], topic: &str, at: Coordinates, value: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        mac.update(FIRST_DELIVERY);
+        mac.update(what);
         put_text(&mut mac, topic.as_bytes());
-        mac.update(&first.partition.to_be_bytes());
-        mac.update(&first.offset.to_be_bytes());
-        mac.update(&first.timestamp.0.to_be_bytes());
+        put_place(&mut mac, at);
         put_text(&mut mac, value);
         mac
     }
+}
+
+fn shortened(mac: Hmac<Sha256>) -> [u8; SIGNATURE_BYTES] {
+    let digest = mac.finalize().into_bytes();
+    let mut signature = [0; SIGNATURE_BYTES];
+    signature.copy_from_slice(&digest[..SIGNATURE_BYTES]);
+    signature
+}
+
+fn put_place(mac: &mut Hmac<Sha256>, at: Coordinates) {
+    mac.update(&at.partition.to_be_bytes());
+    mac.update(&at.offset.to_be_bytes());
+    mac.update(&at.timestamp.0.to_be_bytes());
 }
 
 /// With its length first, so no two texts share their bytes.

@@ -10,6 +10,7 @@ pub mod dead_letter_v1;
 pub mod decision_v1;
 pub mod event_v1;
 mod excerpt;
+pub mod failure_record;
 mod json;
 pub mod kafka_event;
 pub mod keyed;

@@ -51,6 +51,9 @@ pub struct Delivered<T> {
     pub at: Coordinates,
     /// Where it stood when it was first delivered; differs only for a redriven record.
     pub source: Coordinates,
+    /// The committed mark after which a redrive found no decision on the record, proved with the deployment's key; only of a redriven
+    /// record.
+    pub verified: Option<Coordinates>,
     /// What it says.
     pub content: T,
     /// As it was delivered, in case it must be dead-lettered.

@@ -93,8 +93,9 @@ pub(crate) fn take_in<T>(
             let read = match record {
                 Err(bad) => Err(Box::new(letter_of_bad(bad, &slice.topic, partition, now))),
                 Ok(record) => match read(&record, &slice.topic, key, &decode) {
-                    Ok((source, content)) => {
-                        Ok(Delivered { partition_index: index, at: record.coordinates, source, content, record })
+                    Ok((First { source, verified }, content)) => {
+                        let at = record.coordinates;
+                        Ok(Delivered { partition_index: index, at, source, verified, content, record })
                     }
                     Err(Rejection { code, reason }) => Err(letter(record, &slice.topic, code, reason, now)),
                 },
@@ -119,13 +120,19 @@ fn place_of(record: &Result<Record, BadRecord>) -> Option<Mark> {
     }
 }
 
+/// What is known of a record's first delivery.
+struct First {
+    source: Coordinates,
+    verified: Option<Coordinates>,
+}
+
 /// Where the record was first delivered, and what it says.
 fn read<T>(
     record: &Record,
     topic: &str,
     key: &DeploymentKey,
     decode: impl Fn(&[u8], Coordinates) -> Result<T, Rejection>,
-) -> Result<(Coordinates, T), Rejection> {
+) -> Result<(First, T), Rejection> {
     let Some(value) = &record.value else {
         return Err(Rejection::new(
             DeadLetterReason::NoValue,
@@ -133,9 +140,12 @@ fn read<T>(
         ));
     };
     let first = dead_letter_v1::first_coordinates(&record.headers, value, record.coordinates, key).transpose();
-    let source = match first {
-        Ok(None) => record.coordinates,
-        Ok(Some((first_topic, first))) if first_topic == topic => first,
+    let first = match first {
+        Ok(None) => First { source: record.coordinates, verified: None },
+        Ok(Some((first_topic, source))) if first_topic == topic => {
+            let verified = dead_letter_v1::verified(&record.headers, topic, source, value, key);
+            First { source, verified }
+        }
         Ok(Some((first_topic, _))) => {
             let reason =
                 format!("the record was first delivered on topic {first_topic:?}, not on this one: redrive it there");
@@ -143,7 +153,8 @@ fn read<T>(
         }
         Err(problem) => return Err(Rejection::new(DeadLetterReason::BadFirstCoordinates, problem.to_string())),
     };
-    Ok((source, decode(value, source)?))
+    let content = decode(value, first.source)?;
+    Ok((first, content))
 }
 
 pub(crate) fn letter(

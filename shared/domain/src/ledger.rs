@@ -248,6 +248,17 @@ impl Ledger {
             .is_some_and(|floor| floor.reaches(first) || floor.outlives(first.into()))
     }
 
+    /// Whether a decision has left the ring that may stand at `from`, a committed mark, or later in its partition. If not, a record that
+    /// [`Ledger::find`] does not know was not decided since that mark was read: whoever decides a record below a mark gives it its place at
+    /// the mark, unless a broker's clock says that it came later.
+    pub fn may_have_evicted_since(&self, from: Coordinates) -> bool {
+        let mark = Mark::from(from);
+        self.eviction_floors.get(&from.partition).is_some_and(|floor| {
+            // The floor of a topic that was there before that of the mark says nothing about this one.
+            floor.timestamp > mark.timestamp || (floor.offset >= mark.offset && !mark.is_recreated(*floor))
+        })
+    }
+
     /// Whether another decision would go beyond [`RingSize::most`].
     pub fn is_full(&self, size: RingSize) -> bool {
         self.entries.len() >= size.most

@@ -233,6 +233,19 @@ fn a_floor_stops_a_redelivery_and_lets_a_recreated_topic_through() {
 }
 
 #[test]
+fn a_floor_that_reaches_a_mark_in_offset_or_time_may_hide_what_was_decided_since() {
+    let floor = mark(100, 100);
+    let ledger = Ledger { eviction_floors: [(0, floor)].into(), ..Ledger::default() };
+    let since = |partition, offset, after| {
+        ledger.may_have_evicted_since(Coordinates { partition, offset, timestamp: Millis(T + after) })
+    };
+    assert!(since(0, 100, 100) && since(0, 99, 100) && since(0, 99, 5_000), "the mark's own record may have left");
+    assert!(!since(0, 101, 100) && !since(0, 101, 5_000) && !since(1, 0, 0));
+    assert!(since(0, 101, 99), "a broker's clock that is ahead may have hidden it");
+    assert!(!since(0, 7, 100 + RECREATED_AFTER_MS + 1), "the floor is of a topic that was deleted");
+}
+
+#[test]
 fn a_duplicate_keeps_its_decision_until_the_duplicate_is_committed_too() {
     let mut ledger = ledger_of(0..1);
     let committed = committed_up_to(0, 10);

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod compact;
+pub mod decided;
 pub mod hour;
 pub mod keys;
 pub mod manifest;

@@ -91,12 +91,45 @@ pub fn read_all(table: Table, file: Bytes) -> Result<Vec<Row>, Unreadable> {
     Ok(rows)
 }
 
-fn read_group(table: Table, group: &dyn RowGroupReader) -> Result<Vec<Row>, Unreadable> {
+/// Hands these columns of every row to `take`, and reads nothing else.
+///
+/// # Errors
+/// When the file cannot be read as a whole.
+pub fn each<const N: usize>(
+    table: Table,
+    file: Bytes,
+    columns: [&str; N],
+    mut take: impl FnMut([&Cell; N]),
+) -> Result<(), Unreadable> {
+    let file = FileRows::open(table, file)?;
+    let wanted = columns.map(|name| table.columns().iter().find(|column| column.name == name).copied());
+    for index in 0..file.reader.num_row_groups() {
+        let (rows, cells) = unwinding(|| {
+            let group = file.reader.get_row_group(index)?;
+            let columns = Columns { table, group: &*group, rows: rows_of(&*group)? };
+            let cells: Result<Vec<Vec<Cell>>, Unreadable> = wanted
+                .iter()
+                .map(|column| column.map_or_else(|| Ok(Vec::new()), |column| columns.cells(column)))
+                .collect();
+            Ok((columns.rows, cells?))
+        })?;
+        for row in 0..rows {
+            take(std::array::from_fn(|column| cells[column].get(row).unwrap_or(&Cell::Null)));
+        }
+    }
+    Ok(())
+}
+
+fn rows_of(group: &dyn RowGroupReader) -> Result<usize, Unreadable> {
     let count = group.metadata().num_rows();
     if !(0..=GROUP_ROWS_MAX).contains(&count) {
         return Err(ParquetError::General(format!("a row group says to have {count} rows")).into());
     }
-    let columns = Columns { table, group, rows: count as usize };
+    Ok(count as usize)
+}
+
+fn read_group(table: Table, group: &dyn RowGroupReader) -> Result<Vec<Row>, Unreadable> {
+    let columns = Columns { table, group, rows: rows_of(group)? };
     let [partition, offset, time, problem, value] = COMMON;
     let partitions = columns.required::<Int32Type>(partition.name)?;
     let offsets = columns.required::<Int64Type>(offset.name)?;

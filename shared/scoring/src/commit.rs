@@ -147,7 +147,7 @@ impl<P: Ports> Scoring<P> {
         for (user, works) in users {
             if answer.unreadable_users.contains(user) {
                 self.contain_unreadable(works, batch, progress);
-            } else if answer.unread_users.contains(user) {
+            } else if answer.unread_users.contains(user) || self.lacks_a_mark(works, batch, progress) {
                 batch.fail(works.iter().copied());
             } else {
                 let base = answer.users.remove(user);
@@ -155,6 +155,15 @@ impl<P: Ports> Scoring<P> {
             }
         }
         jobs
+    }
+
+    /// A redriven record is decided with its partition's mark at hand, or not at all: its entry must not take a place below a mark that a
+    /// later redrive goes by.
+    fn lacks_a_mark(&self, works: &[usize], batch: &Batch<Decoded>, progress: &Progress) -> bool {
+        works
+            .iter()
+            .map(|&index| &batch.records[index])
+            .any(|work| work.is_redriven() && progress.unread_partitions.contains(&work.at.partition))
     }
 
     /// An item that cannot be read stops its user and not the partition: after some deliveries its records are dead-lettered.

@@ -26,7 +26,8 @@ pub(crate) enum Reply {
     Replay,
     /// Complete so long ago that its entry has left the ring.
     Stale,
-    /// A redriven record whose first place the eviction floors have passed: nobody can tell whether it was decided before the mapping gave it up.
+    /// A redriven record whose first place the eviction floors have passed: nobody can tell whether it was decided before the mapping gave it
+    /// up, and it is not verified that it was not.
     Undecidable,
     /// The ring knows the transaction's id with other content: it is another transaction, and must not get the first one's answer.
     OtherContent,
@@ -136,7 +137,9 @@ impl Draft {
                     Reply::Replay
                 }
                 None if ledger.is_below_eviction_floor(work.at) => Reply::Stale,
-                None if work.is_redriven() && ledger.cannot_tell(work.source) => Reply::Undecidable,
+                None if work.is_redriven() && ledger.cannot_tell(work.source) && !is_verified(work, ledger) => {
+                    Reply::Undecidable
+                }
                 None => {
                     if ledger.is_full(ring) {
                         self.changed |= ledger.compact(committed, work.at.timestamp, ring);
@@ -213,6 +216,14 @@ impl Draft {
     fn next_version(&self) -> u64 {
         self.expected.map_or(1, |version| version + 1)
     }
+}
+
+/// Whether it is proved that the record was not decided: no decision on it was published by whoever handled what stands before the mark,
+/// and none that stands behind the mark has left the ring.
+fn is_verified(work: &Work, ledger: &Ledger) -> bool {
+    work.verified.is_some_and(|from| {
+        from.partition == work.at.partition && from.offset <= work.at.offset && !ledger.may_have_evicted_since(from)
+    })
 }
 
 fn visit(work: &Work) -> Visit {

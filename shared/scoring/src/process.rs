@@ -1,6 +1,6 @@
 //! The decision protocol as a use case of a delivery.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -156,6 +156,8 @@ pub struct Progress {
     pub proof: Proof,
     /// What is proved to be committed, as this batch knows it.
     pub committed: CommittedMarks,
+    /// Partitions whose committed mark could not be read: no redriven record is decided there.
+    pub unread_partitions: HashSet<u32>,
     /// How often records have been reported because their user's item could not be read.
     pub unreadable_before: HashMap<Position, u8>,
     /// When the publishing began.
@@ -179,7 +181,8 @@ impl<P: Ports> UseCase for Scoring<P> {
         let first = rounds.next().unwrap_or_default();
         let partitions = self.partitions_to_read(batch);
         let mut answer = self.read(first, partitions, batch, &mut progress).await;
-        progress.proof = self.prove(batch, &mut answer);
+        progress.unread_partitions = std::mem::take(&mut answer.unread_partitions);
+        progress.proof = self.prove(batch, &progress.unread_partitions, &mut answer);
         progress.unreadable_before = std::mem::take(&mut progress.proof.unreadable);
         progress.report.markers_retired = progress.proof.retired;
         let notes = std::mem::take(&mut progress.proof.notes);
@@ -253,14 +256,14 @@ impl<P: Ports> Scoring<P> {
         answer
     }
 
-    fn prove(&self, batch: &Batch<Decoded>, answer: &mut ReadAnswer) -> Proof {
+    fn prove(&self, batch: &Batch<Decoded>, unread: &HashSet<u32>, answer: &mut ReadAnswer) -> Proof {
         let now = self.clock.now();
         let Limits { mark_interval, mark_interval_eager, ring, .. } = self.limits;
         self.with_knowledge(|knowledge| {
             let interval = if knowledge.eager { mark_interval_eager } else { mark_interval };
             let times =
                 Times { now, interval_ms: interval.as_millis() as i64, delivered_within_ms: ring.delivered_within_ms };
-            proof::prove(knowledge, &batch.slices, answer, times)
+            proof::prove(knowledge, &batch.slices, unread, answer, times)
         })
     }
 }

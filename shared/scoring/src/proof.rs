@@ -64,12 +64,18 @@ pub(crate) struct Times {
     pub delivered_within_ms: i64,
 }
 
-/// Adds what the batch's first offsets prove to the knowledge, which has learned what was read.
-pub(crate) fn prove(knowledge: &mut Knowledge, slices: &[Slice], answer: &mut ReadAnswer, times: Times) -> Proof {
+/// Adds what the batch's first offsets prove to the knowledge, which has learned what was read; nothing of partitions that are `unread`.
+pub(crate) fn prove(
+    knowledge: &mut Knowledge,
+    slices: &[Slice],
+    unread: &HashSet<u32>,
+    answer: &mut ReadAnswer,
+    times: Times,
+) -> Proof {
     let mut proof = Proof::default();
     for (index, slice) in slices.iter().enumerate() {
         knowledge.partitions.insert(slice.partition);
-        if answer.unread_partitions.contains(&slice.partition) {
+        if unread.contains(&slice.partition) {
             continue;
         }
         let stored = answer.partitions.remove(&slice.partition);

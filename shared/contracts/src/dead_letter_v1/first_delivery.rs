@@ -59,15 +59,32 @@ pub fn first_coordinates(
     delivered: Coordinates,
     key: &DeploymentKey,
 ) -> Option<Result<(String, Coordinates), BadFirstCoordinates>> {
+    let signed = signed_first(headers, value, key)?;
+    Some(signed.and_then(|(topic, first)| {
+        let is_later = delivered.timestamp.since(first.timestamp) >= -RECREATED_AFTER_MS;
+        let is_behind = delivered.partition != first.partition || Mark::from(delivered).is_after(first.into());
+        if is_later && is_behind {
+            Ok((topic, first))
+        } else {
+            Err(BadFirstCoordinates::NotBefore { first, delivered })
+        }
+    }))
+}
+
+/// The same of a dead letter, which stands nowhere on the topic that its record came from: what is signed.
+pub fn signed_first(
+    headers: &[(String, Vec<u8>)],
+    value: &[u8],
+    key: &DeploymentKey,
+) -> Option<Result<(String, Coordinates), BadFirstCoordinates>> {
     let values = [FIRST_TOPIC, FIRST_PARTITION, FIRST_OFFSET, FIRST_TIMESTAMP, FIRST_SIGNATURE]
         .map(|wanted| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice()));
-    if values.iter().all(Option::is_none) { None } else { Some(read_first(values, value, delivered, key)) }
+    if values.iter().all(Option::is_none) { None } else { Some(read_first(values, value, key)) }
 }
 
 fn read_first(
     headers: [Option<&[u8]>; 5],
     value: &[u8],
-    delivered: Coordinates,
     key: &DeploymentKey,
 ) -> Result<(String, Coordinates), BadFirstCoordinates> {
     let [topic, partition, offset, timestamp, signature] = headers;
@@ -86,16 +103,10 @@ fn read_first(
     if !key.is_first_delivery(&signature, topic, first, value) {
         return Err(BadFirstCoordinates::NotSigned);
     }
-    let is_later = delivered.timestamp.since(first.timestamp) >= -RECREATED_AFTER_MS;
-    let is_behind = delivered.partition != first.partition || Mark::from(delivered).is_after(first.into());
-    if is_later && is_behind {
-        Ok((topic.to_owned(), first))
-    } else {
-        Err(BadFirstCoordinates::NotBefore { first, delivered })
-    }
+    Ok((topic.to_owned(), first))
 }
 
-fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
+pub(super) fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
     let mut signature = [0; SIGNATURE_BYTES];
     let digits = digits.as_bytes();
     if digits.len() != 2 * SIGNATURE_BYTES {
@@ -106,6 +117,10 @@ fn signature_of(digits: &str) -> Option<[u8; SIGNATURE_BYTES]> {
         *byte = digit(0)? << 4 | digit(1)?;
     }
     Some(signature)
+}
+
+pub(super) fn hexadecimal(signature: &[u8]) -> String {
+    signature.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text_of<'a>(value: Option<&'a [u8]>, name: &'static str) -> Result<&'a str, BadFirstCoordinates> {
@@ -129,6 +144,6 @@ pub fn first_headers(topic: &str, at: Coordinates, value: &[u8], key: &Deploymen
         header(FIRST_PARTITION, at.partition.to_string()),
         header(FIRST_OFFSET, at.offset.to_string()),
         header(FIRST_TIMESTAMP, at.timestamp.0.to_string()),
-        header(FIRST_SIGNATURE, signature.iter().map(|byte| format!("{byte:02x}")).collect()),
+        header(FIRST_SIGNATURE, hexadecimal(&signature)),
     ]
 }

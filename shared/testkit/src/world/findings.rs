@@ -16,6 +16,8 @@ use crate::fakes::{Entered, Shared};
 pub struct Findings {
     /// Transactions without a decision on the topics or on the stream, that were not dead-lettered either.
     pub lost: Vec<(String, String)>,
+    /// Transactions that an operator drove again, or that were given up, and that nobody ever decided.
+    pub undecided: Vec<(String, String)>,
     /// Transactions with two different decisions.
     pub doubled: Vec<(String, String)>,
     /// Transactions under a used id that were answered, or neither answered nor dead-lettered.
@@ -52,6 +54,8 @@ struct Expected {
     of_unknown_amount: BTreeSet<UserId>,
     /// Their producers sent something again after the promised window.
     excused: BTreeSet<UserId>,
+    /// Transactions that were counted again.
+    recounted: usize,
 }
 
 /// Every payload of a decision on the topics and on the stream.
@@ -75,12 +79,14 @@ impl World {
         let published: usize =
             payloads.values().map(|[topics, stream]| topics.intersection(stream).filter(in_full).count()).sum();
         findings.unpublished = self.happened.decided.saturating_sub(published);
-        let dead_letters: HashSet<&[u8]> =
-            shared.dead_letters.iter().filter_map(|letter| letter.value.as_deref()).collect();
+        let left = self.left.clone();
+        let dead_letters = shared.dead_letters.iter().filter_map(|letter| letter.value.as_deref());
+        let dead_letters: HashSet<&[u8]> = dead_letters.chain(left.iter().map(Vec::as_slice)).collect();
         let is_undecidable = |parked: &&DeadLetter| parked.reason_code == DeadLetterReason::BadFirstCoordinates;
         self.happened.undecidable += shared.dead_letters.iter().filter(is_undecidable).count();
         findings.not_dead_lettered = self.bad.iter().filter(|value| !dead_letters.contains(value.as_slice())).count();
         let expected = self.judge_transactions(&shared, &payloads, &dead_letters, &mut findings);
+        self.happened.recounted += expected.recounted;
         self.judge_users(&shared, &expected, &mut findings);
         findings.devices = self.devices_with_a_false_past(&shared);
         let is_held = |index: &usize| {
@@ -131,16 +137,25 @@ impl World {
             if fate(places).is_doubled() {
                 findings.doubled.push(pair());
             }
+            if made.values.len() == 1 && !fate(places).is_decided() {
+                findings.undecided.push(pair());
+            }
             let unanswered = made.values.iter().filter(|value| !is_dead(value)).count();
             if made.values.len() > 1 && unanswered > 1 {
                 findings.mistaken.push(pair());
             }
-            if entered.iter().any(|entered| entered.digest == id.digest()) {
+            let times = entered.iter().filter(|entered| entered.digest == id.digest()).count();
+            if times > 0 {
                 let amounts = places.iter().flatten().filter_map(|payload| decision_v1::parse(payload).ok()?.evidence);
                 let answered = amounts.map(|evidence| evidence.amount.minor()).next();
                 // Of one that was published from what remains only, it is not known which of two amounts it was for.
                 let amount = answered.or((made.values.len() == 1).then_some(AMOUNT_MINOR));
-                expected.users.entry(user.clone()).or_default().add(amount.unwrap_or(0));
+                // Committed, never published, given up, and out of its ring: nobody can tell that it was counted.
+                let counted = if self.verified.contains(&id) { times } else { 1 };
+                expected.recounted += counted - 1;
+                for _ in 0..counted {
+                    expected.users.entry(user.clone()).or_default().add(amount.unwrap_or(0));
+                }
                 if amount.is_none() {
                     expected.of_unknown_amount.insert(user);
                 }

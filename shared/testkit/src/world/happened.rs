@@ -51,7 +51,13 @@ counts! {
     given_up => "records given up";
     /// Records driven again.
     redriven => "records redriven";
-    /// Of these, dead-lettered because nobody could tell any more.
+    /// Of these, verified: no decision was found.
+    verified => "verified records";
+    /// Records whose decision was found.
+    found => "decisions that were found";
+    /// Verified ones that their users' totals had counted before, without a decision that was ever published.
+    recounted => "transactions counted again";
+    /// Records dead-lettered because nobody could tell any more.
     undecidable => "undecidable records";
     /// Deliveries of a user whose item could not be read.
     unreadable => "unreadable items";

@@ -82,7 +82,7 @@ impl World {
                 self.step();
             } else if !self.deliver() {
                 self.look_through_parked();
-                if self.given_up.is_empty() {
+                if self.given_up.is_empty() && self.looking.is_none() {
                     return;
                 }
                 self.redrive();

@@ -9,7 +9,7 @@ use centinela_contracts::kafka_event::Record;
 use centinela_delivery::BatchError;
 use centinela_domain::guard::Fallback;
 use centinela_domain::ledger::RingSize;
-use centinela_domain::{Band, DecisionId, Millis, TransactionId, UserId};
+use centinela_domain::{Band, Coordinates, DecisionId, Millis, TransactionId, UserId};
 use centinela_scoring::{BatchReport, ScoringError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -104,6 +104,15 @@ impl Made {
     }
 }
 
+/// A record whose decision an operator is about to look for.
+pub(super) struct Looking {
+    pub(super) record: Record,
+    /// The committed mark of its partition, read before.
+    pub(super) from: Coordinates,
+    /// What ran when the mark was read: the look-up waits for their end, as it does in production by the function's timeout.
+    pub(super) running: HashSet<usize>,
+}
+
 /// Everything that a run is made of, and where it stands.
 pub struct World {
     pub(super) fakes: Fakes,
@@ -121,6 +130,12 @@ pub struct World {
     pub(super) newest: HashMap<String, (usize, usize)>,
     /// What the mapping gave up, and an operator will drive again.
     pub(super) given_up: Vec<Record>,
+    /// What an operator is about to look for.
+    pub(super) looking: Option<Looking>,
+    /// Decisions that were looked for and not found.
+    pub(super) verified: HashSet<DecisionId>,
+    /// Values that an operator has left among the dead letters: their id was decided for something else.
+    pub(super) left: HashSet<Vec<u8>>,
     /// How much of the dead letters an operator has looked through.
     pub(super) looked_through: usize,
     /// Old batches that a paused poller may still deliver.
@@ -173,6 +188,9 @@ impl World {
             bad: Vec::new(),
             newest: HashMap::new(),
             given_up: Vec::new(),
+            looking: None,
+            verified: HashSet::new(),
+            left: HashSet::new(),
             looked_through: 0,
             paused: Vec::new(),
             gives_up: true,
