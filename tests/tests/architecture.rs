@@ -23,7 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
     ("adapters", &["scoring", "profile", "labels", "delivery", "contracts", "domain", "kafka-access"]),
-    ("object-store", &["lake", "domain"]),
+    ("signed-http", &["domain"]),
+    ("object-store", &["signed-http", "lake", "domain"]),
+    ("brake", &["domain"]),
+    ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
     ("serve", &[]),
@@ -45,6 +48,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "labels",
             "lake",
             "object-store",
+            "signed-http",
+            "brake",
+            "control",
             "delivery",
             "contracts",
             "telemetry",
@@ -70,7 +76,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Layers that do no I/O: none of these may be named by their manifests.
 const PURE: &[&str] =
-    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "traffic"];
+    &["domain", "verdict", "contracts", "delivery", "scoring", "profile", "labels", "lake", "brake", "traffic"];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
