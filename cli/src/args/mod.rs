@@ -9,6 +9,7 @@ use std::time::Duration;
 use centinela_audit::chaos::{Kind, Kinds};
 use clap::{Args, Parser, Subcommand};
 
+use crate::brake;
 use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
@@ -51,6 +52,8 @@ pub enum Command {
     Features(features::Args),
     /// Remove a person from the tables, and from the lake with the next compaction.
     Erase(erase::Args),
+    /// Stop side jobs that cost too much or run away, and start them again.
+    Brake(brake::Args),
     /// Show and clear the records that were reported as failures and have not come back.
     PendingFailures(pending_failures::Args),
     /// Ask the lake a ready question, or one of your own.

@@ -23,6 +23,7 @@ pub fn as_json(platform: &Platform) -> Value {
         "s3": endpoints.s3,
         "kinesis": endpoints.kinesis,
         "lambda": endpoints.lambda,
+        "sns": endpoints.sns,
         "region": endpoints.region,
         "access_key_id": endpoints.access_key_id,
         "secret_access_key": shown_secret(platform),

@@ -15,14 +15,13 @@ impl Config {
     pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
         let alert_topic_arn = environment.text("ALERT_TOPIC_ARN");
         let main_function = environment.text("MAIN_FUNCTION");
-        let main_job = environment.parsed("STOP_MAIN_JOB", MainJob::Never, "never, runaway or always", |text| {
-            match text {
+        let main_job =
+            environment.parsed("STOP_MAIN_JOB", MainJob::Never, "never, runaway or always", |text| match text {
                 "never" => Ok(MainJob::Never),
                 "runaway" => Ok(MainJob::Runaway),
                 "always" => Ok(MainJob::Always),
                 _ => Err(()),
-            }
-        });
+            });
         let only_says = environment.parsed("AT_ALARMS", false, "brake or say", |text| match text {
             "brake" => Ok(false),
             "say" => Ok(true),
@@ -74,7 +73,8 @@ mod tests {
                     }
                     Action::Mappings { source } => {
                         let kafka = stacks.mappings.iter().filter(|mapping| mapping.function == step.function);
-                        let has = kafka.clone().any(|mapping| source.as_ref().is_none_or(|source| mapping.topic == *source));
+                        let has =
+                            kafka.clone().any(|mapping| source.as_ref().is_none_or(|source| mapping.topic == *source));
                         assert!(has, "{environment}: {} has no such mapping", step.function);
                     }
                 }

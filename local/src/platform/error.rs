@@ -64,7 +64,8 @@ impl PlatformError {
     pub fn is_usage(&self) -> bool {
         let server = match self {
             Self::Cluster(ClusterError::GroupTaken { .. }) | Self::Endpoint(EndpointError::Url { .. }) => return true,
-            Self::Broker(BrokerError::Server(server))
+            Self::Server(server)
+            | Self::Broker(BrokerError::Server(server))
             | Self::Dynamo(DynamoError::Server(server))
             | Self::Kinesis(KinesisError::Server(server))
             | Self::S3(S3Error::Server(server))

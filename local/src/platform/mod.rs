@@ -7,6 +7,7 @@
 mod backlog;
 mod claims;
 mod config;
+mod control;
 mod endpoints;
 mod error;
 mod functions;
@@ -25,7 +26,7 @@ use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionStats, InvokeApi};
+use centinela_lambda_host::{FunctionHost, FunctionStats};
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
@@ -36,6 +37,7 @@ pub use specs::topic_spec;
 
 use backlog::Past;
 use claims::Claims;
+use control::Control;
 use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
@@ -47,7 +49,7 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
-    invoke_api: Option<InvokeApi>,
+    control: Control,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
     functions: BTreeMap<String, Arc<FunctionHost>>,
@@ -55,6 +57,7 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
+    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A look at a running platform.
@@ -84,19 +87,22 @@ impl Platform {
         if let Some(access) = &config.servers.kafka {
             Claims::check(access, &config.infrastructure).await?;
         }
-        let services = Box::pin(Services::start(&config)).await?;
+        let mut services = Box::pin(Services::start(&config)).await?;
+        let control = Control::start(&config.ports).await?;
+        services.note_control(&control.lambda_url(), &control.sns_url());
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
-            invoke_api: None,
+            control,
             mappings: Default::default(),
             functions: BTreeMap::new(),
             claims,
             services,
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
+            say: Arc::clone(&config.say),
         };
         platform.start_functions(&config).await?;
         // On the embedded broker nobody can have come before us, so nothing waits for it.
@@ -116,9 +122,7 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
-        let api = InvokeApi::start(config.ports.lambda, self.functions.clone()).await?;
-        self.services.note_lambda(api.url());
-        self.invoke_api = Some(api);
+        self.control.serve(&self.infrastructure, &self.functions, &config.say);
         Ok(())
     }
 
@@ -128,6 +132,9 @@ impl Platform {
         for trigger in &self.infrastructure.triggers {
             let function = &trigger.function;
             let host = self.functions.get(function);
+            if control::runs(trigger) {
+                continue;
+            }
             if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
                 say(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
             }
@@ -172,6 +179,7 @@ impl Platform {
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
             mapping.set_faults((self.mapping_faults)(&key, declared.window));
+            self.control.add(declared, host, &mapping);
             mappings.push(Mapped { key, mapping });
         }
         // Nobody starts them twice at a time.
@@ -303,6 +311,13 @@ impl Platform {
             let mapping = self.mapping(&cut.topic, &cut.function)?;
             Some(async move { mapping.drain_to(&cut.ends, limit).await })
         });
+        let disabled = self.control.disabled();
+        if !disabled.is_empty() {
+            let functions = disabled.join(", ");
+            (self.say)(&format!(
+                "mappings of {functions} are disabled, so what is on their topics waits; release them"
+            ));
+        }
         let (mut waiting, mut failure) = (0, None);
         for outcome in futures::future::join_all(drains).await {
             match outcome {
@@ -350,11 +365,9 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, mappings, functions, claims, services, .. } = self;
+        let Self { schedules, control, mappings, functions, claims, services, .. } = self;
         drop(schedules);
-        if let Some(api) = invoke_api {
-            note(api.shutdown().await.map_err(PlatformError::from));
-        }
+        control.shutdown().await.into_iter().for_each(|error| note(Err(error)));
         let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
         for mapped in &mappings {
             note(mapped.mapping.stop().await.map_err(PlatformError::from));

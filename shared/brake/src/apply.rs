@@ -145,9 +145,7 @@ impl Brake {
             }];
         }
         match &step.action {
-            Action::Mappings { source } => {
-                mappings(&step.function, source.as_deref(), order, control, deadline).await
-            }
+            Action::Mappings { source } => mappings(&step.function, source.as_deref(), order, control, deadline).await,
             Action::Concurrency { braked, released } => {
                 vec![concurrency(&step.function, *braked, *released, order, control, deadline).await]
             }

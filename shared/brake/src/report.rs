@@ -116,7 +116,9 @@ impl Report {
             }
         }
         if self.action == "fire" {
-            text.push_str("\nNothing is lost: mappings go on where they stopped. Take it back with `centinela brake release`.\n");
+            text.push_str(
+                "\nNothing is lost: mappings go on where they stopped. Take it back with `centinela brake release`.\n",
+            );
         }
         text
     }

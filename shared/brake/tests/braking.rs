@@ -116,7 +116,9 @@ fn an_alarm_of_cost_brakes_everything_but_the_main_job_and_one_word_takes_it_bac
     assert_eq!(world.state(), (vec!["side-actions".to_owned(), "side-events".to_owned()], Some(1)));
     assert_eq!((report.count(Outcome::Done), report.count(Outcome::Kept), report.alerted), (3, 1, true));
     let said = world.said.lock().expect("a lock").join("\n");
-    for word in ["threshold crossed", "p-brake-writes", "mapping of actions", "30 -> 1", "it is the main job", "release"] {
+    for word in
+        ["threshold crossed", "p-brake-writes", "mapping of actions", "30 -> 1", "it is the main job", "release"]
+    {
         assert!(said.contains(word), "{word} is not in {said}");
     }
     let report = ask(&brake, &release(None), &world);

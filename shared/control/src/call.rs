@@ -95,10 +95,8 @@ mod tests {
     #[test]
     fn an_answer_says_whether_to_come_again() {
         let of = |status: u16, named: &'static str| {
-            let headers = HeaderMap::from_iter([(
-                http::HeaderName::from_static(ERROR_TYPE),
-                HeaderValue::from_static(named),
-            )]);
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static(ERROR_TYPE), HeaderValue::from_static(named))]);
             let status = StatusCode::from_u16(status).expect("a status");
             failed("lambda", &Answer { status, headers, body: Bytes::from_static(br#"{"Message":"m"}"#) })
         };

@@ -42,7 +42,8 @@ impl Alerts for SnsAlerts {
             ("Subject", subject),
             ("Message", &message[..end]),
         ];
-        let form: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value, false))).collect();
+        let form: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", encoded(value, false))).collect();
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8".to_owned())];
         let asked = Asked { path: "/", query: &[], headers: &headers };
         call(&self.client, SNS.name, Method::POST, &asked, form.join("&").into(), deadline).await.map(drop)

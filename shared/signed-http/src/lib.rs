@@ -6,5 +6,7 @@
 mod client;
 mod patience;
 
-pub use client::{Answer, Asked, Cause, Client, ConnectError, NoAnswer, Service, Unanswered, encoded, endpoint, settings};
+pub use client::{
+    Answer, Asked, Cause, Client, ConnectError, NoAnswer, Service, Unanswered, encoded, endpoint, settings,
+};
 pub use patience::Patience;
