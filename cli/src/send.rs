@@ -111,7 +111,7 @@ async fn watched(
 /// Where it goes.
 enum Target {
     Kafka(KafkaAccess),
-    Api { client: AwsClient, token: Option<String> },
+    Api { client: Box<AwsClient>, token: Option<String> },
 }
 
 impl Target {
@@ -122,7 +122,7 @@ impl Target {
                 let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
                 let access = aws_credentials::from_environment(false)?;
                 let client = AwsClient::new("execute-api", url, &access).map_err(|error| Failure::usage(&error))?;
-                Ok(Self::Api { client, token })
+                Ok(Self::Api { client: Box::new(client), token })
             }
             (None, None) => Err(Failure::Usage("say where to: --kafka HOST:PORT or --api URL".to_owned())),
         }
@@ -147,7 +147,7 @@ impl Target {
             }
             Self::Api { client, token } => {
                 let (decide, batch) = (arguments.decide, usize::from(arguments.batch));
-                let sender = ApiSender { client, token, decide, batch, progress };
+                let sender = ApiSender { client: *client, token, decide, batch, progress };
                 Ok(tokio::spawn(async move { Ok(Box::pin(sender.run(&mut source, pace, until)).await?) }))
             }
         }

@@ -7,7 +7,7 @@ use centinela_brake::ControlError;
 use centinela_domain::Millis;
 use centinela_signed_http::{Answer, Asked, Cause, Client, NoAnswer, Patience, Unanswered};
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 
 /// What one attempt gets; both services answer within a tenth of it.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -25,15 +25,6 @@ struct Answered {
     status: u16,
     code: String,
     message: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    #[serde(alias = "Message")]
-    message: String,
-    #[serde(rename = "__type")]
-    kind: String,
 }
 
 /// Asks until there is an answer of success, it is refused for good, or no time is left.
@@ -66,13 +57,21 @@ pub(crate) async fn call(
 }
 
 fn failed(service: &'static str, answer: &Answer) -> ControlError {
-    let said: Said = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let named = answer.headers.get(ERROR_TYPE).and_then(|name| name.to_str().ok()).unwrap_or(&said.kind);
+    let said: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    // Some of Lambda's errors have the message twice, in both spellings.
+    let text = |names: &[&str]| names.iter().find_map(|name| said[*name].as_str()).unwrap_or_default();
+    let named = answer.headers.get(ERROR_TYPE).and_then(|name| name.to_str().ok());
+    let named = named.unwrap_or_else(|| text(&["__type"]));
     let named = named.rsplit('#').next().unwrap_or_default();
     let code = named.split(':').next().unwrap_or_default().to_owned();
     let status = answer.status;
     let is_busy = BUSY.contains(&code.as_str());
-    let cause = Box::new(Answered { service, status: status.as_u16(), code, message: said.message });
+    let cause = Box::new(Answered {
+        service,
+        status: status.as_u16(),
+        code,
+        message: text(&["message", "Message"]).to_owned(),
+    });
     match status {
         StatusCode::TOO_MANY_REQUESTS => ControlError::Unavailable(cause),
         _ if status.is_server_error() || is_busy => ControlError::Unavailable(cause),
@@ -98,7 +97,14 @@ mod tests {
             let headers =
                 HeaderMap::from_iter([(http::HeaderName::from_static(ERROR_TYPE), HeaderValue::from_static(named))]);
             let status = StatusCode::from_u16(status).expect("a status");
-            failed("lambda", &Answer { status, headers, body: Bytes::from_static(br#"{"Message":"m"}"#) })
+            failed(
+                "lambda",
+                &Answer {
+                    status,
+                    headers,
+                    body: Bytes::from_static(br#"{"Type":"User","Message":"m","message":"m"}"#),
+                },
+            )
         };
         for (status, named) in
             [(429, "TooManyRequestsException"), (500, ""), (409, "ResourceInUseException:http://internal/")]
