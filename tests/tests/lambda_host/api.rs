@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use centinela_local::lambda::{FunctionHost, InvokeError, LambdaApi, PAYLOAD_BYTES_MAX, Served};
+use centinela_local::lambda::{FunctionHost, InvokeError, LambdaApi, PAYLOAD_BYTES_MAX, Served, SwitchedMapping};
+use centinela_local::mapping::MappingError;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{host, invoke, spec, until};
@@ -133,6 +136,85 @@ async fn concurrency_that_is_reserved_over_http_counts_from_the_next_invocation_
         let (head, _) = send(&api, method, path, "", body.as_bytes().to_vec()).await;
         assert!(head.starts_with("http/1.1 40"), "{method} {path}: {head}");
     }
+    api.shutdown().await.expect("it ends");
+    host.stop(Duration::from_secs(1)).await;
+}
+
+/// A mapping whose changes take until somebody lets them happen; the next enabling fails where it is told so.
+#[derive(Default)]
+struct Slow {
+    let_happen: tokio::sync::Notify,
+    fails: AtomicBool,
+}
+
+impl SwitchedMapping for Slow {
+    fn disable(&self) -> BoxFuture<'_, Result<(), MappingError>> {
+        Box::pin(async {
+            self.let_happen.notified().await;
+            Ok(())
+        })
+    }
+
+    fn enable(&self) -> BoxFuture<'_, Result<(), MappingError>> {
+        Box::pin(async {
+            self.let_happen.notified().await;
+            if self.fails.load(Ordering::SeqCst) { Err(MappingError::Stopped) } else { Ok(()) }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_listed_and_switched_over_http_and_is_in_use_meanwhile() {
+    const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
+    let (host, slow) = (host(spec()).await, Arc::new(Slow::default()));
+    let api = LambdaApi::start(None).await.expect("a port");
+    let served = served(&host);
+    for topic in ["orders", "refunds", "returns"] {
+        let details = json!({ "Topics": [topic], "BatchSize": 100 });
+        served.mappings.add("fixture", &host.arn(), "arn:aws:kafka:x:0:cluster/c/1", details, Arc::clone(&slow) as _);
+    }
+    let mappings = Arc::clone(&served.mappings);
+    api.serve(served);
+    let get = async |path: String| send(&api, "GET", &path, "", Vec::new()).await;
+    let first = get(format!("{MAPPINGS}/?FunctionName=fixture&MaxItems=2")).await.1;
+    let marker = first["NextMarker"].as_str().expect("there is more").to_owned();
+    let second = get(format!("{MAPPINGS}?FunctionName={}&MaxItems=2&Marker={marker}", host.arn())).await.1;
+    let listed = |page: &Value| page["EventSourceMappings"].as_array().expect("a list").clone();
+    let all = [listed(&first), listed(&second)].concat();
+    let topics: Vec<_> = all.iter().map(|mapping| mapping["Topics"][0].as_str().expect("a topic")).collect();
+    assert_eq!((topics, second.get("NextMarker")), (vec!["orders", "refunds", "returns"], None));
+    assert_eq!(listed(&get(format!("{MAPPINGS}?FunctionName=another")).await.1), Vec::<Value>::new());
+
+    let path = format!("{MAPPINGS}/{}", all[1]["UUID"].as_str().expect("an identifier"));
+    let put = async |enabled: bool| {
+        send(&api, "PUT", &path, "", json!({ "Enabled": enabled }).to_string().into_bytes()).await
+    };
+    let state = async || get(path.clone()).await.1["State"].as_str().expect("a state").to_owned();
+    assert_eq!(put(true).await.1["State"], "Enabled", "it is so already");
+    let (head, said) = put(false).await;
+    assert!(head.starts_with("http/1.1 202") && said["State"] == "Disabling", "{head} {said}");
+    assert_eq!(mappings.disabled(), ["fixture"]);
+    for enabled in [true, false] {
+        let (head, _) = put(enabled).await;
+        assert!(head.starts_with("http/1.1 409") && head.contains("resourceinuseexception"), "{head}");
+    }
+    let switched = async |from: &str| {
+        slow.let_happen.notify_one();
+        while state().await == from {
+            tokio::task::yield_now().await;
+        }
+        state().await
+    };
+    assert_eq!(switched("Disabling").await, "Disabled");
+    slow.fails.store(true, Ordering::SeqCst);
+    assert_eq!(put(true).await.1["State"], "Enabling");
+    assert_eq!(switched("Enabling").await, "Disabled", "what cannot begin takes nothing");
+    slow.fails.store(false, Ordering::SeqCst);
+    put(true).await;
+    assert_eq!(switched("Enabling").await, "Enabled");
+    assert!(mappings.disabled().is_empty());
+    let (head, _) = send(&api, "PUT", &path, "", br#"{"Enabled":true,"BatchSize":7}"#.to_vec()).await;
+    assert!(head.starts_with("http/1.1 400"), "{head}");
     api.shutdown().await.expect("it ends");
     host.stop(Duration::from_secs(1)).await;
 }
