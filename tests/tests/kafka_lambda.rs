@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use centinela_contracts::dead_letter_v1;
+use centinela_contracts::dead_letter_v1::{self, ReceivedDeadLetter};
 use centinela_e2e::{binaries, cargo, workspace};
 use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
@@ -30,6 +30,16 @@ fn built() -> PathBuf {
     }
     assert!(build.status().expect("cargo can be started").success(), "the example is not built");
     directory.join("examples").join(EXAMPLE)
+}
+
+/// The client is gone when this returns: it would wait for a broker that ended before it.
+fn first_dead_letter(client: &ClientConfig) -> ReceivedDeadLetter {
+    let consumer: BaseConsumer = client.create().expect("a consumer");
+    let mut all = TopicPartitionList::new();
+    all.add_partition_offset("unreadable", 0, Offset::Beginning).expect("an offset");
+    consumer.assign(&all).expect("an assignment");
+    let message = consumer.poll(PATIENCE).expect("a dead letter in time").expect("a record");
+    dead_letter_v1::parse(message.payload().expect("a value")).expect("a dead letter")
 }
 
 #[test]
@@ -83,14 +93,10 @@ async fn records_are_handled_or_dead_lettered_and_the_mapping_goes_on() {
     mapping.drain(PATIENCE).await.expect("everything is handled");
     assert_eq!((mapping.stats().records, mapping.stats().retried_batches), (4, 0));
 
-    let consumer: BaseConsumer = client().set("group.id", "reader").create().expect("a consumer");
-    let mut all = TopicPartitionList::new();
-    all.add_partition_offset("unreadable", 0, Offset::Beginning).expect("an offset");
-    consumer.assign(&all).expect("an assignment");
-    let dead = consumer.poll(PATIENCE).expect("a dead letter in time").expect("a record");
-    let dead = dead_letter_v1::parse(dead.payload().expect("a value")).expect("a dead letter");
+    let dead = first_dead_letter(client().set("group.id", "reader"));
     assert_eq!(dead.letter.value.as_deref(), Some(&b"nonsense"[..]));
 
+    drop(producer);
     mapping.stop().await.expect("a clean stop");
     host.stop(Duration::from_secs(5)).await;
     let mut said = String::new();
