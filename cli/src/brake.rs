@@ -174,10 +174,14 @@ fn shown(report: &Report) -> String {
         writeln!(text, "{alarm} ({kind})").unwrap_or_default();
         for step in steps {
             let found = step.found.as_deref().unwrap_or("-");
+            let wanted = match report.action.as_str() {
+                "show" => format!("; braked: {}", step.wanted),
+                _ => format!(" -> {}", step.wanted),
+            };
             write!(
                 text,
-                "  {:<9} {:<function$}  {:<target$}  {found} -> {}",
-                step.outcome, step.function, step.target, step.wanted
+                "  {:<9} {:<function$}  {:<target$}  {found}{wanted}",
+                step.outcome, step.function, step.target
             )
             .unwrap_or_default();
             text.push_str(&step.detail.as_ref().map(|detail| format!("  ({detail})")).unwrap_or_default());
