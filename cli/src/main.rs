@@ -2,6 +2,7 @@
 
 mod args;
 mod aws_credentials;
+mod brake;
 mod dead_letters;
 mod dynamodb;
 mod erase;
@@ -72,6 +73,8 @@ fn run(command: Command) -> Result<(), Failure> {
         // Reads, or writes once as a whole.
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
         Command::DeadLetters(arguments) => runtime()?.block_on(Box::pin(dead_letters::run(arguments))),
+        // The function does it to the end whoever waits for it.
+        Command::Brake(arguments) => runtime()?.block_on(Box::pin(brake::run(arguments))),
         Command::Erase(arguments) => runtime()?.block_on(Box::pin(erase::run(arguments))),
         Command::Up(arguments) => finish(runtime()?, |interrupt| Box::pin(up::run(*arguments, interrupt))),
         Command::Query(arguments) => finish(runtime()?, |interrupt| query::run(*arguments, interrupt)),

@@ -40,6 +40,9 @@ const MAPPING_METRICS: [(&str, &[&str]); 3] = [
     ("KafkaMetrics", &["MaxOffsetLag", "SumOffsetLag"]),
 ];
 
+/// What every mapping with a `ProvisionedPollerConfig` sends.
+const POLLERS: &str = "ProvisionedPollers";
+
 /// What keeps an alarm from ever firing.
 pub(super) fn rules(alarm: &Resource, infrastructure: &Infrastructure) -> Vec<Rule> {
     let mut rules = Vec::new();
@@ -97,7 +100,9 @@ fn metric_rules(metric: &Value, infrastructure: &Infrastructure) -> Option<Rule>
             let mappings = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping");
             let sent = mappings.filter(|one| mapping_id(&one.logical_id) == *id).any(|one| {
                 let groups = one.properties.pointer("/MetricsConfig/Metrics").and_then(Value::as_array);
+                let has_pollers = one.properties.get("ProvisionedPollerConfig").is_some();
                 groups.into_iter().flatten().filter_map(Value::as_str).any(|on| Some(on) == group)
+                    || (name == POLLERS && has_pollers)
             });
             (!sent).then_some(nobody)
         }

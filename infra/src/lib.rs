@@ -203,6 +203,14 @@ impl Infrastructure {
         self.functions.iter().find(|function| function.name == name)
     }
 
+    /// The ARN of every SNS topic.
+    #[must_use]
+    pub fn topics_of_sns(&self) -> Vec<String> {
+        let topics = self.resources.iter().filter(|resource| resource.kind == "AWS::SNS::Topic");
+        let named = topics.filter_map(|topic| topic.properties.get("TopicName").and_then(Value::as_str));
+        named.map(|name| format!("arn:aws:sns:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:{name}")).collect()
+    }
+
     /// Names of the metrics of our own that alarms watch of a function: it must send each, or its alarm can never speak.
     #[must_use]
     pub fn watched_metrics(&self, function: &str) -> BTreeSet<&str> {

@@ -181,6 +181,8 @@ pub enum TriggerSource {
     Http(String),
     /// The time, by this expression.
     Schedule(String),
+    /// What is published to the SNS topic of this ARN.
+    Sns(String),
 }
 
 impl std::fmt::Display for Trigger {
@@ -189,6 +191,7 @@ impl std::fmt::Display for Trigger {
             TriggerSource::Kinesis(stream) => write!(formatter, "mapping of Kinesis stream `{stream}`"),
             TriggerSource::Http(route) => write!(formatter, "route `{route}`"),
             TriggerSource::Schedule(expression) => write!(formatter, "schedule `{expression}`"),
+            TriggerSource::Sns(topic) => write!(formatter, "subscription to topic `{topic}`"),
         }
     }
 }

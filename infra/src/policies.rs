@@ -8,7 +8,7 @@ use super::rules::Rule;
 
 /// Actions for which AWS knows no resource type, or whose resource does not exist before the call: only these may be allowed on `*`.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-const UNLIMITABLE: [&str; 13] = [
+const UNLIMITABLE: [&str; 14] = [
     "athena:ListDataCatalogs",
     "athena:ListEngineVersions",
     "athena:ListWorkGroups",
@@ -22,6 +22,7 @@ const UNLIMITABLE: [&str; 13] = [
     "ec2:UnassignPrivateIpAddresses",
     "kafka:GetBootstrapBrokers",
     "kinesis:ListStreams",
+    "lambda:ListEventSourceMappings",
 ];
 
 /// Wildcards among what a role allows.

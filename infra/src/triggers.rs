@@ -1,4 +1,4 @@
-//! What invokes functions other than Kafka mappings: Kinesis mappings, HTTP routes and schedules.
+//! What invokes functions other than Kafka mappings: Kinesis mappings, HTTP routes, schedules and topics of SNS.
 
 use serde_json::Value;
 
@@ -36,6 +36,14 @@ pub(super) fn triggers(resource: &Resource, infrastructure: &Infrastructure) -> 
             let arns = targets.filter_map(|target| Some((text(target, "Arn")?, text(target, "Input"))));
             let of_functions = arns.filter(|(arn, _)| arn.contains(":function:") || !arn.contains(':'));
             (of_functions.collect(), TriggerSource::Schedule(expression))
+        }
+        "AWS::SNS::Subscription" => {
+            if reading.text("Protocol")?.as_deref() != Some("lambda") {
+                return Ok(Vec::new());
+            }
+            let topic = reading.required_text("TopicArn", "a subscription is to a topic")?;
+            let function = reading.required_text("Endpoint", "a subscription tells somebody")?;
+            (vec![(function, None)], TriggerSource::Sns(topic))
         }
         _ => return Ok(Vec::new()),
     };

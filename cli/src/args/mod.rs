@@ -9,6 +9,7 @@ use std::time::Duration;
 use centinela_audit::chaos::{Kind, Kinds};
 use clap::{Args, Parser, Subcommand};
 
+use crate::brake;
 use crate::dead_letters;
 use crate::erase;
 use crate::features;
@@ -16,7 +17,7 @@ use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
 use crate::query;
 
-pub use traffic::{Key, Traffic};
+pub use traffic::{Key, Producer, Traffic};
 pub use values::parse_duration;
 use values::parse_latency;
 
@@ -54,6 +55,8 @@ pub enum Command {
     Erase(erase::Args),
     /// List, show, send back and drop dead letters.
     DeadLetters(dead_letters::Args),
+    /// Stop side jobs that cost too much or run away, and start them again.
+    Brake(brake::Args),
     /// Show and clear the records that were reported as failures and have not come back.
     PendingFailures(pending_failures::Args),
     /// Ask the lake a ready question, or one of your own.
@@ -224,21 +227,43 @@ pub struct TooLong(Duration);
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-Sends generated transactions with what their users do besides and what becomes known later, or the transactions of a file, with
-an idempotent producer that waits for all replicas. The exit code is 0 when every record was acknowledged.
+Sends generated transactions with what their users do besides and what becomes known later, or the transactions of a file: to Kafka, with
+an idempotent producer that waits for all replicas, or to the API, whose answer means the same; what gets no answer is asked again, for
+half a minute. At the end it prints how many were acknowledged, the rate that was kept, and how long acknowledgements took, counted from
+the time for which each record was meant. The exit code is 0 when every record was acknowledged.
+
+Requests to the API are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (without them as user `centinela`, which a running
+`centinela up` knows), or carry the token of CENTINELA_API_TOKEN.
 
 Examples:
   centinela send --kafka 127.0.0.1:9092 --rate 100 --for 30s
+  centinela send --kafka 127.0.0.1:9092 --profile mobile --rate 500 --for 60s
+  centinela send --api http://127.0.0.1:8080 --profile gateway --rate 200 --for 60s
+  centinela send --api http://127.0.0.1:8080 --decide --rate 200 --for 60s
   centinela send --kafka 127.0.0.1:9092 --input transactions.jsonl
   CENTINELA_KAFKA_PASSWORD=... centinela send --kafka broker:9096 --kafka-tls --kafka-user producer --rate 100 --for 30s"
 )]
 pub struct SendTraffic {
     /// The brokers.
-    #[arg(long, value_name = "HOST:PORT[,...]")]
-    pub kafka: String,
+    #[arg(long, value_name = "HOST:PORT[,...]", required_unless_present = "api", conflicts_with = "api")]
+    pub kafka: Option<String>,
     /// How to get into it.
     #[command(flatten)]
     pub kafka_security: KafkaSecurity,
+    /// The API, instead of Kafka.
+    #[arg(long, value_name = "URL")]
+    pub api: Option<String>,
+    /// Ask the API for each decision and wait for it, instead of only handing the transactions in.
+    #[arg(long, requires = "api")]
+    pub decide: bool,
+    /// Transactions of one request to the API.
+    #[arg(long, value_name = "N", requires = "api", conflicts_with = "decide", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub batch: u16,
+    /// Which producer sends: all of the generated world, or what a web shop, an app or a payment gateway sees of it, with its devices,
+    /// agents and networks. A gateway sends no user actions, unless --actions is given.
+    #[arg(long, value_enum, default_value_t = Producer::Mixed, conflicts_with = "input")]
+    pub profile: Producer,
     /// The topic of the transactions.
     #[arg(long, default_value = "transactions")]
     pub topic: String,
@@ -302,6 +327,7 @@ mod tests {
             (&["up", "--latency", "-5ms,12ms"], "'-5ms,12ms' for '--latency", "median"),
             (&["up", "--input", "x", "--limit", "0"], "'0' for '--limit", "1.."),
             (&["send", "--kafka", "x:1", "--count", "0"], "'0' for '--count", "1.."),
+            (&["send", "--api", "http://x", "--batch", "501"], "'501' for '--batch", "1..=500"),
             (&["send", "--kafka", "x:1", "--rate", "-0.5"], "'-0.5' for '--rate", "between 0.001 and 1000000"),
             (&["features", "--out", "x", "--seed", "-1"], "'-1' for '--seed", "invalid"),
         ];

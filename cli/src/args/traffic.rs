@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use centinela_traffic::Profile;
 use clap::{Args, ValueEnum};
 
 use super::values::{NamedShape, parse_actions, parse_duration, parse_rate, parse_shape, parse_share};
@@ -52,6 +53,30 @@ pub struct Traffic {
     /// (exponent 1.2), hot or hot=SHARE (one user makes 0.1 or SHARE of all, the others are uniform).
     #[arg(long, value_name = "SHAPE", default_value = "natural", value_parser = parse_shape, conflicts_with = "input")]
     pub shape: NamedShape,
+}
+
+/// Which producer sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Producer {
+    /// Everything, as it is in the world.
+    Mixed,
+    /// A shop on the web: browsers, mostly on desks.
+    Web,
+    /// A shop's app: telephones and tablets, many in carriers' networks.
+    Mobile,
+    /// A payment gateway: its own machines and agent before every device.
+    Gateway,
+}
+
+impl From<Producer> for Profile {
+    fn from(producer: Producer) -> Self {
+        match producer {
+            Producer::Mixed => Self::Mixed,
+            Producer::Web => Self::Web,
+            Producer::Mobile => Self::Mobile,
+            Producer::Gateway => Self::Gateway,
+        }
+    }
 }
 
 /// The field that becomes a record's key.

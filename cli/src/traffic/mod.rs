@@ -1,10 +1,13 @@
 //! What is sent: generated transactions or a file's, and the producer that sends them at their time.
 
+pub mod api;
 mod columns;
 mod container;
 mod csv_rows;
+mod deliveries;
 mod file;
 pub mod input;
+pub mod latency;
 mod parquet_rows;
 pub mod producer;
 pub mod progress;
@@ -17,7 +20,7 @@ use std::time::Duration;
 use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::transaction_v1;
 use centinela_domain::{Currency, DecisionId, Transaction};
-use centinela_traffic::{Event, Generator, Labels, Past, PastLimits, TrafficConfig};
+use centinela_traffic::{Event, Generator, Labels, Past, PastLimits, Profile, TrafficConfig};
 
 use crate::args::{ACTIONS_DEFAULT, Key, LABELS_DEFAULT, Traffic};
 use crate::failure::Failure;
@@ -105,6 +108,8 @@ pub enum Source {
         suffix: String,
         /// What is not sent, by the number of its stream.
         left_out: [bool; Stream::ALL.len()],
+        /// Who sends it.
+        profile: Profile,
     },
     /// A file.
     File(Box<File>),
@@ -134,7 +139,7 @@ impl Source {
         let labels = Labels::of_share(traffic.labels.unwrap_or(LABELS_DEFAULT), config.fraud_share);
         let generator = Box::new(Generator::new(TrafficConfig { labels, ..config }));
         let (key, suffix, left_out) = (traffic.key, String::new(), [false; Stream::ALL.len()]);
-        Ok(Self::Generated { generator, key, suffix, left_out })
+        Ok(Self::Generated { generator, key, suffix, left_out, profile: Profile::Mixed })
     }
 
     /// The same, until somebody interrupts it: a large file takes a while.
@@ -171,6 +176,13 @@ impl Source {
         }
     }
 
+    /// Sends what this producer sees of the generated world.
+    pub fn seen_by(&mut self, seen_by: Profile) {
+        if let Self::Generated { profile, .. } = self {
+            *profile = seen_by;
+        }
+    }
+
     /// Adds a suffix to the ids of generated transactions, actions and labels: the same seed gives the same ones, and a server that is not started
     /// anew knows them already. A file is sent as it is.
     pub fn mark(&mut self, mark: &str) {
@@ -197,8 +209,11 @@ impl Source {
     pub fn next(&mut self) -> Result<Option<Message>, InputError> {
         match self {
             Self::File(file) => file.next(),
-            Self::Generated { generator, key, suffix, left_out } => {
-                let mut events = generator.by_ref().map(|event| message(event, *key, suffix));
+            Self::Generated { generator, key, suffix, left_out, profile } => {
+                let mut events = generator.by_ref().map(|mut event| {
+                    profile.dress(&mut event);
+                    message(event, *key, suffix)
+                });
                 let message = events.find(|message| !left_out[message.stream as usize]);
                 if message.is_none() {
                     terminal::note(

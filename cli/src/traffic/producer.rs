@@ -9,19 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_audit::tracker::Tracker;
 use centinela_local::kafka::{self, ClusterError, KafkaAccess};
-use rdkafka::client::OAuthToken;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ThreadedProducer};
 
+use super::deliveries::{Deliveries, Tag};
 use super::input::InputError;
 use super::progress::Progress;
 use super::topics::Topics;
 use super::{Message, Source, Stream};
 
-/// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
-/// back, which would count as latency.
-const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
+/// How long the brokers may take to give the producer its id, which would count as latency.
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 /// How long acknowledgements may take once nothing more is sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(35);
@@ -37,6 +35,17 @@ pub enum Pace {
     Rate(f64),
     /// As fast as it goes, with at most this many records waiting for their decision (where somebody counts decisions).
     Window(u64),
+}
+
+impl Pace {
+    /// When the next record is due, after so many; none when nothing says so.
+    #[expect(clippy::cast_precision_loss, reason = "2^52 records are never sent")]
+    pub fn due(self, started: Instant, sent: u64) -> Option<Instant> {
+        match self {
+            Self::Rate(rate) => Some(started + Duration::from_secs_f64(sent as f64 / rate)),
+            Self::Window(_) => None,
+        }
+    }
 }
 
 /// When to end, apart from the end of the source.
@@ -99,55 +108,6 @@ pub enum SendError {
     Input(#[from] InputError),
 }
 
-struct Deliveries {
-    progress: Arc<Progress>,
-    identified: Arc<AtomicBool>,
-}
-
-impl ClientContext for Deliveries {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        kafka::iam_token(config)
-    }
-
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, message, "kafka producer");
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        if !self.identified.load(Ordering::Relaxed)
-            && statistics.windows(IDENTIFIED.len()).any(|window| window == IDENTIFIED)
-        {
-            self.identified.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka producer");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    /// The number of the record's stream.
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, stream: usize) {
-        match result {
-            Ok(_) => self.progress.acknowledged_of(stream).fetch_add(1, Ordering::Relaxed),
-            Err((error, _)) => {
-                self.progress.note_error(error);
-                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
-                    // The next record would be refused too.
-                    self.progress.refused.store(true, Ordering::Relaxed);
-                    self.progress.stop.store(true, Ordering::Relaxed);
-                }
-                self.progress.failed.fetch_add(1, Ordering::Relaxed)
-            }
-        };
-    }
-}
-
 type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
 
 /// A producer that is connected.
@@ -157,6 +117,7 @@ pub struct Sender {
     producer: Client,
     topics: Topics,
     progress: Arc<Progress>,
+    began: Instant,
 }
 
 impl Sender {
@@ -178,8 +139,9 @@ impl Sender {
             .set("statistics.interval.ms", "100")
             // Partitions may be added while it runs.
             .set("topic.metadata.refresh.interval.ms", "5000");
-        let producer = Self::client(access, &config, &topics, &progress)?;
-        Ok(Self { access: access.clone(), config, producer, topics, progress })
+        let began = Instant::now();
+        let producer = Self::client(access, &config, &topics, &progress, began)?;
+        Ok(Self { access: access.clone(), config, producer, topics, progress, began })
     }
 
     fn client(
@@ -187,6 +149,7 @@ impl Sender {
         config: &ClientConfig,
         topics: &Topics,
         progress: &Arc<Progress>,
+        began: Instant,
     ) -> Result<Client, SendError> {
         for topic in topics.all() {
             if !kafka::shows(access, topic)? {
@@ -194,7 +157,7 @@ impl Sender {
             }
         }
         let identified = Arc::new(AtomicBool::new(false));
-        let deliveries = Deliveries { progress: Arc::clone(progress), identified: Arc::clone(&identified) };
+        let deliveries = Deliveries::new(Arc::clone(progress), Arc::clone(&identified), began);
         let producer: Client = config.create_with_context(deliveries)?;
         let until = Instant::now() + IDENTIFIED_LIMIT;
         while !identified.load(Ordering::Relaxed) && Instant::now() < until {
@@ -241,21 +204,18 @@ impl Sender {
             let Some(message) = source.next()? else { break };
             if message.stream != Stream::Transactions {
                 // It happened between two transactions, so it goes out between them.
-                if !self.send(&message)? {
+                if !self.send(&message, Instant::now())? {
                     break;
                 }
                 continue;
             }
             let Some(at) = self.next_time(pace, until.elapsed, started, sent, observer) else { break };
             observer.sending(&message, at);
-            if !self.send(&message)? {
+            if !self.send(&message, at)? {
                 break;
             }
             sent += 1;
-            self.progress.sent.store(sent, Ordering::Relaxed);
-            let behind_ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.progress.behind_ms.store(behind_ms, Ordering::Relaxed);
-            self.progress.behind_ms_max.fetch_max(behind_ms, Ordering::Relaxed);
+            self.progress.handed_over(sent, at);
         }
         Ok(())
     }
@@ -271,7 +231,7 @@ impl Sender {
         self.progress.gate.wait(false);
         // A producer that is to end sends nothing more, and the topic may be away just now.
         if !self.progress.stop.load(Ordering::Relaxed) {
-            self.producer = Self::client(&self.access, &self.config, &self.topics, &self.progress)?;
+            self.producer = Self::client(&self.access, &self.config, &self.topics, &self.progress, self.began)?;
         }
         Ok(began.elapsed())
     }
@@ -285,11 +245,7 @@ impl Sender {
         sent: u64,
         observer: &dyn Observer,
     ) -> Option<Instant> {
-        #[expect(clippy::cast_precision_loss, reason = "2^52 records are never sent")]
-        let due = match pace {
-            Pace::Rate(rate) => Some(started + Duration::from_secs_f64(sent as f64 / rate)),
-            Pace::Window(_) => None,
-        };
+        let due = pace.due(started, sent);
         let end = elapsed_max.map(|elapsed| started + elapsed);
         loop {
             let now = Instant::now();
@@ -310,13 +266,13 @@ impl Sender {
     }
 
     /// False when it was told to stop before the client had room for the record.
-    fn send(&self, message: &Message) -> Result<bool, SendError> {
-        let stream = message.stream as usize;
+    fn send(&self, message: &Message, meant: Instant) -> Result<bool, SendError> {
+        let Tag(tag) = Tag::new(message.stream, meant.saturating_duration_since(self.began));
         let Some(topic) = self.topics.of(message.stream) else { return Ok(true) };
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
-            BaseRecord::with_opaque_to(topic, stream).payload(&message.value[..]).timestamp(timestamp);
+            BaseRecord::with_opaque_to(topic, tag).payload(&message.value[..]).timestamp(timestamp);
         if let Some(key) = &message.key {
             record = record.key(&key[..]);
         }
@@ -375,14 +331,15 @@ mod tests {
         let Command::Up(arguments) = up_by_default() else { panic!("the default is `up`") };
         let mut source = Source::open(&arguments.traffic, Currency::DEFAULT).unwrap();
         let progress = Arc::new(Progress::default());
-        let deliveries = Deliveries { progress: Arc::clone(&progress), identified: Arc::new(AtomicBool::new(false)) };
+        let began = Instant::now();
+        let deliveries = Deliveries::new(Arc::clone(&progress), Arc::new(AtomicBool::new(false)), began);
         // Nobody listens there; the records wait in the client, which is all that this needs.
         let access = KafkaAccess::plaintext("127.0.0.1:1");
         let mut config = access.client();
         config.set("message.timeout.ms", "100");
         let producer = config.create_with_context(deliveries).unwrap();
         let topics = Topics { transactions: "transactions".to_owned(), actions: None, labels: None };
-        let mut sender = Sender { access, config, producer, topics, progress };
+        let mut sender = Sender { access, config, producer, topics, progress, began };
         let observer = HeldUp::default();
         let until = Until { elapsed: None, count: Some(12) };
         sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();

@@ -25,6 +25,7 @@ pub fn as_json(platform: &Platform) -> Value {
         "lambda": endpoints.lambda,
         "api": endpoints.api,
         "issuer": endpoints.issuer,
+        "sns": endpoints.sns,
         "region": endpoints.region,
         "access_key_id": endpoints.access_key_id,
         "secret_access_key": shown_secret(platform),

@@ -218,6 +218,7 @@ async fn start(
         kinesis: fixed(arguments.kinesis_port),
         lambda: fixed(arguments.lambda_port),
         api: fixed(arguments.api_port),
+        sns: None,
     };
     config.objects = arguments.s3_directory.as_deref().map(empty_directory).transpose()?;
     config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);

@@ -39,8 +39,9 @@ score | TRANSACTIONS_TOPIC: transactions\n | TRANSACTIONS_TOPIC: approved\n | En
 score | Metrics: [EventCount, ErrorCount, KafkaMetrics] | Metrics: [EventCount, ErrorCount] | MetricFromNobody
 50 | MetricName: DroppedEventCount | MetricName: DropedEventCount | MetricFromNobody
 50 | DatapointsToAlarm: 2 | DatapointsToAlarm: 4 | MoreDatapointsThanPeriods
-50 | IF(decided >= 100 | IF(decisions >= 100 | UnknownMetricId
+50 | IF(decided >= 100, | IF(decisions >= 100, | UnknownMetricId
 20 |   DecisionsStreamArn:\n |   Nobody:\n    Value: nothing\n    Export:\n      Name: nobody\n  DecisionsStreamArn:\n | UnusedExport
+guard | Action: lambda:UpdateEventSourceMapping | Action: lambda:* | WildcardAction
 archive | Action: s3:PutObject\n | Action: sqs:SendMessage\n | RoleCannotReach
 70 |     Value: !Ref WorkGroup\n |     Value: !Ref WorkGroup\n    Export:\n      Name: nobody\n | UnusedExport
 70 |                   - athena:StartQueryExecution\n |                   - athena:*\n | WildcardAction

@@ -43,6 +43,9 @@ pub enum InvokeError {
     PayloadTooLarge { bytes: usize },
     #[error("the function answered with more than {PAYLOAD_BYTES_MAX} bytes, which Lambda refuses")]
     ResponseTooLarge,
+    /// Concurrency of 0 is reserved for it.
+    #[error("the function is throttled: nothing of it may run until its reserved concurrency is above 0")]
+    Throttled,
     #[error("the function host is stopped")]
     Stopped,
 }

@@ -77,7 +77,10 @@ impl FunctionHost {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
         }
-        let Ok(permit) = Arc::clone(&self.pool.permits).acquire_owned().await else {
+        if self.pool.concurrency.is_none_allowed() {
+            return Err(InvokeError::Throttled);
+        }
+        let Ok(permit) = self.pool.concurrency.turn().await else {
             return Err(InvokeError::Stopped);
         };
         let pool = Arc::clone(&self.pool);
@@ -97,7 +100,7 @@ impl FunctionHost {
         let mut started = Vec::new();
         let mut outcome = Ok(());
         while self.pool.lock().alive.len() < count.min(self.pool.spec.concurrency_max) {
-            let Ok(permit) = Arc::clone(&self.pool.permits).acquire_owned().await else {
+            let Ok(permit) = self.pool.concurrency.turn().await else {
                 return Err(InvokeError::Stopped);
             };
             match self.pool.start_environment().await {
@@ -112,6 +115,18 @@ impl FunctionHost {
             self.pool.release(environment);
         }
         outcome
+    }
+
+    /// Lets at most so many invocations run at a time from now on, and never more than it was started with. With 0 every new one is
+    /// refused as throttled; what runs runs on.
+    pub fn allow(&self, concurrency: usize) {
+        self.pool.concurrency.allow(concurrency);
+    }
+
+    /// How many invocations may run at a time now.
+    #[must_use]
+    pub fn allowed(&self) -> usize {
+        self.pool.concurrency.allowed()
     }
 
     /// Everything that the function prints from now on. A listener that is too slow misses lines, which the stats count.
@@ -169,7 +184,7 @@ impl FunctionHost {
     pub async fn stop(&self, grace: Duration) {
         let pool = &self.pool;
         pool.stopping.store(true, Ordering::SeqCst);
-        pool.permits.close();
+        pool.concurrency.close();
         let mut running = pool.running.subscribe();
         if tokio::time::timeout(grace, running.wait_for(|running| *running == 0)).await.is_err() {
             tracing::warn!(function = pool.spec.name, "invocations were still running after the grace period");
@@ -198,7 +213,7 @@ impl FunctionHost {
 impl Drop for FunctionHost {
     fn drop(&mut self) {
         self.pool.stopping.store(true, Ordering::SeqCst);
-        self.pool.permits.close();
+        self.pool.concurrency.close();
         self.pool.kill_all();
     }
 }

@@ -9,21 +9,26 @@
 //! is the real start of the process without the download and sandbox time that AWS adds.
 
 mod accounting;
+mod api;
+mod asynchronous;
+mod concurrency;
 mod environment;
 mod error;
 mod host;
-mod invoke_api;
 mod logs;
 pub mod mapping;
 mod pool;
 mod process;
 mod runtime_api;
+mod sns_api;
 mod spec;
 
 pub use accounting::FunctionStats;
+pub use api::{LambdaApi, Mappings, Served, SwitchedMapping};
+pub use asynchronous::invoke_asynchronously;
 pub use error::{HostError, InvokeError};
 pub use host::FunctionHost;
-pub use invoke_api::InvokeApi;
 pub use logs::{LogLine, LogStream};
 pub use pool::EnvironmentInfo;
+pub use sns_api::{SnsApi, SnsTopic};
 pub use spec::{FunctionSpec, PAYLOAD_BYTES_MAX};

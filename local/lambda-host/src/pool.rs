@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::accounting::{Accounts, Ending};
+use crate::concurrency::Concurrency;
 use crate::environment::{Environment, Surroundings, set_busy};
 use crate::error::InvokeError;
 use crate::logs::LogHub;
@@ -37,7 +38,7 @@ pub struct EnvironmentInfo {
 pub(super) struct Pool {
     pub(super) spec: FunctionSpec,
     pub(super) surroundings: Arc<Surroundings>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) concurrency: Arc<Concurrency>,
     pub(super) running: watch::Sender<usize>,
     pub(super) stopping: AtomicBool,
     ids: AtomicU64,
@@ -73,7 +74,7 @@ impl Pool {
     pub(super) fn new(spec: FunctionSpec) -> Pool {
         let surroundings = Surroundings { accounts: Accounts::default(), logs: Arc::new(LogHub::default()) };
         Pool {
-            permits: Arc::new(Semaphore::new(spec.concurrency_max.min(Semaphore::MAX_PERMITS))),
+            concurrency: Arc::new(Concurrency::new(spec.concurrency_max)),
             spec,
             surroundings: Arc::new(surroundings),
             running: watch::Sender::new(0),

@@ -38,6 +38,7 @@ pub struct Ports {
     pub kinesis: Option<u16>,
     pub lambda: Option<u16>,
     pub api: Option<u16>,
+    pub sns: Option<u16>,
 }
 
 /// Says who decides on the faults of a mapping, by which it is and how long it gathers records.

@@ -11,12 +11,14 @@ pub struct Endpoints {
     pub s3: String,
     /// Kinesis endpoint URL.
     pub kinesis: String,
-    /// Lambda endpoint URL, for `Invoke`; empty until the functions run.
+    /// Lambda endpoint URL, for `Invoke`, event source mappings and reserved concurrency.
     pub lambda: String,
     /// URL of the HTTP APIs of the stacks; empty until they run, and where there are none.
     pub api: String,
     /// URL of the issuer of tokens for them; empty like that.
     pub issuer: String,
+    /// SNS endpoint URL, for `Publish`.
+    pub sns: String,
     /// AWS region.
     pub region: String,
     /// AWS access key id.
@@ -36,6 +38,8 @@ impl Endpoints {
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.clone()),
             ("AWS_ENDPOINT_URL_S3", self.s3.clone()),
             ("AWS_ENDPOINT_URL_KINESIS", self.kinesis.clone()),
+            ("AWS_ENDPOINT_URL_LAMBDA", self.lambda.clone()),
+            ("AWS_ENDPOINT_URL_SNS", self.sns.clone()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),

@@ -7,6 +7,7 @@
 mod backlog;
 mod claims;
 mod config;
+mod control;
 mod endpoints;
 mod error;
 mod functions;
@@ -27,7 +28,7 @@ use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionStats, InvokeApi};
+use centinela_lambda_host::{FunctionHost, FunctionStats};
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
@@ -39,6 +40,7 @@ pub use streams_mapped::StreamDrain;
 
 use backlog::Past;
 use claims::Claims;
+use control::Control;
 use http_front::HttpApis;
 use mapped::Mapped;
 use schedules::Schedules;
@@ -52,7 +54,7 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
-    invoke_api: Option<InvokeApi>,
+    control: Control,
     http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
     mappings: [OnceLock<Vec<Mapped>>; 2],
@@ -62,6 +64,7 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
+    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A look at a running platform.
@@ -91,13 +94,15 @@ impl Platform {
         if let Some(access) = &config.servers.kafka {
             Claims::check(access, &config.infrastructure).await?;
         }
-        let services = Box::pin(Services::start(&config)).await?;
+        let mut services = Box::pin(Services::start(&config)).await?;
+        let control = Control::start(&config.ports).await?;
+        services.note_control(&control.lambda_url(), &control.sns_url());
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
-            invoke_api: None,
+            control,
             http_apis: None,
             mappings: Default::default(),
             streams: OnceLock::new(),
@@ -106,6 +111,7 @@ impl Platform {
             services,
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
+            say: Arc::clone(&config.say),
         };
         platform.start_functions(&config).await?;
         // On the embedded broker nobody can have come before us, so nothing waits for it.
@@ -131,9 +137,7 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
-        let api = InvokeApi::start(config.ports.lambda, self.functions.clone()).await?;
-        self.services.note_lambda(api.url());
-        self.invoke_api = Some(api);
+        self.control.serve(&self.infrastructure, &self.functions, &config.say);
         Ok(())
     }
 
@@ -143,7 +147,7 @@ impl Platform {
         for trigger in self.infrastructure.triggers.iter().filter(|trigger| !self.services.has_stream(trigger)) {
             let function = &trigger.function;
             let host = self.functions.get(function);
-            if http_front::is_route(trigger) {
+            if http_front::is_route(trigger) || control::runs(trigger) {
                 continue;
             }
             if !host.is_some_and(|host| self.schedules.begin(trigger, host, region)) {
@@ -191,6 +195,7 @@ impl Platform {
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
             mapping.set_faults((self.mapping_faults)(&key, declared.window));
+            self.control.add(declared, host, &mapping);
             mappings.push(Mapped { key, mapping });
         }
         // Nobody starts them twice at a time.
@@ -326,6 +331,13 @@ impl Platform {
             let mapping = self.mapping(&cut.topic, &cut.function)?;
             Some(async move { mapping.drain_to(&cut.ends, limit).await })
         });
+        let disabled = self.control.disabled();
+        if !disabled.is_empty() {
+            let functions = disabled.join(", ");
+            (self.say)(&format!(
+                "mappings of {functions} are disabled, so what is on their topics waits; release them"
+            ));
+        }
         let (mut waiting, mut failure) = (0, None);
         for outcome in futures::future::join_all(drains).await {
             match outcome {
@@ -373,14 +385,12 @@ impl Platform {
                 outcome = result;
             }
         };
-        let Self { schedules, invoke_api, http_apis, mappings, streams, functions, claims, services, .. } = self;
+        let Self { schedules, control, http_apis, mappings, streams, functions, claims, services, .. } = self;
         drop(schedules);
         if let Some(streams) = streams.into_inner() {
             streams.stop().await;
         }
-        if let Some(api) = invoke_api {
-            note(api.shutdown().await.map_err(PlatformError::from));
-        }
+        control.shutdown().await.into_iter().for_each(|error| note(Err(error)));
         if let Some(apis) = http_apis {
             note(apis.shutdown().await);
         }

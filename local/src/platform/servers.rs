@@ -70,6 +70,7 @@ impl Services {
             lambda: String::new(),
             api: String::new(),
             issuer: String::new(),
+            sns: String::new(),
             region: access.region,
             access_key_id: access.access_key_id,
             secret_access_key: access.secret_access_key,
@@ -86,9 +87,12 @@ impl Services {
         &self.endpoints
     }
 
-    /// Notes where the functions can be invoked.
-    pub(super) fn note_lambda(&mut self, url: String) {
-        self.endpoints.lambda = url;
+    /// Notes where the functions can be invoked and braked, and where people are told.
+    pub(super) fn note_control(&mut self, lambda: &str, sns: &str) {
+        for endpoints in [&mut self.endpoints, &mut self.inner] {
+            lambda.clone_into(&mut endpoints.lambda);
+            sns.clone_into(&mut endpoints.sns);
+        }
     }
 
     /// Notes where the HTTP APIs are, and who gives tokens for them.

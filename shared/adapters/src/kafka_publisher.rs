@@ -40,6 +40,9 @@ const METADATA_LIMIT: Duration = Duration::from_secs(4);
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
 
+/// How long the client tries to deliver a dead letter of a function that publishes nothing else.
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Which cluster and which topics.
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
@@ -55,6 +58,21 @@ pub struct KafkaConfig {
     pub deployment_key: DeploymentKey,
     /// How long the client tries to deliver a message.
     pub message_timeout: Duration,
+}
+
+impl KafkaConfig {
+    /// For a function that publishes dead letters only, within four seconds each.
+    #[must_use]
+    pub fn of_dead_letters(client: &str, access: KafkaAccess, topic: String, deployment_key: DeploymentKey) -> Self {
+        Self {
+            access,
+            client_id: client.to_owned(),
+            decision_topics: BTreeMap::new(),
+            dead_letters_topic: topic,
+            deployment_key,
+            message_timeout: DEAD_LETTER_TIMEOUT,
+        }
+    }
 }
 
 /// Publishes to Kafka; clones share one producer.

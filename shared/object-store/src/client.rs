@@ -1,49 +1,19 @@
-//! Signed requests to one bucket.
+//! Requests to one bucket, and what their answers mean.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
-};
-use aws_sigv4::sign::v4;
+use aws_config::SdkConfig;
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::Mutex;
+use centinela_signed_http::{self as signed_http, Answer, Service, Unanswered, encoded};
+use http::Method;
 
-use crate::failure::{Cause, Failure};
+pub use centinela_signed_http::ConnectError;
 
-/// A connection within a region takes a few milliseconds; after this it is not coming.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::failure::Failure;
+
 /// The largest answer that is read; the lake's own objects are far below.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Credentials that end sooner are asked for again.
-const FRESH_FOR: Duration = Duration::from_secs(300);
-/// Set where S3 is another server than the region's.
-const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
-/// Who asks, as the SDKs put it into their user agent: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>.
-const APP_ID: &str = "AWS_SDK_UA_APP_ID";
-
-/// S3 cannot be asked as configured. Nothing to wait for: a person has to change something.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum ConnectError {
-    #[error("there is no region: set AWS_REGION")]
-    NoRegion,
-    #[error("there are no credentials: set them as for any AWS client")]
-    NoCredentials,
-    #[error("the machine's certificates cannot be read")]
-    Certificates(#[source] std::io::Error),
-}
+const S3: Service = Service { name: "s3", is_s3: true, answer_bytes_max: ANSWER_BYTES_MAX };
 
 /// What a request asks besides method and body.
 #[derive(Debug, Default)]
@@ -55,59 +25,27 @@ pub(crate) struct Asked<'a> {
     pub headers: &'a [(&'a str, String)],
 }
 
-/// An answer of status 200 to 299.
-pub(crate) struct Answer {
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-pub(crate) struct Client {
-    http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// With scheme and without a slash at the end; what precedes a key.
-    base: String,
-    host: String,
-    region: String,
-    provider: SharedCredentialsProvider,
-    credentials: Mutex<Option<Credentials>>,
-    user_agent: String,
-}
+pub(crate) struct Client(signed_http::Client);
 
 impl Client {
     /// A client with region, credentials and endpoint of the environment, as every AWS client reads them.
     pub(crate) async fn from_environment(bucket: &str) -> Result<Self, ConnectError> {
-        let sdk = aws_config::defaults(BehaviorVersion::latest()).load().await;
-        let endpoint = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
-        Self::new(&sdk, bucket, endpoint.as_deref())
+        Self::new(&signed_http::settings().await, bucket, signed_http::endpoint("S3").as_deref())
     }
 
     /// A client of a bucket. A server of one's own has no name per bucket: there the bucket is part of the path.
     pub(crate) fn new(sdk: &SdkConfig, bucket: &str, endpoint: Option<&str>) -> Result<Self, ConnectError> {
-        let region = sdk.region().ok_or(ConnectError::NoRegion)?.to_string();
-        let provider = sdk.credentials_provider().ok_or(ConnectError::NoCredentials)?;
-        let base = match endpoint {
+        let base = |region: &str| match endpoint {
             Some(url) => format!("{}/{bucket}", url.trim_end_matches('/')),
             None => {
                 let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
                 format!("https://{bucket}.s3.{region}.{domain}")
             }
         };
-        let host = base.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.enforce_http(false);
-        let provider_of_tls = rustls::crypto::aws_lc_rs::default_provider();
-        let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider_of_tls)
-            .map_err(ConnectError::Certificates)?;
-        let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
-        let http = Http::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        let app = std::env::var(APP_ID).map(|name| format!(" app/{name}")).unwrap_or_default();
-        let user_agent = format!("centinela/{}{app}", env!("CARGO_PKG_VERSION"));
-        Ok(Self { http, base, host, region, provider, credentials: Mutex::default(), user_agent })
+        signed_http::Client::new(sdk, S3, base).map(Self)
     }
 
-    /// Asks once.
+    /// Asks once; an answer is one of status 200 to 299.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -115,95 +53,13 @@ impl Client {
         body: Bytes,
         limit: Duration,
     ) -> Result<Answer, Failure> {
-        let request = self.signed(method, asked, &body).await.map_err(Failure::Refused)?;
-        let exchange = async {
-            let answer = self.http.request(request).await.map_err(|error| Failure::Transient(Box::new(error)))?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Failure::Transient)?.to_bytes();
-            if head.status.is_success() {
-                return Ok(Answer { headers: head.headers, body });
-            }
-            Err(self.failed(head.status, &body).await)
-        };
-        tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| Err(Failure::no_answer(limit)))
-    }
-
-    /// Credentials that were refused may have been replaced.
-    async fn failed(&self, status: StatusCode, body: &[u8]) -> Failure {
-        if matches!(status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-            *self.credentials.lock().await = None;
+        let path = format!("/{}", encoded(asked.key, true));
+        let asked = signed_http::Asked { path: &path, query: asked.query, headers: asked.headers };
+        match self.0.ask(method, &asked, body, limit).await {
+            Ok(answer) if answer.status.is_success() => Ok(answer),
+            Ok(answer) => Err(Failure::of(answer.status, &answer.body)),
+            Err(Unanswered::Transient(cause)) => Err(Failure::Transient(cause)),
+            Err(Unanswered::Refused(cause)) => Err(Failure::Refused(cause)),
         }
-        Failure::of(status, body)
-    }
-
-    async fn credentials(&self) -> Result<Credentials, Cause> {
-        let mut known = self.credentials.lock().await;
-        let soon = SystemTime::now() + FRESH_FOR;
-        if let Some(known) = known.as_ref().filter(|known| known.expiry().is_none_or(|expiry| expiry > soon)) {
-            return Ok(known.clone());
-        }
-        Ok(known.insert(self.provider.provide_credentials().await?).clone())
-    }
-
-    async fn signed(&self, method: Method, asked: &Asked<'_>, body: &Bytes) -> Result<Request<Full<Bytes>>, Cause> {
-        let mut uri = format!("{}/{}", self.base, encoded(asked.key, true));
-        for (index, (name, value)) in asked.query.iter().enumerate() {
-            uri.push_str(if index == 0 { "?" } else { "&" });
-            uri.push_str(&format!("{name}={}", encoded(value, false)));
-        }
-        let mut request = Request::builder().method(method).uri(uri).header(HOST, &self.host);
-        for (name, value) in asked.headers {
-            request = request.header(*name, value);
-        }
-        let mut request = request.body(Full::new(body.clone()))?;
-        let identity = self.credentials().await?.into();
-        let mut settings = SigningSettings::default();
-        // The body's digest is signed, so half a body is refused and never stored.
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()?
-            .into();
-        let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let uri = request.uri().to_string();
-        let signable = SignableRequest::new(request.method().as_str(), uri, headers, SignableBody::Bytes(body))?;
-        let (instructions, _) = sign(signable, &parameters)?.into_parts();
-        instructions.apply_to_request_http1x(&mut request);
-        // Not signed: proxies may add to it.
-        request.headers_mut().insert(USER_AGENT, self.user_agent.parse()?);
-        Ok(request)
-    }
-}
-
-/// Every byte but the unreserved ones of RFC 3986 in percent form, as the signature wants it.
-fn encoded(text: &str, is_path: bool) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
-            b'/' if is_path => out.push('/'),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_mean_something_in_an_address_is_encoded() {
-        assert_eq!(
-            encoded("raw/dt=2026-11-28/hour=17/a b+c~é", true),
-            "raw/dt%3D2026-11-28/hour%3D17/a%20b%2Bc~%C3%A9"
-        );
-        assert_eq!(encoded("a/b&c", false), "a%2Fb%26c");
     }
 }

@@ -1,13 +1,11 @@
 //! What a failed call of S3 means for its caller.
 
-use std::error::Error;
 use std::time::Duration;
 
+use centinela_signed_http::{Cause, NoAnswer};
 use http::StatusCode;
 
 use crate::xml;
-
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Codes that a later attempt may not meet again, besides those with status 429, 500 and above.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
@@ -36,13 +34,6 @@ pub(crate) enum Failure {
     ConditionFailed,
 }
 
-/// No answer came in the time that one attempt gets.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no answer within {waited_ms} ms")]
-struct NoAnswer {
-    waited_ms: u128,
-}
-
 /// What S3 said. Its message may name a key and no person.
 #[derive(Debug, thiserror::Error)]
 #[error("s3 answered {status} {code}: {message}")]
@@ -54,7 +45,7 @@ struct Answered {
 
 impl Failure {
     pub(crate) fn no_answer(waited: Duration) -> Self {
-        Self::Transient(Box::new(NoAnswer { waited_ms: waited.as_millis() }))
+        Self::Transient(Box::new(NoAnswer(waited)))
     }
 
     /// What an answer that is no success means.

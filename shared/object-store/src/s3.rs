@@ -8,13 +8,13 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use centinela_domain::Millis;
 use centinela_lake::store::{Condition, Listed, Object, ObjectStore, Put, StoreError, Tag};
+use centinela_signed_http::Patience;
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
 use crate::client::{Asked, Client, ConnectError};
 use crate::failure::Failure;
-use crate::patience::Patience;
 use crate::xml::{self, Page};
 
 /// Within a region one attempt waits this long for its answer; the largest object of the lake takes a second.

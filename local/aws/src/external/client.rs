@@ -9,7 +9,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::HttpsConnector;
@@ -58,7 +58,7 @@ pub struct AwsClient {
 }
 
 impl AwsClient {
-    /// A client for `dynamodb`, `kinesis`, `s3` or `lambda` at `url`.
+    /// A client for `dynamodb`, `kinesis`, `s3`, `lambda` or `execute-api` at `url`.
     pub fn new(service: &'static str, url: &str, access: &AwsAccess) -> Result<Self, EndpointError> {
         let wrong = || EndpointError::Url { url: url.to_owned() };
         let parsed: Uri = url.trim_end_matches('/').parse().map_err(|_| wrong())?;
@@ -130,6 +130,37 @@ impl AwsClient {
         }
     }
 
+    /// Posts JSON to a path of an HTTP API, signed, or with a bearer's token instead, and returns whatever comes back.
+    ///
+    /// # Errors
+    /// When nobody answers within `limit`.
+    pub async fn post_json(
+        &self,
+        path: &str,
+        body: Bytes,
+        token: Option<&str>,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        let unreachable = |error: &(dyn std::error::Error + 'static)| CallError::Unreachable(innermost(error));
+        let mut request = Request::builder().method(Method::POST).uri(format!("{}{path}", self.url));
+        request = request.header(HOST, &self.host).header(CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body.clone())).map_err(|error| unreachable(&error))?;
+        let exchange = async {
+            match token {
+                Some(_) => self.exchange(request).await,
+                None => self.signed(request, &body, SigningSettings::default()).await,
+            }
+        };
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(unreachable(&*error)),
+            Err(_) => Err(CallError::Unreachable(format!("nothing within {} s", limit.as_secs()))),
+        }
+    }
+
     /// Asks a question of our own.
     pub(super) async fn ask(&self, target: &str, question: &Value) -> Result<Value, CallError> {
         let answer = tokio::time::timeout(ANSWER_LIMIT, self.forward(target, question.to_string().into())).await;
@@ -191,6 +222,10 @@ impl AwsClient {
         let signable = SignableRequest::new(request.method().as_str(), uri, headers, SignableBody::Bytes(body))?;
         let (instructions, _) = sign(signable, &parameters)?.into_parts();
         instructions.apply_to_request_http1x(&mut request);
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), BoxError> {
         let response = self.http.request(request).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))

@@ -341,7 +341,7 @@ impl Delivery {
             Ok(_) if !self.reports_failures => Some(Verdict::AllHandled),
             Ok(body) => Some(response::read(&body, self.envelope.topic(), records)),
             // Not the records' fault: no attempt is counted.
-            Err(InvokeError::Stopped) => None,
+            Err(InvokeError::Stopped | InvokeError::Throttled) => None,
             Err(error) => Some(Verdict::AllFailed { reason: error.to_string() }),
         }
     }

@@ -3,6 +3,30 @@
 //! Tolerant of what differs between sources: missing or null headers, header bytes signed or not, no key, no value, unknown
 //! fields, any number of partitions. A record that is described wrongly is a [`BadRecord`] among good ones; only a payload
 //! that is no such event as a whole is an [`EnvelopeError`].
+//!
+//! ```
+//! use centinela_contracts::batch_response::KafkaBatchResponse;
+//! use centinela_contracts::kafka_event::KafkaBatch;
+//!
+//! let event = br#"{"eventSource": "SelfManagedKafka", "bootstrapServers": "b-1:9092", "records": {"orders-3": [
+//!     {"topic": "orders", "partition": 3, "offset": 41, "timestamp": 1795867200000, "timestampType": "CREATE_TIME",
+//!      "key": "YW5h", "value": "MTI=", "headers": [{"trace": [97, -1]}]},
+//!     {"topic": "orders", "partition": 3, "offset": 42, "timestamp": 1795867200001, "timestampType": "CREATE_TIME",
+//!      "value": "not base64!"}]}}"#;
+//! let batch = KafkaBatch::parse(event)?.of_topic("orders")?;
+//! let partition = &batch.partitions[0];
+//!
+//! let good = partition.records[0].as_ref().expect("it is described properly");
+//! assert_eq!((good.key.as_deref(), good.value.as_deref()), (Some(&b"ana"[..]), Some(&b"12"[..])));
+//! assert_eq!((good.coordinates.offset, good.headers[0].1.as_slice()), (41, &[97, 255][..]));
+//! let bad = partition.records[1].as_ref().expect_err("its value is not base64");
+//! assert_eq!(bad.problem.to_string(), "the record's value is not base64 (standard alphabet with padding)");
+//!
+//! // The mapping delivers from there again.
+//! let answer = KafkaBatchResponse { failures: vec![(partition.key.clone(), 42)] };
+//! assert_eq!(answer.encode(), br#"{"batchItemFailures":[{"itemIdentifier":{"partition":"orders-3","offset":42}}]}"#);
+//! # Ok::<(), centinela_contracts::kafka_event::EnvelopeError>(())
+//! ```
 
 mod read;
 

@@ -13,13 +13,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Time until a deadline, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     ends: Instant,
 }
 
 impl Patience {
     /// Until a wall-clock deadline.
-    pub(crate) fn until(deadline: Millis) -> Self {
+    pub fn until(deadline: Millis) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX));
         let left = Duration::from_millis(deadline.since(now).max(0).unsigned_abs());
@@ -28,12 +28,12 @@ impl Patience {
     }
 
     /// What is left, none when nothing is.
-    pub(crate) fn left(self) -> Option<Duration> {
+    pub fn left(self) -> Option<Duration> {
         Some(self.ends.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
     /// Waits before attempt `attempt + 1`, counted from 1. Returns whether there is time for that attempt.
-    pub(crate) async fn pause_after(self, attempt: u32) -> bool {
+    pub async fn pause_after(self, attempt: u32) -> bool {
         let at_most = PAUSE_FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(8)).min(PAUSE_MAX);
         // Every `RandomState` has other keys, so the hash of nothing is a fresh random number.
         let random = RandomState::new().build_hasher().finish() >> 11;

@@ -1,17 +1,17 @@
 //! The Lambda host with real processes of a real `lambda_runtime` function.
 
+mod api;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use centinela_local::lambda::{
-    FunctionHost, FunctionSpec, HostError, InvokeApi, InvokeError, LogStream, PAYLOAD_BYTES_MAX,
-};
+use centinela_local::lambda::{FunctionHost, FunctionSpec, HostError, InvokeError, LogStream, PAYLOAD_BYTES_MAX};
 use serde_json::{Value, json};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_fixture-function");
@@ -330,69 +330,4 @@ fn a_function_whose_platform_died_exits_by_itself() {
         function.wait().expect("a child that ends");
     }
     assert!(status.is_some_and(|status| !status.success()), "the function outlived its platform");
-}
-
-/// A request as the AWS CLI would send it; returns the answer's head, in lower case, and its body.
-async fn post(api: &InvokeApi, path: &str, kind: &str, body: Vec<u8>) -> (String, Value) {
-    let address = api.url().trim_start_matches("http://").to_owned();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\nx-amz-invocation-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(address).expect("the API listens");
-        stream.write_all(head.as_bytes()).expect("a request");
-        // It may be refused before all of it was read.
-        let _refused = stream.write_all(&body);
-        let mut answer = Vec::new();
-        let _closed = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
-    });
-    let answer = asked.await.expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    (head.to_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_function_is_invoked_over_http_as_in_aws() {
-    const FUNCTION: &str = "/2015-03-31/functions/fixture/invocations";
-    let host = host(spec()).await;
-    let api =
-        InvokeApi::start(None, BTreeMap::from([("fixture".to_owned(), Arc::clone(&host))])).await.expect("a port");
-    let wait = "RequestResponse";
-
-    let (head, said) = post(&api, FUNCTION, wait, br#"{"amount_minor": 1234}"#.to_vec()).await;
-    assert!(head.starts_with("http/1.1 200") && head.contains("x-amz-executed-version: $latest"), "{head}");
-    assert_eq!(said, json!({ "amount_minor": 1234 }));
-    let arn = "/2015-03-31/functions/arn:aws:lambda:us-east-1:000000000000:function:fixture:live/invocations";
-    assert_eq!(post(&api, arn, wait, b"{}".to_vec()).await.1, json!({}));
-    assert_eq!(post(&api, FUNCTION, wait, Vec::new()).await.1, json!({}), "without an event it is an empty object");
-
-    let (head, said) = post(&api, FUNCTION, wait, br#"{"do": "fail"}"#.to_vec()).await;
-    assert!(head.starts_with("http/1.1 200") && head.contains("x-amz-function-error: unhandled"), "{head}");
-    assert_eq!(said["errorMessage"], "told to fail");
-    let (head, said) = post(&api, FUNCTION, wait, br#"{"do": "crash"}"#.to_vec()).await;
-    assert!(head.contains("x-amz-function-error: unhandled") && said["errorType"] == "Runtime.ExitError", "{said}");
-
-    let handled = host.stats().invocations;
-    let (head, _) = post(&api, FUNCTION, "DryRun", b"{}".to_vec()).await;
-    assert!(head.starts_with("http/1.1 204"), "{head}");
-    assert_eq!(host.stats().invocations, handled);
-    let (head, _) = post(&api, FUNCTION, "Event", b"{}".to_vec()).await;
-    assert!(head.starts_with("http/1.1 202"), "{head}");
-    until("the event is handled", || host.stats().invocations > handled).await;
-
-    let refused = [
-        ("/2015-03-31/functions/nobody/invocations", wait, b"{}".to_vec(), "404", "resourcenotfoundexception"),
-        ("/2015-03-31/functions/", wait, b"{}".to_vec(), "404", "unknownoperationexception"),
-        (FUNCTION, wait, b"{".to_vec(), "400", "invalidrequestcontentexception"),
-        (FUNCTION, "Sometimes", b"{}".to_vec(), "400", "invalidparametervalueexception"),
-        (FUNCTION, wait, vec![b' '; PAYLOAD_BYTES_MAX + 1], "413", "requesttoolargeexception"),
-    ];
-    for (path, kind, body, status, error) in refused {
-        let (head, _) = post(&api, path, kind, body).await;
-        assert!(head.starts_with(&format!("http/1.1 {status}")) && head.contains(error), "{path} {kind}: {head}");
-    }
-    api.shutdown().await.expect("it ends");
-    host.stop(Duration::from_secs(1)).await;
 }

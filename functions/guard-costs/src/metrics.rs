@@ -1,0 +1,36 @@
+//! What the function counts.
+
+centinela_telemetry::counts! {
+    /// What is counted per invocation.
+    pub struct Counts {
+        /// Alarms that spoke.
+        alarms: always "Alarms",
+        /// Of these, without a plan.
+        unplanned: "UnplannedAlarms",
+        /// Mappings disabled and concurrency lowered.
+        braked: "Braked",
+        /// The same taken back.
+        released: "Released",
+        /// Functions and mappings of a plan that are not there.
+        missing: "MissingTargets",
+        /// Steps that would have touched the main job.
+        kept: "KeptSteps",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use centinela_infra::Infrastructure;
+    use centinela_telemetry::emf::{Counts as _, PROCESSING_MILLISECONDS};
+
+    #[test]
+    fn every_alarm_on_this_function_watches_a_metric_that_it_sends() {
+        let stacks = Infrastructure::bundled("prod").unwrap();
+        let watched = stacks.watched_metrics(env!("CARGO_PKG_NAME"));
+        assert!(
+            watched.iter().all(|name| *name == PROCESSING_MILLISECONDS || Counts::NAMES.contains(name)),
+            "{watched:?} are not all sent"
+        );
+    }
+}
