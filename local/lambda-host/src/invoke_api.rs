@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use serde_json::json;
 
+use crate::asynchronous::invoke_asynchronously;
 use crate::error::InvokeError;
 use crate::host::FunctionHost;
 use crate::spec::PAYLOAD_BYTES_MAX;
@@ -95,12 +96,7 @@ async fn route(functions: &Functions, request: Request<Incoming>) -> Response<Fu
     match kind.as_str() {
         "RequestResponse" => answer(host.invoke(payload).await),
         "Event" => {
-            let host = Arc::clone(host);
-            tokio::spawn(async move {
-                if let Err(error) = host.invoke(payload).await {
-                    tracing::warn!(function = host.spec().name, %error, "an event that nobody waits for failed");
-                }
-            });
+            tokio::spawn(invoke_asynchronously(Arc::clone(host), payload, "the API"));
             empty(StatusCode::ACCEPTED)
         }
         "DryRun" => empty(StatusCode::NO_CONTENT),

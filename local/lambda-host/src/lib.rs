@@ -9,6 +9,7 @@
 //! is the real start of the process without the download and sandbox time that AWS adds.
 
 mod accounting;
+mod asynchronous;
 mod environment;
 mod error;
 mod host;
@@ -21,6 +22,7 @@ mod runtime_api;
 mod spec;
 
 pub use accounting::FunctionStats;
+pub use asynchronous::invoke_asynchronously;
 pub use error::{HostError, InvokeError};
 pub use host::FunctionHost;
 pub use invoke_api::InvokeApi;

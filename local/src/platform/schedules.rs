@@ -1,19 +1,16 @@
 //! Schedules of the stacks: what EventBridge does in production, on this machine's clock.
 //!
-//! A rule invokes its function asynchronously: a run that fails is tried again by Lambda after one minute and after two more, and is given
-//! up then. <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+//! A rule invokes its function asynchronously.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use centinela_infra::{Trigger, TriggerSource};
-use centinela_lambda_host::FunctionHost;
+use centinela_lambda_host::{FunctionHost, invoke_asynchronously};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-/// Waits before the second and the third try of a run.
-const RETRIES: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
 const ACCOUNT: &str = "000000000000";
 const HOUR_S: u64 = 3_600;
 const DAY_S: u64 = 86_400;
@@ -37,29 +34,12 @@ impl Schedules {
                 tokio::time::sleep(due.saturating_sub(since_1970())).await;
                 let event = input.clone().map_or_else(|| payload(&rule, &region, run, due), Bytes::from);
                 // Beside the clock: the next run does not wait for the tries of this one.
-                tokio::spawn(run_once(Arc::clone(&host), event));
+                tokio::spawn(invoke_asynchronously(Arc::clone(&host), event, "its schedule"));
                 // A machine that slept does not make up for what it missed.
                 last = due.max(since_1970());
             }
         });
         true
-    }
-}
-
-async fn run_once(host: Arc<FunctionHost>, payload: Bytes) {
-    let function = host.spec().name.clone();
-    for pause in RETRIES.map(Some).into_iter().chain([None]) {
-        let Err(error) = host.invoke(payload.clone()).await else { return };
-        match pause {
-            Some(pause) => {
-                let next_s = pause.as_secs();
-                tracing::warn!(function, %error, next_s, "a scheduled run failed; it is tried again");
-                tokio::time::sleep(pause).await;
-            }
-            None => {
-                tracing::error!(function, %error, "a scheduled run failed three times; the next one is the schedule's")
-            }
-        }
     }
 }
 
