@@ -65,11 +65,6 @@ impl<'a> End<'a> {
         if !self.drain_streams(beat).await {
             return;
         }
-        // A reader takes the first cut of a topic: that of the function that has no other topic.
-        let topics_of = |function: &str| self.cuts.iter().filter(|cut| cut.function == function).count();
-        let mut cuts = self.cuts.clone();
-        cuts.sort_by_key(|cut| topics_of(&cut.function));
-        self.cuts = cuts;
     }
 
     /// None when Kafka does not say where the cuts would be.

@@ -217,3 +217,11 @@ fn a_second_run_on_the_kafka_of_another_is_told_whose_it_is_and_the_other_goes_o
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(report["records"]["decided"], 20);
 }
+
+#[test]
+fn a_directory_for_objects_must_be_new_or_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("of-another-run"), "x").unwrap();
+    let name = directory.path().to_str().unwrap();
+    assert_refused(centinela(&["up", "--s3-directory", name]).arg("--quiet"), &["--s3-directory", name, "not empty"]);
+}

@@ -28,4 +28,4 @@ FROM decisions AS d
 INNER JOIN transactions AS t ON t.user_id = d.user_id AND t.transaction_id = d.transaction_id
 INNER JOIN feature_names AS n ON n.features_version = d.features_version
 WHERE d.transaction_id LIKE 'after-%'
-    AND (n.name LIKE '%frauds\_%' ESCAPE '\' OR n.name LIKE '%labels\_%' ESCAPE '\' OR n.name LIKE '%risk\_%' ESCAPE '\' OR n.name LIKE '%fraud\_days' ESCAPE '\')
+    AND regexp_matches(n.name, '(frauds|labels|risk)_\d+d$|_fraud_days$')

@@ -33,7 +33,7 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 /// Hours that a compaction left undone, as it says.
-fn left(answer: &[u8]) -> u64 {
+pub fn left(answer: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Left {
         #[serde(default)]
@@ -79,12 +79,6 @@ pub struct LakeCheck {
     pub bytes_max: u64,
 }
 
-/// Where a topic's records end that count: a mapping's cut lies behind what it had read already, and each had read another part.
-fn ends(cuts: &[Cut], topic: &str) -> Vec<i64> {
-    let cuts = cuts.iter().filter(|cut| cut.topic == topic).map(|cut| cut.ends.clone());
-    cuts.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| *a.min(b)).collect()).unwrap_or_default()
-}
-
 impl Lake {
     /// Has hours of topics compacted now, whether they are closed or not.
     ///
@@ -125,7 +119,10 @@ impl Lake {
             if !of_run.is_empty() {
                 self.compact(platform, &[&cut.topic], &of_run).await?;
             }
-            let bounds = rows::Bounds { starts: platform.starts(&cut.topic).to_vec(), ends: ends(cuts, &cut.topic) };
+            // To the topic's first cut, as its reader has read.
+            let ends =
+                cuts.iter().find(|first| first.topic == cut.topic).map_or(&cut.ends, |first| &first.ends).clone();
+            let bounds = rows::Bounds { starts: platform.starts(&cut.topic).to_vec(), ends };
             let mut rows = Places::default();
             let mut check = LakeCheck::default();
             for hour in &of_run {

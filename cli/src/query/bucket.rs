@@ -1,4 +1,5 @@
-//! The bucket of a lake: of AWS, or of the emulator of a running `centinela up`. It only lists and reads.
+//! The bucket of a lake: of AWS, or of the emulator of a running `centinela up`. It only lists and reads, and has a running
+//! `centinela up` compact what a question is about.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use bytes::Bytes;
 use centinela_audit::errors::one_line;
+use centinela_audit::lake;
 use centinela_domain::Millis;
 use centinela_lake::store::{ObjectStore as _, StoreError};
 use centinela_local::aws::{AwsAccess, AwsClient};
@@ -132,10 +134,16 @@ impl Bucket {
     pub(super) async fn freshen(&self, topics: &[&str]) -> Result<(), String> {
         let Some(Compaction { lambda, function }) = self.compaction.as_deref() else { return Ok(()) };
         let event = json!({ "open": true, "topics": topics }).to_string();
-        let compacted = lambda.invoke(function, event.into(), COMPACTING).await;
-        compacted
-            .map(drop)
-            .map_err(|error| format!("{function} was asked to compact the open hours and did not: {error}"))
+        let why = match lambda.invoke(function, event.into(), COMPACTING).await {
+            Ok(answer) => match lake::left(&answer) {
+                0 => return Ok(()),
+                hours => format!("{hours} hours are not complete"),
+            },
+            Err(error) => error.to_string(),
+        };
+        Err(format!(
+            "{function} was asked to compact the open hours: {why}; the answer covers what was compacted before"
+        ))
     }
 
     /// Every key with this prefix.

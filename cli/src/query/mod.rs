@@ -36,8 +36,8 @@ with its parameters and their defaults, which --since, --until and --param repla
 tables that a question does not name are not read, nor hours before --since.
 
 The lake is that of a running `centinela up --endpoints FILE`, whose open hours are compacted first (what arrived in the last minute may
-still be on its way), a bucket of AWS (region and credentials from the environment, a profile or
-the machine's role), or a copy of one in a directory. DuckDB reads what it is given and can neither write nor load anything.
+still be on its way), a bucket of AWS (region and credentials from the environment, a profile or the machine's role), or a copy of one in
+a directory. DuckDB reads what it is given and can neither write nor load anything.
 
 The exit code is 0 when there is an answer, 1 when the lake or DuckDB gave none, 2 when the request cannot be carried out, 130 after
 Ctrl-C.

@@ -1,12 +1,12 @@
 //! The files that a run writes: checked before anything is started, because a run of hours whose report has no place is lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::Up;
 use crate::failure::Failure;
 use crate::outfile::{Manner, check_writable, is_own_output, place};
 
-/// Refuses files that cannot be written and two uses of one file.
+/// Refuses files that cannot be written, two uses of one file, and a directory with something in it.
 ///
 /// # Errors
 /// [`Failure::Usage`] with the flag and the value or the file.
@@ -32,5 +32,19 @@ pub fn check(arguments: &Up) -> Result<(), Failure> {
         }
         used.push((flag, place));
     }
-    Ok(())
+    arguments.s3_directory.as_deref().map(empty_directory).transpose().map(drop)
+}
+
+/// A directory that is there and empty, or made now: what another run left in it would count as this one's.
+///
+/// # Errors
+/// [`Failure::Usage`] when it is neither.
+pub fn empty_directory(directory: &Path) -> Result<PathBuf, Failure> {
+    let refused = |why: String| Failure::Usage(format!("--s3-directory {}: {why}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
+    let mut entries = std::fs::read_dir(directory).map_err(|error| refused(error.to_string()))?;
+    if entries.next().is_some() {
+        return Err(refused("it is not empty; name a new one".to_owned()));
+    }
+    std::path::absolute(directory).map_err(|error| refused(error.to_string()))
 }

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -187,17 +187,6 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
     .map_err(|error| Failure::usage(&error))
 }
 
-/// A directory that is there and empty, or made now: what another run left in it would count as this one's.
-fn empty_directory(directory: &Path) -> Result<PathBuf, Failure> {
-    let refused = |why: String| Failure::Usage(format!("--s3-directory {}: {why}", directory.display()));
-    std::fs::create_dir_all(directory).map_err(|error| refused(error.to_string()))?;
-    let mut entries = std::fs::read_dir(directory).map_err(|error| refused(error.to_string()))?;
-    if entries.next().is_some() {
-        return Err(refused("it is not empty; name a new one".to_owned()));
-    }
-    std::path::absolute(directory).map_err(|error| refused(error.to_string()))
-}
-
 async fn start(
     arguments: &Up,
     infrastructure: Infrastructure,
@@ -220,7 +209,7 @@ async fn start(
         api: fixed(arguments.api_port),
         sns: None,
     };
-    config.objects = arguments.s3_directory.as_deref().map(empty_directory).transpose()?;
+    config.objects = arguments.s3_directory.as_deref().map(files::empty_directory).transpose()?;
     config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);
     config.environments = arguments.environments.map(usize::from);
     config.mappings_later = arguments.backlog.is_some();

@@ -38,7 +38,7 @@ fn fold(facts: &[Fact]) -> Profile {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Shuffled, repeated, and some only delivered when everything else was: the same profile.
     #[test]

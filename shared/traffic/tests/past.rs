@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use centinela_testkit::bench::Bench;
 use centinela_testkit::builders::record;
-use centinela_traffic::{Generator, LabelledTransaction, Past, PastLimits, Shape, TrafficConfig};
+use centinela_traffic::{Event, Generator, LabelledTransaction, Past, PastLimits, Shape, TrafficConfig};
 
 /// A small world: duplicates and late events as live traffic has them, more of the late ones, because so few transactions have few.
 fn world(seed: u64) -> TrafficConfig {
@@ -80,4 +80,17 @@ fn a_past_ends_with_the_first_limit_that_it_reaches() {
     let states = past(PastLimits { states: 120, ..PastLimits::DEFAULT });
     assert!((120..=121).contains(&(states.users.len() + states.devices.len())));
     assert!(states.transactions < days.transactions);
+}
+
+#[test]
+fn what_overtakes_the_first_transaction_is_past_and_not_sent_at_once() {
+    let mut generator = Generator::new(world(5));
+    Past::live_through(&mut generator, limits(2_500)).expect("valid events");
+    let is_transaction = |event: &Event| matches!(event, Event::Transaction(_));
+    assert!(generator.next().as_ref().is_some_and(is_transaction), "something is sent before the first transaction");
+    let fresh: Vec<Event> = Generator::new(world(5)).take(100).collect();
+    assert!(
+        !is_transaction(&fresh[0]),
+        "nothing overtakes the first transaction of this world, so the test says nothing"
+    );
 }

@@ -3,9 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says why")]
 
-mod labels;
 mod lake;
 mod names;
+mod running_lake;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -22,6 +22,8 @@ use crate::proxy::{Answer, Upstream, operation, target};
 
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TARGET_PREFIXES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
+/// A token has 1 to so many characters; what else comes as one is left to the engine to refuse.
+const TOKEN_LENGTH_MAX: usize = 36;
 const UNKNOWN_OPERATION: &[u8] = br#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
 
 type Outcome<T> = Result<T, DynoxideError>;
@@ -32,9 +34,6 @@ pub(super) struct Engine {
     turn: Semaphore,
     tokens: Mutex<Tokens>,
 }
-
-/// A token has 1 to so many characters; what else comes as one is left to the engine to refuse.
-const TOKEN_LENGTH_MAX: usize = 36;
 
 impl Engine {
     pub(super) fn new(database: Database) -> Self {
@@ -56,9 +55,7 @@ impl Engine {
             }
         }
     }
-}
 
-impl Engine {
     /// Whoever asks has the turn, so a token that comes twice at a time is done once.
     fn transact(&self, body: &[u8]) -> Outcome<Bytes> {
         let mut request: TransactWriteItemsRequest = decode(body)?;
