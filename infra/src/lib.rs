@@ -14,6 +14,7 @@ use std::path::Path;
 mod alarms;
 mod attributes;
 mod bundled;
+mod cost_caps;
 mod error;
 mod evaluate;
 mod extract;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::model::{Function, Mapping, Resource, StartingPosition, Topic};
-use super::{Infrastructure, alarms, policies};
+use super::{Infrastructure, alarms, cost_caps, policies};
 
 /// Kafka sources allow a function 14 minutes, not 15: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>.
 const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
@@ -117,6 +117,8 @@ pub enum Rule {
     UnknownMetricId(String),
     #[error("nobody sends metric \"{0}\" with these dimensions: it can never fire")]
     MetricFromNobody(String),
+    #[error("may cost without end: it lacks {0}")]
+    Uncapped(&'static str),
     #[error("export \"{0}\" is imported by no stack")]
     UnusedExport(String),
 }
@@ -142,7 +144,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         add(&mut findings, &function.file, &function.logical_id, rules);
     }
     for resource in &infrastructure.resources {
-        let rules = match resource.kind.as_str() {
+        let mut rules = match resource.kind.as_str() {
             "AWS::MSK::Cluster" => cluster_rules(resource),
             "AWS::MSK::Configuration" => configuration_rules(resource),
             "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource),
@@ -150,8 +152,10 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
             "AWS::IAM::Role" => policies::wildcard_rules(resource),
             _ => Vec::new(),
         };
+        rules.extend(cost_caps::rules(resource, infrastructure));
         add(&mut findings, &resource.file, &resource.logical_id, rules);
     }
+    add(&mut findings, "80-budget.yaml", "Budget", cost_caps::budget_rules(infrastructure));
     for export in infrastructure.exports.iter().filter(|export| !export.imported && !export.for_others) {
         add(&mut findings, &export.file, &export.output, vec![Rule::UnusedExport(export.name.clone())]);
     }

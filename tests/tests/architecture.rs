@@ -34,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signed-http", &["domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
+    ("plan", &[]),
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
@@ -80,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "local",
             "infra",
             "traffic",
+            "plan",
             "lake",
             "object-store",
             "redrive",
@@ -117,6 +119,7 @@ const PURE: &[&str] = &[
     "api",
     "redrive",
     "brake",
+    "plan",
     "traffic",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
