@@ -74,7 +74,7 @@ pub enum Refusal {
     NoWay { from: String, to: String },
     #[error("the in-place upgrade to Express needs {0}")]
     NotReadyForExpress(&'static str),
-    #[error("{copies:.0} copies of partitions are more than {max:.0} a broker on {brokers} brokers")]
+    #[error("{copies} copies of partitions are more than {max} a broker on {brokers} brokers")]
     TooManyPartitions { copies: String, max: String, brokers: u32 },
     #[error("a stream goes from {from} shards to at most double, not to {to}")]
     MoreThanDouble { from: u32, to: u32 },

@@ -60,8 +60,10 @@ pub fn parameters_for(goal: &Goal<'_>) -> Result<Parameters, PlanError> {
     functions(goal, &workload, &mut grown, pollers)?;
     let shards = pieces(workload.per_second() * HEADROOM / SHARD_RECORDS);
     grown.at_least("DecisionsShards", shards);
-    for function in ["IndexDecisionsConcurrency", "RollupMetricsConcurrency"] {
-        grown.at_least(function, pieces(f64::from(shards) * 1.2));
+    grown.at_least("RollupMetricsConcurrency", pieces(f64::from(shards) * 1.2));
+    // Without an index nothing of it runs.
+    if goal.sizes.index_days > 0 {
+        grown.at_least("IndexDecisionsConcurrency", pieces(f64::from(shards) * 1.2));
     }
     tables(goal, &workload, &mut grown);
     kafka(goal, &workload, &mut grown)?;
