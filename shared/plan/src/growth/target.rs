@@ -169,7 +169,9 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
     let labels = per_second * workload.labels_per_transaction;
     grown.at_least("LabelWriteUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
     grown.at_least("LabelReadUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
-    grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+    if goal.sizes.index_days > 0 {
+        grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+    }
 }
 
 /// Whether the brokers that are there carry a load with some room, on disks that are not too full.
