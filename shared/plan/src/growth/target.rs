@@ -67,6 +67,7 @@ pub fn parameters_for(goal: &Goal<'_>) -> Result<Parameters, PlanError> {
     }
     tables(goal, &workload, &mut grown);
     kafka(goal, &workload, &mut grown)?;
+    watched(&mut grown);
     Ok(grown.parameters)
 }
 
@@ -174,6 +175,20 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
     }
 }
 
+/// What alarms compare with.
+fn watched(grown: &mut Grown<'_>) {
+    let number = |name: &str| number(&grown.parameters, name).unwrap_or(0);
+    let partitions = ["TransactionsPartitions", "UserActionsPartitions", "EventsPartitions"].map(number);
+    // Approved and blocked, and the dead letters' three; three copies of each.
+    let partitions = partitions.iter().fold(number("DecisionPartitions").saturating_mul(2) + 3, |sum, one| sum + one);
+    let each = partitions.saturating_mul(3) / number("BrokerCount").max(1);
+    let reserved =
+        grown.parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
+    let reserved = reserved.map(|name| number(name)).fold(100, u32::saturating_add);
+    grown.at_least("BrokerPartitionsMax", each.saturating_add(each / 5));
+    grown.at_least("AccountConcurrency", reserved);
+}
+
 /// Whether the brokers that are there carry a load with some room, on disks that are not too full.
 fn carries(sizes: &Sizes, workload: &Workload, measured: &Measured) -> Result<bool, PlanError> {
     let flows = flows(sizes, workload, measured)?;
@@ -217,6 +232,7 @@ fn kafka(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) -> Result<
         grown.set("BrokerCount", &if same_kind { brokers.count.max(now.count) } else { brokers.count }.to_string());
     }
     if !brokers.is_express() {
+        grown.at_least("BrokerVolumeGiBMax", brokers.volume_gib);
         grown.at_least("BrokerVolumeGiB", brokers.volume_gib);
     }
     Ok(())
