@@ -119,6 +119,10 @@ impl Platform {
             platform.claims.confirm(&*config.say).await?;
         }
         platform.past = Box::pin(backlog::work_off(&config, &platform.services, &platform.functions)).await?;
+        if config.servers.kafka.is_some() {
+            platform.work_off_streams().await?;
+        }
+        platform.past.remember(&config, &platform.services).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
         }

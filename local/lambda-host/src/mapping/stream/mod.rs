@@ -142,6 +142,11 @@ impl StreamMapping {
         }
     }
 
+    /// Takes again what came after a cut, and waits for windows as it did.
+    pub fn resume(&self) {
+        self.shared.control.send_modify(|control| (control.cut, control.hurried) = (None, false));
+    }
+
     /// Starts no further invocations, waits for those in flight and ends. Open windows stay without an end. Stopping twice is fine.
     pub async fn stop(&self) {
         self.shared.control.send_modify(|control| control.stopped = true);
