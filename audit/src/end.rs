@@ -62,9 +62,8 @@ impl<'a> End<'a> {
                 return;
             }
         }
-        if !self.drain_streams(beat).await {
-            return;
-        }
+        // What was not handled is among the gaps.
+        self.drain_streams(beat).await;
     }
 
     /// None when Kafka does not say where the cuts would be.
