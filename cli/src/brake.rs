@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::endpoints_file::EndpointsFile;
 use crate::failure::Failure;
 use crate::terminal;
 
@@ -198,14 +199,10 @@ fn shown(report: &Report) -> String {
 
 /// The Lambda API of a running `centinela up`, from the file that its `--endpoints` wrote.
 fn of_endpoints(file: &Path) -> Result<AwsClient, Failure> {
-    let refused = |why: &str| Failure::Usage(format!("--endpoints {}: {why}", file.display()));
-    let bytes = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
-    let endpoints: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
-    let url = endpoints["lambda"].as_str().filter(|url| !url.is_empty());
-    let url =
-        url.ok_or_else(|| refused("it names no `lambda`; `centinela up --endpoints FILE` writes one that does"))?;
+    let endpoints = EndpointsFile::read(file)?;
+    let url = endpoints.needed("lambda")?;
     // It is on this machine, and asks nobody who they are.
-    AwsClient::new("lambda", url, &AwsAccess::default()).map_err(|error| refused(&one_line(&error)))
+    AwsClient::new("lambda", url, &AwsAccess::default()).map_err(|error| endpoints.refused(&one_line(&error)))
 }
 
 /// Lambda of AWS, with region and credentials of the environment, a profile, or the machine's role.

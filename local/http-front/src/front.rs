@@ -28,10 +28,14 @@ use crate::path::fit;
 use crate::spec::{ApiSpec, Credentials, RouteSpec};
 
 const SERVICE: &str = "the HTTP API";
+/// What a permit of [`Shared::bodies`] stands for.
+const KB: usize = 1024;
 
 /// HTTP APIs on 127.0.0.1. Dropping it stops it without waiting; `shutdown` waits.
 pub struct HttpFront {
     address: SocketAddr,
+    bodies: Arc<Semaphore>,
+    bodies_bytes: usize,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -78,12 +82,13 @@ impl HttpFront {
         let now = Instant::now();
         let throttle = |route: &RouteSpec| Some(Bucket::new(route.rate?, route.burst.map_or(1.0, f64::from), now));
         let apis = apis.into_iter().map(|spec| Api { throttles: spec.routes.iter().map(throttle).collect(), spec });
+        let bodies = Arc::new(Semaphore::new(limits.bodies_bytes / KB));
         let shared = Arc::new(Shared {
             apis: apis.collect(),
             credentials,
             checker: issuer.checker(),
             limits,
-            bodies: Arc::new(Semaphore::new(limits.bodies_bytes / 1024)),
+            bodies: Arc::clone(&bodies),
         });
         let stop = CancellationToken::new();
         let answer = move |request, peer| {
@@ -91,13 +96,19 @@ impl HttpFront {
             async move { Box::pin(shared.answer(request, peer)).await }
         };
         let serving = tokio::spawn(connections::serve(listener, limits, stop.clone(), answer));
-        Ok(Self { address, stop, serving })
+        Ok(Self { address, bodies, bodies_bytes: limits.bodies_bytes, stop, serving })
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What all bodies take in memory now.
+    #[must_use]
+    pub fn bodies_bytes(&self) -> usize {
+        self.bodies_bytes.saturating_sub(self.bodies.available_permits() * KB)
     }
 
     /// Accepts nothing more, lets open requests finish for a while, and ends.
@@ -209,8 +220,8 @@ impl Shared {
                 if read.len() + data.len() > limit {
                     return Err(too_large());
                 }
-                let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024;
-                let wanted = (read.len() + data.len()).saturating_sub(held).div_ceil(1024);
+                let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * KB;
+                let wanted = (read.len() + data.len()).saturating_sub(held).div_ceil(KB);
                 if wanted > 0 {
                     let more = u32::try_from(wanted).ok();
                     let more = more.and_then(|more| Arc::clone(&self.bodies).try_acquire_many_owned(more).ok());

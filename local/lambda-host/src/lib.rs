@@ -24,7 +24,7 @@ mod sns_api;
 mod spec;
 
 pub use accounting::FunctionStats;
-pub use api::{LambdaApi, Mappings, Served, SwitchedMapping};
+pub use api::{HeldMappings, LambdaApi, Mappings, Served, SwitchedMapping};
 pub use asynchronous::invoke_asynchronously;
 pub use error::{HostError, InvokeError};
 pub use host::FunctionHost;

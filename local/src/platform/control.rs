@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use centinela_infra::{Infrastructure, Mapping, Trigger, TriggerSource};
+use centinela_infra::{Infrastructure, Mapping, StreamMapping as DeclaredStream, Trigger, TriggerSource};
 use centinela_lambda_host::mapping::KafkaMapping;
 use centinela_lambda_host::mapping::event::CLUSTER_ARN;
-use centinela_lambda_host::{FunctionHost, LambdaApi, Mappings, Served, SnsApi, SnsTopic};
+use centinela_lambda_host::mapping::stream::{StreamMapping, stream_arn};
+use centinela_lambda_host::{FunctionHost, HeldMappings, LambdaApi, Mappings, Served, SnsApi, SnsTopic};
 use serde_json::json;
 
 use super::config::Ports;
@@ -67,9 +68,35 @@ impl Control {
         self.mappings.add(&declared.function, &host.arn(), CLUSTER_ARN, details, Arc::clone(mapping) as _);
     }
 
+    /// A mapping of a stream has started.
+    pub(super) fn add_stream(&self, declared: &DeclaredStream, host: &FunctionHost, mapping: &Arc<StreamMapping>) {
+        // AWS says -1 for no limit, 0 for no windows, and an empty destination for none.
+        let responses: &[&str] = if declared.report_batch_item_failures { &["ReportBatchItemFailures"] } else { &[] };
+        let on_failure = declared.on_failure.as_ref().map_or(json!({}), |arn| json!({ "Destination": arn }));
+        let details = json!({
+            "StartingPosition": if declared.from_oldest { "TRIM_HORIZON" } else { "LATEST" },
+            "BatchSize": declared.batch_size,
+            "MaximumBatchingWindowInSeconds": declared.window.as_secs(),
+            "TumblingWindowInSeconds": declared.tumbling_window.map_or(0, |length| length.as_secs()),
+            "ParallelizationFactor": 1,
+            "BisectBatchOnFunctionError": declared.bisect,
+            "MaximumRetryAttempts": declared.maximum_retry_attempts.map_or(-1, i64::from),
+            "MaximumRecordAgeInSeconds": declared.maximum_record_age.map_or(json!(-1), |age| age.as_secs().into()),
+            "FunctionResponseTypes": responses,
+            "DestinationConfig": { "OnFailure": on_failure },
+        });
+        let source = stream_arn(&declared.stream);
+        self.mappings.add(&declared.function, &host.arn(), &source, details, Arc::clone(mapping) as _);
+    }
+
     /// Functions of which a mapping was disabled.
     pub(super) fn disabled(&self) -> Vec<String> {
         self.mappings.disabled()
+    }
+
+    /// The mappings of a topic, which nobody may switch meanwhile; none when one of them is disabled.
+    pub(super) fn hold(&self, topic: &str) -> Option<HeldMappings> {
+        self.mappings.hold(topic)
     }
 
     /// Ends both; says what did not end in order.

@@ -27,7 +27,7 @@ use centinela_aws::{DynamoStats, ObjectStats, SECRET_ACCESS_KEY, StoredItem};
 use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
-use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
+use centinela_lambda_host::mapping::MappingStats;
 use centinela_lambda_host::{FunctionHost, FunctionStats};
 use futures::future::BoxFuture;
 
@@ -45,7 +45,6 @@ use http_front::HttpApis;
 use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
-use specs::mapping_spec;
 use streams_mapped::StreamsMapped;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
@@ -64,7 +63,6 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
-    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A look at a running platform.
@@ -111,7 +109,6 @@ impl Platform {
             services,
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
-            say: Arc::clone(&config.say),
         };
         platform.start_functions(&config).await?;
         // On the embedded broker nobody can have come before us, so nothing waits for it.
@@ -160,53 +157,6 @@ impl Platform {
         }
     }
 
-    /// Starts the mappings of a platform that was started without them, those that run already excepted.
-    ///
-    /// # Errors
-    /// When a mapping names an unknown function, or cannot join its group.
-    pub async fn start_mappings(&self) -> Result<(), PlatformError> {
-        self.start_urgent_mappings().await?;
-        self.start_mappings_where(false).await?;
-        self.start_stream_mappings()
-    }
-
-    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn start_urgent_mappings(&self) -> Result<(), PlatformError> {
-        self.start_mappings_where(true).await
-    }
-
-    async fn start_mappings_where(&self, urgent: bool) -> Result<(), PlatformError> {
-        let started = &self.mappings[usize::from(!urgent)];
-        if started.get().is_some() {
-            return Ok(());
-        }
-        let settings = self.services.kafka().settings();
-        let mut mappings = Vec::new();
-        for declared in &self.infrastructure.mappings {
-            let function = self.infrastructure.functions.iter().find(|function| function.name == declared.function);
-            let (Some(host), Some(function)) = (self.function(&declared.function), function) else {
-                let (topic, function) = (declared.topic.clone(), declared.function.clone());
-                return Err(PlatformError::UnknownFunction { topic, function });
-            };
-            if functions::is_waited_for(&self.infrastructure, function) != urgent {
-                continue;
-            }
-            let spec = mapping_spec(declared, self.environments);
-            let mapping =
-                KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
-            let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
-            mapping.set_faults((self.mapping_faults)(&key, declared.window));
-            self.control.add(declared, host, &mapping);
-            mappings.push(Mapped { key, mapping });
-        }
-        // Nobody starts them twice at a time.
-        let _started_before = started.set(mappings);
-        Ok(())
-    }
-
     /// Where the services are.
     #[must_use]
     pub fn endpoints(&self) -> &Endpoints {
@@ -229,12 +179,6 @@ impl Platform {
     #[must_use]
     pub fn broker(&self) -> Option<&Broker> {
         self.services.broker()
-    }
-
-    /// All mappings, by topic and function.
-    pub fn mappings(&self) -> impl Iterator<Item = (&MappingKey, &Arc<KafkaMapping>)> {
-        let mapped = self.mappings.iter().filter_map(OnceLock::get).flatten();
-        mapped.map(|mapped| (&mapped.key, &mapped.mapping))
     }
 
     /// The offset of the first record of this run, by partition; empty where a topic began with it.
@@ -266,19 +210,6 @@ impl Platform {
         self.functions.iter().map(|(name, host)| (name.as_str(), host))
     }
 
-    /// The mapping that reads a topic for a function.
-    #[must_use]
-    pub fn mapping(&self, topic: &str, function: &str) -> Option<&Arc<KafkaMapping>> {
-        self.mappings().find(|(key, _)| key.topic == topic && key.function == function).map(|(_, mapping)| mapping)
-    }
-
-    /// The topics that mappings read, in groups: nothing comes onto a topic any more, but from producers, once everything on those of
-    /// the groups before it was handled.
-    #[must_use]
-    pub fn stages(&self) -> Vec<Vec<String>> {
-        mapped::stages(&self.infrastructure)
-    }
-
     /// Invokes a function once with this event, beside whatever else invokes it, and returns its answer.
     ///
     /// # Errors
@@ -307,54 +238,6 @@ impl Platform {
     /// Kills every process of every function with SIGKILL; says how many. The next invocations start new ones.
     pub fn kill_functions(&self) -> usize {
         self.functions.values().map(|host| host.kill_all()).sum()
-    }
-
-    /// Lets the mappings of these topics take nothing that comes from now on, and says where that is.
-    ///
-    /// # Errors
-    /// When Kafka does not answer.
-    pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
-        let mut mappings: Vec<_> = self.mappings().filter(|(key, _)| topics.contains(&key.topic)).collect();
-        // Whoever reads many topics comes last, so that nothing is missing there of what the others have handled.
-        mappings.sort_by_key(|(key, _)| self.mappings().filter(|(other, _)| other.function == key.function).count());
-        let mut cuts = Vec::new();
-        for (key, mapping) in mappings {
-            let MappingKey { topic, function } = key.clone();
-            cuts.push(Cut { topic, function, ends: mapping.cut().await? });
-        }
-        Ok(cuts)
-    }
-
-    /// Waits until the mappings have handled everything before these cuts, without waiting for their batching windows.
-    ///
-    /// # Errors
-    /// [`MappingError::NotDrained`] after `limit`, with the records of all
-    /// mappings.
-    pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
-        let drains = cuts.iter().filter_map(|cut| {
-            let mapping = self.mapping(&cut.topic, &cut.function)?;
-            Some(async move { mapping.drain_to(&cut.ends, limit).await })
-        });
-        let disabled = self.control.disabled();
-        if !disabled.is_empty() {
-            let functions = disabled.join(", ");
-            (self.say)(&format!(
-                "mappings of {functions} are disabled, so what is on their topics waits; release them"
-            ));
-        }
-        let (mut waiting, mut failure) = (0, None);
-        for outcome in futures::future::join_all(drains).await {
-            match outcome {
-                Ok(()) => {}
-                Err(MappingError::NotDrained { records, .. }) => waiting += records,
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        match failure {
-            Some(error) => Err(error.into()),
-            None if waiting > 0 => Err(MappingError::NotDrained { records: waiting, deadline: limit }.into()),
-            None => Ok(()),
-        }
     }
 
     /// An object of S3, embedded or not; none where there is none.

@@ -58,6 +58,7 @@ impl Platform {
             let mapping = StreamMapping::start(spec(declared), source, Arc::clone(host))?;
             let key = MappingKey { topic, function };
             mapping.set_faults((self.mapping_faults)(&key, declared.window));
+            self.control.add_stream(declared, host, &mapping);
             mapped.push((key, mapping));
         }
         // Nobody starts them twice at a time.

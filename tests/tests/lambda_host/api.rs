@@ -213,6 +213,16 @@ async fn a_mapping_is_listed_and_switched_over_http_and_is_in_use_meanwhile() {
     put(true).await;
     assert_eq!(switched("Enabling").await, "Enabled");
     assert!(mappings.disabled().is_empty());
+    // Who must switch a mapping for something else holds it: nobody else may meanwhile, and one that is disabled is not held.
+    let held = mappings.hold("refunds").expect("it is enabled");
+    assert_eq!((state().await.as_str(), mappings.hold("refunds").is_none()), ("Updating", true));
+    assert!(put(false).await.0.starts_with("http/1.1 409"));
+    drop(held);
+    assert_eq!(state().await, "Enabled");
+    put(false).await;
+    assert_eq!(switched("Disabling").await, "Disabled");
+    assert!(mappings.hold("refunds").is_none());
+    assert_eq!(state().await, "Disabled", "it is left as it was");
     let (head, _) = send(&api, "PUT", &path, "", br#"{"Enabled":true,"BatchSize":7}"#.to_vec()).await;
     assert!(head.starts_with("http/1.1 400"), "{head}");
     api.shutdown().await.expect("it ends");

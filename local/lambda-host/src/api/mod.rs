@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 
 use crate::host::FunctionHost;
 use answers::refusal;
-pub use mappings::{Mappings, SwitchedMapping};
+pub use mappings::{HeldMappings, Mappings, SwitchedMapping};
 
 /// The largest body of what is no invocation.
 const BODY_BYTES_MAX: usize = 64 * 1024;
