@@ -124,6 +124,34 @@ fn an_alarm_stops_what_it_is_about_within_seconds_and_one_command_brings_it_back
     assert!(took < SECONDS, "{took:?}");
 }
 
+/// The end of a run waits for what these functions lack, and says so; they are braked still, and it is clean once they are released.
+fn ends_when_released(running: &mut Running, braked: &[&str]) -> Value {
+    let mut said = BufReader::new(running.process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waits = said.find(|line| line.contains("mappings of") && line.contains("centinela brake release"));
+    let waits = waits.expect("it says what it waits for");
+    for function in braked {
+        assert!(waits.contains(function), "{function} is not in {waits}");
+        assert_eq!(states(running, function), ["Disabled"]);
+    }
+    assert!(brake(&running.endpoints_file(), &["release", "--main-job"]).status.success());
+    let rest: Vec<String> = said.collect();
+    let status = running.process.0.wait().unwrap();
+    let report = running.report();
+    assert!(status.success() && report["clean"] == true, "{rest:?}\n{report:#}");
+    report
+}
+
+#[test]
+fn what_is_braked_stays_so_although_chaos_would_recreate_its_topic() {
+    let mut running = start(&["--rate", "50", "--cold", "--for", "30s", "--chaos=topic-recreated,pause"]);
+    until("the main job is stopped", || {
+        steps(&brake(&running.endpoints_file(), &["fire", "block-rate", "--main-job", "--json"]));
+        states(&running, "score-transactions") == ["Disabled"]
+    });
+    let report = ends_when_released(&mut running, &["score-transactions"]);
+    assert!(report["records"]["decided"].as_u64() > Some(1_000), "{report:#}");
+}
+
 #[test]
 fn what_reads_the_stream_is_braked_too_and_goes_on_from_where_it_was() {
     const OF_STREAM: [&str; 2] = ["index-decisions", "rollup-metrics"];
@@ -147,17 +175,8 @@ fn what_reads_the_stream_is_braked_too_and_goes_on_from_where_it_was() {
         assert!(braked.contains(&step), "{braked:?}");
     }
 
-    // The end of the run waits for them, and says what for.
     running.process.signal(Signal::SIGINT);
-    let mut said = BufReader::new(running.process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let waits = said.find(|line| line.contains("mappings of") && line.contains("centinela brake release"));
-    let waits = waits.expect("it says what it waits for");
-    assert!(OF_STREAM.iter().all(|function| waits.contains(function)), "{waits}");
-    assert!(brake(&endpoints, &["release"]).status.success());
-    let rest: Vec<String> = said.collect();
-    let status = running.process.0.wait().unwrap();
-    let report = running.report();
-    assert!(status.success() && report["clean"] == true, "{rest:?}\n{report:#}");
+    let report = ends_when_released(&mut running, &OF_STREAM);
     let (decided, streams) = (&report["records"]["decided"], &report["streams"]);
     assert!(decided.as_u64() > Some(0), "{report:#}");
     let index = &streams["index"];

@@ -92,6 +92,7 @@ impl World {
         infrastructure.functions.retain(|function| FUNCTIONS.contains(&function.name.as_str()));
         infrastructure.mappings.retain(|mapping| mapping.function == FUNCTIONS[0]);
         infrastructure.triggers.clear();
+        infrastructure.stream_mappings.clear();
         change(&mut infrastructure);
         let outage = Arc::new(Outage::default());
         let mut config = PlatformConfig::new(infrastructure, &binaries);

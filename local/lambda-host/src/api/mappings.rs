@@ -130,7 +130,8 @@ impl Mappings {
     #[must_use]
     pub fn hold(&self, topic: &str) -> Option<HeldMappings> {
         let mut held = HeldMappings(Vec::new());
-        for entry in self.all().into_iter().filter(|entry| entry.details["Topics"][0] == topic) {
+        let reads = |entry: &Arc<Entry>| entry.details.get("Topics").is_some_and(|topics| topics[0] == topic);
+        for entry in self.all().into_iter().filter(reads) {
             if !entry.hold() {
                 return None;
             }
