@@ -151,7 +151,18 @@ pub async fn run(arguments: Args) -> Result<(), Failure> {
             terminal::print(&shown(report));
         }
     }
-    Ok(())
+    match missing(&reports) {
+        names if names.is_empty() => Ok(()),
+        names => Err(Failure::Failed(format!("not braked, because it is not there: {}", names.join(", ")))),
+    }
+}
+
+/// Targets that should have been braked and do not exist. Of what does not exist nothing has to be taken back.
+fn missing(reports: &[Report]) -> Vec<String> {
+    let fired = reports.iter().filter(|report| report.action == "fire");
+    let steps = fired.flat_map(|report| &report.plans).flat_map(|plan| &plan.steps);
+    let missing = steps.filter(|step| step.outcome == "missing");
+    missing.map(|step| format!("{} of {}", step.target, step.function)).collect()
 }
 
 fn refused(function: &str, url: &str, error: &CallError) -> Failure {
@@ -229,4 +240,37 @@ async fn of_aws() -> Result<AwsClient, Failure> {
     let url = std::env::var("AWS_ENDPOINT_URL_LAMBDA").ok().filter(|url| !url.is_empty());
     let url = url.unwrap_or_else(|| format!("https://lambda.{region}.{domain}"));
     AwsClient::new("lambda", &url, &access).map_err(|error| Failure::usage(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_should_be_braked_and_is_not_there_is_named() {
+        let report = |action: &str| Report {
+            action: action.to_owned(),
+            dry_run: false,
+            reason: None,
+            plans: vec![Plan {
+                alarm: "centinela-brake-writes".to_owned(),
+                kind: "cost".to_owned(),
+                steps: ["done", "missing"].map(step).into(),
+            }],
+            alerted: true,
+        };
+        assert_eq!(missing(&[report("fire")]), ["its mappings of apply-labels"]);
+        assert!(missing(&[report("release"), report("show")]).is_empty());
+    }
+
+    fn step(outcome: &str) -> Step {
+        Step {
+            function: "apply-labels".to_owned(),
+            target: "its mappings".to_owned(),
+            found: None,
+            wanted: "off".to_owned(),
+            outcome: outcome.to_owned(),
+            detail: None,
+        }
+    }
 }

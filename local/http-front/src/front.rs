@@ -25,7 +25,7 @@ use crate::event::{Asked, event, request_id};
 use crate::issuer::{Checker, Issuer};
 use crate::limits::Limits;
 use crate::path::fit;
-use crate::spec::{ApiSpec, Credentials, RouteSpec};
+use crate::spec::{ApiSpec, Authorizer, Credentials, RouteSpec};
 
 const SERVICE: &str = "the HTTP API";
 /// What a permit of [`Shared::bodies`] stands for.
@@ -135,7 +135,10 @@ impl Shared {
             return named(own(StatusCode::NOT_FOUND, "Not Found"), &id);
         };
         let cors = chosen.api.spec.cors.as_ref();
-        if let Some(answer) = cors.and_then(|spec| cors::preflight(spec, &parts.method, &parts.headers)) {
+        // A browser asks without credentials: where the route wants some, it is refused like everybody.
+        let is_open = chosen.api.spec.routes[chosen.index].authorizer == Authorizer::None;
+        let preflight = cors.filter(|_| is_open);
+        if let Some(answer) = preflight.and_then(|spec| cors::preflight(spec, &parts.method, &parts.headers)) {
             return named(answer, &id);
         }
         let mut answer = self.through(&chosen, &parts, body, &id, peer).await.unwrap_or_else(|refused| refused);

@@ -134,6 +134,10 @@ impl Request {
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str) -> Result<Self, RequestProblem> {
+        // serde takes a list for a struct of which every field may be absent.
+        if !text.trim_start().starts_with('{') {
+            return Err(RequestProblem::Json("it is no object".to_owned()));
+        }
         serde_json::from_str(text).map_err(|error| RequestProblem::Json(error.to_string()))
     }
 
