@@ -83,7 +83,9 @@ impl Letters {
     /// Offsets with their texts. An answer without one is an answer; a partition that cannot be asked is none.
     fn committed(&self, partitions: impl Iterator<Item = i32>) -> KafkaResult<BTreeMap<i32, (i64, String)>> {
         let mut asked = TopicPartitionList::new();
-        partitions.for_each(|partition| drop(asked.add_partition(&self.topic, partition)));
+        for partition in partitions {
+            asked.add_partition(&self.topic, partition);
+        }
         let mut committed = BTreeMap::new();
         if asked.count() == 0 {
             return Ok(committed);
