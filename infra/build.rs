@@ -6,6 +6,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[path = "src/counted.rs"]
+mod counted;
+
 const FUNCTIONS: &str = "40-functions";
 const CALLS: &str = "calls";
 const PACKAGES: &str = "../functions";
@@ -26,7 +29,7 @@ fn main() -> io::Result<()> {
     let mut list = String::new();
     for package in files(&directory.join(PACKAGES), "")? {
         if let Ok(source) = fs::read_to_string(package.join("src/metrics.rs")) {
-            list.push_str(&format!("({:?}, &{:?}),", name(&package), counted(&source)));
+            list.push_str(&format!("({:?}, &{:?}),", name(&package), counted::counted(&source)));
         }
     }
     fs::write(out.join("counted.rs"), format!("&[{list}]"))
@@ -47,12 +50,4 @@ fn name(path: &Path) -> String {
 fn entry(key: &str, directory: &str, path: &Path) -> String {
     let file = format!("{directory}/{}", name(path));
     format!("({key:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {file:?}))),")
-}
-
-/// The names in the `counts!` of a source: its quoted words, comments aside.
-fn counted(source: &str) -> Vec<&str> {
-    let block = source.split_once("counts! {").map_or("", |(_, block)| block);
-    let block = block.split_once("\n}").map_or(block, |(block, _)| block);
-    let lines = block.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
-    lines.filter_map(|line| line.split('"').nth(1)).collect()
 }

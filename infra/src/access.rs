@@ -177,9 +177,12 @@ fn interface_rules(function: &Function, declared: &Resource, granted: &[Statemen
     declared.properties.get("VpcConfig")?;
     let arn = format!("arn:aws:lambda:{}:{}:function:{}", super::LAPTOP_REGION, super::LAPTOP_ACCOUNT, function.name);
     let by_code = |action: &&str| {
-        let context = vec![(SOURCE_FUNCTION, arn.clone())];
-        let request = Request { action: (*action).to_owned(), resource: "*".to_owned(), context };
-        decide(granted.iter().copied(), &request) == Decision::Allowed
+        // Whether AWS puts a version behind it is not documented.
+        [arn.clone(), format!("{arn}:7")].into_iter().any(|arn| {
+            let context = vec![(SOURCE_FUNCTION, arn)];
+            let request = Request { action: (*action).to_owned(), resource: "*".to_owned(), context };
+            decide(granted.iter().copied(), &request) == Decision::Allowed
+        })
     };
     let allowed = INTERFACES.into_iter().find(|action| by_code(&action))?;
     Some(AccessRule::CodeMayManageInterfaces(allowed.to_owned()))

@@ -215,17 +215,28 @@ fn metric_rules(alarm: &Resource, infrastructure: &Infrastructure) -> Vec<AlarmR
         if let Ok(watchable) = known(&alarm.properties, infrastructure) {
             rules.extend(single_rules(alarm, watchable, infrastructure));
         }
-        return rules;
-    }
-    // A share of blocked decisions, in whatever words.
-    let names: BTreeSet<&str> = metrics(alarm).map(|metric| text(metric, "MetricName")).collect();
-    let most = if tells_brake(alarm, infrastructure) { 100.0 } else { BLOCKED_PER_CENT_MAX };
-    if names.contains("Blocked")
-        && let Some(found) = number(alarm, "Threshold").filter(|found| *found > most)
-    {
-        rules.push(too_high("the share of blocked decisions", found, most));
+    } else {
+        rules.extend(math_rule(alarm, infrastructure));
     }
     rules
+}
+
+/// The largest sensible threshold of an alarm on several metrics, where what it gives back says one: a share of a hundred, or the worst of
+/// several brokers.
+fn math_rule(alarm: &Resource, infrastructure: &Infrastructure) -> Option<AlarmRule> {
+    let expressions = || queries(alarm).iter().filter_map(|query| query.get("Expression")?.as_str());
+    let names: BTreeSet<&str> = metrics(alarm).map(|metric| text(metric, "MetricName")).collect();
+    let is_share = expressions().any(|one| one.contains("100 *"));
+    let is_worst = expressions().any(|one| one.contains("METRICS()")) && names.len() == 1;
+    let is_brake = tells_brake(alarm, infrastructure);
+    let (what, most) = match names.iter().next() {
+        Some(_) if is_share && names.contains("Blocked") && !is_brake => ("blocked decisions", BLOCKED_PER_CENT_MAX),
+        Some(_) if is_share => ("a share", 100.0),
+        Some(name) if is_worst => (*name, known(metrics(alarm).next()?, infrastructure).ok()?.most),
+        _ => return None,
+    };
+    let found = number(alarm, "Threshold").filter(|found| *found > most)?;
+    Some(too_high(what, found, most))
 }
 
 /// What is wrong with an alarm on one metric that is sent.
@@ -233,11 +244,19 @@ fn single_rules(alarm: &Resource, watchable: Watchable, infrastructure: &Infrast
     let mut rules = Vec::new();
     let metric = alarm.text("/MetricName").unwrap_or_default().to_owned();
     let most = if tells_brake(alarm, infrastructure) { watchable.most_of_brake } else { watchable.most };
-    let most = if metric == "ProcessingMilliseconds" { PROCESSING_MS_MAX } else { most };
+    let of_archive = metric.ends_with("OffsetLag") && keeps_everything(alarm, infrastructure);
+    let most = if of_archive { most.max(LAG_OF_ARCHIVE_MAX) } else { most };
     if let Some(found) = number(alarm, "Threshold").filter(|found| *found > most) {
         rules.push(too_high(&metric, found, most));
     }
     let comparison = alarm.text("/ComparisonOperator").unwrap_or_default();
+    let statistic = alarm.text("/Statistic").or(alarm.text("/ExtendedStatistic")).unwrap_or_default();
+    // Fewer values than one is that nothing ran at all.
+    if statistic == "SampleCount" && comparison.starts_with("LessThan") {
+        let is_heard = alarm.text("/TreatMissingData") == Some("breaching");
+        rules.extend((!is_heard).then_some(AlarmRule::SilenceIsHealth(metric)));
+        return rules;
+    }
     let is_right = match watchable.bad {
         Bad::Above => comparison.starts_with("GreaterThan"),
         Bad::Below => comparison.starts_with("LessThan"),
@@ -245,7 +264,6 @@ fn single_rules(alarm: &Resource, watchable: Watchable, infrastructure: &Infrast
     if !is_right {
         rules.push(AlarmRule::WrongSide { metric: metric.clone(), comparison: comparison.to_owned() });
     }
-    let statistic = alarm.text("/Statistic").or(alarm.text("/ExtendedStatistic")).unwrap_or_default();
     // Of a count the highest single value says whether there was any, and nothing else.
     let says_something = match watchable.measure {
         Measure::Count => statistic == "Sum",
@@ -256,6 +274,14 @@ fn single_rules(alarm: &Resource, watchable: Watchable, infrastructure: &Infrast
     }
     rules.extend(silence_rule(alarm, &metric, infrastructure));
     rules
+}
+
+/// Whether an alarm is on a mapping that gives no record up.
+fn keeps_everything(alarm: &Resource, infrastructure: &Infrastructure) -> bool {
+    infrastructure.mappings.iter().any(|mapping| {
+        mapping.maximum_record_age.is_none()
+            && dimensions(&alarm.properties).iter().any(|(_, id)| *id == mapping_id(&mapping.logical_id))
+    })
 }
 
 /// The mapping of the main job must not fall silent where customers wait, and what is sent only in trouble must be allowed to.
@@ -283,7 +309,7 @@ pub(super) fn known(metric: &Value, infrastructure: &Infrastructure) -> Result<W
             [(DIMENSION, function)] => infrastructure.function(function),
             _ => None,
         };
-        of.and_then(|function| metrics::of_function(&function.binary, name))
+        of.and_then(|function| metrics::of_function(&function.binary, name, infrastructure))
     } else {
         let declared = dimensions.iter().all(|(kind, value)| is_declared(kind, value, &dimensions, infrastructure));
         metrics::of_aws(namespace, name, &dimensions).filter(|_| declared && is_sent(name, &dimensions, infrastructure))

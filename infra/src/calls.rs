@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::iam::Request;
 use super::model::{Function, Resource};
+use super::triggers::function_name;
 use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION};
 
 /// One call: an action of IAM and what it is done to, such as `dynamodb:GetItem` and `table/user_state`.
@@ -92,7 +93,16 @@ pub(super) fn request(call: &Call, function: &Function, infrastructure: &Infrast
         }
         "function" => lambda(name),
         "mapping" => {
-            context.push(("lambda:FunctionArn", lambda(name)));
+            // The function as its mapping names it, with the alias where it has one.
+            let mut mappings =
+                infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping");
+            let named =
+                |one: &&Resource| one.text("/FunctionName").map(function_name) == Some(&format!("{prefix}{name}"));
+            let named = mappings
+                .find(named)
+                .and_then(|one| one.text("/FunctionName"))
+                .filter(|named| named.starts_with("arn:"));
+            context.push(("lambda:FunctionArn", named.map_or_else(|| lambda(name), str::to_owned)));
             format!("arn:aws:lambda:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:event-source-mapping:x")
         }
         "sns" => format!("arn:aws:sns:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:{prefix}{name}"),

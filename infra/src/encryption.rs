@@ -81,7 +81,10 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Encry
         others.any(|other| other.text(pointer) == Some(name))
     };
     let holds_code = of("AWS::Lambda::Function", "/Code/S3Bucket");
-    let holds_logs = of("AWS::S3::Bucket", "/LoggingConfiguration/DestinationBucketName");
+    let flows = infrastructure.resources.iter().filter(|other| other.kind == "AWS::EC2::FlowLog");
+    let holds_flows =
+        flows.filter_map(|flow| flow.text("/LogDestination")).any(|to| to.contains(&format!(":::{name}/")));
+    let holds_logs = of("AWS::S3::Bucket", "/LoggingConfiguration/DestinationBucketName") || holds_flows;
     match (algorithm, bucket.text(&format!("{DEFAULT}/KMSMasterKeyID"))) {
         ("aws:kms" | "aws:kms:dsse", Some(key)) => unknown(key, infrastructure).into_iter().collect(),
         ("AES256", _) if holds_code || holds_logs => Vec::new(),

@@ -220,8 +220,11 @@ fn topic_rules(topic: &Resource, infrastructure: &Infrastructure) -> Vec<Exposur
         let of_service = documents.flat_map(statements).filter(|statement| statement.principals().contains(&service));
         decide(of_service, &request) == Decision::Allowed
     };
-    let mut tellers = vec![("AWS::CloudWatch::Alarm", "cloudwatch.amazonaws.com")];
-    tellers.push(("AWS::Budgets::Budget", "budgets.amazonaws.com"));
+    let tellers = [
+        ("AWS::CloudWatch::Alarm", "cloudwatch.amazonaws.com"),
+        ("AWS::Budgets::Budget", "budgets.amazonaws.com"),
+        ("AWS::CE::AnomalySubscription", "costalerts.amazonaws.com"),
+    ];
     let silent = tellers.into_iter().filter(|(kind, service)| told_by(kind) && !lets(service));
     silent.map(|(_, service)| ExposureRule::TopicRefuses(service)).collect()
 }

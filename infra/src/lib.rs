@@ -17,6 +17,7 @@ mod attributes;
 mod boards;
 mod bundled;
 mod calls;
+mod counted;
 mod encryption;
 mod error;
 mod evaluate;
@@ -99,10 +100,12 @@ pub struct Infrastructure {
     pub exports: Vec<Export>,
     /// What each function, by its binary, was recorded to call.
     pub calls: BTreeMap<String, BTreeSet<Call>>,
+    /// The metrics that each function, by its binary, counts.
+    pub counted: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Texts of the stacks and of one environment's parameter file, wherever they come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     /// File name (a function's with its directory) and text of each stack; the order of the names is the order of deployment.
     pub stacks: Vec<(String, String)>,
@@ -112,6 +115,8 @@ pub struct Sources {
     pub parameters: String,
     /// Function and text of each `calls/<function>.txt`.
     pub calls: Vec<(String, String)>,
+    /// Functions, beside those that this crate was built with, and the metrics that each counts.
+    pub counted: Vec<(String, Vec<String>)>,
 }
 
 impl Sources {
@@ -149,7 +154,8 @@ impl Sources {
         for path in if recorded.is_dir() { files(&recorded, "txt")? } else { Vec::new() } {
             calls.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?));
         }
-        Ok(Self { stacks, environment: environment.to_owned(), parameters: read(path)?, calls })
+        let counted = new_functions(&directory.join("../functions"))?;
+        Ok(Self { stacks, environment: environment.to_owned(), parameters: read(path)?, calls, counted })
     }
 
     /// The stacks that this binary was built with.
@@ -166,7 +172,7 @@ impl Sources {
         stacks.sort();
         let calls = bundled::CALLS.iter().map(|(function, text)| ((*function).to_owned(), (*text).to_owned()));
         let (environment, parameters) = (environment.to_owned(), (*parameters).to_owned());
-        Ok(Self { stacks, environment, parameters, calls: calls.collect() })
+        Ok(Self { stacks, environment, parameters, calls: calls.collect(), counted: Vec::new() })
     }
 }
 
@@ -199,7 +205,14 @@ impl Infrastructure {
         let parameter_file = format!("env/{}.json", sources.environment);
         let stacks = Stacks::new(templates, (&parameter_file, &sources.parameters))?;
         let (environment, calls) = (sources.environment.clone(), calls::all(&sources.calls));
-        let mut infrastructure = Self { environment, calls, ..Self::default() };
+        let built_in = bundled::COUNTED.iter().map(|(function, names)| ((*function).to_owned(), *names));
+        let mut counted: BTreeMap<String, BTreeSet<String>> = built_in
+            .map(|(function, names)| (function, names.iter().map(|name| (*name).to_owned()).collect()))
+            .collect();
+        counted.extend(
+            sources.counted.iter().map(|(function, names)| (function.clone(), names.iter().cloned().collect())),
+        );
+        let mut infrastructure = Self { environment, calls, counted, ..Self::default() };
         let mut prefixes = Vec::new();
         for (stack, template) in stacks.templates.iter().enumerate() {
             for logical_id in template.resources.keys() {
@@ -283,6 +296,21 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>, I
     }
     files.sort();
     Ok(files)
+}
+
+/// What functions count that came after this crate was built.
+fn new_functions(packages: &Path) -> Result<Vec<(String, Vec<String>)>, InfraError> {
+    let mut found = Vec::new();
+    let packages = if packages.is_dir() { files(packages, "")? } else { Vec::new() };
+    for package in packages {
+        let name = file_name(&package);
+        let metrics = package.join("src/metrics.rs");
+        if bundled::COUNTED.iter().all(|(known, _)| *known != name) && metrics.is_file() {
+            let source = read(&metrics)?;
+            found.push((name, counted::counted(&source).into_iter().map(str::to_owned).collect()));
+        }
+    }
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<String, InfraError> {

@@ -1,14 +1,11 @@
 //! Which metrics there are: those that the functions count, and those of AWS that an alarm here may watch, with their dimensions, what
 //! they measure, and the largest threshold that still makes sense.
 
-use super::bundled::COUNTED;
+use super::Infrastructure;
 
 /// Where the functions' own metrics are, and their only dimension.
 pub(super) const NAMESPACE: &str = "Centinela";
 pub(super) const DIMENSION: &str = "Function";
-/// What a function measures beside its counts, in milliseconds.
-pub(super) const MEASURED: [&str; 2] = ["ProcessingMilliseconds", "OldestRecordMilliseconds"];
-
 /// How values of a metric go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measure {
@@ -54,6 +51,8 @@ const WEEK_S: f64 = 604_800.0;
 const FLOOD: f64 = 1_000_000_000.0;
 /// So many waiting records are too many: the customer's own figure.
 pub(super) const LAG_MAX: f64 = 10_000.0;
+/// The same of whoever keeps records and gives none up: nobody waits for it, and it catches up by the million.
+pub(super) const LAG_OF_ARCHIVE_MAX: f64 = 5_000_000.0;
 /// So long may a decision take: the customer's own figure.
 pub(super) const PROCESSING_MS_MAX: f64 = 500.0;
 /// So many of a hundred transactions may be blocked: the customer's own figure.
@@ -150,7 +149,7 @@ const FAMILIES: [Family; 11] = [
             ("ConsumedWriteCapacityUnits", Count, Above, FLOOD),
             ("ReadThrottleEvents", Count, Above, 10_000.0),
             ("WriteThrottleEvents", Count, Above, 10_000.0),
-            ("OnDemandMaxWriteRequestUnits", Level, Above, FLOOD),
+            ("ProvisionedWriteCapacityUnits", Level, Above, FLOOD),
         ],
     },
     Family {
@@ -215,15 +214,14 @@ pub(super) fn of_aws(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -
 }
 
 /// What is known of a metric of the function whose binary is this; none where the function sends no such metric.
-pub(super) fn of_function(binary: &str, name: &str) -> Option<Watchable> {
+pub(super) fn of_function(binary: &str, name: &str, infrastructure: &Infrastructure) -> Option<Watchable> {
     let level = |most| Some(Watchable { measure: Level, bad: Above, most, most_of_brake: most });
     match name {
         "ProcessingMilliseconds" => level(PROCESSING_MS_MAX),
         "OldestRecordMilliseconds" => level(WEEK_S * 1_000.0),
         _ => {
-            let (_, names) = COUNTED.iter().find(|(function, _)| *function == binary)?;
             let count = Watchable { measure: Count, bad: Above, most: 900.0, most_of_brake: 900.0 };
-            names.contains(&name).then_some(count)
+            infrastructure.counted.get(binary)?.contains(name).then_some(count)
         }
     }
 }

@@ -13,12 +13,28 @@ use super::model::Resource;
 use super::wiring::tells_brake;
 use super::{Infrastructure, TriggerSource};
 
-/// What must never happen, by function and the metric that counts it.
-const NEVER: [(&str, &[&str]); 6] = [
-    ("score-transactions", &["IdConflicts", "MarkersRetired", "OrderTripwire", "Parked", "StateUnreadable"]),
-    ("track-user-actions", &["StateUnreadable"]),
-    ("apply-labels", &["StateUnreadable"]),
-    ("archive-records", &["Unplaced"]),
+/// What must not happen, or not stop to happen, by function and the metric that counts it.
+const NEVER: [(&str, &[&str]); 9] = [
+    (
+        "score-transactions",
+        &[
+            "FullRings",
+            "Guarded",
+            "IdConflicts",
+            "MarkersRetired",
+            "MarksDropped",
+            "OrderTripwire",
+            "Parked",
+            "StateUnreadable",
+            "Unsettled",
+        ],
+    ),
+    ("track-user-actions", &["DeadLettered", "StateUnreadable"]),
+    ("apply-labels", &["DeadLettered", "StateUnreadable"]),
+    ("archive-records", &["Failed", "Unplaced"]),
+    ("compact-lake", &["FailedHours", "Hours", "UnfinishedHours", "UnreadableObjects"]),
+    ("decisions-api", &["Failed"]),
+    ("guard-costs", &["MissingTargets"]),
     ("index-decisions", &["StateUnreadable", "Unreadable"]),
     ("rollup-metrics", &["Unreadable"]),
 ];
@@ -31,6 +47,8 @@ pub enum MissingAlarm {
     NotWatched { metric: &'static str, why: &'static str },
     #[error("no alarm watches that it takes more than 500 ms {0}")]
     SlowUnnoticed(&'static str),
+    #[error("no alarm watches what a million decisions cost")]
+    CostUnwatched,
     #[error("no alarm watches how many of its decisions block, from a minimum of them upwards")]
     BlockRateUnwatched,
 }
@@ -105,7 +123,7 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
     ];
     let mut rules = watch.all("AWS/Lambda", &wanted, "FunctionName", name);
     let never = NEVER.iter().find(|(binary, _)| *binary == function.binary).map_or(&[] as &[&str], |(_, never)| never);
-    let why = "it must never happen";
+    let why = "it must not happen unseen";
     rules.extend(
         never
             .iter()
@@ -134,6 +152,11 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         names.contains("Blocked") && names.contains("Decided") && from_a_minimum && !tells_brake(alarm, watch.0)
     };
     rules.extend((!watch.alarms().any(is_share)).then_some(MissingAlarm::BlockRateUnwatched));
+    let is_cost = |alarm: &Resource| {
+        let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+        expressions.any(|one| one.contains("1000000 *") && one.contains("/ decided"))
+    };
+    rules.extend((!watch.alarms().any(is_cost)).then_some(MissingAlarm::CostUnwatched));
     rules
 }
 
@@ -165,7 +188,8 @@ fn cluster_rules(cluster: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
     let name = cluster.text("/ClusterName").unwrap_or_default();
     let size = cluster.text("/BrokerNodeGroupInfo/InstanceType").unwrap_or_default();
     let mut wanted = vec![
-        ("CpuUser", "brokers that are busy answer late"),
+        ("CpuIdle", "brokers that are busy answer late"),
+        ("OfflinePartitionsCount", "nothing can be written to a partition without a leader"),
         ("PartitionCount", "MSK refuses updates of brokers that have too many"),
         ("ConnectionCount", "brokers refuse more than 3,000 clients"),
     ];

@@ -15,6 +15,10 @@ use super::{Infrastructure, TriggerSource};
 pub enum WiringRule {
     #[error("no permission lets it invoke function \"{0}\", so it never does")]
     MayNotInvoke(String),
+    #[error(
+        "invokes function \"{function}\" and not its alias \"{alias}\", so a deploy reaches it before it was tried"
+    )]
+    BypassesAlias { function: String, alias: String },
     #[error("is not enabled in this environment")]
     SwitchedOff,
     #[error("sends to \"{0}\", which is no topic or queue of the stacks")]
@@ -61,36 +65,57 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             }
             rules
         }
-        "AWS::Lambda::EventSourceMapping" => mapping_rules(resource, infrastructure).into_iter().collect(),
+        "AWS::Lambda::EventSourceMapping" => {
+            let by = resource.text("/FunctionName").and_then(|named| bypasses(named, infrastructure));
+            mapping_rules(resource, infrastructure).into_iter().chain(by).collect()
+        }
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         "AWS::CloudWatch::Alarm" => alarm_rules(resource, infrastructure).into_iter().collect(),
         _ => Vec::new(),
     }
 }
 
-/// Whoever invokes a function by its own right needs a permission of the function for just that.
+/// Whoever invokes a function by its own right needs a permission of just that function, version or alias.
 fn invoking_rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<WiringRule> {
-    let of_it = |trigger: &&super::Trigger| trigger.file == resource.file && trigger.logical_id == resource.logical_id;
-    let by_it = infrastructure.triggers.iter().filter(of_it).map(|trigger| trigger.function.as_str());
-    let integrated = resource.text("/IntegrationUri").map(function_name);
-    let functions = by_it.chain(integrated);
+    let targets = resource.list("/Targets").iter().filter_map(|target| target.get("Arn")?.as_str());
+    let of_lambda = (resource.text("/Protocol") == Some("lambda")).then(|| resource.text("/Endpoint")).flatten();
+    let invoked =
+        targets.filter(|arn| arn.contains(":function:")).chain(of_lambda).chain(resource.text("/IntegrationUri"));
     let (principal, source) = match resource.kind.as_str() {
-        "AWS::Events::Rule" => {
-            ("events.amazonaws.com", resource.text("/Name").unwrap_or(&resource.logical_id).to_owned())
-        }
-        "AWS::SNS::Subscription" => ("sns.amazonaws.com", resource.text("/TopicArn").unwrap_or_default().to_owned()),
-        _ => ("apigateway.amazonaws.com", resource.text("/ApiId").unwrap_or_default().to_owned()),
+        "AWS::Events::Rule" => ("events.amazonaws.com", resource.text("/Name").unwrap_or(&resource.logical_id)),
+        "AWS::SNS::Subscription" => ("sns.amazonaws.com", resource.text("/TopicArn").unwrap_or_default()),
+        _ => ("apigateway.amazonaws.com", resource.text("/ApiId").unwrap_or_default()),
     };
-    let lets = |function: &str| {
-        let permissions = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::Permission");
-        let mut of_function = permissions.filter(|one| one.text("/FunctionName").map(function_name) == Some(function));
-        of_function.any(|one| {
-            let for_it =
-                one.text("/SourceArn").is_some_and(|arn| arn.ends_with(&source) || arn.contains(&format!("{source}/")));
+    let permissions = || infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::Permission");
+    let lets = |named: &str| {
+        permissions().filter(|one| one.text("/FunctionName").map(qualified) == Some(qualified(named))).any(|one| {
+            let arn = one.text("/SourceArn").unwrap_or_default();
+            let for_it = arn.ends_with(source) || arn.contains(&format!("{source}/"));
             one.text("/Principal") == Some(principal) && for_it
         })
     };
-    functions.filter(|function| !lets(function)).map(|function| WiringRule::MayNotInvoke(function.to_owned())).collect()
+    let mut rules = Vec::new();
+    for named in invoked {
+        if !lets(named) {
+            rules.push(WiringRule::MayNotInvoke(named.to_owned()));
+        }
+        rules.extend(bypasses(named, infrastructure));
+    }
+    rules
+}
+
+/// A function's name with its version or alias, if one is named.
+fn qualified(named: &str) -> (&str, Option<&str>) {
+    let rest = named.rsplit_once("function:").map_or(named, |(_, rest)| rest);
+    rest.split_once(':').map_or((rest, None), |(name, qualifier)| (name, Some(qualifier)))
+}
+
+/// Where a function has an alias that a deploy moves, whoever does not go by it runs what nobody tried.
+fn bypasses(named: &str, infrastructure: &Infrastructure) -> Option<WiringRule> {
+    let (name, qualifier) = qualified(named);
+    let mut aliases = infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::Alias");
+    let alias = aliases.find(|alias| alias.text("/FunctionName") == Some(name))?.text("/Name")?;
+    (qualifier != Some(alias)).then(|| WiringRule::BypassesAlias { function: name.to_owned(), alias: alias.to_owned() })
 }
 
 /// What only the index, which has a switch of its own, and one machine may do without.

@@ -15,7 +15,7 @@ fn repository() -> PathBuf {
 fn copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let mut files = vec![PathBuf::from("Cargo.lock"), PathBuf::from("rustfmt.toml")];
-    for directory in ["infra/env", "infra/40-functions", "xtask/templates"] {
+    for directory in ["infra/env", "infra/40-functions", "infra/calls", "xtask/templates"] {
         collect(&repository().join(directory), Path::new(directory), &mut files).unwrap();
     }
     let shared = fs::read_dir(repository().join("infra")).unwrap().map(|entry| entry.unwrap().file_name());
