@@ -11,4 +11,4 @@ pub use centinela_http_front as http_front;
 pub use centinela_kafka_client as kafka;
 pub use centinela_lambda_host as lambda;
 pub use centinela_lambda_host::mapping;
-pub use centinela_serve::{ServerError, warden};
+pub use centinela_serve::{Calls, ServerError, warden};

@@ -120,6 +120,10 @@ pub struct Up {
     /// Write everything that the functions print to this file.
     #[arg(long, value_name = "FILE")]
     pub logs: Option<PathBuf>,
+    /// Write which function called which action of AWS on what, as IAM names them, to this file as JSON: what its role must allow.
+    /// Of embedded services only.
+    #[arg(long, value_name = "FILE")]
+    pub calls: Option<PathBuf>,
     /// Read the stacks from this directory instead of the ones that are built in.
     #[arg(long, value_name = "DIR")]
     pub infra: Option<PathBuf>,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use centinela_serve::{HttpServer, ServerError};
+use centinela_serve::{Calls, HttpServer, ServerError, caller};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -44,6 +44,7 @@ struct Topics {
     topics: Vec<SnsTopic>,
     messages: AtomicU64,
     say: Say,
+    calls: Calls,
 }
 
 /// SNS on this machine. Dropping it stops it without waiting.
@@ -68,8 +69,9 @@ impl SnsApi {
     }
 
     /// Answers for these topics from now on; `say` is told the topic's name and the subject of every message. What is served first stays.
-    pub fn serve(&self, topics: Vec<SnsTopic>, say: impl Fn(&str, &str) + Send + Sync + 'static) {
-        if self.topics.set(Topics { topics, messages: AtomicU64::new(1), say: Arc::new(say) }).is_err() {
+    /// `calls` notes who publishes.
+    pub fn serve(&self, topics: Vec<SnsTopic>, calls: Calls, say: impl Fn(&str, &str) + Send + Sync + 'static) {
+        if self.topics.set(Topics { topics, messages: AtomicU64::new(1), say: Arc::new(say), calls }).is_err() {
             tracing::warn!("SNS serves something already; nothing changed");
         }
     }
@@ -105,6 +107,7 @@ async fn answer(topics: &std::sync::OnceLock<Topics>, request: Request<Incoming>
         );
     };
     let is_post = request.method() == Method::POST;
+    let publisher = caller(request.headers()).map(str::to_owned);
     let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -128,6 +131,9 @@ async fn answer(topics: &std::sync::OnceLock<Topics>, request: Request<Incoming>
     let number = topics.messages.fetch_add(1, Ordering::Relaxed);
     let id = format!("00000000-0000-4000-8000-{number:012x}");
     let name = topic.arn.rsplit(':').next().unwrap_or_default();
+    if let Some(publisher) = publisher {
+        topics.calls.note(&publisher, "sns:Publish", &format!("sns/{name}"));
+    }
     (topics.say)(name, message.subject.as_deref().unwrap_or("a message without a subject"));
     for function in &topic.functions {
         let event = event(topic, &message, &id).to_string();

@@ -7,6 +7,8 @@ use centinela_infra::{Infrastructure, Mapping, Trigger, TriggerSource};
 use centinela_lambda_host::mapping::KafkaMapping;
 use centinela_lambda_host::mapping::event::CLUSTER_ARN;
 use centinela_lambda_host::{FunctionHost, LambdaApi, Mappings, Served, SnsApi, SnsTopic};
+use centinela_serve::Calls;
+use centinela_serve::Calls;
 use serde_json::json;
 
 use super::config::Ports;
@@ -44,15 +46,16 @@ impl Control {
         &self,
         infrastructure: &Infrastructure,
         functions: &BTreeMap<String, Arc<FunctionHost>>,
+        calls: &Calls,
         say: &Arc<dyn Fn(&str) + Send + Sync>,
     ) {
         let reserved = infrastructure.functions.iter();
         let reserved = reserved.filter_map(|function| Some((function.name.clone(), function.reserved_concurrency?)));
         let (functions, mappings) = (functions.clone(), Arc::clone(&self.mappings));
         let topics = topics(infrastructure, &functions);
-        self.lambda.serve(Served { functions, reserved: reserved.collect(), mappings });
+        self.lambda.serve(Served { functions, reserved: reserved.collect(), mappings, calls: calls.clone() });
         let say = Arc::clone(say);
-        self.sns.serve(topics, move |topic, subject| say(&format!("message on {topic}: {subject}")));
+        self.sns.serve(topics, calls.clone(), move |topic, subject| say(&format!("message on {topic}: {subject}")));
     }
 
     /// A mapping has started.

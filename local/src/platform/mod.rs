@@ -13,6 +13,7 @@ mod error;
 mod functions;
 mod http_front;
 mod mapped;
+mod recording;
 mod schedules;
 mod servers;
 mod specs;
@@ -91,6 +92,7 @@ impl Platform {
     }
 
     async fn put_together(config: PlatformConfig) -> Result<Self, PlatformError> {
+        let config = recording::noted(config);
         if let Some(access) = &config.servers.kafka {
             Claims::check(access, &config.infrastructure).await?;
         }
@@ -137,7 +139,7 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
-        self.control.serve(&self.infrastructure, &self.functions, &config.say);
+        self.control.serve(&self.infrastructure, &self.functions, &config.calls, &config.say);
         Ok(())
     }
 

@@ -222,7 +222,8 @@ async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(O
     let access = config.servers.access.clone();
     let Some(url) = &config.servers.s3 else {
         let faults = Arc::clone(&config.faults);
-        let store = S3Config { port: config.ports.s3, directory: config.objects.clone(), buckets, access, faults };
+        let (port, directory, calls) = (config.ports.s3, config.objects.clone(), config.calls.clone());
+        let store = S3Config { port, directory, buckets, access, faults, calls };
         let embedded = threads.run(S3::start(store)).await?;
         let url = embedded.url();
         return Ok((Some(embedded), url));
@@ -241,7 +242,8 @@ async fn kafka(
         for mapping in &infrastructure.mappings {
             kept_for.entry(mapping.topic.clone()).or_default().push(mapping.consumer_group.clone());
         }
-        let broker = BrokerConfig { port: config.ports.kafka, kept_for, ..BrokerConfig::default() };
+        let (port, calls) = (config.ports.kafka, config.calls.clone());
+        let broker = BrokerConfig { port, kept_for, calls, ..BrokerConfig::default() };
         let disk_bytes_per_topic = config.kafka_disk_bytes.unwrap_or(broker.disk_bytes_per_topic);
         let broker = threads.run(Broker::start(BrokerConfig { disk_bytes_per_topic, ..broker })).await?;
         let topics: Vec<TopicSpec> = infrastructure.topics.iter().map(topic_spec).collect();

@@ -44,7 +44,7 @@ pub(crate) type Consumer = BaseConsumer<Session>;
 pub(crate) fn consumer(access: &KafkaAccess, group: &str) -> Result<Consumer, PortError> {
     let created = access
         .client()
-        .set("client.id", "centinela-redrive")
+        .set("client.id", group)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

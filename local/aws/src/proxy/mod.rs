@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use centinela_serve::{BoxError, HttpServer, ServerError};
+use centinela_serve::{BoxError, HttpServer, ServerError, caller};
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -30,7 +30,6 @@ pub use upstream::ProxiedService;
 pub(crate) use upstream::{Answer, Upstream, operation, target};
 
 use crate::access::AwsAccess;
-use crate::caller::caller;
 use crate::external::client::AwsClient;
 use crate::external::error::EndpointError;
 use crate::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
@@ -191,8 +190,9 @@ impl Shared {
         let fault = self.faults.decide(&RequestInfo {
             service: self.service.name(),
             operation,
+            path: head.uri.path(),
             body: &body,
-            caller: caller(&head),
+            caller: caller(&head.headers),
         });
         match fault {
             Fault::Throttle => {
@@ -203,7 +203,7 @@ impl Shared {
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
         }
-        match self.exchange(target, body, fault, caller(&head)).await {
+        match self.exchange(target, body, fault, caller(&head.headers)).await {
             Ok(answer) if fault != Fault::ReplyLost => Ok(answer),
             // Lost on purpose, or as if the server had closed the connection, which it has.
             Ok(_) | Err(_) => Err(ReplyWithheld),

@@ -99,6 +99,11 @@ impl Mappings {
         self.all().iter().filter(off).map(|entry| entry.function.clone()).collect()
     }
 
+    /// A mapping by the name of its function, as calls are noted.
+    pub(super) fn of(&self, id: &str) -> String {
+        self.named(id).map_or_else(|_| "mapping/?".to_owned(), |entry| format!("mapping/{}", entry.function))
+    }
+
     fn all(&self) -> Vec<Arc<Entry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
