@@ -9,7 +9,8 @@ use serde_yaml_ng::Value;
 pub struct Change {
     /// The beginning of a stack's file name, or `env` for the parameters.
     pub stack: String,
-    /// Keys from the resource's name on, with a slash between them. `[Name=value]` is the element of a list that has it, `[2]` the third.
+    /// Keys from the resource's name on, with a slash between them; `#Outputs` before them is another section than the resources.
+    /// `[Name=value]` is the element of a list that has it, `[2]` the third.
     pub path: Vec<String>,
     pub operation: Operation,
 }
@@ -75,8 +76,12 @@ impl Change {
         let (file, text) = sources.stacks.iter_mut().find(|(file, _)| is_meant(file)).expect("the stack is there");
         let mut stack: Value = serde_yaml_ng::from_str(text).expect("the stack is YAML");
         let before = stack.clone();
-        let resources = stack.get_mut("Resources").expect("it has resources");
-        self.apply(resources);
+        let (section, path) = match self.path.split_first() {
+            Some((first, rest)) if first.starts_with('#') => (&first[1..], rest.to_vec()),
+            _ => ("Resources", self.path.clone()),
+        };
+        let section = stack.get_mut(section).expect("it has this section");
+        Self { path, ..self.clone() }.apply(section);
         assert_ne!(before, stack, "{self:?} changes nothing in {file}");
         *text = serde_yaml_ng::to_string(&stack).expect("it can be written");
         Some(file.clone())
