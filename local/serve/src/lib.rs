@@ -4,8 +4,10 @@
 mod accept;
 mod error;
 mod http;
+mod metrics_page;
 pub mod warden;
 
 pub use accept::accept;
 pub use error::ServerError;
 pub use http::{BoxError, HttpServer, listen};
+pub use metrics_page::MetricsPage;
