@@ -3,6 +3,8 @@
 //! What functions print is taken as they print it; what AWS's services would send is derived from the platform's counters, every ten
 //! seconds. It measures nothing itself and does nothing about an alarm: it says what is to be published.
 
+#[cfg(test)]
+mod firing;
 mod sources;
 mod totals;
 

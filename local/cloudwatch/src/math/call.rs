@@ -64,10 +64,13 @@ impl Context<'_> {
         let otherwise = otherwise.map(|otherwise| self.value(otherwise, depth)).transpose()?;
         let holds = |number: f64| number != 0.0;
         if let Value::Scalar(number) = condition {
-            return Ok(match (holds(number), otherwise) {
-                (true, _) => then,
-                (false, Some(otherwise)) => otherwise,
-                (false, None) => Value::Series(vec![None; self.length]),
+            let is_series = [Some(&then), otherwise.as_ref()].into_iter().flatten().any(|value| !value.is_number());
+            let chosen = if holds(number) { Some(then) } else { otherwise };
+            return Ok(match chosen {
+                None => Value::Series(vec![None; self.length]),
+                // Beside a time series a number is one too.
+                Some(Value::Scalar(number)) if is_series => Value::Series(vec![finite(number); self.length]),
+                Some(chosen) => chosen,
             });
         }
         let chosen = |place: usize| {

@@ -45,6 +45,8 @@ fn if_chooses_point_by_point_and_a_missing_condition_gives_none() {
     assert_eq!(points("IF(m1 > 0, m2, 7)"), "2 - 8");
     assert_eq!(points("IF(m2 > 0, m2)"), "2 - 8");
     assert_eq!(points("IF(1 > 2, m1, m2)"), "2 0 8");
+    assert_eq!(points("IF(AVG(m2) > 100, m1, 0)"), "0 0 0", "beside a series a number is one");
+    assert_eq!(points("IF(AVG(none) > 0, m1, 0)"), "0 0 0");
     assert_eq!(points("IF(m2 > 1 AND m2 < 5 OR m2 == 8, m2, 0)"), "2 0 8");
     assert_eq!(points("IF(m2 != 0 && m1 <= 10 || 0, 1, 0)"), "1 - 0");
 }

@@ -11,6 +11,11 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// Whether it is a single number.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self, Self::Scalar(_))
+    }
+
     /// Applies a function to every number.
     pub(super) fn map(self, of: impl Fn(f64) -> f64) -> Self {
         let each =

@@ -58,7 +58,8 @@ impl Report {
     fn count(&mut self, metric: MetricId, count: u64, sum: u64) {
         if count > 0 {
             let (count, sum) = (as_f64(count), as_f64(sum));
-            let values = Values::Set { count, sum, min: f64::from(u8::from(sum >= count)), max: f64::from(u8::from(sum > 0.0)) };
+            let values =
+                Values::Set { count, sum, min: f64::from(u8::from(sum >= count)), max: f64::from(u8::from(sum > 0.0)) };
             self.data.push(Datum { metric, at_ms: self.since_ms, values });
         }
     }

@@ -21,8 +21,7 @@ fn measured(invocations: u64, lag: u64) -> Measured {
         ..MappingStats::default()
     };
     let table = TableUnits { write_units: 70.0, write_throttles: 2, ..TableUnits::default() };
-    let dynamodb =
-        DynamoStats { tables: BTreeMap::from([("user_state".to_owned(), table)]), ..DynamoStats::default() };
+    let dynamodb = DynamoStats { tables: BTreeMap::from([("user_state".to_owned(), table)]), ..DynamoStats::default() };
     let durations = Durations { each_ms: vec![10.0, 30.0], more: 2, more_ms: 60.0 };
     Measured {
         stats: PlatformStats {
