@@ -262,6 +262,13 @@ impl Infrastructure {
         named.map(|name| format!("arn:aws:sns:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:{name}")).collect()
     }
 
+    /// What stands for the identifier that AWS assigns to the event source mapping with this logical id: dimension
+    /// `EventSourceMappingUUID` of its metrics.
+    #[must_use]
+    pub fn mapping_id(logical_id: &str) -> String {
+        attributes::mapping_id(logical_id)
+    }
+
     /// Names of the metrics of our own that alarms watch of a function: it must send each, or its alarm can never speak.
     #[must_use]
     pub fn watched_metrics(&self, function: &str) -> BTreeSet<&str> {

@@ -39,11 +39,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("infra", &[]),
     ("serve", &[]),
     ("broker", &["serve"]),
+    ("cloudwatch", &[]),
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
     ("http-front", &["lambda-host", "serve"]),
-    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
@@ -118,6 +119,7 @@ const PURE: &[&str] = &[
     "redrive",
     "brake",
     "traffic",
+    "cloudwatch",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 

@@ -205,6 +205,9 @@ pub struct Up {
     /// Port of the HTTP API [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,
+    /// Port of /metrics, for Prometheus [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 impl Up {

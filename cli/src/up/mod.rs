@@ -7,6 +7,7 @@ mod files;
 mod function_logs;
 mod live;
 mod names;
+mod observed;
 mod pacing;
 mod past;
 mod report_text;
@@ -126,6 +127,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         ("kinesis", arguments.kinesis_port),
         ("lambda", arguments.lambda_port),
         ("the HTTP API", arguments.api_port),
+        ("the page of metrics", arguments.metrics_port),
     ];
     let named: Vec<u16> = ports.iter().filter_map(|(_, port)| *port).filter(|port| *port != 0).collect();
     if let Some(twice) =

@@ -20,6 +20,7 @@ use crate::answer::{Answer, of_function, own, refusal};
 use crate::bucket::Bucket;
 use crate::caller::{admit, confirm, suits};
 use crate::connections;
+use crate::counted::{ApiCounts, Counted};
 use crate::cors;
 use crate::event::{Asked, event, request_id};
 use crate::issuer::{Checker, Issuer};
@@ -32,6 +33,7 @@ const SERVICE: &str = "the HTTP API";
 /// HTTP APIs on 127.0.0.1. Dropping it stops it without waiting; `shutdown` waits.
 pub struct HttpFront {
     address: SocketAddr,
+    counted: Arc<Counted>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -48,6 +50,7 @@ struct Shared {
     limits: Limits,
     /// One permit per KB of body in memory.
     bodies: Arc<Semaphore>,
+    counted: Arc<Counted>,
 }
 
 /// The route that a request takes.
@@ -78,7 +81,9 @@ impl HttpFront {
         let now = Instant::now();
         let throttle = |route: &RouteSpec| Some(Bucket::new(route.rate?, route.burst.map_or(1.0, f64::from), now));
         let apis = apis.into_iter().map(|spec| Api { throttles: spec.routes.iter().map(throttle).collect(), spec });
+        let counted = Arc::new(Counted::default());
         let shared = Arc::new(Shared {
+            counted: Arc::clone(&counted),
             apis: apis.collect(),
             credentials,
             checker: issuer.checker(),
@@ -91,7 +96,13 @@ impl HttpFront {
             async move { Box::pin(shared.answer(request, peer)).await }
         };
         let serving = tokio::spawn(connections::serve(listener, limits, stop.clone(), answer));
-        Ok(Self { address, stop, serving })
+        Ok(Self { address, counted, stop, serving })
+    }
+
+    /// What was asked of each API since the last call, by its id.
+    #[must_use]
+    pub fn take_counts(&self) -> BTreeMap<String, ApiCounts> {
+        self.counted.take()
     }
 
     /// Where it is.
@@ -119,7 +130,7 @@ impl Drop for HttpFront {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let (parts, body) = request.into_parts();
-        let id = request_id();
+        let (id, began) = (request_id(), Instant::now());
         let Some(chosen) = self.choose(&parts) else {
             return named(own(StatusCode::NOT_FOUND, "Not Found"), &id);
         };
@@ -131,6 +142,7 @@ impl Shared {
         if let Some(spec) = cors {
             cors::mark(spec, &parts.headers, answer.headers_mut());
         }
+        self.counted.answered(&chosen.api.spec.id, answer.status(), began.elapsed());
         named(answer, &id)
     }
 

@@ -9,6 +9,7 @@ mod answer;
 mod bucket;
 mod caller;
 mod connections;
+mod counted;
 mod cors;
 mod event;
 mod front;
@@ -19,6 +20,7 @@ mod path;
 mod sigv4;
 mod spec;
 
+pub use counted::ApiCounts;
 pub use front::HttpFront;
 pub use issuer::{Issuer, IssuerError};
 pub use limits::Limits;

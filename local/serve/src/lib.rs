@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod error;
 mod http;
+mod metrics_page;
 pub mod warden;
 
 pub use accept::accept;
@@ -13,3 +14,4 @@ pub use caller::caller;
 pub use calls::{Called, Calls};
 pub use error::ServerError;
 pub use http::{BoxError, HttpServer, listen};
+pub use metrics_page::MetricsPage;

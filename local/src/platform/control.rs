@@ -70,6 +70,16 @@ impl Control {
         self.mappings.add(&declared.function, &host.arn(), CLUSTER_ARN, details, Arc::clone(mapping) as _);
     }
 
+    /// Whether the mapping of this topic for this function is there and enabled.
+    pub(super) fn is_enabled(&self, function: &str, topic: &str) -> bool {
+        self.mappings.is_enabled(function, topic)
+    }
+
+    /// Publishes what an alarm says; people are told its subject where `is_said`. False when there is no such topic.
+    pub(super) fn publish(&self, topic_arn: &str, subject: &str, text: &str, is_said: bool) -> bool {
+        self.sns.publish(topic_arn, subject, text, is_said)
+    }
+
     /// Functions of which a mapping was disabled.
     pub(super) fn disabled(&self) -> Vec<String> {
         self.mappings.disabled()

@@ -10,34 +10,39 @@ mod config;
 mod control;
 mod endpoints;
 mod error;
+mod exposed;
 mod functions;
 mod http_front;
 mod mapped;
+mod observing;
 mod recording;
 mod schedules;
 mod servers;
 mod specs;
 mod streams_mapped;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use centinela_aws::{DynamoStats, ObjectStats, SECRET_ACCESS_KEY, StoredItem};
+use centinela_aws::{SECRET_ACCESS_KEY, StoredItem};
 use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
-use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionStats};
+use centinela_lambda_host::FunctionHost;
+use centinela_lambda_host::mapping::{KafkaMapping, MappingError};
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
 pub use error::PlatformError;
 pub use mapped::{Cut, MappingKey};
+pub use observing::PlatformStats;
 pub use specs::topic_spec;
 pub use streams_mapped::StreamDrain;
+pub use watch::{AlarmView, MetricTotal};
 
 use backlog::Past;
 use claims::Claims;
@@ -48,6 +53,7 @@ use schedules::Schedules;
 use servers::Services;
 use specs::mapping_spec;
 use streams_mapped::StreamsMapped;
+use watch::Watch;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
@@ -55,6 +61,7 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
+    watch: Watch,
     control: Control,
     http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
@@ -66,19 +73,6 @@ pub struct Platform {
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
     say: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-/// A look at a running platform.
-#[derive(Clone, Debug)]
-pub struct PlatformStats {
-    /// What was asked of DynamoDB and what it would have cost.
-    pub dynamodb: DynamoStats,
-    /// Every function by name.
-    pub functions: BTreeMap<String, FunctionStats>,
-    /// What was asked of S3; none when it is external.
-    pub objects: Option<ObjectStats>,
-    /// Every mapping.
-    pub mappings: BTreeMap<MappingKey, MappingStats>,
 }
 
 impl Platform {
@@ -99,11 +93,13 @@ impl Platform {
         let mut services = Box::pin(Services::start(&config)).await?;
         let control = Control::start(&config.ports).await?;
         services.note_control(&control.lambda_url(), &control.sns_url());
+        let watch = Watch::new(&config.infrastructure, watch::now_ms())?;
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
+            watch,
             control,
             http_apis: None,
             mappings: Default::default(),
@@ -139,6 +135,7 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
+        self.watch.listen(&self.functions);
         self.control.serve(&self.infrastructure, &self.functions, &config.calls, &config.say);
         Ok(())
     }
@@ -285,21 +282,6 @@ impl Platform {
         let unknown = || PlatformError::NoFunction { function: function.to_owned() };
         let host = self.function(function).ok_or_else(unknown)?;
         host.invoke(event).await.map_err(|source| PlatformError::Invoke { function: function.to_owned(), source })
-    }
-
-    /// Counters of everything.
-    #[must_use]
-    pub fn stats(&self) -> PlatformStats {
-        PlatformStats {
-            dynamodb: self.services.database_stats(),
-            functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
-            objects: self.services.object_stats(),
-            mappings: self
-                .mappings()
-                .map(|(key, mapping)| (key.clone(), mapping.stats()))
-                .chain(self.streams.get().into_iter().flat_map(StreamsMapped::stats))
-                .collect(),
-        }
     }
 
     /// Kills every process of every function with SIGKILL; says how many. The next invocations start new ones.

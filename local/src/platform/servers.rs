@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use centinela_aws::{
-    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ObjectStats, ProxiedService, Proxy,
+    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, KinesisStats, ObjectStats, ProxiedService, Proxy,
     ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
 };
 use centinela_broker::{Broker, BrokerConfig};
@@ -132,6 +132,11 @@ impl Services {
             Database::Embedded(embedded) => embedded.snapshot(),
             Database::External { proxy, .. } => proxy.snapshot(),
         }
+    }
+
+    /// What was asked of the embedded Kinesis.
+    pub(super) fn stream_stats(&self) -> Option<KinesisStats> {
+        self.embedded_streams().map(Kinesis::snapshot)
     }
 
     /// What was asked of the embedded S3.

@@ -8,6 +8,7 @@ mod meter;
 mod object;
 mod sent;
 mod statement;
+mod tables;
 mod upstream;
 
 use std::future::Future;
@@ -196,7 +197,12 @@ impl Shared {
         });
         match fault {
             Fault::Throttle => {
-                self.meter().throttled(1);
+                let mut meter = self.meter();
+                meter.throttled(1);
+                if self.service == ProxiedService::DynamoDb {
+                    meter.throttled_at(&tables::tables(&body), tables::direction(operation), 1);
+                }
+                drop(meter);
                 let code = "ProvisionedThroughputExceededException";
                 return Ok(self.service.refusal(StatusCode::BAD_REQUEST, code, self.service.throttled()));
             }
@@ -221,18 +227,23 @@ impl Shared {
             return self.upstream.call(target, body.clone()).await;
         };
         let (status, answer) = match exchange.forwarded() {
-            Some(body) => self.upstream.call(target, body).await?,
+            Some(forwarded) => self.upstream.call(target, forwarded).await?,
             // Nothing is left of it.
             None => exchange.instead(),
         };
         let mut meter = self.meter();
         meter.asked_by(caller);
+        let throttled_before = meter.throttles();
         let answer = match exchange {
             Exchange::DynamoDb(exchange) => {
                 exchange.finish(status, answer, &mut meter, &|table, item| self.upstream.stored(table, item))
             }
             Exchange::Kinesis(exchange) => exchange.finish(status, answer, &mut meter),
         };
+        let throttled = meter.throttles() - throttled_before;
+        if throttled > 0 && self.service == ProxiedService::DynamoDb {
+            meter.throttled_at(&tables::tables(&body), tables::direction(operation(target)), throttled);
+        }
         Ok((status, answer))
     }
 
