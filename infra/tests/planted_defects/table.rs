@@ -58,7 +58,7 @@ a misspelt topic is made | 20 BrokerConfiguration/Properties/ServerProperties = 
 * decisions are kept for an hour | 20 ApprovedTopic/Properties/Configs/Fn::Base64 replace "259200000" => "3600000" | KeptTooShort
 transactions are kept for a day | 20 TransactionsTopic/Properties/Configs/Fn::Base64 replace "604800000" => "86400000" | KeptTooShort
 actions are kept for three days | 20 UserActionsTopic/Properties/Configs/Fn::Base64 replace "2592000000" => "259200000" | KeptTooShort
-a topic keeps records as long as Kafka likes | 20 DeadLettersTopic/Properties/Configs/Fn::Base64 replace "retention.ms":"1209600000", =>  | RetentionUnset
+a topic keeps records as long as Kafka likes | 20 DeadLettersTopic/Properties/Configs/Fn::Base64 replace "retention.ms":"1209600000","min => "min | RetentionUnset
 dead letters go before their source does | 20 DeadLettersTopic/Properties/Configs/Fn::Base64 replace "1209600000" => "259200000" | DeadLettersExpireFirst
 dead letters are too small for their records | 20 DeadLettersTopic/Properties/Configs/Fn::Base64 replace "2097152" => "1048588" | DeadLettersTooSmall
 no broker may be away | 20 TransactionsTopic/Properties/Configs/Fn::Base64 replace "min.insync.replicas":"2" => "min.insync.replicas":"3" | InSyncReplicas
@@ -198,9 +198,9 @@ a caller waits as long as the function lives | env DecisionsApiDecisionWaitMs = 
 the API looks up another table | decisions-api DecisionsApi/Properties/Environment/Variables/USER_TABLE = users | NamesNothing
 the brake may not switch mappings | guard-costs GuardCostsRole drop lambda:UpdateEventSourceMapping | MissingAction
 the brake may do everything with functions | guard-costs GuardCostsRole/Properties/Policies/[PolicyName=brake]/PolicyDocument/Statement/[Sid=SwitchMappings]/Action = 'lambda:*' | WildcardAction
-the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS replace brake-writes => brake-rites | PlanForNoAlarm
-the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS replace compact-lake => compact-lakes | PlanForNoFunction
-the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS replace {"alarm" => "alarm" | PlansUnreadable
+the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace brake-writes => brake-rites | PlanForNoAlarm
+the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace compact-lake => compact-lakes | PlanForNoFunction
+the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace {"alarm" => "alarm" | PlansUnreadable
 the brake is never told | 50 BrakeWrites/Properties/AlarmActions/[1] remove | PlanNeverTold
 the brake may not be called | guard-costs GuardCostsMayBeCalled remove | MayNotInvoke
 what is given up of the stream goes nowhere | index IndexDecisionsMapping/Properties/DestinationConfig/OnFailure/Destination = arn:aws:sqs:us-east-1:000000000000:other | UnknownDestination
