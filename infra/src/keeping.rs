@@ -56,16 +56,10 @@ pub enum KeepingRule {
     NeverExpires { wanted: &'static str, found: String },
     #[error("lets items expire by \"{0}\", and the function that owns them writes no such attribute")]
     ExpiresByNothing(String),
-    #[error("keeps logs for ever: RetentionInDays is not set")]
-    LogsForEver,
     #[error("writes its logs to \"{0}\", which no stack declares: AWS would make it, without a key and for ever")]
     UndeclaredLogs(String),
-    #[error("is versioned, and no rule deletes old versions: what is deleted stays, and is paid")]
-    VersionsForEver,
     #[error("keeps no old versions: what is overwritten is gone")]
     NotVersioned,
-    #[error("leaves the parts of broken uploads for ever")]
-    UploadsForEver,
     #[error("lifecycle rule \"{0}\" is not enabled")]
     RuleOff(String),
     #[error("lifecycle rule \"{rule}\" moves objects to {class} on day {day}, {why}")]
@@ -98,7 +92,6 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         "AWS::MSK::Topic" => rules.extend(topic_rules(resource, infrastructure)),
         "AWS::DynamoDB::Table" => rules.extend(table_rules(resource, infrastructure)),
         "AWS::S3::Bucket" => rules.extend(bucket_rules(resource, infrastructure)),
-        "AWS::Logs::LogGroup" if resource.integer("/RetentionInDays").is_none() => rules.push(KeepingRule::LogsForEver),
         "AWS::Lambda::Function" => rules.extend(log_rules(resource, infrastructure)),
         "AWS::Kinesis::Stream" => rules.extend(stream_rules(resource, infrastructure)),
         "AWS::SQS::Queue" => {
@@ -163,14 +156,7 @@ fn stream_rules(stream: &Resource, infrastructure: &Infrastructure) -> Option<Ke
 fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
     let mut rules = Vec::new();
     let lifecycle = bucket.list("/LifecycleConfiguration/Rules");
-    let has = |path: &str| lifecycle.iter().any(|rule| rule.pointer(path).is_some());
     let is_versioned = bucket.text("/VersioningConfiguration/Status") == Some("Enabled");
-    if is_versioned && !has("/NoncurrentVersionExpiration") && !has("/NoncurrentVersionExpirationInDays") {
-        rules.push(KeepingRule::VersionsForEver);
-    }
-    if !has("/AbortIncompleteMultipartUpload") {
-        rules.push(KeepingRule::UploadsForEver);
-    }
     let name = bucket.text("/BucketName").unwrap_or_default();
     let is_lake = infrastructure
         .functions

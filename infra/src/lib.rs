@@ -17,6 +17,7 @@ mod attributes;
 mod boards;
 mod bundled;
 mod calls;
+mod cost_caps;
 mod counted;
 mod encryption;
 mod error;

@@ -18,7 +18,8 @@ use super::required_alarms::MissingAlarm;
 use super::traps::Trap;
 use super::wiring::WiringRule;
 use super::{
-    Infrastructure, access, alarms, encryption, exposure, keeping, mappings, network, required_alarms, traps, wiring,
+    Infrastructure, access, alarms, cost_caps, encryption, exposure, keeping, mappings, network, required_alarms,
+    traps, wiring,
 };
 
 /// Invocations that one poller keeps going: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
@@ -109,6 +110,8 @@ pub enum Rule {
     NotPackagedForArm,
     #[error("scales from {min} to {max}")]
     ScalingOutOfOrder { min: i64, max: i64 },
+    #[error("may cost without end: it lacks {0}")]
+    Uncapped(&'static str),
     #[error("export \"{0}\" is imported by no stack")]
     UnusedExport(String),
     #[error(transparent)]
@@ -162,6 +165,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
             "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource),
             _ => Vec::new(),
         };
+        rules.extend(cost_caps::rules(resource, infrastructure));
         rules.extend(wrapped(access::policy_rules(resource)));
         rules.extend(wrapped(alarms::rules(resource, infrastructure)));
         rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));
@@ -173,6 +177,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         rules.extend(wrapped(wiring::rules(resource, infrastructure)));
         add(&mut findings, &resource.file, &resource.logical_id, rules);
     }
+    add(&mut findings, "80-budget.yaml", "Budget", cost_caps::budget_rules(infrastructure));
     for export in infrastructure.exports.iter().filter(|export| !export.imported && !export.for_others) {
         add(&mut findings, &export.file, &export.output, vec![Rule::UnusedExport(export.name.clone())]);
     }

@@ -34,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signed-http", &["domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
+    ("plan", &[]),
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
@@ -81,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "local",
             "infra",
             "traffic",
+            "plan",
             "lake",
             "object-store",
             "redrive",
@@ -118,6 +120,7 @@ const PURE: &[&str] = &[
     "api",
     "redrive",
     "brake",
+    "plan",
     "traffic",
     "cloudwatch",
 ];

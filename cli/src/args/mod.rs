@@ -15,6 +15,7 @@ use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
+use crate::plan;
 use crate::query;
 
 pub use traffic::{Key, Producer, Traffic};
@@ -61,6 +62,8 @@ pub enum Command {
     PendingFailures(pending_failures::Args),
     /// Ask the lake a ready question, or one of your own.
     Query(Box<query::Args>),
+    /// Say what the stacks cost and carry at any rate, and how they grow.
+    Plan(Box<plan::Args>),
 }
 
 /// What happens without a command: `up` as it is without flags.

@@ -99,6 +99,10 @@ pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure>
     recording.write()?;
     if !arguments.quiet {
         terminal::print(&report_text::of(&report));
+        // A report that is not whole has no units to go by.
+        if report.is_whole && report.records.decided > 0 {
+            terminal::print(&crate::plan::usd::line(&report));
+        }
     }
     if let Some(path) = &arguments.summary {
         endpoints::write_json(path, &report)

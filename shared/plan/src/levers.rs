@@ -54,80 +54,82 @@ pub struct Table {
 
 /// All levers, in the order of what they save.
 #[must_use]
-pub fn all() -> Vec<Lever> {
-    vec![
-        Lever {
-            name: "tables of users and devices provisioned, 70 % used",
-            changes: "TableBillingMode PROVISIONED, User…/Device…Units",
-            costs: "a rise faster than the scaling (some four minutes) and beyond five minutes' saved-up units is throttled: decisions are late, none is lost",
-            before: |sizes| on_demand(sizes, &STATE),
-            after: |sizes| provisioned(sizes, &STATE, 70.0),
-        },
-        Lever {
-            name: "one poller for the transactions instead of two",
-            changes: "ScoreTransactionsPollersMin 1 (Max stays 2)",
-            costs: "5 slots instead of 10: batches twice as large, p99 some 5 ms later; a second poller comes with a backlog, and moves partitions then",
-            before: |sizes| pollers(sizes, DECIDE[0], "transactions", 2),
-            after: |sizes| pollers(sizes, DECIDE[0], "transactions", 1),
-        },
-        Lever {
-            name: "user actions kept compressed, disks to fit",
-            changes: "compression.type zstd on user_actions, BrokerVolumeGiB 3000 to 2000",
-            costs: "producers of user actions gather half a second (20 records a batch); who sends single records fills the disks: alarm at 75 %. Uncompressed, 3,000 GiB would not hold 30 days at all",
-            before: |sizes| zstd_and_disks(sizes, false, 3_000),
-            after: |sizes| zstd_and_disks(sizes, true, 2_000),
-        },
-        Lever {
-            name: "poller units shared by the functions of the hot path",
-            changes: "PollerGroupName of score-transactions, track-user-actions, apply-labels",
-            costs: "together at most 20 MB a second before a second unit comes; at this load they need 1.4",
-            before: |sizes| group(sizes, None),
-            after: |sizes| group(sizes, Some("decide")),
-        },
-        Lever {
-            name: "decisions kept 3 days on their topics, disks to fit",
-            changes: "retention.ms of approved and blocked 7 days to 3, BrokerVolumeGiB 2000 to 1500",
-            costs: "a consumer that is down for longer reads the rest from the lake",
-            before: |sizes| decisions_kept(sizes, 7.0, None),
-            after: |sizes| decisions_kept(sizes, 3.0, Some(1_500)),
-        },
-        Lever {
-            name: "1,024 MB for the deciding function instead of 1,769",
-            changes: "ScoreTransactionsMemoryMb",
-            costs: "58 % of a processor: its own part of an invocation takes 1.7 times as long, a start too (some 0.5 s)",
-            before: |sizes| memory(sizes, DECIDE[0], 1_769.0),
-            after: |sizes| memory(sizes, DECIDE[0], 1_024.0),
-        },
-        Lever {
-            name: "reads of the committed marks provisioned",
-            changes: "settled_offsets follows TableBillingMode",
-            costs: "as for the other tables; a read that is throttled is tried again, and marks may be late",
-            before: |sizes| on_demand(sizes, &[MARKS]),
-            after: |sizes| provisioned(sizes, &[MARKS], 70.0),
-        },
-        Lever {
-            name: "tables used at 75 % instead of 70",
-            changes: "TableTargetPercent",
-            costs: "a third instead of 43 % of room for what comes before the scaling does",
-            before: |sizes| target(sizes, 70.0),
-            after: |sizes| target(sizes, 75.0),
-        },
-        Lever {
-            name: "archive's pollers where the partitions are",
-            changes: "ArchiveTransactionsPollers 2, ArchiveUserActionsPollers 3, ArchiveApprovedPollers 2, ArchiveRecordsPollers 1",
-            costs: "nothing while they are at most ten, one unit; a batch then holds a third of the partitions, so fewer objects",
-            before: |sizes| archive_pollers(sizes, [1, 1, 1]),
-            after: |sizes| archive_pollers(sizes, [2, 3, 2]),
-        },
-        Lever {
-            name: "labels gather for five seconds",
-            changes: "ApplyLabelsWindowSeconds 5",
-            costs: "a label, days late anyway, counts five seconds later",
-            before: |sizes| window(sizes, DECIDE[2], 0.0),
-            after: |sizes| window(sizes, DECIDE[2], 5.0),
-        },
-    ]
+pub fn all() -> &'static [Lever] {
+    &LEVERS
 }
+
+static LEVERS: [Lever; 10] = [
+    Lever {
+        name: "tables of users and devices provisioned, 70 % used",
+        changes: "TableBillingMode PROVISIONED, User…/Device…Units",
+        costs: "a rise faster than the scaling (some four minutes) and beyond five minutes' saved-up units is throttled: decisions are late, none is lost",
+        before: |sizes| on_demand(sizes, &STATE),
+        after: |sizes| provisioned(sizes, &STATE, 70.0),
+    },
+    Lever {
+        name: "one poller for the transactions instead of two",
+        changes: "ScoreTransactionsPollersMin 1 (Max stays 2)",
+        costs: "5 slots instead of 10: batches twice as large, p99 some 5 ms later; a second poller comes with a backlog, and moves partitions then",
+        before: |sizes| pollers(sizes, DECIDE[0], "transactions", 2),
+        after: |sizes| pollers(sizes, DECIDE[0], "transactions", 1),
+    },
+    Lever {
+        name: "user actions kept compressed, disks to fit",
+        changes: "compression.type zstd on user_actions, BrokerVolumeGiB 3000 to 2000",
+        costs: "producers of user actions gather half a second (20 records a batch); who sends single records fills the disks: alarm at 75 %. Uncompressed, 3,000 GiB would not hold 30 days at all",
+        before: |sizes| zstd_and_disks(sizes, false, 3_000),
+        after: |sizes| zstd_and_disks(sizes, true, 2_000),
+    },
+    Lever {
+        name: "poller units shared by the functions of the hot path",
+        changes: "PollerGroupName of score-transactions, track-user-actions, apply-labels",
+        costs: "together at most 20 MB a second before a second unit comes; at this load they need 1.4",
+        before: |sizes| group(sizes, None),
+        after: |sizes| group(sizes, Some("decide")),
+    },
+    Lever {
+        name: "decisions kept 3 days on their topics, disks to fit",
+        changes: "retention.ms of approved and blocked 7 days to 3, BrokerVolumeGiB 2000 to 1500",
+        costs: "a consumer that is down for longer reads the rest from the lake",
+        before: |sizes| decisions_kept(sizes, 7.0, None),
+        after: |sizes| decisions_kept(sizes, 3.0, Some(1_500)),
+    },
+    Lever {
+        name: "512 MB for the deciding function instead of 1,769",
+        changes: "ScoreTransactionsMemoryMb",
+        costs: "29 % of a processor: processor time takes 3.5 times as long (p99 some 6 ms later), a start about a second; 35 MB are used",
+        before: |sizes| memory(sizes, DECIDE[0], 1_769.0),
+        after: |sizes| memory(sizes, DECIDE[0], 512.0),
+    },
+    Lever {
+        name: "reads of the committed marks provisioned",
+        changes: "settled_offsets follows TableBillingMode",
+        costs: "as for the other tables; a read that is throttled is tried again, and marks may be late",
+        before: |sizes| on_demand(sizes, &[MARKS]),
+        after: |sizes| provisioned(sizes, &[MARKS], 70.0),
+    },
+    Lever {
+        name: "tables used at 80 % instead of 70",
+        changes: "TableTargetPercent",
+        costs: "a quarter instead of 43 % of room for what comes before the scaling does, and five minutes of what was not used",
+        before: |sizes| target(sizes, 70.0),
+        after: |sizes| target(sizes, 80.0),
+    },
+    Lever {
+        name: "archive's pollers where the partitions are",
+        changes: "ArchiveTransactionsPollers 2, ArchiveUserActionsPollers 3, ArchiveApprovedPollers 2, ArchiveRecordsPollers 1",
+        costs: "nothing while they are at most ten, one unit; a batch then holds a third of the partitions, so fewer objects",
+        before: |sizes| archive_pollers(sizes, [1, 1, 1]),
+        after: |sizes| archive_pollers(sizes, [2, 3, 2]),
+    },
+    Lever {
+        name: "labels gather for five seconds",
+        changes: "ApplyLabelsWindowSeconds 5",
+        costs: "a label, days late anyway, counts five seconds later",
+        before: |sizes| window(sizes, DECIDE[2], 0.0),
+        after: |sizes| window(sizes, DECIDE[2], 5.0),
+    },
+];
 
 /// The table for a deployment and a load. The index is off in all of it: it is an option with a price of its own.
 ///

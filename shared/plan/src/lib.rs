@@ -6,18 +6,20 @@
 //! the bill and at what price in latency or risk, [`growth`] which updates AWS accepts on the way to a larger rate, and [`peer`] what the
 //! usual stack costs.
 //!
-//! Pure: no I/O, no clock. The same inputs give the same plan, bit for bit.
+//! Pure: no I/O, no clock. The same inputs give the same plan.
 
 pub mod bill;
 mod error;
 pub mod growth;
 pub mod levers;
 pub mod limits;
+pub mod live;
 mod measured;
 pub mod options;
 pub mod peer;
 mod prices;
 pub mod queue;
+pub mod report;
 mod sizes;
 pub mod svg;
 pub mod text;

@@ -84,6 +84,19 @@ pub struct Invocation {
     pub base_ms: f64,
     /// Milliseconds of each record, with one processor.
     pub record_ms: f64,
+    /// Of an empty batch's, those that are processor time: they stretch with less memory.
+    pub cpu_base_ms: f64,
+    /// Of each record's, those that are processor time.
+    pub cpu_record_ms: f64,
+}
+
+impl Invocation {
+    /// Milliseconds of an empty batch and of each record with this much memory: processor time stretches, waiting does not.
+    #[must_use]
+    pub fn with_memory(self, memory_mb: f64) -> (f64, f64) {
+        let stretched = (PROCESSOR_MB / memory_mb.max(1.0)).max(1.0) - 1.0;
+        (self.base_ms + stretched * self.cpu_base_ms, self.record_ms + stretched * self.cpu_record_ms)
+    }
 }
 
 /// What a function beside the main job takes.

@@ -7,10 +7,13 @@ use crate::levers;
 use crate::limits::Limit;
 use crate::options::Choice;
 use crate::peer::Peer;
-use crate::{Bill, Prices};
+use crate::queue::{predict, question_of};
+use crate::{Bill, Measured, Prices};
 
 /// Limits and lines that are shown; the JSON has them all.
 const LIMITS_SHOWN: usize = 6;
+/// The most records of a batch in the stacks.
+const BATCH_MAX: u32 = 100;
 
 /// Everything that a plan says of one rate.
 pub struct Shown<'a> {
@@ -228,4 +231,35 @@ fn grouped_cents(value: f64) -> String {
 fn signed(value: f64) -> String {
     let text = grouped(value);
     if value > 0.5 { format!("+{text}") } else { text }
+}
+
+/// The queueing model against the runs that it was fitted to.
+#[must_use]
+pub fn checked(measured: &Measured) -> String {
+    let mut out =
+        "Measured and predicted: transactions a second; records a batch; invocations a second; p50 and p99 in ms\n"
+            .to_owned();
+    for run in &measured.runs {
+        let predicted = predict(&question_of(run, measured.invocation, BATCH_MAX));
+        let _infallible = writeln!(
+            out,
+            "  {:>7.0}  batch {:>6.1} {:>6.1}  invocations {:>7.0} {:>7.0}  p50 {:>6.1} {:>6.1}  p99 {:>7.1} {:>7.1}",
+            run.per_second,
+            run.batch,
+            predicted.batch,
+            run.per_second / run.batch.max(1.0),
+            predicted.invocations_per_second,
+            run.latency_ms[0],
+            predicted.latency_ms_p50,
+            run.latency_ms[1],
+            predicted.latency_ms_p99
+        );
+    }
+    let invocation = measured.invocation;
+    let _infallible = writeln!(
+        out,
+        "an invocation takes {:.2} ms and {:.3} ms a record, beside its calls",
+        invocation.base_ms, invocation.record_ms
+    );
+    out
 }

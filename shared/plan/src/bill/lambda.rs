@@ -30,7 +30,7 @@ const API_MS: f64 = 50.0;
 const COMPACTION: &str = "compact-lake";
 
 /// How much longer processor time takes with this memory than with one processor.
-pub(crate) fn slower(memory_mb: f64) -> f64 {
+fn slower(memory_mb: f64) -> f64 {
     (PROCESSOR_MB / memory_mb.max(1.0)).max(1.0)
 }
 

@@ -132,15 +132,15 @@ pub fn question(sizes: &Sizes, workload: &Workload, measured: &Measured) -> Resu
     let mapping = sizes.scoring().ok_or(PlanError::NoSize("mapping of transactions to score-transactions"))?;
     let function = sizes.function(&mapping.function).ok_or(PlanError::NoSize("function score-transactions"))?;
     let topic = sizes.topic(&mapping.topic).ok_or(PlanError::NoSize("topic transactions"))?;
-    let slower = lambda::slower(function.memory_mb);
+    let (base_ms, record_ms) = measured.invocation.with_memory(function.memory_mb);
     Ok(Question {
         per_second: workload.per_second(),
         partitions: topic.partitions,
         pollers: mapping.pollers_min.max(1),
         concurrency: function.concurrency.unwrap_or(u32::MAX),
         batch_max: pieces(mapping.batch),
-        base_ms: measured.invocation.base_ms * slower,
-        record_ms: measured.invocation.record_ms * slower,
+        base_ms,
+        record_ms,
         call_ms_p50: workload.call_ms_p50,
         call_ms_p99: workload.call_ms_p99,
     })

@@ -91,9 +91,8 @@ impl Grown<'_> {
 fn pollers(goal: &Goal<'_>, workload: &Workload) -> Result<u32, PlanError> {
     let per_second = workload.per_second();
     let memory_mb = goal.sizes.function(SCORING).map_or(crate::measured::PROCESSOR_MB, |function| function.memory_mb);
-    let slower = (crate::measured::PROCESSOR_MB / memory_mb.max(1.0)).max(1.0);
-    let invocation = goal.measured.invocation;
-    let own_ms = (invocation.base_ms + BATCH * invocation.record_ms) * slower;
+    let (base_ms, record_ms) = goal.measured.invocation.with_memory(memory_mb);
+    let own_ms = base_ms + BATCH * record_ms;
     let takes_s = (own_ms + calls_mean_ms(workload.call_ms_p50, workload.call_ms_p99)) / 1_000.0;
     let slots = per_second * takes_s / BATCH * HEADROOM;
     let bytes = per_second * goal.measured.record("transactions")?.bytes;

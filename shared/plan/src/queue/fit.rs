@@ -18,32 +18,39 @@ pub fn calls_mean_ms(p50: f64, p99: f64) -> f64 {
     f64::from(CALLS) * p50.max(0.0) * (sigma(p50, p99).powi(2) / 2.0).exp()
 }
 
-/// The line through the runs' invocations, by least squares: milliseconds beside the calls' waits over records of a batch. One run, or runs of
-/// one batch size, cannot tell the two apart: then a record costs `record_ms` as given. Neither is ever below 0.
+/// The lines through the runs' invocations, by least squares: milliseconds beside the calls' waits, and processor time, over records of a
+/// batch. One run, or runs of one batch size, cannot tell an invocation from its records: then a record costs what it did `before`. Nothing is
+/// ever below 0.
 ///
 /// # Errors
 /// There is no run, or one without invocations.
-pub fn fit(runs: &[Run], record_ms: f64) -> Result<Invocation, PlanError> {
-    let points: Vec<(f64, f64)> = runs
-        .iter()
-        .filter(|run| run.batch >= 1.0 && run.invocation_ms > 0.0)
-        .map(|run| (run.batch, run.invocation_ms - calls_mean_ms(run.call_ms[0], run.call_ms[1])))
-        .collect();
+pub fn fit(runs: &[Run], before: Invocation) -> Result<Invocation, PlanError> {
+    let runs: Vec<&Run> = runs.iter().filter(|run| run.batch >= 1.0 && run.invocation_ms > 0.0).collect();
+    let points = |of: fn(&Run) -> f64| runs.iter().map(|run| (run.batch, of(run))).collect::<Vec<_>>();
+    let own_ms = points(|run| run.invocation_ms - calls_mean_ms(run.call_ms[0], run.call_ms[1]));
+    let none = || PlanError::Report("invocations of the function that decides".to_owned());
+    let (base_ms, record_ms) = line(&own_ms, before.record_ms).ok_or_else(none)?;
+    let (cpu_base_ms, cpu_record_ms) = line(&points(|run| run.cpu_ms), before.cpu_record_ms).ok_or_else(none)?;
+    Ok(Invocation { base_ms, record_ms, cpu_base_ms, cpu_record_ms })
+}
+
+/// Where a line through points begins, and how steep it is.
+fn line(points: &[(f64, f64)], slope_unless_told: f64) -> Option<(f64, f64)> {
     if points.is_empty() {
-        return Err(PlanError::Report("invocations of the function that decides".to_owned()));
+        return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "a handful of runs")]
     let number = points.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / number;
-    let (batch, ms) = (mean(|point| point.0), mean(|point| point.1));
-    let spread: f64 = points.iter().map(|point| (point.0 - batch).powi(2)).sum();
+    let (across, up) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = points.iter().map(|point| (point.0 - across).powi(2)).sum();
     let slope = if spread < 0.25 {
-        record_ms
+        slope_unless_told
     } else {
-        points.iter().map(|point| (point.0 - batch) * (point.1 - ms)).sum::<f64>() / spread
+        points.iter().map(|point| (point.0 - across) * (point.1 - up)).sum::<f64>() / spread
     };
     let slope = slope.max(0.0);
-    Ok(Invocation { base_ms: (ms - slope * batch).max(0.0), record_ms: slope })
+    Some(((up - slope * across).max(0.0), slope))
 }
 
 /// What a measured run was, so that the model can be held against it. One machine has one poller per five environments.
