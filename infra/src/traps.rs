@@ -61,10 +61,6 @@ pub enum Trap {
     MetricsFiltered,
     #[error("logs as text, in which a metric line is no metric: LogFormat must be JSON")]
     LogsAsText,
-    #[error(
-        "lets whoever asks choose another place and another key for results: EnforceWorkGroupConfiguration must be on"
-    )]
-    NotEnforced,
     #[error("its alias must begin with alias/, and not with alias/aws/")]
     AliasReserved,
 }
@@ -86,9 +82,6 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             (on_demand && has_units).then_some(Trap::ThroughputOnDemand).into_iter().collect()
         }
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
-        "AWS::Athena::WorkGroup" if !resource.is_on("/WorkGroupConfiguration/EnforceWorkGroupConfiguration") => {
-            vec![Trap::NotEnforced]
-        }
         "AWS::KMS::Alias" => {
             let name = resource.text("/AliasName").unwrap_or_default();
             let is_ours = name.starts_with("alias/") && !name.starts_with("alias/aws/");

@@ -33,7 +33,7 @@ an endpoint that nobody uses | 10 SqsEndpoint = {Type: 'AWS::EC2::VPCEndpoint', 
 the bucket of code could become public | 10 ArtefactBucket/Properties/PublicAccessBlockConfiguration/BlockPublicPolicy = false | PublicAccessNotBlocked
 the bucket of code takes access lists | 10 ArtefactBucket/Properties/OwnershipControls remove | TakesAccessLists
 the bucket of code is not encrypted | 10 ArtefactBucket/Properties/BucketEncryption remove | NotEncrypted
-old code stays for ever | 10 ArtefactBucket/Properties/LifecycleConfiguration/Rules/[0]/NoncurrentVersionExpiration remove | VersionsForEver
+old code stays for ever | 10 ArtefactBucket/Properties/LifecycleConfiguration/Rules/[0]/NoncurrentVersionExpiration remove | Uncapped
 the bucket of code takes what is not encrypted on its way | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement/[0]/Effect = Allow | WithoutTlsOnly
 TLS is asked of a bucket's objects only | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement/[0]/Resource = !Sub '${ArtefactBucket.Arn}/*' | WithoutTlsOnly
 anybody may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: '*', Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
@@ -71,11 +71,11 @@ a topic is misspelt | 20 ApprovedTopic/Properties/TopicName = aproved | NamesNot
 the stream is not encrypted | 20 Decisions/Properties/StreamEncryption remove | NotEncrypted
 an on-demand stream with shards | 20 Decisions/Properties/StreamModeDetails/StreamMode = ON_DEMAND | ShardsOnDemand
 the stream forgets what its readers still want | env RollupMetricsMaximumRecordAgeSeconds = 604800 | StreamTooShort
-logs of brokers stay for ever | 20 BrokerLogs/Properties/RetentionInDays remove | LogsForEver
+logs of brokers stay for ever | 20 BrokerLogs/Properties/RetentionInDays remove | Uncapped
 logs of brokers are not encrypted | 20 BrokerLogs/Properties/KmsKeyId remove | NotEncrypted
 * a table is not encrypted | 30 UserState/Properties/SSESpecification remove | NotEncrypted
 a table has a key of AWS's | 30 DeviceState/Properties/SSESpecification/KMSMasterKeyId remove | NotEncrypted
-* a table may cost anything | 30 SettledOffsets/Properties/OnDemandThroughput remove | Uncapped
+* a table may cost anything | 30 Labels/Properties/OnDemandThroughput remove | Uncapped
 a table cannot be put back to an hour ago | 30 UserState/Properties/PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled = false | NoRecovery
 tables of production can be deleted by one call | env TableDeletionProtection = false | NotProtected
 labels stay for ever | 30 Labels/Properties/TimeToLiveSpecification/AttributeName = tll | NeverExpires
@@ -95,7 +95,7 @@ the lake is deleted before it is cold | 30 Lake/Properties/LifecycleConfiguratio
 the lake is deleted after a year | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/ExpirationInDays = 365 | LakeExpires
 the lake never grows cold | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/Transitions remove | NeverColder
 a lifecycle rule is off | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/Status = Disabled | RuleOff
-parts of broken uploads stay | 30 Lake/Properties/LifecycleConfiguration/Rules/[1]/AbortIncompleteMultipartUpload remove | UploadsForEver
+parts of broken uploads stay | 30 Lake/Properties/LifecycleConfiguration/Rules/[1]/AbortIncompleteMultipartUpload remove | Uncapped
 the lake takes what is not encrypted on its way | 30 LakePolicy remove | WithoutTlsOnly
 * a function may not write decisions | score ScoreTransactionsRole drop kafka-cluster:WriteData | MissingAction
 * a mapping may not commit | score ScoreTransactionsRole drop kafka-cluster:AlterGroup | MissingAction
@@ -213,9 +213,9 @@ labels are written by nobody | apply-labels ApplyLabelsRole drop dynamodb:PutIte
 actions are dead-lettered by nobody | track-user-actions TrackUserActionsRole drop kafka-cluster:WriteDataIdempotently | MissingAction
 an export that nobody imports | 70 #Outputs/Nobody = {Value: nothing, Export: {Name: nobody}} | UnusedExport
 a question may scan everything | 70 WorkGroup/Properties/WorkGroupConfiguration/BytesScannedCutoffPerQuery remove | Uncapped
-whoever asks may write results anywhere | 70 WorkGroup/Properties/WorkGroupConfiguration/EnforceWorkGroupConfiguration = false | NotEnforced
+whoever asks may write results anywhere | 70 WorkGroup/Properties/WorkGroupConfiguration/EnforceWorkGroupConfiguration = false | Uncapped
 results are not encrypted | 70 WorkGroup/Properties/WorkGroupConfiguration/ResultConfiguration/EncryptionConfiguration remove | NotEncrypted
-results stay for ever | 70 Results/Properties/LifecycleConfiguration/Rules/[0]/AbortIncompleteMultipartUpload remove | UploadsForEver
+results stay for ever | 70 Results/Properties/LifecycleConfiguration/Rules/[0]/AbortIncompleteMultipartUpload remove | Uncapped
 analysts may do everything with Athena | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=AskInThisWorkgroup]/Action/[0] = 'athena:*' | WildcardAction
 analysts may write anywhere | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=WriteResults]/Resource = '*' | WildcardResource
 another account may be an analyst | 70 AnalystRole/Properties/AssumeRolePolicyDocument/Statement/[0]/Principal/AWS = arn:aws:iam::999999999999:root | TrustsOthers
