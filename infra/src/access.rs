@@ -184,7 +184,7 @@ fn interface_rules(function: &Function, declared: &Resource, granted: &[Statemen
             decide(granted.iter().copied(), &request) == Decision::Allowed
         })
     };
-    let allowed = INTERFACES.into_iter().find(|action| by_code(&action))?;
+    let allowed = INTERFACES.into_iter().find(by_code)?;
     Some(AccessRule::CodeMayManageInterfaces(allowed.to_owned()))
 }
 

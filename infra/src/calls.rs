@@ -94,14 +94,12 @@ pub(super) fn request(call: &Call, function: &Function, infrastructure: &Infrast
         "function" => lambda(name),
         "mapping" => {
             // The function as its mapping names it, with the alias where it has one.
+            let wanted = format!("{prefix}{name}");
             let mut mappings =
                 infrastructure.resources.iter().filter(|one| one.kind == "AWS::Lambda::EventSourceMapping");
-            let named =
-                |one: &&Resource| one.text("/FunctionName").map(function_name) == Some(&format!("{prefix}{name}"));
-            let named = mappings
-                .find(named)
-                .and_then(|one| one.text("/FunctionName"))
-                .filter(|named| named.starts_with("arn:"));
+            let is_its = |one: &&Resource| one.text("/FunctionName").map(function_name) == Some(wanted.as_str());
+            let named = mappings.find(is_its).and_then(|one| one.text("/FunctionName"));
+            let named = named.filter(|named| named.starts_with("arn:"));
             context.push(("lambda:FunctionArn", named.map_or_else(|| lambda(name), str::to_owned)));
             format!("arn:aws:lambda:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:event-source-mapping:x")
         }

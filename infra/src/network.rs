@@ -89,10 +89,11 @@ fn group_rules(group: &Resource, infrastructure: &Infrastructure) -> Vec<Network
     }
     let egress = group.list("/SecurityGroupEgress");
     rules.extend(egress.iter().flat_map(open_rules));
-    let elsewhere = infrastructure.resources.iter().any(|other| {
-        other.kind == "AWS::EC2::SecurityGroupEgress"
-            && other.text("/GroupId") == Some(&format!("sg-{}", group.logical_id))
-    });
+    let id = format!("sg-{}", group.logical_id);
+    let elsewhere = infrastructure
+        .resources
+        .iter()
+        .any(|other| other.kind == "AWS::EC2::SecurityGroupEgress" && other.text("/GroupId") == Some(id.as_str()));
     if egress.is_empty() && !elsewhere {
         rules.push(NetworkRule::EverythingMayLeave);
     }

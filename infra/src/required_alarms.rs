@@ -110,7 +110,7 @@ impl<'a> Watch<'a> {
         value: &str,
     ) -> Vec<MissingAlarm> {
         let missing = wanted.iter().filter(|(metric, _)| !self.any(namespace, metric, dimension, value));
-        missing.map(|(metric, why)| MissingAlarm::NotWatched { metric, why }).collect()
+        missing.map(|&(metric, why)| MissingAlarm::NotWatched { metric, why }).collect()
     }
 }
 
@@ -128,7 +128,7 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         never
             .iter()
             .filter(|metric| !watch.any(NAMESPACE, metric, DIMENSION, name))
-            .map(|metric| MissingAlarm::NotWatched { metric, why }),
+            .map(|&metric| MissingAlarm::NotWatched { metric, why }),
     );
     if !keeps_offsets(function) {
         return rules;
