@@ -20,7 +20,7 @@ const DEFECTS: [(&str, &str, &str, &str); 14] = [
         "ScoreTransactionsMapping",
     ),
     ("score-transactions", "      RetentionInDays: !Ref LogDays\n", "", "ScoreTransactionsLogs"),
-    ("30-data", "        MaxWriteRequestUnits: !Ref DecisionWriteUnitsMax\n", "", "Decisions"),
+    ("30-data", "          MaxWriteRequestUnits: !Ref DecisionWriteUnitsMax\n", "", "Decisions"),
     ("30-data", "        MaxReadRequestUnits: !Ref LabelReadUnitsMax\n", "        MaxReadRequestUnits: -1\n", "Labels"),
     ("30-data", "      MaxCapacity: !Ref UserWriteUnitsMax\n", "", "UserWrites"),
     ("30-data", "      ResourceId: !Sub 'table/${DeviceState}'\n", "      ResourceId: table/other\n", "DeviceState"),

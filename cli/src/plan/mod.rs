@@ -4,6 +4,8 @@ mod args;
 mod measure;
 mod output;
 mod stacks;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usd;
 
 use std::fs;

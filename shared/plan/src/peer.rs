@@ -72,12 +72,8 @@ pub fn usual(
     plain.brokers = cheapest_brokers(&plain, workload, measured, prices, None)?;
     let kafka = Bill::new(&plain, workload, measured, prices)?;
     let per_second = workload.per_second();
-    let executors = (per_second * SPARK_CPU_S / SPARK_BUSY / PROCESSORS).ceil().max(EXECUTORS_MIN);
+    let (executors, redis) = (executors(per_second), redis_nodes(per_second, workload.users));
     let node = prices.usd("emr.m5.xlarge.ec2")? + prices.usd("emr.m5.xlarge.emr")?;
-    let by_load = (per_second * OPERATIONS / REDIS_OPERATIONS).ceil();
-    let by_memory = (workload.users * USER_BYTES / REDIS_BYTES).ceil();
-    // Every shard has a replica.
-    let redis = (2.0 * by_load.max(by_memory)).max(REDIS_NODES_MIN);
     let traffic = flows(&plain, workload, measured)?.iter().map(crate::bill::Flow::bytes_per_second).sum::<f64>()
         + per_second * REDIS_TRAFFIC;
     let across = traffic * SECONDS_A_MONTH / GB * OTHER_ZONE * 2.0;
@@ -121,6 +117,18 @@ pub fn usual(
     ];
     let total_usd_month = parts.iter().map(|part| part.usd_month).sum();
     Ok(Peer { total_usd_month, per_million_usd: total_usd_month / (workload.per_month() / 1e6), parts })
+}
+
+/// Executors of Spark, without the driver.
+fn executors(per_second: f64) -> f64 {
+    (per_second * SPARK_CPU_S / SPARK_BUSY / PROCESSORS).ceil().max(EXECUTORS_MIN)
+}
+
+/// Nodes of Redis: every shard has a replica.
+fn redis_nodes(per_second: f64, users: f64) -> f64 {
+    let by_load = (per_second * OPERATIONS / REDIS_OPERATIONS).ceil();
+    let by_memory = (users * USER_BYTES / REDIS_BYTES).ceil();
+    (2.0 * by_load.max(by_memory)).max(REDIS_NODES_MIN)
 }
 
 fn part(what: String, usd_month: f64, assumption: &'static str) -> Part {

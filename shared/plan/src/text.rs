@@ -40,7 +40,7 @@ pub fn plan(shown: &Shown<'_>, prices: &Prices) -> String {
     out
 }
 
-fn write_plan(out: &mut String, shown: &Shown<'_>, prices: &Prices) -> std::fmt::Result {
+fn write_head(out: &mut String, shown: &Shown<'_>, prices: &Prices) -> std::fmt::Result {
     let bill = shown.bill;
     writeln!(
         out,
@@ -69,7 +69,12 @@ fn write_plan(out: &mut String, shown: &Shown<'_>, prices: &Prices) -> std::fmt:
         deciding.latency_ms_p999,
         if deciding.keeps_up { "" } else { "; IT DOES NOT KEEP UP" }
     )?;
-    writeln!(out, "  measured      {}", shown.measured)?;
+    writeln!(out, "  measured      {}", shown.measured)
+}
+
+fn write_plan(out: &mut String, shown: &Shown<'_>, prices: &Prices) -> std::fmt::Result {
+    let bill = shown.bill;
+    write_head(out, shown, prices)?;
     if !shown.grown.is_empty() {
         writeln!(out, "\nParameters that differ from the environment's file")?;
         for (name, from, to) in shown.grown {

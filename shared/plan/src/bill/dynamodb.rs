@@ -7,6 +7,9 @@ const SERVICE: &str = "DynamoDB";
 const INDEX: &str = "decisions";
 const MARKS: &str = "settled_offsets";
 const LABELS: &str = "labels";
+const ROLLUPS: &str = "decision_metrics";
+/// Seconds of a roll-up.
+const ROLLUP_WINDOW_S: f64 = 10.0;
 const USERS: &str = "user_state";
 const DEVICES: &str = "device_state";
 /// Bytes of stored items, with their keys and DynamoDB's own 100 for each. A user's is kept below 1 KB by a test; a device is small.
@@ -50,6 +53,8 @@ pub(crate) fn used(basis: &Basis<'_>, table: &str) -> TableUnits {
             used.read +=
                 deciding.invocations_per_second * deciding.partitions_per_batch * basis.measured.mark_read_units;
         }
+        // One item for each shard and window, whatever the rate.
+        ROLLUPS => used.write = f64::from(basis.sizes.shards) / ROLLUP_WINDOW_S,
         INDEX if basis.sizes.index_days > 0 => used.write += per_second,
         _ => {}
     }

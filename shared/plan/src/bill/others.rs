@@ -52,6 +52,13 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         "athena.terabyte",
         "assumed: ten analysts, 20 questions a working day, 2 GB each",
     )?);
+    keys(basis, &mut lines)?;
+    Ok(lines)
+}
+
+fn keys(basis: &Basis<'_>, lines: &mut Vec<Line>) -> Result<(), PlanError> {
+    let sizes = basis.sizes;
+    let shards = f64::from(sizes.shards);
     lines.push(basis.line(
         "KMS",
         "keys",
@@ -77,7 +84,7 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         "secrets.secret",
         "as in the stacks",
     )?);
-    Ok(lines)
+    Ok(())
 }
 
 fn network(basis: &Basis<'_>, decision_bytes: f64, lines: &mut Vec<Line>) -> Result<(), PlanError> {

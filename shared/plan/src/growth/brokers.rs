@@ -12,8 +12,8 @@ const FULL: f64 = 0.7;
 const VOLUME_MAX: f64 = 16_384.0;
 /// Disks are sized in steps of this many GiB.
 const VOLUME_STEP: f64 = 500.0;
-/// Brokers of a cluster without ZooKeeper: <https://docs.aws.amazon.com/msk/latest/developerguide/limits.html>.
-const BROKERS_MAX: u32 = 60;
+/// The stacks' alarms watch so many brokers. MSK takes 60 without ZooKeeper.
+const BROKERS_MAX: u32 = 9;
 /// Copies of partitions that every broker type here takes, by AWS's recommendation.
 const PARTITIONS_PER_BROKER: f64 = 1_000.0;
 const GB: f64 = 1e9;

@@ -74,7 +74,7 @@ pub enum Refusal {
     NoWay { from: String, to: String },
     #[error("the in-place upgrade to Express needs {0}")]
     NotReadyForExpress(&'static str),
-    #[error("{copies:.0} copies of partitions are more than {max:.0} a broker on {brokers} brokers")]
+    #[error("{copies} copies of partitions are more than {max} a broker on {brokers} brokers")]
     TooManyPartitions { copies: String, max: String, brokers: u32 },
     #[error("a stream goes from {from} shards to at most double, not to {to}")]
     MoreThanDouble { from: u32, to: u32 },
@@ -331,7 +331,8 @@ impl Account {
         if concurrency < wanted {
             return Err(Refusal::Throttled { concurrency, wanted });
         }
-        let reserved = self.parameters.keys().filter(|name| name.ends_with("Concurrency"));
+        let reserved =
+            self.parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
         let value = reserved.map(|name| self.number(name)).fold(0, u32::saturating_add);
         let quota = self.concurrency.saturating_sub(UNRESERVED);
         if value > quota {
@@ -376,7 +377,13 @@ pub fn stack_of(parameter: &str) -> &'static str {
     if let Some((_, stack)) = FUNCTIONS.iter().find(|(prefix, _)| parameter.starts_with(prefix)) {
         return stack;
     }
-    if MSK.contains(&parameter) || parameter == "DecisionsShards" || parameter.ends_with("Partitions") {
+    if parameter == "BrokerPartitionsMax" {
+        return "45-brokers";
+    }
+    if MSK.contains(&parameter)
+        || matches!(parameter, "DecisionsShards" | "BrokerVolumeGiBMax")
+        || parameter.ends_with("Partitions")
+    {
         return "20-streaming";
     }
     if parameter.contains("Units") && !parameter.starts_with("GuardCosts") || parameter == "TableBillingMode" {

@@ -89,7 +89,13 @@ pub fn runbook(from: &Parameters, to: &Parameters) -> Result<Vec<Step>, PlanErro
     book.brokers();
     book.update("topics get more partitions", |name| name.ends_with("Partitions"), TOPICS_WAIT, "minutes");
     book.functions();
-    book.update("alarms and the brake as they are", |name| stack_of(name) == "50-ops", "the alarms say OK", "a minute");
+    let wait = "the alarms say OK";
+    book.update(
+        "alarms as large as what they watch",
+        |name| matches!(stack_of(name), "45-brokers" | "50-ops"),
+        wait,
+        "a minute",
+    );
     Ok(book.steps)
 }
 
@@ -154,7 +160,7 @@ impl Book<'_> {
     }
 
     fn quotas(&mut self) {
-        let names = self.to.keys().filter(|name| name.ends_with("Concurrency"));
+        let names = self.to.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
         let reserved = names.filter_map(|name| number(self.to, name)).fold(0, u32::saturating_add);
         let units = self.to.keys().filter(|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
         let units = units.filter_map(|name| number(self.to, name)).max().unwrap_or(0);
@@ -210,6 +216,8 @@ impl Book<'_> {
         if to.starts_with("express.") && !from.starts_with("express.") {
             self.express(&to);
         }
+        let wait = "the scaling target is there";
+        self.update("disks may grow by themselves up to", |name| name == "BrokerVolumeGiBMax", wait, "a minute");
         for name in MSK {
             let goes = self.changes(|changed| changed == name);
             if goes.is_empty() || (name == "BrokerVolumeGiB" && to.starts_with("express.")) {

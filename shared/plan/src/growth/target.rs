@@ -60,11 +60,14 @@ pub fn parameters_for(goal: &Goal<'_>) -> Result<Parameters, PlanError> {
     functions(goal, &workload, &mut grown, pollers)?;
     let shards = pieces(workload.per_second() * HEADROOM / SHARD_RECORDS);
     grown.at_least("DecisionsShards", shards);
-    for function in ["IndexDecisionsConcurrency", "RollupMetricsConcurrency"] {
-        grown.at_least(function, pieces(f64::from(shards) * 1.2));
+    grown.at_least("RollupMetricsConcurrency", pieces(f64::from(shards) * 1.2));
+    // Without an index nothing of it runs.
+    if goal.sizes.index_days > 0 {
+        grown.at_least("IndexDecisionsConcurrency", pieces(f64::from(shards) * 1.2));
     }
     tables(goal, &workload, &mut grown);
     kafka(goal, &workload, &mut grown)?;
+    watched(&mut grown);
     Ok(grown.parameters)
 }
 
@@ -167,7 +170,23 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
     let labels = per_second * workload.labels_per_transaction;
     grown.at_least("LabelWriteUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
     grown.at_least("LabelReadUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
-    grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+    if goal.sizes.index_days > 0 {
+        grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+    }
+}
+
+/// What alarms compare with.
+fn watched(grown: &mut Grown<'_>) {
+    let number = |name: &str| number(&grown.parameters, name).unwrap_or(0);
+    let partitions = ["TransactionsPartitions", "UserActionsPartitions", "EventsPartitions"].map(number);
+    // Approved and blocked, and the dead letters' three; three copies of each.
+    let partitions = partitions.iter().fold(number("DecisionPartitions").saturating_mul(2) + 3, |sum, one| sum + one);
+    let each = partitions.saturating_mul(3) / number("BrokerCount").max(1);
+    let reserved =
+        grown.parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
+    let reserved = reserved.map(|name| number(name)).fold(100, u32::saturating_add);
+    grown.at_least("BrokerPartitionsMax", each.saturating_add(each / 5));
+    grown.at_least("AccountConcurrency", reserved);
 }
 
 /// Whether the brokers that are there carry a load with some room, on disks that are not too full.
@@ -213,6 +232,7 @@ fn kafka(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) -> Result<
         grown.set("BrokerCount", &if same_kind { brokers.count.max(now.count) } else { brokers.count }.to_string());
     }
     if !brokers.is_express() {
+        grown.at_least("BrokerVolumeGiBMax", brokers.volume_gib);
         grown.at_least("BrokerVolumeGiB", brokers.volume_gib);
     }
     Ok(())
