@@ -56,6 +56,7 @@ const OF_AWS: &[(&str, &[&str], &[&str])] = &[
             "KafkaDataLogsDiskUsed",
             "PartitionCount",
             "ConnectionCount",
+            "IAMTooManyConnections",
             "UnderMinIsrPartitionCount",
         ],
     ),
@@ -118,14 +119,13 @@ fn problem(named: &Named, stacks: &Infrastructure, counts: &BTreeMap<String, BTr
     let Named { namespace, name, dimensions } = named;
     let keys: Vec<&str> = dimensions.keys().map(String::as_str).collect();
     if namespace == "Centinela" {
-        let [("Function", function)] = *dimensions.iter().map(|(key, value)| (key.as_str(), value)).collect::<Vec<_>>()
-        else {
-            return Some(format!("{named:?}: Function is the only dimension"));
+        let function = if keys == ["Function"] { stacks.function(&dimensions["Function"]) } else { None };
+        let Some(function) = function else {
+            return Some(format!("{named:?}: a function of the stacks is the only dimension"));
         };
-        let binary = &stacks.function(function)?.binary;
-        let sent =
-            counts.get(binary).is_some_and(|names| names.contains(name)) || OF_THE_CHASSIS.contains(&name.as_str());
-        return (!sent).then(|| format!("{function} does not send {name}"));
+        let is_count = counts.get(&function.binary).is_some_and(|names| names.contains(name));
+        let is_sent = is_count || OF_THE_CHASSIS.contains(&name.as_str());
+        return (!is_sent).then(|| format!("{} does not send {name}", function.name));
     }
     let known =
         OF_AWS.iter().any(|(space, set, names)| space == namespace && *set == keys && names.contains(&name.as_str()));
