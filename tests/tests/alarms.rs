@@ -97,7 +97,7 @@ async fn what_a_function_prints_makes_an_alarm_speak_and_the_brake_acts() {
     let counted =
         |name: &str| platform.metric_totals().iter().any(|total| total.metric.name == name && total.sum > 0.0);
     until("the function has counted it", || counted("IdConflicts")).await;
-    assert!(counted("Decided") && counted("OldestRecordMilliseconds"));
+    assert!(counted("Decided") && counted("ProcessingMilliseconds"));
 
     let began = now_ms();
     let spoke = minutes(&platform, began, 0..=12);
