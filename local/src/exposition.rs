@@ -70,7 +70,7 @@ impl Exposition {
         let own = format!("{PREFIX}{name}");
         for (state, is_it) in states {
             let mut labels = labels.to_vec();
-            labels.push((&own, state));
+            labels.push((own.as_str(), *state));
             self.sample(name, Kind::States, help, "", &labels, f64::from(u8::from(*is_it)));
         }
     }
@@ -93,7 +93,7 @@ impl Exposition {
         let bounds = buckets.iter().map(|(bound, at_most)| (number(*bound), *at_most));
         for (bound, at_most) in bounds.chain([("+Inf".to_owned(), count)]) {
             let mut labels = labels.to_vec();
-            labels.push(("le", &bound));
+            labels.push(("le", bound.as_str()));
             self.sample(name, Kind::Histogram, help, "_bucket", &labels, as_f64(at_most));
         }
         self.sample(name, Kind::Histogram, help, "_count", labels, as_f64(count));

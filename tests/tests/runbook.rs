@@ -33,7 +33,8 @@ fn sections() -> BTreeMap<String, [String; 2]> {
         let (name, rest) = section.split_once("`\n").expect("a heading is the name of an alarm");
         let rest = rest.split("\n## ").next().unwrap_or_default();
         let (means, action) = rest.split_once("**Do:**").unwrap_or_else(|| panic!("{name} does not say what to do"));
-        let means = means.trim().strip_prefix("**Means:**").unwrap_or_else(|| panic!("{name} does not say what it means"));
+        let means =
+            means.trim().strip_prefix("**Means:**").unwrap_or_else(|| panic!("{name} does not say what it means"));
         let twice = sections.insert(name.to_owned(), [means.trim().to_owned(), action.trim().to_owned()]);
         assert!(twice.is_none(), "{name} has two sections");
     }

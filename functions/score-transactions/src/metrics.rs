@@ -125,11 +125,11 @@ mod tests {
             at_ms: 7,
             total_us: 9,
             init_us: Some(8),
-            oldest_record_ms: Some(9),
+            oldest_record_ms: Some(1_009),
         };
         assert_eq!(
             line(&invocation, &of(report, 1)),
-            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"Approved","Unit":"Count"},{"Name":"Blocked","Unit":"Count"},{"Name":"Conflicts","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"},{"Name":"OldestRecordMilliseconds","Unit":"Milliseconds"}]}]},"Function":"score-transactions","Decided":2,"Approved":1,"Blocked":1,"Conflicts":4,"BatchRecords":3,"ProcessingMilliseconds":[5, 9],"OldestRecordMilliseconds":9,"request_id":"r","cold":true,"init_us":8,"decode_us":1,"read_us":0,"decide_us":0,"commit_us":0,"publish_us":0,"total_us":9}"#
+            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"Approved","Unit":"Count"},{"Name":"Blocked","Unit":"Count"},{"Name":"Conflicts","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"},{"Name":"OldestRecordMilliseconds","Unit":"Milliseconds"}]}]},"Function":"score-transactions","Decided":2,"Approved":1,"Blocked":1,"Conflicts":4,"BatchRecords":3,"ProcessingMilliseconds":[5, 9],"OldestRecordMilliseconds":1009,"request_id":"r","cold":true,"init_us":8,"decode_us":1,"read_us":0,"decide_us":0,"commit_us":0,"publish_us":0,"total_us":9}"#
         );
     }
 }

@@ -79,6 +79,8 @@ impl Alarms {
         if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
             return Err(SpecError::Twice { alarm: pair.first().cloned().unwrap_or_default() });
         }
+        // The minute in which it began counts as a whole: what was sent in it is not lost.
+        let began_ms = began_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
         let status = || Status { since_ms: began_ms, reason: "nothing is known yet".to_owned(), ..Status::default() };
         let (mut metric, mut composite) = (Vec::new(), Vec::new());
         for alarm in alarms {
@@ -88,8 +90,7 @@ impl Alarms {
             }
         }
         let composite = ordered(composite, &names)?.into_iter().map(|alarm| (alarm, status())).collect();
-        let last_end_ms = began_ms.div_euclid(MINUTE_MS) * MINUTE_MS;
-        Ok(Self { metric, composite, began_ms, last_end_ms })
+        Ok(Self { metric, composite, began_ms, last_end_ms: began_ms })
     }
 
     /// How many minutes of each metric they look at.

@@ -46,7 +46,7 @@ impl Counted {
 
     /// What was counted since the last call, by API.
     pub(crate) fn take(&self) -> BTreeMap<String, ApiCounts> {
-        std::mem::take(&mut self.lock())
+        std::mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ApiCounts>> {

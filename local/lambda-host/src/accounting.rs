@@ -77,11 +77,12 @@ impl Accounts {
 
     /// How long the invocations took that ended since the last call.
     pub(super) fn take_durations(&self) -> Durations {
-        std::mem::take(&mut self.durations.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.durations.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn keep_duration(&self, took: Duration) {
-        let (mut durations, ms) = (self.durations.lock().unwrap_or_else(PoisonError::into_inner), took.as_secs_f64() * 1_000.0);
+        let (mut durations, ms) =
+            (self.durations.lock().unwrap_or_else(PoisonError::into_inner), took.as_secs_f64() * 1_000.0);
         if durations.each_ms.len() < DURATIONS_KEPT_MAX {
             durations.each_ms.push(ms);
         } else {

@@ -17,9 +17,8 @@ use crate::http::HttpServer;
 
 const PATH: &str = "/metrics";
 const OPEN_METRICS: &str = "application/openmetrics-text";
-const OPEN_METRICS_TYPE: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-const TEXT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Both forms of a page.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +74,6 @@ fn answer(request: &Request<Incoming>, forms: &RwLock<Forms>) -> Response<Full<B
         false => (TEXT_TYPE, forms.text),
     };
     let mut response = Response::new(Full::new(body));
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

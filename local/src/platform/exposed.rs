@@ -2,9 +2,9 @@
 
 use centinela_cloudwatch::State;
 
+use super::Platform;
 use super::observing::PlatformStats;
 use super::watch::{AlarmView, MetricTotal};
-use super::Platform;
 use crate::exposition::{Exposition, snake};
 
 /// What a distribution in milliseconds ends with; it is shown in seconds.
@@ -64,7 +64,11 @@ fn functions(exposition: &mut Exposition, stats: &PlatformStats) {
             ("lambda_errors", "Invocations that failed, timed out or crashed.", as_f64(failed)),
             ("lambda_throttles", "Invocations that were refused.", as_f64(stats.throttles)),
             ("lambda_cold_starts", "Environments that were started.", as_f64(stats.cold_starts)),
-            ("lambda_billed_seconds", "What invocations took, as the bill counts it.", as_f64(stats.billed_ms) / 1_000.0),
+            (
+                "lambda_billed_seconds",
+                "What invocations took, as the bill counts it.",
+                as_f64(stats.billed_ms) / 1_000.0,
+            ),
             ("lambda_cpu_seconds", "Processor time of all environments.", stats.cpu_time.as_secs_f64()),
         ];
         for (metric, help, value) in counters {
@@ -101,10 +105,9 @@ fn mappings(exposition: &mut Exposition, stats: &PlatformStats) {
 
 fn stores(exposition: &mut Exposition, stats: &PlatformStats) {
     for (table, units) in &stats.dynamodb.tables {
-        for (kind, spent, throttled) in [
-            ("read", units.read_units, units.read_throttles),
-            ("write", units.write_units, units.write_throttles),
-        ] {
+        for (kind, spent, throttled) in
+            [("read", units.read_units, units.read_throttles), ("write", units.write_units, units.write_throttles)]
+        {
             let labels = [("table", table.as_str()), ("kind", kind)];
             exposition.counter("dynamodb_units", "Request units that AWS would charge.", &labels, spent);
             exposition.counter("dynamodb_throttles", "Requests that were throttled.", &labels, as_f64(throttled));

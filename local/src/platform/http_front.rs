@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use centinela_http_front::{ApiCounts, ApiSpec, Authorizer, CorsSpec, Credentials, HttpFront, Issuer, Limits, RouteSpec};
+use centinela_http_front::{
+    ApiCounts, ApiSpec, Authorizer, CorsSpec, Credentials, HttpFront, Issuer, Limits, RouteSpec,
+};
 use centinela_infra::{HttpApi, HttpAuthorizer, HttpRoute, Infrastructure, LAPTOP_ACCOUNT, Trigger, TriggerSource};
 use centinela_lambda_host::FunctionHost;
 

@@ -7,11 +7,11 @@ use centinela_cloudwatch::Event;
 use centinela_lambda_host::FunctionStats;
 use centinela_lambda_host::mapping::MappingStats;
 
+use super::Platform;
 use super::http_front::HttpApis;
 use super::mapped::MappingKey;
 use super::streams_mapped::StreamsMapped;
 use super::watch::{AlarmView, Measured, MetricTotal};
-use super::Platform;
 
 /// A look at a running platform.
 #[derive(Clone, Debug, Default)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use centinela_aws::{
-    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, KinesisStats, ObjectStats, ProxiedService, Proxy,
-    ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
+    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, KinesisStats, ObjectStats, ProxiedService,
+    Proxy, ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items,
+    read_object,
 };
 use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::{Infrastructure, Trigger, TriggerSource};

@@ -181,7 +181,13 @@ mod tests {
     #[test]
     fn an_event_of_another_form_is_a_failure_with_a_type_and_the_place() {
         let context = Context::default();
-        let invocation = Invocation { payload: "[1]", context: &context, started: Instant::now(), is_first: true, oldest: AtomicI64::new(i64::MAX) };
+        let invocation = Invocation {
+            payload: "[1]",
+            context: &context,
+            started: Instant::now(),
+            is_first: true,
+            oldest: AtomicI64::new(i64::MAX),
+        };
         let failure = invocation.event::<String>().expect_err("a list is no text");
         assert_eq!(failure.error_type, "Centinela.EventUnreadable");
         assert!(failure.message.contains("line 1 column"), "{failure:?}");

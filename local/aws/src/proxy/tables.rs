@@ -51,7 +51,10 @@ mod tests {
         for (body, expected) in [
             (r#"{"TableName":"a","Key":{}}"#, vec!["a"]),
             (r#"{"RequestItems":{"b":{},"a":{}}}"#, vec!["a", "b"]),
-            (r#"{"Statements":[{"Statement":"UPDATE \"a\" SET x=?"},{"Statement":"INSERT INTO \"a\" VALUE {}"}]}"#, vec!["a"]),
+            (
+                r#"{"Statements":[{"Statement":"UPDATE \"a\" SET x=?"},{"Statement":"INSERT INTO \"a\" VALUE {}"}]}"#,
+                vec!["a"],
+            ),
             (r#"{"TransactItems":[{"Put":{"TableName":"b"}},{"Update":{"TableName":"a"}}]}"#, vec!["a", "b"]),
             (r#"{"Statement":"SELECT * FROM \"c\""}"#, vec!["c"]),
             ("{}", vec![]),

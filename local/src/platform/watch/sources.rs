@@ -109,7 +109,7 @@ impl Sources {
         self.stored(&mut report, &measured.stats);
         for (id, counts) in &measured.apis {
             let Some(id) = self.apis.get(id) else { continue };
-            let metric = |name: &str| MetricId::new("AWS/ApiGateway", name, &[("ApiId", id)]);
+            let metric = |name: &str| MetricId::new("AWS/ApiGateway", name, &[("ApiId", id.as_str())]);
             report.count(metric("Count"), counts.requests, counts.requests);
             report.count(metric("4xx"), counts.requests, counts.errors_4xx);
             report.count(metric("5xx"), counts.requests, counts.errors_5xx);
@@ -129,7 +129,7 @@ impl Sources {
         for (name, stats) in &measured.stats.functions {
             let before = self.last.functions.get(name).cloned().unwrap_or_default();
             let more = since(stats, &before);
-            function(report, &[("FunctionName", name)], &more);
+            function(report, &[("FunctionName", name.as_str())], &more);
             if let Some(durations) = measured.durations.get(name) {
                 duration(report, name, durations);
             }
@@ -137,7 +137,10 @@ impl Sources {
             all.errors += more.errors;
             all.throttles += more.throttles;
             busy += stats.busy as u64;
-            report.gauge(MetricId::new(LAMBDA, "ConcurrentExecutions", &[("FunctionName", name)]), stats.busy as u64);
+            report.gauge(
+                MetricId::new(LAMBDA, "ConcurrentExecutions", &[("FunctionName", name.as_str())]),
+                stats.busy as u64,
+            );
         }
         function(report, &[], &all);
         report.gauge(MetricId::new(LAMBDA, "ConcurrentExecutions", &[]), busy);
@@ -145,7 +148,7 @@ impl Sources {
             let stats = measured.stats.mappings.get(key);
             let before = self.last.mappings.get(key).map_or(0, |stats| stats.batches);
             if let Some(stats) = stats.filter(|stats| stats.batches > before) {
-                let metric = MetricId::new(LAMBDA, "IteratorAge", &[("FunctionName", &key.function)]);
+                let metric = MetricId::new(LAMBDA, "IteratorAge", &[("FunctionName", key.function.as_str())]);
                 report.gauge(metric, stats.iterator_age_ms);
             }
         }
@@ -171,7 +174,7 @@ impl Sources {
     fn stored(&self, report: &mut Report, stats: &PlatformStats) {
         for (table, units) in &stats.dynamodb.tables {
             let before = self.last.dynamodb.tables.get(table).copied().unwrap_or_default();
-            let metric = |name: &str| MetricId::new("AWS/DynamoDB", name, &[("TableName", table)]);
+            let metric = |name: &str| MetricId::new("AWS/DynamoDB", name, &[("TableName", table.as_str())]);
             for (name, now, before) in [
                 ("ConsumedWriteCapacityUnits", units.write_units, before.write_units),
                 ("ConsumedReadCapacityUnits", units.read_units, before.read_units),
@@ -190,7 +193,7 @@ impl Sources {
         }
         if let (Some(stream), Some(now)) = (&self.stream, &stats.streams) {
             let before = self.last.streams.clone().unwrap_or_default();
-            let metric = |name: &str| MetricId::new("AWS/Kinesis", name, &[("StreamName", stream)]);
+            let metric = |name: &str| MetricId::new("AWS/Kinesis", name, &[("StreamName", stream.as_str())]);
             report.sum(metric("IncomingRecords"), now.records.saturating_sub(before.records));
             report.sum(metric("IncomingBytes"), now.bytes.saturating_sub(before.bytes));
             report.sum(metric("WriteProvisionedThroughputExceeded"), now.throttled.saturating_sub(before.throttled));
@@ -245,7 +248,7 @@ fn duration(report: &mut Report, function: &str, durations: &Durations) {
 }
 
 fn of_mapping(report: &mut Report, mapped: &Mapped, stats: &MappingStats, before: &MappingStats) {
-    let metric = |name: &str| MetricId::new(LAMBDA, name, &[("EventSourceMappingUUID", &mapped.uuid)]);
+    let metric = |name: &str| MetricId::new(LAMBDA, name, &[("EventSourceMappingUUID", mapped.uuid.as_str())]);
     let more = |of: fn(&MappingStats) -> u64| of(stats).saturating_sub(of(before));
     if mapped.groups.contains("KafkaMetrics") {
         report.gauge(metric("SumOffsetLag"), stats.lag);

@@ -129,7 +129,8 @@ impl Shared {
         let mut counters = self.counted.counters();
         counters.invoked(records.len());
         if let Some(newest) = records.last() {
-            counters.totals.iterator_age_ms = u64::try_from(now_ms()).unwrap_or(0).saturating_sub(newest.record.arrived_ms);
+            counters.totals.iterator_age_ms =
+                u64::try_from(now_ms()).unwrap_or(0).saturating_sub(newest.record.arrived_ms);
         }
     }
 

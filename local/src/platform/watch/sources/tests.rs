@@ -70,7 +70,7 @@ fn counters_become_what_lambda_reports_once() {
 
 #[test]
 fn a_mapping_reports_while_it_is_enabled_and_only_what_is_switched_on() {
-    let mapping = |name: &str| MetricId::new("AWS/Lambda", name, &[("EventSourceMappingUUID", &uuid())]);
+    let mapping = |name: &str| MetricId::new("AWS/Lambda", name, &[("EventSourceMappingUUID", uuid().as_str())]);
     let data = sources().data(&measured(10, 4), 50_000, 60_000);
     let maximum = |name: &str| of(&data, &mapping(name), Statistic::Maximum);
     let names = ["SumOffsetLag", "MaxOffsetLag", "PolledEventCount", "CommittedEventCount", "DroppedEventCount"];
