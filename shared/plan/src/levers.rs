@@ -23,7 +23,8 @@ pub struct Lever {
     /// What it costs beside money.
     pub costs: &'static str,
     before: fn(&mut Sizes),
-    after: fn(&mut Sizes),
+    /// With the stacks as they are beside it, for what a lever's former position forgets.
+    after: fn(&mut Sizes, &Sizes),
 }
 
 /// A row of the table.
@@ -64,70 +65,70 @@ static LEVERS: [Lever; 10] = [
         changes: "TableBillingMode PROVISIONED, User…/Device…Units",
         costs: "a rise faster than the scaling (some four minutes) and beyond five minutes' saved-up units is throttled: decisions are late, none is lost",
         before: |sizes| on_demand(sizes, &STATE),
-        after: |sizes| provisioned(sizes, &STATE, 70.0),
+        after: |sizes, stacks| provisioned(sizes, &STATE, stacks),
     },
     Lever {
         name: "one poller for the transactions instead of two",
         changes: "ScoreTransactionsPollersMin 1 (Max stays 2)",
         costs: "5 slots instead of 10: batches twice as large, p99 some 5 ms later; a second poller comes with a backlog, and moves partitions then",
         before: |sizes| pollers(sizes, DECIDE[0], "transactions", 2),
-        after: |sizes| pollers(sizes, DECIDE[0], "transactions", 1),
+        after: |sizes, _| pollers(sizes, DECIDE[0], "transactions", 1),
     },
     Lever {
         name: "user actions kept compressed, disks to fit",
         changes: "compression.type zstd on user_actions, BrokerVolumeGiB 3000 to 2000",
         costs: "producers of user actions gather half a second (20 records a batch); who sends single records fills the disks: alarm at 75 %. Uncompressed, 3,000 GiB would not hold 30 days at all",
         before: |sizes| zstd_and_disks(sizes, false, 3_000),
-        after: |sizes| zstd_and_disks(sizes, true, 2_000),
+        after: |sizes, _| zstd_and_disks(sizes, true, 2_000),
     },
     Lever {
         name: "poller units shared by the functions of the hot path",
         changes: "PollerGroupName of score-transactions, track-user-actions, apply-labels",
         costs: "together at most 20 MB a second before a second unit comes; at this load they need 1.4",
         before: |sizes| group(sizes, None),
-        after: |sizes| group(sizes, Some("decide")),
+        after: |sizes, _| group(sizes, Some("decide")),
     },
     Lever {
         name: "decisions kept 3 days on their topics, disks to fit",
         changes: "retention.ms of approved and blocked 7 days to 3, BrokerVolumeGiB 2000 to 1500",
         costs: "a consumer that is down for longer reads the rest from the lake",
         before: |sizes| decisions_kept(sizes, 7.0, None),
-        after: |sizes| decisions_kept(sizes, 3.0, Some(1_500)),
+        after: |sizes, _| decisions_kept(sizes, 3.0, Some(1_500)),
     },
     Lever {
         name: "512 MB for the deciding function instead of 1,769",
         changes: "ScoreTransactionsMemoryMb",
         costs: "29 % of a processor: processor time takes 3.5 times as long (p99 some 6 ms later), a start about a second; 35 MB are used",
         before: |sizes| memory(sizes, DECIDE[0], 1_769.0),
-        after: |sizes| memory(sizes, DECIDE[0], 512.0),
+        after: |sizes, _| memory(sizes, DECIDE[0], 512.0),
     },
     Lever {
         name: "reads of the committed marks provisioned",
         changes: "settled_offsets follows TableBillingMode",
         costs: "as for the other tables; a read that is throttled is tried again, and marks may be late",
         before: |sizes| on_demand(sizes, &[MARKS]),
-        after: |sizes| provisioned(sizes, &[MARKS], 70.0),
+        after: |sizes, stacks| provisioned(sizes, &[MARKS], stacks),
     },
     Lever {
         name: "tables used at 80 % instead of 70",
         changes: "TableTargetPercent",
         costs: "a quarter instead of 43 % of room for what comes before the scaling does, and five minutes of what was not used",
         before: |sizes| target(sizes, 70.0),
-        after: |sizes| target(sizes, 80.0),
+        after: |sizes, _| target(sizes, 80.0),
     },
     Lever {
         name: "archive's pollers where the partitions are",
         changes: "ArchiveTransactionsPollers 2, ArchiveUserActionsPollers 3, ArchiveApprovedPollers 2, ArchiveRecordsPollers 1",
         costs: "nothing while they are at most ten, one unit; a batch then holds a third of the partitions, so fewer objects",
         before: |sizes| archive_pollers(sizes, [1, 1, 1]),
-        after: |sizes| archive_pollers(sizes, [2, 3, 2]),
+        after: |sizes, _| archive_pollers(sizes, [2, 3, 2]),
     },
     Lever {
         name: "labels gather for five seconds",
         changes: "ApplyLabelsWindowSeconds 5",
         costs: "a label, days late anyway, counts five seconds later",
         before: |sizes| window(sizes, DECIDE[2], 0.0),
-        after: |sizes| window(sizes, DECIDE[2], 5.0),
+        after: |sizes, _| window(sizes, DECIDE[2], 5.0),
     },
 ];
 
@@ -135,9 +136,9 @@ static LEVERS: [Lever; 10] = [
 ///
 /// # Errors
 /// A price, a measured unit or a size is missing.
-pub fn table(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &Prices) -> Result<Table, PlanError> {
+pub fn table(stacks: &Sizes, workload: &Workload, measured: &Measured, prices: &Prices) -> Result<Table, PlanError> {
     let levers = all();
-    let mut sizes = Sizes { index_days: 0, ..sizes.clone() };
+    let mut sizes = Sizes { index_days: 0, ..stacks.clone() };
     // The last first, so that what two levers change begins where the first one begins.
     for lever in levers.iter().rev() {
         (lever.before)(&mut sizes);
@@ -147,7 +148,7 @@ pub fn table(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &P
     let mut last = from_usd_month;
     let mut rows = Vec::new();
     for lever in levers {
-        (lever.after)(&mut sizes);
+        (lever.after)(&mut sizes, stacks);
         let then_usd_month = usd(&sizes)?;
         rows.push(Row {
             name: lever.name,
@@ -163,10 +164,10 @@ pub fn table(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &P
 
 /// The sizes with every lever pulled.
 #[must_use]
-pub fn pulled(sizes: &Sizes) -> Sizes {
-    let mut sizes = Sizes { index_days: 0, ..sizes.clone() };
+pub fn pulled(stacks: &Sizes) -> Sizes {
+    let mut sizes = Sizes { index_days: 0, ..stacks.clone() };
     for lever in all() {
-        (lever.after)(&mut sizes);
+        (lever.after)(&mut sizes, stacks);
     }
     sizes
 }
@@ -180,7 +181,7 @@ pub fn not_pulled(sizes: &Sizes) -> Vec<&'static str> {
     }
     let moves = |lever: &Lever| {
         let mut moved = sizes.clone();
-        (lever.after)(&mut moved);
+        (lever.after)(&mut moved, sizes);
         moved != *sizes && moved_towards(&moved, sizes, &all_pulled)
     };
     all().iter().filter(|lever| moves(lever)).map(|lever| lever.name).collect()
@@ -211,16 +212,16 @@ fn on_demand(sizes: &mut Sizes, names: &[&str]) {
     }
 }
 
-fn provisioned(sizes: &mut Sizes, names: &[&str], percent: f64) {
+/// At 70 % use; with the bounds that the stacks have, where they have some.
+fn provisioned(sizes: &mut Sizes, names: &[&str], stacks: &Sizes) {
     for table in sizes.tables.iter_mut().filter(|table| names.contains(&table.name.as_str())) {
-        table.capacity = match table.capacity {
-            Capacity::Provisioned { min_read, max_read, min_write, max_write, .. } => {
-                Capacity::Provisioned { target_percent: percent, min_read, max_read, min_write, max_write }
-            }
-            Capacity::OnDemand { max_read, max_write } => {
-                Capacity::Provisioned { target_percent: percent, min_read: 1.0, max_read, min_write: 1.0, max_write }
-            }
-        };
+        let there = stacks.tables.iter().find(|there| there.name == table.name).map(|there| there.capacity);
+        let (mut min_read, mut min_write) = (1.0, 1.0);
+        if let Some(Capacity::Provisioned { min_read: reads, min_write: writes, .. }) = there {
+            (min_read, min_write) = (reads, writes);
+        }
+        let (max_read, max_write) = (table.capacity.max_read(), table.capacity.max_write());
+        table.capacity = Capacity::Provisioned { target_percent: 70.0, min_read, max_read, min_write, max_write };
     }
 }
 

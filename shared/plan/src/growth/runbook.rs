@@ -10,7 +10,7 @@ use super::{Parameters, number};
 use crate::PlanError;
 
 /// Quotas of an account until more is asked for; see [`super::rules`].
-const CONCURRENCY: u32 = 900;
+const CONCURRENCY: u32 = 1_000;
 const TABLE_UNITS: u32 = 40_000;
 /// Attributes of MSK in the order in which they are changed.
 const MSK: [&str; 5] = ["KafkaVersion", "BrokerMonitoring", "BrokerVolumeGiB", "BrokerInstanceType", "BrokerCount"];
@@ -104,6 +104,17 @@ const TABLES_WAIT: &str =
 const TOPICS_WAIT: &str = "`kafka-topics --describe` shows them, each with a leader; keys move to other partitions, which the protocol does not mind";
 const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 0, p99 is what it was";
 
+/// Concurrent executions of the account, with the 100 that cannot be reserved, and units of the largest table.
+fn needs(parameters: &Parameters) -> [u32; 2] {
+    let numbers = |wanted: &dyn Fn(&str) -> bool| {
+        let names = parameters.keys().filter(|name| wanted(name));
+        names.filter_map(|name| number(parameters, name)).collect::<Vec<u32>>()
+    };
+    let reserved = numbers(&|name| name.ends_with("Concurrency") && name != "AccountConcurrency");
+    let units = numbers(&|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
+    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0)]
+}
+
 struct Book<'a> {
     now: Parameters,
     to: &'a Parameters,
@@ -159,15 +170,13 @@ impl Book<'_> {
         }
     }
 
+    /// What the account must grant first; what runs already has been granted.
     fn quotas(&mut self) {
-        let names = self.to.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
-        let reserved = names.filter_map(|name| number(self.to, name)).fold(0, u32::saturating_add);
-        let units = self.to.keys().filter(|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
-        let units = units.filter_map(|name| number(self.to, name)).max().unwrap_or(0);
-        for (name, value, least) in
-            [("concurrency", reserved.saturating_add(100), CONCURRENCY + 100), ("table units", units, TABLE_UNITS)]
+        let (now, then) = (needs(&self.now), needs(self.to));
+        for ((name, least), (now, value)) in
+            [("concurrency", CONCURRENCY), ("table units", TABLE_UNITS)].into_iter().zip(now.into_iter().zip(then))
         {
-            if value > least {
+            if value > least.max(now) {
                 self.push(Step {
                     title: format!("ask AWS for a quota of {value} ({name})"),
                     action: Action::Quota { name, value },
