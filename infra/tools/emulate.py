@@ -23,6 +23,7 @@ import botocore.session
 import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 REGION = "us-east-1"
 ENVIRONMENT = "dev"
@@ -91,8 +92,13 @@ def reduced(template: dict) -> tuple[dict, list[str]]:
             return value
         if value.get("Ref") in gone:
             return name_of(value["Ref"])
-        if isinstance(value.get("Fn::GetAtt"), list) and value["Fn::GetAtt"][0] in gone:
-            return name_of(value["Fn::GetAtt"][0])
+        if isinstance(value.get("Fn::GetAtt"), list):
+            logical_id, attribute = value["Fn::GetAtt"]
+            if logical_id in gone:
+                return name_of(logical_id)
+            # The emulator gives a network no such attribute; it is what the network was created with.
+            if attribute == "CidrBlock":
+                return template["Resources"][logical_id]["Properties"]["CidrBlock"]
         if "Fn::Sub" in value:
             text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
             for logical_id in gone:
@@ -111,6 +117,22 @@ def reduced(template: dict) -> tuple[dict, list[str]]:
         if waits:
             resource["DependsOn"] = waits
     return small, left_out
+
+
+def folded(condition, values: dict):
+    """A condition without the functions that the emulator does not know in one: they are worked out from the parameters."""
+    if isinstance(condition, list):
+        return [folded(one, values) for one in condition]
+    if not isinstance(condition, dict):
+        return condition
+    if isinstance(condition.get("Fn::Join"), list) and "Ref" in condition["Fn::Join"][1]:
+        separator, parameter = condition["Fn::Join"]
+        return separator.join(values[parameter["Ref"]].split(","))
+    if isinstance(condition.get("Fn::Select"), list) and "Fn::Split" in condition["Fn::Select"][1]:
+        index, split = condition["Fn::Select"]
+        separator, parameter = split["Fn::Split"]
+        return values[parameter["Ref"]].split(separator)[int(index)]
+    return {key: folded(one, values) for key, one in condition.items()}
 
 
 class Emulator:
@@ -143,8 +165,12 @@ class Emulator:
                 return self.client("sts").get_caller_identity()
             except (ClientError, EndpointConnectionError):
                 time.sleep(0.2)
+        raise SystemExit(f"found: the emulator does not answer: {self.words()}")
+
+    def words(self) -> str:
+        """The end of what it wrote."""
         self.log.seek(0)
-        raise SystemExit(f"found: the emulator does not answer: {self.log.read()[-2000:]}")
+        return self.log.read()[-2000:]
 
     def end(self):
         self.process.terminate()
@@ -179,6 +205,8 @@ def deploy(emulator: Emulator, infra: pathlib.Path) -> None:
     total = 0
     for path in files(infra):
         stack, left_out = reduced(yaml.load(path.read_text(), Template))
+        all_values = {key: str(one.get("Default", "")) for key, one in stack.get("Parameters", {}).items()} | values
+        stack["Conditions"] = folded(stack.get("Conditions", {}), all_values)
         name = f"{ENVIRONMENT}-centinela-{path.stem}"
         where = path.relative_to(infra)
         if not stack["Resources"]:
@@ -193,11 +221,18 @@ def deploy(emulator: Emulator, infra: pathlib.Path) -> None:
             "Parameters": parameters,
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         }
-        stacks.create_stack(**request)
+        try:
+            stacks.create_stack(**request)
+        except (ClientError, ResponseParserError) as error:
+            raise SystemExit(f"found: {where} is refused: {error}\n{emulator.words()}") from error
         created = outcome(stacks, name)
         if created["StackStatus"] != "CREATE_COMPLETE":
             events = stacks.describe_stack_events(StackName=name)["StackEvents"]
-            why = [f"{one['LogicalResourceId']}: {one['ResourceStatusReason']}" for one in events if "ResourceStatusReason" in one]
+            why = [
+                f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason', 'no reason')}"
+                for one in reversed(events)
+                if one["ResourceStatus"].endswith("_FAILED")
+            ]
             raise SystemExit(f"found: {where} is {created['StackStatus']}: {'; '.join(why[:5])}")
         resources = stacks.describe_stack_resources(StackName=name)["StackResources"]
         bad = [one["LogicalResourceId"] for one in resources if one["ResourceStatus"] != "CREATE_COMPLETE"]
