@@ -239,7 +239,7 @@ fn of_key(need: &Need, infrastructure: &Infrastructure) -> Vec<Need> {
     }
 }
 
-/// The ARN of a key by whatever it was named.
+/// That a service uses a key in the name of whoever asks it for something.
 fn with_key(action: &str, key: &str, service: &str) -> Need {
     let via = format!("{service}.{LAPTOP_REGION}.amazonaws.com");
     let context = vec![("kms:ViaService", via)];

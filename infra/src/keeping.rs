@@ -126,7 +126,7 @@ fn table_rules(table: &Resource, infrastructure: &Infrastructure) -> Vec<Keeping
     let named: Vec<&str> =
         variables.filter(|(_, table)| *table == name).map(|(variable, _)| variable.as_str()).collect();
     match (EXPIRING.iter().find(|(variable, _)| named.contains(variable)), found) {
-        (Some((_, wanted)), found) if found != Some(wanted) => {
+        (Some(&(_, wanted)), found) if found != Some(wanted) => {
             let found = found.unwrap_or("nothing").to_owned();
             rules.push(KeepingRule::NeverExpires { wanted, found });
         }

@@ -122,7 +122,7 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         ("Throttles", "throttled invocations are neither invocations nor errors"),
     ];
     let mut rules = watch.all("AWS/Lambda", &wanted, "FunctionName", name);
-    let never = NEVER.iter().find(|(binary, _)| *binary == function.binary).map_or(&[] as &[&str], |(_, never)| never);
+    let never = NEVER.iter().find(|(binary, _)| *binary == function.binary).map_or(&[] as &[&str], |(_, never)| *never);
     let why = "it must not happen unseen";
     rules.extend(
         never
