@@ -22,7 +22,7 @@ type Calls = BTreeMap<String, BTreeSet<String>>;
 
 /// A run as a person starts it: customers, actions, labels, and the lake at its end.
 fn ordinary_run(functions: &[&str]) -> Calls {
-    let _directory = built(&[&["centinela"], functions].concat());
+    let _directory = built(&[&["centinela"][..], functions].concat());
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("calls.json");
     let mut command = centinela(&["up", "--quiet", "--rate", "300", "--for", "10s", "--seed", "7", "--calls"]);

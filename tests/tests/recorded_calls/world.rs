@@ -34,8 +34,9 @@ impl FaultSource for Trouble {
             return Fault::Throttle;
         }
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = || lost.insert((caller.to_owned(), request.operation.to_owned()));
-        if LOSES_ANSWERS.contains(&request.operation) && is_first() { Fault::ReplyLost } else { Fault::None }
+        let is_lost = LOSES_ANSWERS.contains(&request.operation)
+            && lost.insert((caller.to_owned(), request.operation.to_owned()));
+        if is_lost { Fault::ReplyLost } else { Fault::None }
     }
 }
 
