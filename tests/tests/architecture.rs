@@ -34,16 +34,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signed-http", &["domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
+    ("plan", &[]),
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
     ("serve", &[]),
     ("broker", &["serve"]),
+    ("cloudwatch", &[]),
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
     ("http-front", &["lambda-host", "serve"]),
-    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
@@ -80,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "local",
             "infra",
             "traffic",
+            "plan",
             "lake",
             "object-store",
             "redrive",
@@ -117,7 +120,9 @@ const PURE: &[&str] = &[
     "api",
     "redrive",
     "brake",
+    "plan",
     "traffic",
+    "cloudwatch",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 

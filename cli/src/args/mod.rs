@@ -15,6 +15,7 @@ use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
+use crate::plan;
 use crate::query;
 
 pub use traffic::{Key, Producer, Traffic};
@@ -61,6 +62,8 @@ pub enum Command {
     PendingFailures(pending_failures::Args),
     /// Ask the lake a ready question, or one of your own.
     Query(Box<query::Args>),
+    /// Say what the stacks cost and carry at any rate, and how they grow.
+    Plan(Box<plan::Args>),
 }
 
 /// What happens without a command: `up` as it is without flags.
@@ -120,6 +123,10 @@ pub struct Up {
     /// Write everything that the functions print to this file.
     #[arg(long, value_name = "FILE")]
     pub logs: Option<PathBuf>,
+    /// Write which function called which action of AWS on what, as IAM names them, to this file as JSON: what its role must allow.
+    /// Of embedded services only.
+    #[arg(long, value_name = "FILE")]
+    pub calls: Option<PathBuf>,
     /// Read the stacks from this directory instead of the ones that are built in.
     #[arg(long, value_name = "DIR")]
     pub infra: Option<PathBuf>,
@@ -201,6 +208,9 @@ pub struct Up {
     /// Port of the HTTP API [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,
+    /// Port of /metrics, for Prometheus [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 impl Up {

@@ -21,6 +21,7 @@ use crate::bucket::Bucket;
 use crate::caller::{admit, confirm, suits};
 use crate::connections;
 use crate::cors;
+use crate::counted::{ApiCounts, Counted};
 use crate::event::{Asked, event, request_id};
 use crate::issuer::{Checker, Issuer};
 use crate::limits::Limits;
@@ -36,6 +37,7 @@ pub struct HttpFront {
     address: SocketAddr,
     bodies: Arc<Semaphore>,
     bodies_bytes: usize,
+    counted: Arc<Counted>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -52,6 +54,7 @@ struct Shared {
     limits: Limits,
     /// One permit per KB of body in memory.
     bodies: Arc<Semaphore>,
+    counted: Arc<Counted>,
 }
 
 /// The route that a request takes.
@@ -83,7 +86,9 @@ impl HttpFront {
         let throttle = |route: &RouteSpec| Some(Bucket::new(route.rate?, route.burst.map_or(1.0, f64::from), now));
         let apis = apis.into_iter().map(|spec| Api { throttles: spec.routes.iter().map(throttle).collect(), spec });
         let bodies = Arc::new(Semaphore::new(limits.bodies_bytes / KB));
+        let counted = Arc::new(Counted::default());
         let shared = Arc::new(Shared {
+            counted: Arc::clone(&counted),
             apis: apis.collect(),
             credentials,
             checker: issuer.checker(),
@@ -96,7 +101,13 @@ impl HttpFront {
             async move { Box::pin(shared.answer(request, peer)).await }
         };
         let serving = tokio::spawn(connections::serve(listener, limits, stop.clone(), answer));
-        Ok(Self { address, bodies, bodies_bytes: limits.bodies_bytes, stop, serving })
+        Ok(Self { address, bodies, bodies_bytes: limits.bodies_bytes, counted, stop, serving })
+    }
+
+    /// What was asked of each API since the last call, by its id.
+    #[must_use]
+    pub fn take_counts(&self) -> BTreeMap<String, ApiCounts> {
+        self.counted.take()
     }
 
     /// Where it is.
@@ -130,7 +141,7 @@ impl Drop for HttpFront {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let (parts, body) = request.into_parts();
-        let id = request_id();
+        let (id, began) = (request_id(), Instant::now());
         let Some(chosen) = self.choose(&parts) else {
             return named(own(StatusCode::NOT_FOUND, "Not Found"), &id);
         };
@@ -145,6 +156,7 @@ impl Shared {
         if let Some(spec) = cors {
             cors::mark(spec, &parts.headers, answer.headers_mut());
         }
+        self.counted.answered(&chosen.api.spec.id, answer.status(), began.elapsed());
         named(answer, &id)
     }
 

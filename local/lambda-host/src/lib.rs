@@ -23,7 +23,7 @@ mod runtime_api;
 mod sns_api;
 mod spec;
 
-pub use accounting::FunctionStats;
+pub use accounting::{Durations, FunctionStats};
 pub use api::{HeldMappings, LambdaApi, Mappings, Served, SwitchedMapping};
 pub use asynchronous::invoke_asynchronously;
 pub use error::{HostError, InvokeError};

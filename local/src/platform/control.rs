@@ -8,6 +8,7 @@ use centinela_lambda_host::mapping::KafkaMapping;
 use centinela_lambda_host::mapping::event::CLUSTER_ARN;
 use centinela_lambda_host::mapping::stream::{StreamMapping, stream_arn};
 use centinela_lambda_host::{FunctionHost, HeldMappings, LambdaApi, Mappings, Served, SnsApi, SnsTopic};
+use centinela_serve::Calls;
 use serde_json::json;
 
 use super::config::Ports;
@@ -45,15 +46,16 @@ impl Control {
         &self,
         infrastructure: &Infrastructure,
         functions: &BTreeMap<String, Arc<FunctionHost>>,
+        calls: &Calls,
         say: &Arc<dyn Fn(&str) + Send + Sync>,
     ) {
         let reserved = infrastructure.functions.iter();
         let reserved = reserved.filter_map(|function| Some((function.name.clone(), function.reserved_concurrency?)));
         let (functions, mappings) = (functions.clone(), Arc::clone(&self.mappings));
         let topics = topics(infrastructure, &functions);
-        self.lambda.serve(Served { functions, reserved: reserved.collect(), mappings });
+        self.lambda.serve(Served { functions, reserved: reserved.collect(), mappings, calls: calls.clone() });
         let say = Arc::clone(say);
-        self.sns.serve(topics, move |topic, subject| say(&format!("message on {topic}: {subject}")));
+        self.sns.serve(topics, calls.clone(), move |topic, subject| say(&format!("message on {topic}: {subject}")));
     }
 
     /// A mapping has started.
@@ -87,6 +89,16 @@ impl Control {
         });
         let source = stream_arn(&declared.stream);
         self.mappings.add(&declared.function, &host.arn(), &source, details, Arc::clone(mapping) as _);
+    }
+
+    /// Whether the mapping of this topic for this function is there and enabled.
+    pub(super) fn is_enabled(&self, function: &str, topic: &str) -> bool {
+        self.mappings.is_enabled(function, topic)
+    }
+
+    /// Publishes what an alarm says; people are told its subject where `is_said`. False when there is no such topic.
+    pub(super) fn publish(&self, topic_arn: &str, subject: &str, text: &str, is_said: bool) -> bool {
+        self.sns.publish(topic_arn, subject, text, is_said)
     }
 
     /// Functions of which a mapping was disabled.

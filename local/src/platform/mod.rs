@@ -10,33 +10,38 @@ mod config;
 mod control;
 mod endpoints;
 mod error;
+mod exposed;
 mod functions;
 mod http_front;
 mod mapped;
+mod observing;
+mod recording;
 mod schedules;
 mod servers;
 mod specs;
 mod streams_mapped;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use centinela_aws::{DynamoStats, ObjectStats, SECRET_ACCESS_KEY, StoredItem};
+use centinela_aws::{SECRET_ACCESS_KEY, StoredItem};
 use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
-use centinela_lambda_host::mapping::MappingStats;
-use centinela_lambda_host::{FunctionHost, FunctionStats};
+use centinela_lambda_host::FunctionHost;
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
 pub use error::PlatformError;
 pub use mapped::{Cut, MappingKey};
+pub use observing::PlatformStats;
 pub use specs::topic_spec;
 pub use streams_mapped::StreamDrain;
+pub use watch::{AlarmView, MetricTotal};
 
 use backlog::Past;
 use claims::Claims;
@@ -46,6 +51,7 @@ use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
 use streams_mapped::StreamsMapped;
+use watch::Watch;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
@@ -53,6 +59,7 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
+    watch: Watch,
     control: Control,
     http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
@@ -63,19 +70,6 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
-}
-
-/// A look at a running platform.
-#[derive(Clone, Debug)]
-pub struct PlatformStats {
-    /// What was asked of DynamoDB and what it would have cost.
-    pub dynamodb: DynamoStats,
-    /// Every function by name.
-    pub functions: BTreeMap<String, FunctionStats>,
-    /// What was asked of S3; none when it is external.
-    pub objects: Option<ObjectStats>,
-    /// Every mapping.
-    pub mappings: BTreeMap<MappingKey, MappingStats>,
 }
 
 impl Platform {
@@ -89,17 +83,20 @@ impl Platform {
     }
 
     async fn put_together(config: PlatformConfig) -> Result<Self, PlatformError> {
+        let config = recording::noted(config);
         if let Some(access) = &config.servers.kafka {
             Claims::check(access, &config.infrastructure).await?;
         }
         let mut services = Box::pin(Services::start(&config)).await?;
         let control = Control::start(&config.ports).await?;
         services.note_control(&control.lambda_url(), &control.sns_url());
+        let watch = Watch::new(&config.infrastructure, watch::now_ms())?;
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
+            watch,
             control,
             http_apis: None,
             mappings: Default::default(),
@@ -138,7 +135,8 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
-        self.control.serve(&self.infrastructure, &self.functions, &config.say);
+        self.watch.listen(&self.functions);
+        self.control.serve(&self.infrastructure, &self.functions, &config.calls, &config.say);
         Ok(())
     }
 
@@ -218,21 +216,6 @@ impl Platform {
         let unknown = || PlatformError::NoFunction { function: function.to_owned() };
         let host = self.function(function).ok_or_else(unknown)?;
         host.invoke(event).await.map_err(|source| PlatformError::Invoke { function: function.to_owned(), source })
-    }
-
-    /// Counters of everything.
-    #[must_use]
-    pub fn stats(&self) -> PlatformStats {
-        PlatformStats {
-            dynamodb: self.services.database_stats(),
-            functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
-            objects: self.services.object_stats(),
-            mappings: self
-                .mappings()
-                .map(|(key, mapping)| (key.clone(), mapping.stats()))
-                .chain(self.streams.get().into_iter().flat_map(StreamsMapped::stats))
-                .collect(),
-        }
     }
 
     /// Kills every process of every function with SIGKILL; says how many. The next invocations start new ones.

@@ -53,7 +53,7 @@ pub(crate) enum Gone {
 pub(crate) fn consumer(access: &KafkaAccess, group: &str, gone: Gone) -> Result<Consumer, PortError> {
     let created = access
         .client()
-        .set("client.id", "centinela-redrive")
+        .set("client.id", group)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -61,7 +61,7 @@ impl Cluster {
         let producer = config
             .access
             .client()
-            .set("client.id", "centinela-redrive")
+            .set("client.id", &config.group)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "2")

@@ -140,6 +140,20 @@ impl Mappings {
         Some(held)
     }
 
+    /// A mapping by the name of its function, as calls are noted.
+    pub(super) fn of(&self, id: &str) -> String {
+        self.named(id).map_or_else(|_| "mapping/?".to_owned(), |entry| format!("mapping/{}", entry.function))
+    }
+
+    /// Whether the mapping of this topic for this function is there and enabled.
+    #[must_use]
+    pub fn is_enabled(&self, function: &str, topic: &str) -> bool {
+        let reads = |entry: &Entry| entry.details.get("Topics").and_then(|topics| topics.get(0)) == Some(&topic.into());
+        let all = self.all();
+        let found = all.iter().find(|entry| entry.function == function && reads(entry));
+        found.is_some_and(|entry| matches!(entry.state().name, "Enabled" | "Enabling"))
+    }
+
     fn all(&self) -> Vec<Arc<Entry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

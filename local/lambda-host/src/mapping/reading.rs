@@ -137,7 +137,7 @@ impl Reading {
             return;
         }
         if let Some(gauge) = self.gauges.get(index) {
-            gauge.saw_end(offset + 1);
+            gauge.read_to(offset + 1);
         }
         partition.read(offset, encode(&message));
     }

@@ -249,7 +249,7 @@ impl Deliveries {
             }
         };
         self.duplicate(fault, &event, records.len());
-        shared.counted.counters().invoked(records.len());
+        shared.invoked(records);
         let answer = shared.host.invoke(event.clone()).await;
         shared.counted.counters().totals.in_flight -= 1;
         drop(busy);
