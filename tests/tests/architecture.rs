@@ -37,6 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
+    ("rollout", &["infra"]),
+    ("rollout-adapters", &["rollout", "signed-http", "domain"]),
     ("serve", &[]),
     ("broker", &["serve"]),
     ("kafka-client", &["kafka-access"]),
@@ -88,7 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["infra", "rollout", "rollout-adapters"]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
@@ -117,6 +119,7 @@ const PURE: &[&str] = &[
     "api",
     "redrive",
     "brake",
+    "rollout",
     "traffic",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
