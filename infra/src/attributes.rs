@@ -34,7 +34,6 @@ impl Stacks {
                 arn(&target)
             }
             "AWS::Lambda::EventSourceMapping" => mapping_id(logical_id),
-            "AWS::Lambda::Alias" => self.alias_arn(stack, &target, site, depth)?,
             "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
             "AWS::EC2::VPC" => format!("vpc-{logical_id}"),
             "AWS::EC2::Subnet" => format!("subnet-{logical_id}"),
@@ -56,7 +55,7 @@ impl Stacks {
         let target = self.target(stack, logical_id, site, depth)?;
         Ok(match (target.kind, attribute) {
             ("AWS::MSK::Topic", "TopicArn") => self.topic_arn(stack, &target, site, depth)?,
-            ("AWS::MSK::Configuration", "LatestRevision.Revision") | ("AWS::Lambda::Version", "Version") => "1".to_owned(),
+            ("AWS::MSK::Configuration", "LatestRevision.Revision") => "1".to_owned(),
             ("AWS::EC2::VPC", "CidrBlock") => {
                 self.property(stack, logical_id, "CidrBlock", site, depth)?.unwrap_or_default()
             }
@@ -128,13 +127,6 @@ impl Stacks {
         }
     }
 
-    /// The function's ARN with the alias behind it.
-    fn alias_arn(&self, stack: usize, target: &Target<'_>, site: &Site, depth: u16) -> Result<String, InfraError> {
-        let function = self.property(stack, target.logical_id, "FunctionName", site, depth)?.unwrap_or_default();
-        let function = Target { kind: "AWS::Lambda::Function", logical_id: target.logical_id, name: function };
-        Ok(format!("{}:{}", arn(&function), target.name))
-    }
-
     /// `arn:aws:kafka:REGION:ACCOUNT:topic/CLUSTER/UUID/TOPIC`, from the cluster's ARN.
     fn topic_arn(&self, stack: usize, target: &Target<'_>, site: &Site, depth: u16) -> Result<String, InfraError> {
         let cluster = self.property(stack, target.logical_id, "ClusterArn", site, depth)?;
@@ -161,7 +153,6 @@ fn name_property(kind: &str) -> Option<&'static str> {
         "AWS::IAM::Role" => "RoleName",
         "AWS::KMS::Alias" => "AliasName",
         "AWS::Kinesis::Stream" | "AWS::MSK::Configuration" | "AWS::SecretsManager::Secret" => "Name",
-        "AWS::Lambda::Alias" => "Name",
         "AWS::Lambda::Function" => "FunctionName",
         "AWS::Logs::LogGroup" => "LogGroupName",
         "AWS::MSK::Cluster" => "ClusterName",
