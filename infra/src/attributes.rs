@@ -34,6 +34,11 @@ impl Stacks {
                 arn(&target)
             }
             "AWS::Lambda::EventSourceMapping" => mapping_id(logical_id),
+            "AWS::Lambda::Alias" => {
+                let function = self.property(stack, logical_id, "FunctionName", site, depth)?.unwrap_or_default();
+                format!("arn:aws:lambda:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:function:{function}:{}", target.name)
+            }
+            "AWS::IAM::ManagedPolicy" => format!("arn:aws:iam::{LAPTOP_ACCOUNT}:policy/{}", target.name),
             "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
             "AWS::EC2::VPC" => format!("vpc-{logical_id}"),
             "AWS::EC2::Subnet" => format!("subnet-{logical_id}"),
@@ -55,7 +60,9 @@ impl Stacks {
         let target = self.target(stack, logical_id, site, depth)?;
         Ok(match (target.kind, attribute) {
             ("AWS::MSK::Topic", "TopicArn") => self.topic_arn(stack, &target, site, depth)?,
-            ("AWS::MSK::Configuration", "LatestRevision.Revision") => "1".to_owned(),
+            ("AWS::MSK::Configuration", "LatestRevision.Revision") | ("AWS::Lambda::Version", "Version") => {
+                "1".to_owned()
+            }
             ("AWS::EC2::VPC", "CidrBlock") => {
                 self.property(stack, logical_id, "CidrBlock", site, depth)?.unwrap_or_default()
             }
@@ -146,7 +153,8 @@ pub(super) fn mapping_id(logical_id: &str) -> String {
 
 fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "AWS::Athena::WorkGroup" => "Name",
+        "AWS::Athena::WorkGroup" | "AWS::Lambda::Alias" => "Name",
+        "AWS::CloudWatch::Alarm" | "AWS::CloudWatch::CompositeAlarm" => "AlarmName",
         "AWS::DynamoDB::Table" => "TableName",
         "AWS::Events::Rule" => "Name",
         "AWS::SQS::Queue" => "QueueName",

@@ -242,4 +242,6 @@ pub struct Export {
     pub name: String,
     /// Whether a later stack imports it.
     pub imported: bool,
+    /// Whether it is made for stacks that are not here: its description begins with `For others:`.
+    pub for_others: bool,
 }

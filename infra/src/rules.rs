@@ -152,7 +152,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         };
         add(&mut findings, &resource.file, &resource.logical_id, rules);
     }
-    for export in infrastructure.exports.iter().filter(|export| !export.imported) {
+    for export in infrastructure.exports.iter().filter(|export| !export.imported && !export.for_others) {
         add(&mut findings, &export.file, &export.output, vec![Rule::UnusedExport(export.name.clone())]);
     }
     findings

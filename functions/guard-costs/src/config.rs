@@ -60,7 +60,7 @@ mod tests {
     /// A plan whose function is misspelt would brake nothing, and one without an alarm never.
     #[test]
     fn the_plans_of_every_environment_name_what_the_stacks_declare() {
-        for environment in ["local", "dev", "prod"] {
+        for environment in ["local", "dev", "stage", "prod"] {
             let stacks = Infrastructure::bundled(environment).unwrap();
             let Config { brake, alert_topic_arn } = configured(&stacks);
             assert!(stacks.function(&brake.main_function).is_some(), "{environment}: {}", brake.main_function);

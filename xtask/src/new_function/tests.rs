@@ -49,7 +49,7 @@ fn a_function_of_each_source_keeps_every_rule_and_agrees_on_its_name() {
         format(root, &name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(root.join(format!("functions/{name}/Cargo.toml")).is_file());
     }
-    for environment in ["dev", "local", "prod"] {
+    for environment in ["dev", "local", "prod", "stage"] {
         let stacks = loaded(root, environment);
         assert_eq!(stacks.findings(), Vec::new(), "{environment}");
         let functions: BTreeSet<_> = stacks.functions.iter().map(|function| function.binary.as_str()).collect();
