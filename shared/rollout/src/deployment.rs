@@ -189,6 +189,13 @@ impl Deployment {
         })
     }
 
+    /// The value of a parameter, if a stack declares it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let all = self.stacks.iter().flat_map(|stack| &stack.parameters);
+        all.filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).next()
+    }
+
     /// Every function.
     pub fn functions(&self) -> impl Iterator<Item = &Function> {
         self.stacks.iter().filter_map(|stack| stack.function.as_ref())

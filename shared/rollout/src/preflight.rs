@@ -15,7 +15,7 @@ const WITHOUT_MSK: [&str; 1] = ["use1-az3"];
 const ALWAYS_UNRESERVED: u32 = 100;
 /// Zones that the network lies in, and that a cluster of three brokers needs.
 const ZONES_NEEDED: usize = 3;
-/// Regions that the stacks are checked for.
+/// Regions that the stacks are made and checked for.
 const CHECKED_REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 
 /// How much a finding matters.
@@ -143,6 +143,7 @@ fn taken(
 pub fn judge(facts: &Facts, deployment: &Deployment, account: Option<&str>, adopts: bool) -> Vec<Finding> {
     let mut findings = vec![of_account(facts, account), of_region(facts), of_zones(facts, deployment)];
     findings.push(of_concurrency(facts, deployment));
+    findings.extend(of_what_the_account_has(facts, deployment));
     findings.extend(of_names(facts, adopts));
     findings
         .extend(deployment.above_default_quotas.iter().map(|text| note("quotas", format!("{text}: raise it first"))));
@@ -181,7 +182,8 @@ fn of_region(facts: &Facts) -> Finding {
     if CHECKED_REGIONS.contains(&region.as_str()) {
         fine("region", region.clone())
     } else {
-        note("region", format!("{region}; infra/check lints the stacks for {} only", CHECKED_REGIONS.join(" and ")))
+        let known = CHECKED_REGIONS.join(" and ");
+        problem("region", format!("the stacks are for {known} so far: add {region} to infra/check and to PrefixLists in infra/10-foundation.yaml"))
     }
 }
 
@@ -249,6 +251,24 @@ fn of_concurrency(facts: &Facts, deployment: &Deployment) -> Finding {
         );
     }
     fine("concurrency", format!("{needed} more are reserved, {unreserved} of {limit} are free"))
+}
+
+/// Parameters that say what the account has, and are not filled by themselves.
+fn of_what_the_account_has(facts: &Facts, deployment: &Deployment) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let said = deployment.parameter("AccountConcurrency").and_then(|said| said.parse::<u32>().ok());
+    if let (Some(said), Ok(Concurrency { limit, .. })) = (said, &facts.concurrency)
+        && said != *limit
+    {
+        let text = format!("AccountConcurrency is {said} and the account has {limit}: an alarm is measured by it");
+        findings.push(note("concurrency", text));
+    }
+    if deployment.parameter("AnomalyMonitorArn") == Some("") {
+        let text = "AnomalyMonitorArn is empty, and an account may have only one monitor of services, most from the beginning: ask \
+                    `aws ce get-anomaly-monitors` before the last stack";
+        findings.push(note("anomalies", text.to_owned()));
+    }
+    findings
 }
 
 fn of_names(facts: &Facts, adopts: bool) -> Vec<Finding> {

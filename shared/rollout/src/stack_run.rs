@@ -18,6 +18,13 @@ const LOOKS_MAX: u32 = 3 * 3600 / 5;
 /// From any state it takes fewer moves than this to be up to date.
 const MOVES_MAX: u32 = 8;
 
+/// How the names of parameters end that protect something from deletion.
+const PROTECTION: &str = "DeletionProtection";
+
+fn protects((name, value): &(String, String)) -> bool {
+    name.ends_with(PROTECTION) && value == "true"
+}
+
 /// What was done to a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brought {
@@ -72,6 +79,9 @@ impl StackRun<'_> {
         self.cloud.execute(&self.stack.name, &name)?;
         let facts = self.wait_for(&name, &before, &seen)?;
         if is_success(&facts.word) {
+            if is_new && self.is_left_unprotected() {
+                self.change(Some(&facts), false)?;
+            }
             return Ok(Brought::Changed);
         }
         let what_next = match next(Some(&facts.status())) {
@@ -128,9 +138,18 @@ impl StackRun<'_> {
         Ok(())
     }
 
-    /// The declared parameters. A zone that is left open keeps what the network has, or gets one that MSK takes.
+    /// Whether it protects something from deletion as soon as it stands.
+    fn is_left_unprotected(&self) -> bool {
+        self.stack.parameters.iter().any(protects)
+    }
+
+    /// The declared parameters. A zone that is left open keeps what the network has, or gets one that MSK takes. A stack that is made
+    /// protects nothing from deletion yet: what is protected cannot be rolled back.
     fn parameters(&self, facts: Option<&StackFacts>) -> Vec<(String, String)> {
         let mut parameters = self.stack.parameters.clone();
+        if facts.is_none() {
+            parameters.iter_mut().filter(|parameter| protects(parameter)).for_each(|(_, value)| *value = "false".into());
+        }
         for (place, zone) in self.stack.open_zones.iter().enumerate() {
             let kept = facts.map(|facts| facts.parameters.get(zone).cloned().unwrap_or_default());
             let value = kept.or_else(|| self.zones.get(place).cloned()).unwrap_or_default();

@@ -119,6 +119,15 @@ fn names_of_stacks_that_stand_are_not_taken_by_others() {
 }
 
 #[test]
+fn a_region_that_the_stacks_do_not_know_is_refused() {
+    let deployment = deployment();
+    let mut facts = facts(&World::new(1), &deployment);
+    facts.region = "sa-east-1".into();
+    let problem = found(&facts, &deployment, Level::Problem);
+    assert!(problem.contains("add sa-east-1 to infra/check"), "{problem}");
+}
+
+#[test]
 fn nobody_deploys_prod_whose_alarms_nobody_gets() {
     let mut deployment = deployment();
     deployment.environment = "prod".into();

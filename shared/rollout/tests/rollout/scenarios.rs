@@ -249,6 +249,29 @@ fn a_change_that_loses_data_is_refused_until_its_resource_is_named() {
 }
 
 #[test]
+fn what_is_made_is_protected_from_deletion_only_when_it_stands() {
+    let mut sources = sources();
+    let data = sources.stacks.iter_mut().find(|(file, _)| file == "30-data.yaml").expect("a stack");
+    data.1 = data.1.replace(
+        "Resources:\n",
+        "  TableDeletionProtection: {Type: String, Default: 'true'}\nResources:\n",
+    );
+    let (world, deployment) = (World::new(1), deployment_of(&sources));
+    world.endings.borrow_mut().push(("dev-centinela-30-data".into(), "ROLLBACK_COMPLETE"));
+    let again = || deploy(&world, &Person::default(), &deployment, &code("a"), &[], &options());
+    let protection = || {
+        let stacks = world.stacks.borrow();
+        stacks["dev-centinela-30-data"].parameters.get("TableDeletionProtection").cloned()
+    };
+    assert!(again().is_err() && protection().is_none());
+    again().expect("the second try");
+    assert_eq!(protection().as_deref(), Some("true"));
+    let of_data = |write: &&String| *write == "execute dev-centinela-30-data";
+    assert_eq!(world.writes.borrow().iter().filter(of_data).count(), 3, "failed, made, protected");
+    assert_eq!(again().expect("a third").changed, Vec::<String>::new());
+}
+
+#[test]
 fn what_is_not_agreed_to_leaves_no_trace() {
     let (world, person) = (World::new(1), Person::default());
     person.declines.set(true);
