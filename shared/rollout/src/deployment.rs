@@ -162,7 +162,7 @@ impl Deployment {
                 parameters.push((name.clone(), value));
             }
             let is_open = |name: &&str| parameters.iter().any(|(known, value)| known == name && value.is_empty());
-            let open_zones = ZONES.iter().filter(|name| is_open(name)).map(|name| (*name).to_owned()).collect();
+            let open_zones = ZONES.iter().copied().filter(|name| is_open(name)).map(str::to_owned).collect();
             let kept = outline.resources.iter().filter(|resource| resource.is_kept);
             let kept: Vec<_> =
                 kept.map(|kept| Kept { logical_id: kept.logical_id.clone(), kind: kept.kind.clone() }).collect();
@@ -270,7 +270,8 @@ fn above_default_quotas(infrastructure: &Infrastructure) -> Vec<String> {
             above.insert(what, units);
         }
     }
-    let text =
-        |(what, units)| format!("{what} may use {units} units a second, and a table has {TABLE_UNITS} by default");
+    let text = |(what, units): (String, u64)| {
+        format!("{what} may use {units} units a second, and a table has {TABLE_UNITS} by default")
+    };
     above.into_iter().map(text).collect()
 }

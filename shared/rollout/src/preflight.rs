@@ -107,7 +107,9 @@ pub fn gather(
     let mut reserved = BTreeMap::new();
     for function in deployment.functions() {
         match cloud.reserved(&function.name) {
-            Ok(Some(number)) => drop(reserved.insert(function.name.clone(), number)),
+            Ok(Some(number)) => {
+                reserved.insert(function.name.clone(), number);
+            }
             Ok(None) => {}
             Err(error) => concurrency = Err(error.to_string()),
         }
@@ -183,7 +185,12 @@ fn of_region(facts: &Facts) -> Finding {
         fine("region", region.clone())
     } else {
         let known = CHECKED_REGIONS.join(" and ");
-        problem("region", format!("the stacks are for {known} so far: add {region} to infra/check and to PrefixLists in infra/10-foundation.yaml"))
+        problem(
+            "region",
+            format!(
+                "the stacks are for {known} so far: add {region} to infra/check and to PrefixLists in infra/10-foundation.yaml"
+            ),
+        )
     }
 }
 

@@ -73,7 +73,11 @@ pub fn release(
     if watch.share > 0.0 {
         run.try_on_some(&only, &version, alarms, watch)?;
     }
-    cloud.point(&function.name, &function.alias, &Live { version: version.clone(), share: None })?;
+    let live = Live { version: version.clone(), share: None };
+    if let Err(error) = cloud.point(&function.name, &function.alias, &live) {
+        // It may be there although nobody said so.
+        return run.take_back(&only, &version, &format!("the alias could not be moved to it: {error}"));
+    }
     match run.smoke(&function.alias) {
         Ok(Ok(())) => Ok(Outcome::Live(version)),
         Ok(Err(why)) => run.take_back(&only, &version, &why),
@@ -118,7 +122,9 @@ impl Run<'_> {
         // What spoke before the new version got anything is not its doing.
         let spoke: BTreeSet<_> = self.cloud.alarms(alarms)?.into_iter().collect();
         let share = Live { version: before.version.clone(), share: Some((version.to_owned(), watch.share)) };
-        self.cloud.point(&self.function.name, &self.function.alias, &share)?;
+        if let Err(error) = self.cloud.point(&self.function.name, &self.function.alias, &share) {
+            return self.take_back(before, version, &format!("it could not be given a share: {error}"));
+        }
         let per_cent = watch.share * 100.0;
         self.desk.say(&format!("    {}: {per_cent:.0} % go to version {version}", self.function.name));
         let minutes = u32::try_from(watch.time.as_secs().div_ceil(60)).unwrap_or(u32::MAX);

@@ -148,7 +148,10 @@ impl StackRun<'_> {
     fn parameters(&self, facts: Option<&StackFacts>) -> Vec<(String, String)> {
         let mut parameters = self.stack.parameters.clone();
         if facts.is_none() {
-            parameters.iter_mut().filter(|parameter| protects(parameter)).for_each(|(_, value)| *value = "false".into());
+            parameters
+                .iter_mut()
+                .filter(|parameter| protects(parameter))
+                .for_each(|(_, value)| *value = "false".into());
         }
         for (place, zone) in self.stack.open_zones.iter().enumerate() {
             let kept = facts.map(|facts| facts.parameters.get(zone).cloned().unwrap_or_default());
@@ -167,8 +170,8 @@ impl StackRun<'_> {
         for change in changes {
             self.desk.say(&format!("    {change}"));
         }
-        let is_named = |change: &&Change| !self.options.may_lose.contains(&change.logical_id);
-        let losing: Vec<_> = changes.iter().filter(|change| change.loses_data()).filter(is_named).collect();
+        let is_unnamed = |change: &&Change| !self.options.may_lose.contains(&change.logical_id);
+        let losing: Vec<_> = changes.iter().filter(|change| change.loses_data()).filter(is_unnamed).collect();
         if !losing.is_empty() {
             let names: Vec<_> = losing.iter().map(|change| change.logical_id.as_str()).collect();
             let names = names.join(", ");

@@ -62,9 +62,9 @@ fn what_holds_data_outlives_its_stack_and_its_name_is_looked_for_before() {
         ("AWS::Kinesis::Stream", "decisions"),
         ("AWS::S3::Bucket", "centinela-artefacts-123456789012-eu-west-1"),
     ] {
-        let found = named.iter().find(|named| {
-            named.kind == kind && named.identifier("123456789012", "eu-west-1") == identifier
-        });
+        let found = named
+            .iter()
+            .find(|named| named.kind == kind && named.identifier("123456789012", "eu-west-1") == identifier);
         assert!(found.is_some_and(|named| named.is_kept), "{kind} {identifier} among {named:?}");
     }
     assert_eq!(deployment.brokers_parameter.as_deref(), Some("/centinela/kafka-bootstrap"));

@@ -33,7 +33,9 @@ fn words(json: &[u8]) -> Option<String> {
     let plans: Value = serde_json::from_slice(json).ok()?;
     let total = |place: usize| plans.get(place)?.get("total_usd_month")?.as_f64();
     let (at_rest, at_rate) = (total(0)?, total(1)?);
-    Some(format!("USD {at_rest:.0} a month with no load, {at_rate:.0} at 100,000 transactions a minute, by list prices"))
+    Some(format!(
+        "USD {at_rest:.0} a month with no load, {at_rate:.0} at 100,000 transactions a minute, by list prices"
+    ))
 }
 
 #[cfg(test)]

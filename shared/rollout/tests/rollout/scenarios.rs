@@ -252,10 +252,7 @@ fn a_change_that_loses_data_is_refused_until_its_resource_is_named() {
 fn what_is_made_is_protected_from_deletion_only_when_it_stands() {
     let mut sources = sources();
     let data = sources.stacks.iter_mut().find(|(file, _)| file == "30-data.yaml").expect("a stack");
-    data.1 = data.1.replace(
-        "Resources:\n",
-        "  TableDeletionProtection: {Type: String, Default: 'true'}\nResources:\n",
-    );
+    data.1 = data.1.replace("Resources:\n", "  TableDeletionProtection: {Type: String, Default: 'true'}\nResources:\n");
     let (world, deployment) = (World::new(1), deployment_of(&sources));
     world.endings.borrow_mut().push(("dev-centinela-30-data".into(), "ROLLBACK_COMPLETE"));
     let again = || deploy(&world, &Person::default(), &deployment, &code("a"), &[], &options());

@@ -78,8 +78,8 @@ impl Cloud for World {
     fn propose(&self, request: &ChangeRequest<'_>) -> Done<String> {
         self.changed(&format!("propose {}", request.stack), || {
             let mut stacks = self.stacks.borrow_mut();
-            let word = stacks.get(request.stack).map(|stack| stack.word.as_str());
-            match (request.is_new, word) {
+            let word = stacks.get(request.stack).map(|stack| stack.word.clone());
+            match (request.is_new, word.as_deref()) {
                 (true, None | Some("REVIEW_IN_PROGRESS")) => {
                     let (id, word) = (self.next_id(), "REVIEW_IN_PROGRESS".to_owned());
                     stacks.insert(request.stack.to_owned(), FakeStack { id, word, ..FakeStack::default() });
