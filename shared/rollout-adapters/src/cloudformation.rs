@@ -34,10 +34,10 @@ impl Aws {
     }
 
     pub(crate) fn list_resources(&self, stack: &str) -> Result<Vec<StackResource>, CloudError> {
-        let (mut resources, mut token) = (Vec::new(), None);
+        let (mut resources, mut token) = (Vec::new(), None::<String>);
         for _ in 0..PAGES_MAX {
             let mut fields = vec![field("StackName", stack)];
-            fields.extend(token.as_deref().map(|token: &str| field("NextToken", token)));
+            fields.extend(token.as_deref().map(|token| field("NextToken", token)));
             let (answer, _) = self.cloudformation("ListStackResources", &fields)?;
             resources.extend(answer.list("StackResourceSummaries").iter().map(answers::resource));
             token = answer.deep_text("NextToken").map(str::to_owned);
@@ -85,10 +85,10 @@ impl Aws {
     }
 
     pub(crate) fn describe_change_set(&self, stack: &str, name: &str) -> Result<ChangeSet, CloudError> {
-        let (mut state, mut changes, mut token) = (ChangeSetState::Over, Vec::new(), None);
+        let (mut state, mut changes, mut token) = (ChangeSetState::Over, Vec::new(), None::<String>);
         for _ in 0..PAGES_MAX {
             let mut fields = vec![field("StackName", stack), field("ChangeSetName", name)];
-            fields.extend(token.as_deref().map(|token: &str| field("NextToken", token)));
+            fields.extend(token.as_deref().map(|token| field("NextToken", token)));
             let answer = match self.cloudformation("DescribeChangeSet", &fields) {
                 Ok((answer, _)) => answer,
                 Err(Failure::Refused(refusal)) if is_gone(&refusal.code, &refusal.message) => {
