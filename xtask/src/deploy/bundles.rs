@@ -9,6 +9,8 @@ use crate::terminal;
 
 /// What builds and checks them.
 const SCRIPT: &str = "infra/bundle";
+/// The profile that is deployed.
+const SHIP: &str = "[profile.ship]";
 /// How a line begins with which the script says that this machine cannot build for arm64. The gate goes on then; a deploy cannot.
 const SKIPPED: &str = "skipped:";
 
@@ -19,6 +21,11 @@ const SKIPPED: &str = "skipped:";
 pub fn build(root: &Path, packages: &[String]) -> Result<PathBuf, Failure> {
     let failed = |what: String| Failure::Failed(format!("the functions are not built: {what}; nothing was changed"));
     let mut command = Command::new(root.join(SCRIPT));
+    // What is deployed is optimised further than what is tested, where the workspace says how.
+    let workspace = std::fs::read_to_string(root.join("Cargo.toml")).unwrap_or_default();
+    if workspace.contains(SHIP) {
+        command.args(["--profile", "ship"]);
+    }
     command.args(packages).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut script = command.spawn().map_err(|error| failed(format!("{SCRIPT} cannot be run: {error}")))?;
     let mut skipped = None;
