@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Names of the sample event that changes nothing, in the order in which they are looked for below `events/NAME`.
 #[must_use]
 pub fn sample_names() -> &'static [&'static str] {
-    &["smoke.json", "empty.json", "health.json", "show.json", "list.json"]
+    &["smoke.json", "empty.json", "health.json", "list.json", "show.json"]
 }
 
 /// Whether a function answered as one that is well: with JSON that names no failed record and no status outside of 200 to 299.
