@@ -80,7 +80,9 @@ pub struct Facts {
     /// Our stacks that exist, by name.
     pub stacks: BTreeMap<String, StackFacts>,
     /// Names that are taken.
-    pub taken: Result<Vec<Taken>, String>,
+    pub taken: Vec<Taken>,
+    /// Types whose names could not be looked for, and why.
+    pub not_looked_for: BTreeMap<String, String>,
     /// US dollars a month by the plan, with the words that say of what.
     pub price: Result<String, String>,
 }
@@ -114,29 +116,38 @@ pub fn gather(
             Err(error) => concurrency = Err(error.to_string()),
         }
     }
-    let taken = taken(cloud, deployment, &stacks, &caller.account, region).map_err(|error| error.to_string());
-    Ok(Facts { caller, region: region.to_owned(), zones, concurrency, reserved, stacks, taken, price })
+    let (taken, not_looked_for) = taken(cloud, deployment, &stacks, &caller.account, region);
+    Ok(Facts { caller, region: region.to_owned(), zones, concurrency, reserved, stacks, taken, not_looked_for, price })
 }
 
-/// Names that stacks to be made need and that exist.
+/// Names that stacks to be made need and that exist, and the types that cannot be asked for.
 fn taken(
     cloud: &dyn Cloud,
     deployment: &Deployment,
     stacks: &BTreeMap<String, StackFacts>,
     account: &str,
     region: &str,
-) -> Result<Vec<Taken>, CloudError> {
-    let mut taken = Vec::new();
+) -> (Vec<Taken>, BTreeMap<String, String>) {
+    let (mut taken, mut unknown) = (Vec::new(), BTreeMap::new());
     for stack in deployment.stacks.iter().filter(|stack| !stacks.contains_key(&stack.name)) {
         for named in &stack.named {
+            if unknown.contains_key(&named.kind) {
+                continue;
+            }
             let identifier = named.identifier(account, region);
-            if cloud.exists(&named.kind, &identifier)? {
-                let (file, kind) = (stack.file.clone(), named.kind.clone());
-                taken.push(Taken { file, kind, identifier, may_be_adopted: named.is_kept });
+            match cloud.exists(&named.kind, &identifier) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let (file, kind) = (stack.file.clone(), named.kind.clone());
+                    taken.push(Taken { file, kind, identifier, may_be_adopted: named.is_kept });
+                }
+                Err(error) => {
+                    unknown.insert(named.kind.clone(), error.to_string());
+                }
             }
         }
     }
-    Ok(taken)
+    (taken, unknown)
 }
 
 /// Says what the facts mean for a deployment. `account` is the one that it is meant for; `adopts`: what outlived an earlier stack shall
@@ -279,12 +290,13 @@ fn of_what_the_account_has(facts: &Facts, deployment: &Deployment) -> Vec<Findin
 }
 
 fn of_names(facts: &Facts, adopts: bool) -> Vec<Finding> {
-    let taken = match &facts.taken {
-        Ok(taken) if taken.is_empty() => return vec![fine("names", "none is taken".to_owned())],
-        Ok(taken) => taken,
-        Err(why) => return vec![note("names", format!("not known: {why}"))],
-    };
-    let one = |taken: &Taken| {
+    let unknown = facts.not_looked_for.iter();
+    let mut findings: Vec<_> =
+        unknown.map(|(kind, why)| note("names", format!("{kind} is not looked for: {why}"))).collect();
+    if facts.taken.is_empty() {
+        findings.push(fine("names", "none that was looked for is taken".to_owned()));
+    }
+    findings.extend(facts.taken.iter().map(|taken| {
         let Taken { file, kind, identifier, may_be_adopted } = taken;
         let text = format!("{kind} {identifier} exists and is of no stack of ours, and {file} makes it");
         match (may_be_adopted, adopts) {
@@ -292,8 +304,8 @@ fn of_names(facts: &Facts, adopts: bool) -> Vec<Finding> {
             (true, false) => problem("names", format!("{text}: take it over with --adopt, or delete it with its data")),
             (false, _) => problem("names", format!("{text}: delete it, or choose another NamePrefix")),
         }
-    };
-    taken.iter().map(one).collect()
+    }));
+    findings
 }
 
 fn of_alerts(deployment: &Deployment) -> Finding {

@@ -94,11 +94,11 @@ fn what_outlived_an_earlier_stack_is_named_and_may_be_taken_over() {
     let logs = "/aws/lambda/dev-echo-events";
     assert_eq!(
         facts.taken,
-        Ok(vec![
+        [
             taken("10-foundation.yaml", "AWS::S3::Bucket", bucket, true),
             taken("30-data.yaml", "AWS::DynamoDB::Table", "dev-echo", true),
             taken("40-functions/echo-events.yaml", "AWS::Logs::LogGroup", logs, false),
-        ])
+        ]
     );
     let problems = found(&facts, &deployment, Level::Problem);
     assert!(
@@ -115,7 +115,19 @@ fn names_of_stacks_that_stand_are_not_taken_by_others() {
     let (world, deployment) = (World::new(1), deployment());
     deploy(&world, &Person::default(), &deployment, &code("a"), &[], &options()).expect("a deploy");
     world.strays.borrow_mut().insert(("AWS::DynamoDB::Table".into(), "dev-echo".into()));
-    assert_eq!(facts(&world, &deployment).taken, Ok(Vec::new()));
+    assert_eq!(facts(&world, &deployment).taken, []);
+}
+
+#[test]
+fn a_type_that_cannot_be_asked_for_is_named_and_hides_no_other() {
+    let deployment = deployment();
+    let mut facts = facts(&World::new(1), &deployment);
+    facts.not_looked_for.insert("AWS::KMS::Alias".into(), "no right".into());
+    let (file, kind, identifier) = ("30-data.yaml".into(), "AWS::DynamoDB::Table".into(), "dev-echo".into());
+    facts.taken.push(Taken { file, kind, identifier, may_be_adopted: true });
+    let findings = found(&facts, &deployment, Level::Note);
+    assert!(findings.contains("AWS::KMS::Alias is not looked for: no right"), "{findings}");
+    assert!(findings.contains("PROBLEM  names: AWS::DynamoDB::Table dev-echo"), "{findings}");
 }
 
 #[test]
