@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::deployment::Deployment;
 use crate::ports::{Caller, Cloud, CloudError, Concurrency, StackFacts, Zone};
+use crate::status::Status;
 
 /// Zones in which MSK makes no brokers.
 /// <https://docs.aws.amazon.com/msk/latest/developerguide/msk-create-cluster.html>
@@ -129,7 +130,9 @@ fn taken(
     region: &str,
 ) -> (Vec<Taken>, BTreeMap<String, String>) {
     let (mut taken, mut unknown) = (Vec::new(), BTreeMap::new());
-    for stack in deployment.stacks.iter().filter(|stack| !stacks.contains_key(&stack.name)) {
+    // The shell of a change set holds nothing yet.
+    let is_to_be_made = |facts: Option<&StackFacts>| facts.is_none_or(|facts| facts.status() == Status::Review);
+    for stack in deployment.stacks.iter().filter(|stack| is_to_be_made(stacks.get(&stack.name))) {
         for named in &stack.named {
             if unknown.contains_key(&named.kind) {
                 continue;
