@@ -50,7 +50,25 @@ impl Aws {
 
     pub(crate) fn describe_events(&self, stack_id: &str) -> Result<Vec<Event>, CloudError> {
         let (answer, _) = self.cloudformation("DescribeStackEvents", &[field("StackName", stack_id)])?;
-        Ok(answer.list("StackEvents").iter().map(answers::event).collect())
+        let mut events: Vec<_> = answer.list("StackEvents").iter().map(answers::event).collect();
+        if events.iter().any(|event| is_said_elsewhere(&event.reason)) {
+            let (answer, _) = self.cloudformation("DescribeEvents", &[field("StackName", stack_id)])?;
+            // They are the cause of all others.
+            events.extend(answer.list("OperationEvents").iter().filter_map(answers::validation));
+        }
+        Ok(events)
+    }
+
+    /// Why a change set cannot be made, where its own reason says only whom to ask.
+    fn reason_of(&self, stack: &str, name: &str, reason: String) -> Result<String, CloudError> {
+        if !is_said_elsewhere(&reason) {
+            return Ok(reason);
+        }
+        let fields = [field("StackName", stack), field("ChangeSetName", name)];
+        let (answer, _) = self.cloudformation("DescribeEvents", &fields)?;
+        let found = answer.list("OperationEvents").iter().filter_map(answers::validation);
+        let said: Vec<_> = found.map(|event| format!("{}: {}", event.logical_id, event.reason)).collect();
+        Ok(if said.is_empty() { reason } else { said.join("; ") })
     }
 
     pub(crate) fn create_change_set(&self, request: &ChangeRequest<'_>) -> Result<String, CloudError> {
@@ -103,6 +121,9 @@ impl Aws {
                 break;
             }
         }
+        if let ChangeSetState::Failed(reason) = state {
+            state = ChangeSetState::Failed(self.reason_of(stack, name, reason)?);
+        }
         Ok(ChangeSet { state, changes })
     }
 
@@ -146,6 +167,11 @@ impl Aws {
         self.cloudformation("DeleteStack", &[field("StackName", stack)])?;
         Ok(())
     }
+}
+
+/// What CloudFormation finds before it makes anything is told by an operation of its own.
+fn is_said_elsewhere(reason: &str) -> bool {
+    reason.contains("DescribeEvents")
 }
 
 /// A change set, or its stack, is not there.

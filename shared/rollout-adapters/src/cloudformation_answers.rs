@@ -41,6 +41,17 @@ pub(crate) fn event(member: &Element) -> Event {
     }
 }
 
+/// What was found before anything was made; other events of the operation are among the stack's.
+pub(crate) fn validation(member: &Element) -> Option<Event> {
+    let reason = member.text("ValidationStatusReason");
+    (!reason.is_empty()).then(|| Event {
+        id: member.text("EventId").to_owned(),
+        logical_id: member.text("LogicalResourceId").to_owned(),
+        word: "VALIDATION_FAILED".to_owned(),
+        reason: reason.to_owned(),
+    })
+}
+
 /// How far a change set is, by its two statuses.
 pub(crate) fn state(answer: &Element) -> ChangeSetState {
     let Some(result) = answer.find("DescribeChangeSetResult") else { return ChangeSetState::Over };

@@ -5,7 +5,7 @@ use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError, try_data};
 /// Deeper than any answer that is read.
 const DEPTH_MAX: usize = 24;
 /// Elements that hold a text which is wanted. Every other one is looked through for elements.
-const TEXTS: [&str; 32] = [
+const TEXTS: [&str; 33] = [
     "Account",
     "Action",
     "AlarmName",
@@ -34,6 +34,7 @@ const TEXTS: [&str; 32] = [
     "Status",
     "StatusReason",
     "Sum",
+    "ValidationStatusReason",
     "optInStatus",
     "zoneId",
     "zoneName",

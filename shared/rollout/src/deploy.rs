@@ -16,8 +16,8 @@ const CLUSTER: &str = "ClusterArn";
 /// How a person wants it done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What outlived an earlier stack is taken over by the one that is made.
-    pub adopts: bool,
+    /// Templates, by their stacks' files, that take over what outlived an earlier stack: see [`crate::adopting`].
+    pub adopting: BTreeMap<String, String>,
     /// Logical ids of resources whose data may be lost.
     pub may_lose: BTreeSet<String>,
     /// How a new version is tried.

@@ -26,6 +26,11 @@ const NAMED: [(&str, &str); 8] = [
     ("AWS::S3::Bucket", "BucketName"),
 ];
 
+/// The property that holds the fixed name of a type, where that name is its primary identifier.
+pub(crate) fn name_property(kind: &str) -> Option<&'static str> {
+    NAMED.iter().find(|(known, _)| *known == kind).map(|(_, property)| *property)
+}
+
 /// Why an environment cannot be deployed as it is written.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it, and the fields are what they name")]
@@ -215,8 +220,7 @@ fn named(infrastructure: &Infrastructure, file: &str, kept: &[Kept]) -> Vec<Name
     let of_file = infrastructure.resources.iter().filter(|resource| resource.file == file);
     of_file
         .filter_map(|resource| {
-            let (_, property) = NAMED.iter().find(|(kind, _)| *kind == resource.kind)?;
-            let name = resource.properties.get(*property)?.as_str()?.to_owned();
+            let name = resource.properties.get(name_property(&resource.kind)?)?.as_str()?.to_owned();
             let is_kept = kept.iter().any(|kept| kept.logical_id == resource.logical_id);
             Some(Named { logical_id: resource.logical_id.clone(), kind: resource.kind.clone(), name, is_kept })
         })

@@ -6,6 +6,7 @@
 //!
 //! It refuses to lose data: a change that removes or replaces what holds some is not carried out until its resource is named.
 
+mod adopt;
 mod change;
 mod deploy;
 mod deployment;
@@ -18,6 +19,7 @@ mod stack_run;
 mod status;
 mod template;
 
+pub use adopt::adopting;
 pub use change::{Action, Change, Replacement};
 pub use deploy::{Deployed, Options, addresses, deploy, plan, ship};
 pub use deployment::{Deployment, DeploymentError, Function, Kept, Named, Stack};

@@ -73,7 +73,7 @@ impl StackRun<'_> {
             return Err(stopped);
         }
         let (before, seen) = match self.cloud.stack(&self.stack.name)? {
-            Some(facts) => (facts.word, self.event_ids(&facts)?),
+            Some(facts) => (facts.word.clone(), self.event_ids(&facts)?),
             None => (String::new(), BTreeSet::new()),
         };
         self.cloud.execute(&self.stack.name, &name)?;
@@ -101,13 +101,14 @@ impl StackRun<'_> {
         is_new: bool,
     ) -> Result<Option<(String, Vec<Change>)>, Stopped> {
         let parameters = self.parameters(facts.filter(|_| !is_new));
+        let adopting = self.options.adopting.get(&self.stack.file).filter(|_| is_new);
         let request = ChangeRequest {
             stack: &self.stack.name,
             is_new,
-            body: &self.stack.body,
+            body: adopting.unwrap_or(&self.stack.body),
             parameters: &parameters,
             makes_roles: self.stack.makes_roles,
-            adopts: self.options.adopts && is_new,
+            adopts: adopting.is_some(),
         };
         let name = self.cloud.propose(&request)?;
         for look in 0..LOOKS_MAX {

@@ -4,13 +4,14 @@ mod bundles;
 mod desk;
 mod price;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use centinela_infra::Sources;
 use centinela_rollout::{
-    Deployed, Deployment, Facts, Level, Options, Outcome, Stopped, Watch, gather, judge, kept, plan, sample_names,
-    ship, zones_for,
+    Deployed, Deployment, Facts, Level, Options, Outcome, Stopped, Watch, adopting, gather, judge, kept, plan,
+    sample_names, ship, zones_for,
 };
 use centinela_rollout_adapters::Aws;
 
@@ -39,7 +40,7 @@ pub fn run(arguments: &Deploy) -> Result<(), Failure> {
     let aws = connect(&arguments.target)?;
     let desk = Terminal::new(arguments.target.yes)?;
     let facts = look(&aws, &deployment, arguments.target.account.as_deref(), &root, arguments.adopt)?;
-    let options = options(arguments);
+    let options = options(arguments, &facts, &deployment);
     if arguments.plan {
         return Ok(plan(&aws, &desk, &deployment, &options)?);
     }
@@ -86,7 +87,7 @@ pub fn destroy(arguments: &Destroy) -> Result<(), Failure> {
         return Err(Failure::Failed(format!("not agreed to: nothing of {} was deleted", deployment.environment)));
     }
     let watch = Watch { share: 0.0, time: Duration::ZERO };
-    let options = Options { adopts: false, may_lose: Default::default(), watch };
+    let options = Options { adopting: BTreeMap::new(), may_lose: BTreeSet::new(), watch };
     let destroyed = centinela_rollout::destroy(&aws, &desk, &deployment, &options)?;
     terminal::print(&format!("{} stacks deleted, {} resources kept\n", destroyed.deleted.len(), destroyed.kept.len()));
     Ok(())
@@ -145,9 +146,10 @@ fn look(
     }
 }
 
-fn options(arguments: &Deploy) -> Options {
+fn options(arguments: &Deploy, facts: &Facts, deployment: &Deployment) -> Options {
     let watch = Watch { share: f64::from(arguments.share) / 100.0, time: Duration::from_secs(arguments.watch) };
-    Options { adopts: arguments.adopt, may_lose: arguments.may_lose.iter().cloned().collect(), watch }
+    let adopting = if arguments.adopt { adopting(facts, deployment) } else { BTreeMap::new() };
+    Options { adopting, may_lose: arguments.may_lose.iter().cloned().collect(), watch }
 }
 
 /// The packages whose code is needed: those that were named, or all.

@@ -4,6 +4,7 @@ use crate::emulator::Emulator;
 use crate::proxy::{Effect, Proxy};
 use crate::workspace::{Ended, Workspace};
 
+const BUCKET: &str = "dev-centinela-artefacts-000000000000-us-east-1";
 const THROTTLED: &str =
     "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
 
@@ -110,13 +111,15 @@ fn a_first_deploy_a_second_a_changed_function_and_what_is_taken_back() {
 #[test]
 fn a_create_that_fails_in_the_middle_succeeds_at_the_second_try_and_what_is_kept_is_taken_over() {
     let Some((emulator, proxy, workspace)) = started() else { return };
-    let table = r#"{"TableName":"dev-echo","BillingMode":"PAY_PER_REQUEST","AttributeDefinitions":[{"AttributeName":"x","AttributeType":"S"}],"KeySchema":[{"AttributeName":"x","KeyType":"HASH"}]}"#;
-    assert_eq!(emulator.target("dynamodb", "DynamoDB_20120810.CreateTable", table).status, 200);
+    let setting = r#"{"Name":"/dev-centinela/echo","Type":"String","Value":"somebody else's"}"#;
+    assert_eq!(emulator.target("ssm", "AmazonSSM.PutParameter", setting).status, 200);
 
-    // Somebody else's table has the name, and nobody knew.
+    // Somebody has the name of a setting, and it comes after the table: what was made before it is taken back with it.
     let failed = workspace.deploy(&[]);
-    ends(&failed, 1, &["stack dev-centinela-30-data ended as ROLLBACK_COMPLETE: EchoTable: ", "run it again"]);
-    let deleted = emulator.target("dynamodb", "DynamoDB_20120810.DeleteTable", r#"{"TableName":"dev-echo"}"#);
+    ends(&failed, 1, &["stack dev-centinela-30-data ended as ROLLBACK_COMPLETE: EchoSetting: ", "run it again"]);
+    let table = emulator.target("dynamodb", "DynamoDB_20120810.DescribeTable", r#"{"TableName":"dev-echo"}"#);
+    assert!(table.body.contains("ResourceNotFoundException"), "a failed create leaves no table: {}", table.body);
+    let deleted = emulator.target("ssm", "AmazonSSM.DeleteParameter", r#"{"Name":"/dev-centinela/echo"}"#);
     assert_eq!(deleted.status, 200, "{}", deleted.body);
 
     // The second try deletes what is left of the stack and goes on behind the two that stand.
@@ -131,21 +134,34 @@ fn a_create_that_fails_in_the_middle_succeeds_at_the_second_try_and_what_is_kept
     ends(&workspace.xtask("destroy", &["--yes"]), 0, &["has no stack of dev"]);
 
     // What is kept stands in the way, until it is taken over. The emulator does not tell what exists: the proxy does.
-    let found =
-        r#"{"TypeName":"AWS::DynamoDB::Table","ResourceDescription":{"Identifier":"dev-echo","Properties":"{}"}}"#;
-    proxy.inject(r#""Identifier":"dev-echo""#, Effect::Answer(200, found.to_owned()), 2);
+    let found = |identifier: &str, times: usize| {
+        let told =
+            format!(r#"{{"TypeName":"x","ResourceDescription":{{"Identifier":"{identifier}","Properties":"{{}}"}}}}"#);
+        proxy.inject(&format!(r#""Identifier":"{identifier}""#), Effect::Answer(200, told), times);
+    };
+    found("dev-echo", 1);
+    found(BUCKET, 1);
     let refused = workspace.deploy(&[]);
-    ends(
-        &refused,
-        1,
-        &["PROBLEM  names: AWS::DynamoDB::Table dev-echo exists", "take it over with --adopt", "nothing was changed"],
-    );
+    ends(&refused, 1, &["PROBLEM  names: AWS::DynamoDB::Table dev-echo exists", "PROBLEM  names: AWS::S3::Bucket"]);
+    ends(&refused, 1, &["take it over with --adopt", "2 problems, nothing was changed"]);
+
+    // Where nobody saw it before, CloudFormation does, and says what it found by an operation of its own.
+    let conflict = workspace.deploy(&[]);
+    ends(&conflict, 1, &["stack dev-centinela-10-foundation ended as ROLLBACK_COMPLETE: ArtefactBucket: "]);
+
+    // The emulator takes a table over and no bucket, so the bucket goes by hand.
+    for object in ["/count-events/bootstrap.zip", "/echo-events/bootstrap.zip", ""] {
+        let gone = emulator.send("DELETE", &format!("/{BUCKET}{object}"), "s3", &[], "");
+        assert_eq!(gone.status, 204, "{}", gone.body);
+    }
+    found("dev-echo", 1);
     let adopted = workspace.deploy(&["--adopt"]);
     ends(
         &adopted,
         0,
-        &["= take over EchoTable (AWS::DynamoDB::Table)", "= take over ArtefactBucket", "done: 6 stacks"],
+        &["note     names: AWS::DynamoDB::Table dev-echo", "= take over EchoTable (AWS::DynamoDB::Table)"],
     );
+    ends(&workspace.deploy(&[]), 0, &["done: 0 stacks made or changed, 6 up to date"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod scenarios;
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn deployment() -> Deployment {
 
 fn options() -> Options {
     let watch = Watch { share: 0.1, time: Duration::from_secs(60) };
-    Options { adopts: false, may_lose: BTreeSet::new(), watch }
+    Options { adopting: BTreeMap::new(), may_lose: BTreeSet::new(), watch }
 }
 
 /// Every function has this code.

@@ -1,6 +1,8 @@
 //! What an account must have before anything is made there.
 
-use centinela_rollout::{Caller, Concurrency, Deployment, Facts, Level, Taken, Zone, deploy, gather, judge, zones_for};
+use centinela_rollout::{
+    Caller, Concurrency, Deployment, Facts, Level, Options, Taken, Zone, adopting, deploy, gather, judge, zones_for,
+};
 
 use crate::world::World;
 use crate::{Person, code, deployment, options};
@@ -105,8 +107,8 @@ fn what_outlived_an_earlier_stack_is_named_and_may_be_taken_over() {
         problems.contains("dev-echo exists and is of no stack of ours") && problems.contains("--adopt"),
         "{problems}"
     );
-    let adopting = judge(&facts, &deployment, None, true);
-    let left: Vec<_> = adopting.iter().filter(|finding| finding.level == Level::Problem).collect();
+    let taking_over = judge(&facts, &deployment, None, true);
+    let left: Vec<_> = taking_over.iter().filter(|finding| finding.level == Level::Problem).collect();
     assert!(left.len() == 1 && left[0].text.contains("LogGroup"), "{left:?}");
 }
 
@@ -116,6 +118,18 @@ fn names_of_stacks_that_stand_are_not_taken_by_others() {
     deploy(&world, &Person::default(), &deployment, &code("a"), &[], &options()).expect("a deploy");
     world.strays.borrow_mut().insert(("AWS::DynamoDB::Table".into(), "dev-echo".into()));
     assert_eq!(facts(&world, &deployment).taken, []);
+}
+
+#[test]
+fn a_stack_takes_over_what_is_named_by_a_text_and_is_changed_by_its_own_template() {
+    let (world, deployment) = (World::new(1), deployment());
+    world.strays.borrow_mut().insert(("AWS::DynamoDB::Table".into(), "dev-echo".into()));
+    let templates = adopting(&facts(&world, &deployment), &deployment);
+    assert_eq!(templates.keys().collect::<Vec<_>>(), ["30-data.yaml"]);
+    assert!(templates["30-data.yaml"].contains("TableName: 'dev-echo'"), "{}", templates["30-data.yaml"]);
+    let taking_over = Options { adopting: templates, ..options() };
+    deploy(&world, &Person::default(), &deployment, &code("a"), &[], &taking_over).expect("a deploy");
+    assert!(world.stacks.borrow()["dev-centinela-30-data"].body.contains("TableName: 'dev-echo'"));
 }
 
 #[test]
