@@ -38,6 +38,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
+    ("rollout", &["infra"]),
+    ("rollout-adapters", &["rollout", "signed-http", "domain"]),
     ("serve", &[]),
     ("broker", &["serve"]),
     ("cloudwatch", &[]),
@@ -91,7 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["infra", "rollout", "rollout-adapters"]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
@@ -121,6 +123,7 @@ const PURE: &[&str] = &[
     "redrive",
     "brake",
     "plan",
+    "rollout",
     "traffic",
     "cloudwatch",
 ];
