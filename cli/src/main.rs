@@ -5,6 +5,7 @@ mod aws_credentials;
 mod brake;
 mod dead_letters;
 mod dynamodb;
+mod endpoints_file;
 mod erase;
 mod failure;
 mod features;

@@ -17,6 +17,12 @@ pub(super) const SHARED: [(&str, &str); 10] = [
 /// The functions' stacks, which `build.rs` finds.
 pub(super) const FUNCTIONS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/functions.rs"));
 
+/// What the functions were recorded to call, by function, which `build.rs` finds.
+pub(super) const CALLS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+
+/// The metrics that each function counts, by its name, which `build.rs` reads from the functions' sources.
+pub(super) const COUNTED: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/counted.rs"));
+
 /// Names of the environments with their parameter files.
 pub(super) const ENVIRONMENTS: [(&str, &str); 4] = [
     ("dev", include_str!("../env/dev.json")),

@@ -38,13 +38,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
+    ("rollout", &["infra"]),
+    ("rollout-adapters", &["rollout", "signed-http", "domain"]),
     ("serve", &[]),
     ("broker", &["serve"]),
+    ("cloudwatch", &[]),
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
     ("http-front", &["lambda-host", "serve"]),
-    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
     (
@@ -90,7 +93,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["infra", "rollout", "rollout-adapters"]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
@@ -120,7 +123,9 @@ const PURE: &[&str] = &[
     "redrive",
     "brake",
     "plan",
+    "rollout",
     "traffic",
+    "cloudwatch",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 

@@ -50,6 +50,7 @@ fn stacks(files: &[(&str, &str)], parameters: &str) -> Result<Infrastructure, In
         stacks: files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect(),
         environment: "test".to_owned(),
         parameters: parameters.to_owned(),
+        ..Sources::default()
     })
 }
 

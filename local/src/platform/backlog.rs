@@ -14,11 +14,12 @@ use super::error::PlatformError;
 use super::mapped;
 use super::servers::Services;
 use super::specs::{declared_topics, mapping_spec};
+use super::streams_mapped::StreamDrain;
 
 /// One attempt to drain; afterwards it is looked at whether anything moved.
-const DRAIN_SLICE: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A backlog that does not move for this long is given up.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// Where everything stood when a run began.
 #[derive(Default)]
@@ -27,10 +28,12 @@ pub(super) struct Past {
     pub(super) starts: BTreeMap<String, Vec<i64>>,
     /// What the tables held, where they were to be remembered.
     pub(super) remembered: BTreeMap<String, Vec<StoredItem>>,
+    /// What was worked off of the streams that functions read; none where nothing was.
+    pub(super) streams: StreamDrain,
 }
 
 /// Decides what the groups of the mappings have not committed yet, with no mapping running afterwards; then notes where every topic
-/// stands and what the tables hold.
+/// stands.
 pub(super) async fn work_off(
     config: &PlatformConfig,
     services: &Services,
@@ -53,11 +56,17 @@ pub(super) async fn work_off(
         past.starts = topic_ends(services.kafka(), &declared_topics(&config.infrastructure)).await?;
         past.starts.append(&mut starts);
     }
-    // What was decided just now is in the tables too, whosever they are.
-    for table in &config.remembered_tables {
-        past.remembered.insert(table.clone(), services.read_back(table).await?);
-    }
     Ok(past)
+}
+
+impl Past {
+    /// Notes what the tables hold: what was decided just now is there too, whosever they are.
+    pub(super) async fn remember(&mut self, config: &PlatformConfig, services: &Services) -> Result<(), PlatformError> {
+        for table in &config.remembered_tables {
+            self.remembered.insert(table.clone(), services.read_back(table).await?);
+        }
+        Ok(())
+    }
 }
 
 /// Works off what a mapping would find; returns where it begins then.

@@ -10,7 +10,10 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 /// What one attempt gets; both services answer within a tenth of it.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// What one call gets with all its attempts. A mapping that is being enabled is busy for a minute: it must not take the time of the other
+/// steps, and of the alert. Lambda invokes the function twice more, a minute and two later.
+const CALL: Duration = Duration::from_secs(4);
 /// The service says so of what is being changed just now.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html>
 const BUSY: [&str; 2] = ["ResourceInUseException", "ResourceConflictException"];
@@ -36,7 +39,7 @@ pub(crate) async fn call(
     body: Bytes,
     deadline: Millis,
 ) -> Result<Bytes, ControlError> {
-    let patience = Patience::until(deadline);
+    let patience = Patience::until(deadline).at_most(CALL);
     let mut last: Cause = Box::new(NoAnswer(Duration::ZERO));
     for attempt in 1.. {
         let Some(left) = patience.left() else { break };

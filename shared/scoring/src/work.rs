@@ -3,7 +3,9 @@
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::transaction_v1;
 use centinela_delivery::{Delivered, Rejection};
-use centinela_domain::{ContentDigest, Coordinates, Currency, DecisionId, EventTime, Transaction, TransactionDigest};
+use centinela_domain::{
+    ContentDigest, Coordinates, Currency, DecisionId, EventTime, Ledger, Transaction, TransactionDigest,
+};
 
 /// A transaction to decide.
 pub type Work = Delivered<Decoded>;
@@ -35,6 +37,14 @@ pub(crate) fn decode(
         digest: decision_id.digest(),
         content_digest: key.content_digest(&transaction),
         transaction,
+    })
+}
+
+/// Whether it is proved that the record was not decided: no decision on it was published by whoever handled what stands before the mark,
+/// and none that stands behind the mark has left the ring.
+pub(crate) fn is_verified(work: &Work, ledger: &Ledger) -> bool {
+    work.verified.is_some_and(|from| {
+        from.partition == work.at.partition && from.offset <= work.at.offset && !ledger.may_have_evicted_since(from)
     })
 }
 
