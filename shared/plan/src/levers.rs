@@ -53,7 +53,7 @@ pub struct Table {
     pub to_usd_month: f64,
 }
 
-/// All levers, in the order of what they save.
+/// All levers, in the order in which the table pulls them.
 #[must_use]
 pub fn all() -> &'static [Lever] {
     &LEVERS
