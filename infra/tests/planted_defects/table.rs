@@ -198,9 +198,9 @@ a caller waits as long as the function lives | env DecisionsApiDecisionWaitMs = 
 the API looks up another table | decisions-api DecisionsApi/Properties/Environment/Variables/USER_TABLE = users | NamesNothing
 the brake may not switch mappings | guard-costs GuardCostsRole drop lambda:UpdateEventSourceMapping | MissingAction
 the brake may do everything with functions | guard-costs GuardCostsRole/Properties/Policies/[PolicyName=brake]/PolicyDocument/Statement/[Sid=SwitchMappings]/Action = 'lambda:*' | WildcardAction
-the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace brake-writes => brake-rites | PlanForNoAlarm
-the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace compact-lake => compact-lakes | PlanForNoFunction
-the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace {"alarm" => "alarm" | PlansUnreadable
+the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace brake-writes => brake-rites | PlanForNoAlarm
+the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace compact-lake => compact-lakes | PlanForNoFunction
+the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace {"alarm" => "alarm" | PlansUnreadable
 the brake is never told | 50 BrakeWrites/Properties/AlarmActions/[1] remove | PlanNeverTold
 the brake may not be called | guard-costs GuardCostsMayBeCalled remove | MayNotInvoke
 what is given up of the stream goes nowhere | index IndexDecisionsMapping/Properties/DestinationConfig/OnFailure/Destination = arn:aws:sqs:us-east-1:000000000000:other | UnknownDestination
