@@ -141,6 +141,8 @@ fn the_picture_and_measured_units_are_files() {
     assert_eq!(units["tables"]["user_state"]["write"], 1.1);
     assert_eq!(units["records"]["transactions"]["bytes"], 345.0);
     assert!(units["tables"]["decisions"].is_null(), "the index is an option");
+    let model = said(&plan(&["--model", "--measured", out.to_str().expect("UTF-8")]));
+    assert!(model.contains("1664") && model.contains("ms a record"), "{model}");
     let planned = json(&["--json", "--measured", out.to_str().expect("UTF-8")]);
     assert!(planned["measured"].as_str().is_some_and(|text| text.contains("a test")));
 }

@@ -24,6 +24,7 @@ Examples:
   centinela plan --svg plan.svg
   centinela plan --from 100k --to 1M
   centinela plan --set ScoreTransactionsMemoryMb=512 --as-is
+  centinela plan --model
   centinela plan --check
   centinela plan --measure low.json --measure high.json --out infra/measured.json")]
 pub struct Args {
@@ -60,6 +61,9 @@ pub struct Args {
     /// Draw the plan of the first rate into this file.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Show the queueing model beside the runs that it was fitted to.
+    #[arg(long, conflicts_with_all = ["levers", "options", "json", "svg", "from", "check"])]
+    pub model: bool,
     /// Compare the plan with infra/budget.json and fail above it.
     #[arg(long, conflicts_with_all = ["levers", "options", "json", "svg", "from"])]
     pub check: bool,

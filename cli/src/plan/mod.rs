@@ -67,6 +67,10 @@ pub fn run(arguments: &Args) -> Result<(), Failure> {
     if !arguments.measure.is_empty() {
         return measure::run(arguments, &measured(arguments)?);
     }
+    if arguments.model {
+        terminal::print(&centinela_plan::text::checked(&measured(arguments)?));
+        return Ok(());
+    }
     let inputs = inputs(arguments)?;
     if arguments.check {
         return check(&inputs);

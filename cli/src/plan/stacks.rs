@@ -70,7 +70,7 @@ fn of(infrastructure: &Infrastructure) -> Sizes {
             .map(|mapping| StreamMapping {
                 function: binary(infrastructure, &mapping.function),
                 batch: f64::from(mapping.batch_size),
-                window_s: mapping.batching_window.map_or(0.0, |window| window.as_secs_f64()),
+                window_s: mapping.window.as_secs_f64(),
             })
             .collect(),
         lake: resources.lake(),

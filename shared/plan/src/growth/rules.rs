@@ -362,7 +362,7 @@ fn most_partitions(kind: &str) -> f64 {
 /// The stack that a parameter is updated in.
 #[must_use]
 pub fn stack_of(parameter: &str) -> &'static str {
-    const FUNCTIONS: [(&str, &str); 9] = [
+    const FUNCTIONS: [(&str, &str); 10] = [
         ("ScoreTransactions", "40-functions/score-transactions"),
         ("TrackUserActions", "40-functions/track-user-actions"),
         ("ApplyLabels", "40-functions/apply-labels"),
@@ -373,6 +373,7 @@ pub fn stack_of(parameter: &str) -> &'static str {
         ("Archive", "40-functions/archive-records"),
         // Of the archive's mappings; the others of this name are in the ops stack.
         ("GuardCostsPollersMax", "40-functions/archive-records"),
+        ("GuardCostsIndexWriteUnitsMax", "40-functions/index-decisions"),
     ];
     if let Some((_, stack)) = FUNCTIONS.iter().find(|(prefix, _)| parameter.starts_with(prefix)) {
         return stack;

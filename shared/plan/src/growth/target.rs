@@ -172,6 +172,7 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
     grown.at_least("LabelReadUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
     if goal.sizes.index_days > 0 {
         grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+        grown.at_least("GuardCostsIndexWriteUnitsMax", pieces(per_second * 300.0 * 3.0));
     }
 }
 
