@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::Infrastructure;
 use super::attributes::mapping_id;
 use super::expressions::{alarms_of, is_balanced, unknown_names};
-use super::metrics::{self, BLOCKED_PER_CENT_MAX, Bad, DIMENSION, Measure, NAMESPACE, PROCESSING_MS_MAX, Watchable};
+use super::metrics::{self, BLOCKED_PER_CENT_MAX, Bad, DIMENSION, LAG_OF_ARCHIVE_MAX, Measure, NAMESPACE, Watchable};
 use super::model::Resource;
 use super::wiring::{tells_brake, topics};
 

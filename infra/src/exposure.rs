@@ -13,8 +13,15 @@ const BLOCKS: [&str; 4] = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublic
 const OPEN_ROUTES: [&str; 2] = ["GET /v1/health", "ANY /v1/health"];
 /// Keys of conditions that bind a service of AWS to this account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html>
-const BINDING: [&str; 5] =
-    ["aws:SourceAccount", "aws:SourceArn", "aws:PrincipalAccount", "aws:PrincipalOrgID", "aws:ResourceAccount"];
+const BINDING: [&str; 6] = [
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "aws:PrincipalAccount",
+    "aws:PrincipalOrgID",
+    "aws:ResourceAccount",
+    // Of log groups; <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html>.
+    "kms:EncryptionContext:aws:logs:arn",
+];
 
 /// What a stranger could do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

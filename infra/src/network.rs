@@ -47,6 +47,10 @@ pub enum NetworkRule {
     PlainLogin(String),
     #[error("gives addresses to what starts in the subnet that the internet reaches")]
     PublicSubnet,
+    #[error("has addresses {0}, which are not among those of its network")]
+    OutsideOfNetwork(String),
+    #[error("has addresses that {0} has too")]
+    Overlaps(String),
     #[error("is a way to the internet, and nothing here needs one")]
     WayToTheInternet,
     #[error("has no policy, so it lets through whatever the caller's own policy allows, other accounts' included")]
@@ -71,7 +75,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         }
         "AWS::EC2::SecurityGroupEgress" => open_rules(&resource.properties),
         "AWS::MSK::Cluster" => cluster_rules(resource, infrastructure),
-        "AWS::EC2::Subnet" if resource.is_on("/MapPublicIpOnLaunch") => vec![NetworkRule::PublicSubnet],
+        "AWS::EC2::Subnet" => subnet_rules(resource, infrastructure),
         "AWS::EC2::InternetGateway" | "AWS::EC2::NatGateway" | "AWS::EC2::EgressOnlyInternetGateway" => {
             vec![NetworkRule::WayToTheInternet]
         }
@@ -79,6 +83,38 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         _ => Vec::new(),
     }
+}
+
+fn subnet_rules(subnet: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {
+    let mut rules = Vec::new();
+    if subnet.is_on("/MapPublicIpOnLaunch") {
+        rules.push(NetworkRule::PublicSubnet);
+    }
+    let named = subnet.text("/CidrBlock").unwrap_or_default();
+    let own = addresses(named);
+    let mut networks = infrastructure.resources.iter().filter(|one| one.kind == "AWS::EC2::VPC");
+    let network = networks.find(|one| subnet.text("/VpcId") == Some(&format!("vpc-{}", one.logical_id)));
+    let of_network = network.and_then(|network| addresses(network.text("/CidrBlock")?));
+    let is_inside = matches!((own, of_network), (Some((first, last)), Some((from, to))) if from <= first && last <= to);
+    if !is_inside {
+        rules.push(NetworkRule::OutsideOfNetwork(named.to_owned()));
+    }
+    let others = infrastructure.resources.iter().filter(|one| one.kind == "AWS::EC2::Subnet" && *one != subnet);
+    for other in others {
+        let theirs = other.text("/CidrBlock").and_then(addresses);
+        if matches!((own, theirs), (Some((first, last)), Some((from, to))) if first <= to && from <= last) {
+            rules.push(NetworkRule::Overlaps(other.logical_id.clone()));
+        }
+    }
+    rules
+}
+
+/// The first and the last address of a block such as `10.0.16.0/20`.
+fn addresses(block: &str) -> Option<(u32, u32)> {
+    let (address, length) = block.split_once('/')?;
+    let first = u32::from(address.parse::<std::net::Ipv4Addr>().ok()?);
+    let free = u32::MAX.checked_shr(length.parse().ok()?).unwrap_or(0);
+    (first & free == 0).then_some((first, first | free))
 }
 
 fn group_rules(group: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {

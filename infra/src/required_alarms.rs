@@ -130,7 +130,8 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
             .filter(|metric| !watch.any(NAMESPACE, metric, DIMENSION, name))
             .map(|&metric| MissingAlarm::NotWatched { metric, why }),
     );
-    if !keeps_offsets(function) {
+    // The main job; whoever looks its offsets up decides nothing.
+    if !keeps_offsets(function) || watch.0.mappings.iter().all(|mapping| mapping.function != name) {
         return rules;
     }
     let processing = |statistic: &str| {

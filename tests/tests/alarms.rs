@@ -126,7 +126,8 @@ async fn the_page_of_metrics_is_what_prometheus_reads() {
     });
     let page = running.endpoint("metrics");
     let (host, path) = page.split_at(page.rfind('/').expect("a path"));
-    let get = |accept: &'static str| http::send(host, &format!("GET {path}"), accept, "");
+    let line = format!("GET {path}");
+    let get = |accept: &'static str| http::send(host, &line, accept, "");
     let began = Instant::now();
     let open = loop {
         let answer = get("accept: application/openmetrics-text; version=1.0.0\r\n").await;

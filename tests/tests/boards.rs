@@ -136,21 +136,21 @@ fn problem(named: &Named, stacks: &Infrastructure, counts: &BTreeMap<String, BTr
     missing.map(|(key, value)| format!("{namespace} {name}: no stack has {key} {value}"))
 }
 
-fn is_there(dimension: &str, value: &String, stacks: &Infrastructure) -> bool {
+fn is_there(dimension: &str, value: &str, stacks: &Infrastructure) -> bool {
     let named = |kind: &str, property: &str| {
         stacks.resources.iter().any(|one| one.kind == kind && one.properties[property] == json!(value))
     };
     match dimension {
         "FunctionName" => stacks.function(value).is_some(),
-        "TableName" => stacks.tables.iter().any(|table| table.name == *value),
-        "StreamName" => stacks.streams.iter().any(|stream| stream.name == *value),
+        "TableName" => stacks.tables.iter().any(|table| table.name == value),
+        "StreamName" => stacks.streams.iter().any(|stream| stream.name == value),
         "Topic" => stacks.topic(value).is_some(),
-        "Consumer Group" => stacks.mappings.iter().any(|mapping| mapping.consumer_group == *value),
+        "Consumer Group" => stacks.mappings.iter().any(|mapping| mapping.consumer_group == value),
         "Cluster Name" => named("AWS::MSK::Cluster", "ClusterName"),
         "QueueName" => named("AWS::SQS::Queue", "QueueName"),
-        "ApiId" => stacks.resources.iter().any(|one| one.logical_id == *value),
+        "ApiId" => stacks.resources.iter().any(|one| one.logical_id == value),
         "EventSourceMappingUUID" => {
-            stacks.mappings.iter().any(|one| Infrastructure::mapping_id(&one.logical_id) == *value)
+            stacks.mappings.iter().any(|one| Infrastructure::mapping_id(&one.logical_id) == value)
         }
         "Broker ID" => value.parse().is_ok_and(|broker: u32| (1..=9).contains(&broker)),
         _ => true,

@@ -120,7 +120,7 @@ a function for other processors | score ScoreTransactions/Properties/Architectur
 a system that has ended | score ScoreTransactions/Properties/Runtime = provided.al2 | OldRuntime
 metric lines are filtered away | score ScoreTransactions/Properties/LoggingConfig/ApplicationLogLevel = WARN | MetricsFiltered
 metric lines are plain text | score ScoreTransactions/Properties/LoggingConfig/LogFormat = Text | LogsAsText
-logs go where no retention is | score ScoreTransactionsLogs/Properties/LogGroupName = /aws/lambda/other | UndeclaredLogs
+logs go where no retention is | score ScoreTransactions/Properties/LoggingConfig/LogGroup = /aws/lambda/other | UndeclaredLogs
 a timeout that a Kafka source does not allow | score ScoreTransactions/Properties/Timeout = 900 | TimeoutTooLong
 a slow try would be the only one | env ScoreTransactionsMaximumRecordAgeSeconds = 60 && env ScoreTransactionsTimeoutSeconds = 60 | TimeoutReachesAge
 records vanish untried | env ScoreTransactionsMaximumRecordAgeSeconds = 604800 | AgeReachesRetention
@@ -146,7 +146,7 @@ a mapping goes by the alias of nobody | score ScoreTransactionsMapping/Propertie
 * a metric of ours is misspelt | score IdConflicts/Properties/MetricName = IdConflict | MetricFromNobody
 * the lag has another mapping's dimension | score Lag/Properties/Dimensions/[0] = {Name: FunctionName, Value: !Ref ScoreTransactions} | MetricFromNobody
 * the lag alarm speaks at ten million | score Lag/Properties/Threshold = 10000000 | ThresholdTooHigh
-* an alarm tells nobody | score Lag/Properties/AlarmActions remove | TellsNobody
+* an alarm tells nobody | score OldestRecord/Properties/AlarmActions remove | TellsNobody
 an alarm tells a topic of somebody else's | score Lag/Properties/AlarmActions/[0] = arn:aws:sns:us-east-1:999999999999:other | TellsStranger
 an alarm's actions are off | score SlowTail/Properties/ActionsEnabled = false | ActionsOff
 an alarm says nothing of missing data | score Dropped/Properties/TreatMissingData remove | MissingDataUnsaid
@@ -193,14 +193,14 @@ tokens of others would do | env DecisionsApiJwtIssuer = https://issuer.example &
 pages of every origin may call | env DecisionsApiJwtIssuer = https://issuer.example && decisions-api PeopleApi/Properties/CorsConfiguration = {AllowOrigins: ['*']} | EveryOrigin
 the API may not call its function | decisions-api MachinesMayCall remove | MayNotInvoke
 a function has an open address | decisions-api Address = {Type: 'AWS::Lambda::Url', Properties: {AuthType: NONE, TargetFunctionArn: !GetAtt DecisionsApi.Arn}} | OpenUrl
-the API gives up before its function | env DecisionsApiTimeoutSeconds = 60 | SlowerThanApi
+the API gives up before its function | decisions-api DecisionsApi/Properties/Timeout = 60 | SlowerThanApi
 a caller waits as long as the function lives | env DecisionsApiDecisionWaitMs = 15000 && env DecisionsApiTimeoutSeconds = 3 | WaitsTooLong
 the API looks up another table | decisions-api DecisionsApi/Properties/Environment/Variables/USER_TABLE = users | NamesNothing
 the brake may not switch mappings | guard-costs GuardCostsRole drop lambda:UpdateEventSourceMapping | MissingAction
 the brake may do everything with functions | guard-costs GuardCostsRole/Properties/Policies/[PolicyName=brake]/PolicyDocument/Statement/[Sid=SwitchMappings]/Action = 'lambda:*' | WildcardAction
-the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace brake-writes => brake-rites | PlanForNoAlarm
-the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace compact-lake => compact-lakes | PlanForNoFunction
-the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/Fn::Sub/[0] replace {"alarm" => "alarm" | PlansUnreadable
+the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace brake-writes => brake-rites | PlanForNoAlarm
+the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace compact-lake => compact-lakes | PlanForNoFunction
+the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace {"alarm" => "alarm" | PlansUnreadable
 the brake is never told | 50 BrakeWrites/Properties/AlarmActions/[1] remove | PlanNeverTold
 the brake may not be called | guard-costs GuardCostsMayBeCalled remove | MayNotInvoke
 what is given up of the stream goes nowhere | index IndexDecisionsMapping/Properties/DestinationConfig/OnFailure/Destination = arn:aws:sqs:us-east-1:000000000000:other | UnknownDestination
@@ -223,10 +223,11 @@ the budget acts by something else than it says | 80 StopWhatWaits/Properties/Act
 a property is misspelt | 30 UserState/Properties/PointInTimeRecoverySpecifications = {PointInTimeRecoveryEnabled: true} | lint E3002
 a type is misspelt | 10 KeyLog = {Type: 'AWS::Logs::LogGrup', Properties: {LogGroupName: x}} | lint E3006
 a number is a word | score Lag/Properties/EvaluationPeriods = two | lint E3012
-a period that CloudWatch does not have | score Lag/Properties/Period = 45 | lint E30
+a period that CloudWatch does not have | score Lag/Properties/Period = 45 | lint E3615
 a retention that CloudWatch does not have | 10 MoreLogs = {Type: 'AWS::Logs::LogGroup', DeletionPolicy: Delete, UpdateReplacePolicy: Delete, Properties: {LogGroupName: x, RetentionInDays: 8, KmsKeyId: !GetAtt OperationsKey.Arn}} | lint E3030
-memory that Lambda does not have | score ScoreTransactions/Properties/MemorySize = 20000 | lint E3034
-a subnet outside of its network | 10 PrivateSubnetC/Properties/CidrBlock = 192.168.0.0/20 | lint E3059
+memory that Lambda does not have | env ScoreTransactionsMemoryMb = 20000 | read must be between
+a subnet outside of its network | 10 PrivateSubnetC/Properties/CidrBlock = 192.168.0.0/20 | OutsideOfNetwork
+two subnets overlap | 10 PrivateSubnetC/Properties/CidrBlock = !Sub '${VpcCidrPrefix}.16.0/21' | Overlaps
 two resources wait for each other | 10 AlertTopic/DependsOn = AlertTopicPolicy | lint E3004
 a resource waits for nobody | 30 LakePolicy/DependsOn = Lakes | lint E3005
 a policy denies and allows nothing | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Effect = Permit | lint E3

@@ -70,6 +70,8 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
+    /// Takes what a person should know, a line at a time.
+    say: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Platform {
@@ -106,6 +108,7 @@ impl Platform {
             services,
             environments: config.environments,
             mapping_faults: Arc::clone(&config.mapping_faults),
+            say: Arc::clone(&config.say),
         };
         platform.start_functions(&config).await?;
         // On the embedded broker nobody can have come before us, so nothing waits for it.

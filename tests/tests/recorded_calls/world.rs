@@ -223,7 +223,7 @@ impl World {
 
     async fn the_brake(&self) {
         self.ask("guard-costs", &json!({ "action": "show" })).await;
-        for alarm in ["writes", "invocations", "pollers", "block-rate", "user-actions-lag", "events-lag"] {
+        for alarm in ["writes", "invocations", "index-writes", "pollers", "block-rate", "user-actions-lag", "events-lag"] {
             for action in ["fire", "release"] {
                 self.ask_until_done(&json!({ "action": action, "alarm": alarm, "main_job": true })).await;
             }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Three zones, and MSK in each of them. The emulator's us-east-1 has three as well, and MSK is not in the third.
+pub const REGION: &str = "eu-west-1";
 /// An interpreter with its libraries on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -81,7 +83,7 @@ impl Emulator {
 
     /// Asks a service directly, past the proxy. It looks at no signature, only for whom it is.
     pub fn send(&self, method: &str, path: &str, service: &str, headers: &[(&str, &str)], body: &str) -> Answered {
-        let credential = format!("test/20261129/us-east-1/{service}/aws4_request");
+        let credential = format!("test/20261129/{REGION}/{service}/aws4_request");
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         request.push_str(&format!(
             "authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0\r\n"

@@ -4,7 +4,7 @@ use crate::emulator::Emulator;
 use crate::proxy::{Effect, Proxy};
 use crate::workspace::{Ended, Workspace};
 
-const BUCKET: &str = "dev-centinela-artefacts-000000000000-us-east-1";
+const BUCKET: &str = "dev-centinela-artefacts-000000000000-eu-west-1";
 const THROTTLED: &str =
     "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>";
 
@@ -29,7 +29,11 @@ fn a_first_deploy_a_second_a_changed_function_and_what_is_taken_back() {
 
     // A plan of nothing makes nothing.
     let planned = workspace.xtask("deploy", &["--plan"]);
-    ends(&planned, 0, &["fine     zones: use1-az1, use1-az2", "dev-centinela-10-foundation (to be made): 3 resources"]);
+    ends(
+        &planned,
+        0,
+        &["fine     zones: euw1-az1, euw1-az2, euw1-az3", "dev-centinela-10-foundation (to be made): 3 resources"],
+    );
     assert!(!proxy.calls().iter().any(|call| call.contains("Action=CreateChangeSet")));
 
     // The first deploy, over a line that loses answers: nothing is done twice, and nothing is missing.
@@ -173,6 +177,10 @@ fn an_account_that_is_not_ready_is_left_alone() {
     ends(&refused, 1, &["PROBLEM  account: the credentials are of 000000000000", "PROBLEM  concurrency: 20 more"]);
     ends(&refused, 1, &["2 problems, nothing was changed"]);
     assert!(!proxy.calls().iter().any(|call| call.contains("CreateChangeSet") || call.starts_with("PUT")));
+
+    // MSK is not everywhere.
+    let elsewhere = workspace.xtask_in("us-east-1", "deploy", &["--plan"]);
+    ends(&elsewhere, 1, &["PROBLEM  zones: 2 of 3 can have brokers"]);
 
     // Not to be allowed to look is no reason to stop, and not to be allowed to deploy is one.
     let denied = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>not authorized</Message></Error></Errors></Response>";

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, REGION};
 use crate::proxy::Proxy;
 
 /// The stacks that the tests of `centinela-rollout` read too.
@@ -106,6 +106,11 @@ while True:
 
     /// Any command about the environment `dev` of this directory.
     pub fn xtask(&self, command: &str, more: &[&str]) -> Ended {
+        self.xtask_in(REGION, command, more)
+    }
+
+    /// The same in another region.
+    pub fn xtask_in(&self, region: &str, command: &str, more: &[&str]) -> Ended {
         let root = self.root().to_str().expect("a path");
         let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .args([command, "--env", "dev", "--checkout", root])
@@ -113,7 +118,7 @@ while True:
             .env("AWS_ENDPOINT_URL", &self.address)
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_REGION", "us-east-1")
+            .env("AWS_REGION", region)
             .env_remove("AWS_PROFILE")
             .env_remove("AWS_SESSION_TOKEN")
             .stdin(Stdio::null())

@@ -91,12 +91,19 @@ fn every_alarm_of_every_environment_fires_and_clears() {
         let stacks = Infrastructure::bundled(environment).expect("the stacks are in order");
         let alarms = metric_alarms(&stacks);
         assert!(alarms.len() > 40, "{environment} has only {} alarms", alarms.len());
-        let mut fired: Vec<Fired> = alarms.iter().map(|alarm| fire(&stacks, alarm, &alarm.name)).collect();
+        let (off, on): (Vec<&MetricAlarm>, Vec<&MetricAlarm>) =
+            alarms.iter().partition(|alarm| scenarios::is_off(alarm));
+        assert!(off.is_empty() || environment == "dev", "{environment}: {} alarms are off", off.len());
+        let mut fired: Vec<Fired> = on.iter().map(|alarm| fire(&stacks, alarm, &alarm.name)).collect();
         for resource in stacks.resources.iter().filter(|resource| resource.kind == "AWS::CloudWatch::CompositeAlarm") {
             let read = Alarm::read(&resource.kind, &resource.logical_id, &resource.properties);
             let Ok(Some(Alarm::Composite(composite))) = read else { panic!("a composite") };
             for member in composite.members() {
-                let member = alarms.iter().find(|alarm| alarm.name == member).expect("a member is an alarm on metrics");
+                let is_off = off.iter().any(|alarm| alarm.name == member);
+                if is_off {
+                    continue;
+                }
+                let member = on.iter().find(|alarm| alarm.name == member).expect("a member is an alarm on metrics");
                 let by_member = fire_composite(&stacks, &composite.name, &composite.members(), member);
                 fired.push(by_member);
             }

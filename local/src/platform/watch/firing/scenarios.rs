@@ -1,6 +1,6 @@
 //! What fires an alarm, and what all is well looks like, minute by minute.
 
-use centinela_cloudwatch::{Comparison, MetricAlarm, MetricId, Statistic};
+use centinela_cloudwatch::{Comparison, MetricAlarm, MetricId, Missing, Statistic};
 
 use super::world::Happening;
 
@@ -69,6 +69,12 @@ pub fn of(alarm: &MetricAlarm) -> Scenario {
         (short, _) => panic!("{short} has no scenario; think of what fires and what clears it, and add it here"),
     };
     Scenario { by: in_words(&trouble), trouble, calm, minutes_before, minutes: 0 }
+}
+
+/// Whether an alarm that waits for silence is switched off: in an environment that rests at times silence is well.
+pub fn is_off(alarm: &MetricAlarm) -> bool {
+    let waits_for_silence = matches!(alarm.comparison, Comparison::Less | Comparison::LessOrEqual);
+    waits_for_silence && alarm.queries.len() == 1 && alarm.missing != Missing::Breaching
 }
 
 /// All metrics alike: a value that breaches, and one that does not.
