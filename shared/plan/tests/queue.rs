@@ -86,6 +86,25 @@ fn records_are_conserved_and_more_slots_make_smaller_batches() {
     assert_eq!(at(10), at(10), "the same question has the same answer");
 }
 
+/// With a backlog every slot must have something to do: one batch that takes a little of each partition would lock them all.
+#[test]
+fn a_busy_poller_uses_all_its_slots() {
+    let question = Question {
+        per_second: 3_800.0,
+        partitions: 10,
+        pollers: 1,
+        concurrency: 5,
+        batch_max: 100,
+        base_ms: 9.1,
+        record_ms: 0.23,
+        call_ms_p50: 5.0,
+        call_ms_p99: 12.0,
+    };
+    let found = predict(&question);
+    assert!(found.busy > 0.9 && found.latency_ms_p99 < 250.0, "{found:?}");
+    assert!(near(found.batch * found.invocations_per_second, 3_800.0, 0.03), "{found:?}");
+}
+
 #[test]
 fn a_load_above_the_capacity_is_said_to_be_none_that_it_keeps_up_with() {
     let question = single(120.0, 10.0);

@@ -1,7 +1,7 @@
 //! How large batches get, and how long a decision takes: a small queueing model of a mapping without a batching window.
 //!
 //! Records arrive by chance (a Poisson process, keys spread evenly). A free slot takes whatever waits in partitions that have no batch in
-//! flight, the oldest first, up to the batch size. An invocation of `n` records takes `base + n × record` and the waits of its calls, one
+//! flight, partition by partition, up to the batch size. An invocation of `n` records takes `base + n × record` and the waits of its calls, one
 //! after the other, each drawn from a log-normal distribution. So slots are busy whenever anything waits, and batches are as large as what
 //! arrived meanwhile: more slots make smaller batches, not less work.
 //!

@@ -138,20 +138,24 @@ impl Cell<'_> {
         }
     }
 
-    /// What waits in partitions without a batch in flight, the oldest first.
+    /// What waits in partitions without a batch in flight: the partition whose first record is the oldest, then the next, as the mapping of
+    /// one machine does. By record instead, a backlog would lock every partition for one batch.
     fn gather(&mut self) -> (Vec<usize>, Vec<f64>) {
+        let free = self.waiting.iter().enumerate().filter(|(partition, _)| !self.in_flight[*partition]);
+        let mut order: Vec<(usize, f64)> =
+            free.filter_map(|(partition, waiting)| Some((partition, *waiting.front()?))).collect();
+        order.sort_by(|one, other| one.1.total_cmp(&other.1));
         let (mut partitions, mut arrived_ms) = (Vec::new(), Vec::new());
-        while arrived_ms.len() < self.question.batch_max.max(1) as usize {
-            let heads = self.waiting.iter().enumerate().filter(|(partition, _)| !self.in_flight[*partition]);
-            let heads = heads.filter_map(|(partition, waiting)| Some((partition, *waiting.front()?)));
-            let Some((partition, _)) = heads.min_by(|one, other| one.1.total_cmp(&other.1)) else { break };
-            arrived_ms.extend(self.waiting[partition].pop_front());
-            if !partitions.contains(&partition) {
-                partitions.push(partition);
+        for (partition, _) in order {
+            let left = (self.question.batch_max.max(1) as usize).saturating_sub(arrived_ms.len());
+            if left == 0 {
+                break;
             }
-        }
-        for partition in &partitions {
-            self.in_flight[*partition] = true;
+            let waiting = &mut self.waiting[partition];
+            let taken = left.min(waiting.len());
+            arrived_ms.extend(waiting.drain(..taken));
+            self.in_flight[partition] = true;
+            partitions.push(partition);
         }
         (partitions, arrived_ms)
     }
