@@ -109,6 +109,9 @@ async fn what_a_function_prints_makes_an_alarm_speak_and_the_brake_acts() {
     let quiet = platform.alarms().into_iter().filter(|alarm| alarm.name.ends_with("-lag"));
     assert!(quiet.into_iter().all(|alarm| alarm.state != State::Alarm || alarm.reason.contains("no data")));
 
+    let changes = spoke.iter().filter(|(_, name, _)| name == REUSED_IDS).count();
+    assert_eq!(changes, 1, "it comes and goes: {spoke:?}");
+
     let stopped = minutes(&platform, began, 13..=60);
     let is_well = |(_, name, state): &(i64, String, State)| name == REUSED_IDS && *state == State::Ok;
     assert!(stopped.iter().any(is_well), "{stopped:?}");

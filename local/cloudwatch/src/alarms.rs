@@ -193,10 +193,16 @@ fn evaluate(alarm: &MetricAlarm, status: &mut Status, store: &Store, times: (i64
     if looks_back_s > HOURLY_ABOVE_S && end_ms.div_euclid(HOUR_MS) == last_end_ms.div_euclid(HOUR_MS) {
         return None;
     }
-    let since = usize::try_from((end_ms - began_ms).div_euclid(period_ms)).unwrap_or(0);
-    let length = alarm.range().min(since);
+    let whole = usize::try_from((end_ms - began_ms).div_euclid(period_ms)).unwrap_or(0);
+    // The period in which the system began counts where it has data; where it has none, what was before is not missing.
+    let length = alarm.range().min(whole + 1);
     let points = match alarm.points(store, end_ms, length) {
-        Ok(points) => points,
+        Ok(mut points) => {
+            if length > whole && points.values.first() == Some(&None) {
+                points.values.remove(0);
+            }
+            points
+        }
         // It was evaluated once when it was read, so this is a fault of ours; the alarm says so.
         Err(error) => {
             return change(status, &alarm.name, &alarm.actions, State::InsufficientData, end_ms, error.to_string());

@@ -123,7 +123,14 @@ fn metrics_of_dynamodb_ignore_missing_data_whatever_the_alarm_says() {
 #[test]
 fn a_period_of_five_minutes_is_looked_at_every_minute() {
     let mut world = World::of(vec![alarm("a", json!({ "Period": 300 }))]);
-    assert_eq!(world.states("a", "0 0 0 0 11 0 0 0 0 0"), "? ? ? ? A A A A A .");
+    assert_eq!(world.states("a", "0 0 0 0 11 0 0 0 0 0"), ". . . . A A A A A .");
+}
+
+#[test]
+fn what_a_system_has_sent_since_it_began_does_not_come_and_go_with_its_periods() {
+    let mut world = World::of(vec![alarm("a", json!({ "Period": 300 }))]);
+    let states = world.states("a", "11 - - - - - - - - - - - - - - - -");
+    assert_eq!(states, "A A A A A A A A A A A A A A A . .", "as long as it is in the range of three periods");
 }
 
 #[test]
