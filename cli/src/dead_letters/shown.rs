@@ -57,7 +57,7 @@ fn record(original: &Original, put: &mut impl FnMut(String)) {
 }
 
 fn bytes(bytes: &[u8]) -> String {
-    plain(&String::from_utf8_lossy(bytes))
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A line as a terminal can show it: whoever wrote the record, or a message that is no letter at all, does not write to the terminal.

@@ -4,12 +4,8 @@
 //! route; whether it may see scores, which no route says, is decided by its name.
 
 use aws_lambda_events::apigw::ApiGatewayRequestAuthorizer;
-use centinela_api::{Scope, Scopes};
+use centinela_api::{Operation, Scope, Scopes};
 
-/// Scopes that IAM grants by route.
-const BY_ROUTE: [Scope; 4] = [Scope::Decide, Scope::Ingest, Scope::Read, Scope::Label];
-/// Only who may call this sees who a user is: a look-up of decisions alone does not tell.
-const USERS: &str = "GET /v1/users/{user_id}";
 /// Stands for every machine.
 const EVERYBODY: &str = "*";
 
@@ -58,8 +54,8 @@ pub fn scopes(authorizer: Option<&ApiGatewayRequestAuthorizer>, route_key: &str,
         return Some(Scopes::of_words(words.filter_map(|word| word.strip_prefix(callers.scope_prefix.as_str()))));
     }
     let iam = authorizer.iam.as_ref()?;
-    let by_route = BY_ROUTE.into_iter().chain((route_key == USERS).then_some(Scope::ReadUser));
-    let scopes: Scopes = by_route.collect();
+    let operation = Operation::ALL.into_iter().find(|operation| operation.route_key() == route_key);
+    let scopes: Scopes = operation.and_then(Operation::scope).into_iter().collect();
     let sees_scores = iam.user_arn.as_deref().is_some_and(|arn| callers.score_readers.have(arn));
     Some(if sees_scores { scopes.with(Scope::ReadScore) } else { scopes })
 }
@@ -91,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_its_routes_and_sees_scores_only_by_name() {
+    fn a_machine_sees_scores_only_by_name() {
         let iam = |arn: &str| json!({ "iam": { "userArn": arn } });
         let has = |arn, readers| has(iam(arn), DECISIONS, readers, "");
         let session = "arn:aws:sts::123456789012:assumed-role/risk-desk/i-1";
-        assert_eq!(has(session, "role/shop"), BY_ROUTE);
+        assert!(!has(session, "role/shop").contains(&Scope::ReadScore));
         assert!(has(session, "role/shop, role/risk-desk").contains(&Scope::ReadScore));
         assert!(has("arn:aws:iam::1:user/team/ana", "user/ana").contains(&Scope::ReadScore));
         for (arn, reader) in [
@@ -109,14 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_sees_who_a_user_is_where_iam_lets_it_ask_about_users() {
+    fn a_machine_has_the_scope_of_the_route_that_iam_let_it_call_and_no_other() {
         let iam = || json!({ "iam": { "userArn": "arn:aws:iam::1:user/ana" } });
-        assert!(has(iam(), USERS, "", "").contains(&Scope::ReadUser));
-        assert!(!has(iam(), DECISIONS, "", "").contains(&Scope::ReadUser));
+        for operation in Operation::ALL {
+            let scope: Vec<_> = operation.scope().into_iter().collect();
+            assert_eq!(has(iam(), &operation.route_key(), "", ""), scope, "{operation:?}");
+        }
+        assert!(has(iam(), "$default", "", "").is_empty());
     }
 
     #[test]
     fn nobody_has_nothing() {
-        assert_eq!(scopes(None, USERS, &Callers::default()), None);
+        assert_eq!(scopes(None, DECISIONS, &Callers::default()), None);
     }
 }

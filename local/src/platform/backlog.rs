@@ -19,7 +19,7 @@ use super::streams_mapped::StreamDrain;
 /// One attempt to drain; afterwards it is looked at whether anything moved.
 pub(super) const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A backlog that does not move for this long is given up.
-pub(super) const STUCK_AFTER: Duration = Duration::from_secs(60);
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// Where everything stood when a run began.
 #[derive(Default)]
@@ -113,20 +113,32 @@ async fn drain(
     host: &Arc<FunctionHost>,
 ) -> Result<(), PlatformError> {
     let mapping = KafkaMapping::start(spec.clone(), &kafka.bootstrap, settings, Arc::clone(host)).await?;
+    let drain = || async { Ok(mapping.drain(DRAIN_SLICE).await?) };
+    until_drained(drain, |records| {
+        let (topic, group) = (spec.topic.clone(), spec.consumer_group.clone());
+        PlatformError::Backlog { records, topic, group }
+    })
+    .await?;
+    Ok(mapping.stop().await?)
+}
+
+/// Drains until nothing is left; `stuck` says what it means when what is left does not move.
+pub(super) async fn until_drained<F: Future<Output = Result<(), PlatformError>>>(
+    drain: impl Fn() -> F,
+    stuck: impl Fn(u64) -> PlatformError,
+) -> Result<(), PlatformError> {
     let (mut least, mut moved_at) = (u64::MAX, Instant::now());
     loop {
-        match mapping.drain(DRAIN_SLICE).await {
-            Ok(()) => break,
-            Err(MappingError::NotDrained { records, .. }) if records < least => {
+        match drain().await {
+            Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) if records < least => {
                 (least, moved_at) = (records, Instant::now());
             }
-            Err(MappingError::NotDrained { .. }) if moved_at.elapsed() < STUCK_AFTER => {}
-            Err(MappingError::NotDrained { records, .. }) => {
-                let (topic, group) = (spec.topic.clone(), spec.consumer_group.clone());
-                return Err(PlatformError::Backlog { records, topic, group });
+            Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
+                if moved_at.elapsed() >= STUCK_AFTER {
+                    return Err(stuck(records));
+                }
             }
-            Err(error) => return Err(error.into()),
+            ended => return ended,
         }
     }
-    Ok(mapping.stop().await?)
 }

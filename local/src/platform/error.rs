@@ -62,6 +62,11 @@ pub enum PlatformError {
          move the group's offsets"
     )]
     Backlog { records: u64, topic: String, group: String },
+
+    #[error(
+        "{records} records and windows, which a backlog left on a stream for {functions}, do not move; look at the functions' log (--logs)"
+    )]
+    StreamBacklog { records: u64, functions: String },
 }
 
 impl PlatformError {

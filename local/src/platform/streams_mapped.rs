@@ -1,7 +1,7 @@
 //! The mappings of the embedded streams: which function reads which stream, and how they come to an end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use centinela_aws::{Kinesis, StreamReader};
 use centinela_infra as infra;
@@ -14,7 +14,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::Platform;
-use super::backlog::{DRAIN_SLICE, STUCK_AFTER};
+use super::backlog::{DRAIN_SLICE, until_drained};
 use super::error::PlatformError;
 use super::mapped::MappingKey;
 
@@ -111,17 +111,14 @@ impl Platform {
     pub(super) async fn work_off_streams(&mut self) -> Result<(), PlatformError> {
         self.start_stream_mappings()?;
         let drain = self.cut_streams()?;
-        let (mut least, mut moved_at) = (u64::MAX, Instant::now());
-        loop {
-            match self.drain_streams(&drain, DRAIN_SLICE).await {
-                Ok(()) => break,
-                Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) if records < least => {
-                    (least, moved_at) = (records, Instant::now());
-                }
-                Err(PlatformError::Mapping(MappingError::NotDrained { .. })) if moved_at.elapsed() < STUCK_AFTER => {}
-                Err(error) => return Err(error),
-            }
-        }
+        until_drained(
+            || self.drain_streams(&drain, DRAIN_SLICE),
+            |records| {
+                let functions = drain.functions().collect::<Vec<_>>().join(", ");
+                PlatformError::StreamBacklog { records, functions }
+            },
+        )
+        .await?;
         self.stream_mappings().for_each(|(_, mapping)| mapping.resume());
         self.past.streams = drain;
         Ok(())
