@@ -90,6 +90,7 @@ fn every_runbook_is_accepted_step_by_step_and_leads_where_it_should() {
                 account.apply(step).unwrap_or_else(|refusal| panic!("{from} to {to}: {}: {refusal}", step.title));
             }
             assert_eq!(account.parameters(), &after, "{from} to {to}");
+            assert!(account.untold().is_empty(), "{from} to {to}: {:?}", account.untold());
         }
     }
 }
@@ -236,7 +237,8 @@ fn a_runbook_backwards_or_with_a_step_missing_does_not_pass() {
     let steps = runbook(&before, &after).expect("a runbook");
     let passes = |steps: &[Step]| {
         let mut account = Account::new(before.clone());
-        steps.iter().try_for_each(|step| account.apply(step)).is_ok() && account.parameters() == &after
+        let is_taken = steps.iter().all(|step| account.apply(step).is_ok());
+        is_taken && account.parameters() == &after && account.untold().is_empty()
     };
     assert!(passes(&steps));
     let backwards: Vec<Step> = steps.iter().rev().cloned().collect();

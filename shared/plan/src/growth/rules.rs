@@ -13,8 +13,11 @@
 //!   <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>,
 //!   <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
+use super::stacks::{also_in, stack_of};
 use super::{Action, Parameters, Step, number};
 
 /// Attributes of the cluster: one of them per update.
@@ -106,6 +109,8 @@ pub struct Account {
     table_units: u32,
     shards: u32,
     in_place: bool,
+    /// Stacks that still go by the former value of a parameter.
+    untold: BTreeSet<&'static str>,
 }
 
 impl Account {
@@ -121,6 +126,7 @@ impl Account {
             table_units: TABLE_UNITS,
             shards: SHARDS,
             in_place: false,
+            untold: BTreeSet::new(),
         }
     }
 
@@ -128,6 +134,12 @@ impl Account {
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Stacks that declare a parameter which another stack was updated with: their alarms and brakes still go by its former value.
+    #[must_use]
+    pub fn untold(&self) -> &BTreeSet<&'static str> {
+        &self.untold
     }
 
     /// Carries out a step and waits until it is done.
@@ -168,7 +180,9 @@ impl Account {
                 msk.push(change.name.clone());
             }
             after.parameters.insert(change.name.clone(), change.to.clone());
+            after.untold.extend(also_in(&change.name).iter().copied());
         }
+        after.untold.remove(step.stack);
         // The in-place upgrade has changed type and number already; the stack is only told.
         if msk.len() > 1 && !(self.in_place && step.action == Action::CompleteExpress) {
             return Err(Refusal::SeveralMskAttributes(msk));
@@ -357,38 +371,4 @@ fn most_partitions(kind: &str) -> f64 {
         _ if express => 16_000.0,
         _ => 6_000.0,
     }
-}
-
-/// The stack that a parameter is updated in.
-#[must_use]
-pub fn stack_of(parameter: &str) -> &'static str {
-    const FUNCTIONS: [(&str, &str); 10] = [
-        ("ScoreTransactions", "40-functions/score-transactions"),
-        ("TrackUserActions", "40-functions/track-user-actions"),
-        ("ApplyLabels", "40-functions/apply-labels"),
-        ("IndexDecisions", "40-functions/index-decisions"),
-        ("RollupMetrics", "40-functions/rollup-metrics"),
-        ("CompactLake", "40-functions/compact-lake"),
-        ("DecisionsApi", "40-functions/decisions-api"),
-        ("Archive", "40-functions/archive-records"),
-        // Of the archive's mappings; the others of this name are in the ops stack.
-        ("GuardCostsPollersMax", "40-functions/archive-records"),
-        ("GuardCostsIndexWriteUnitsMax", "40-functions/index-decisions"),
-    ];
-    if let Some((_, stack)) = FUNCTIONS.iter().find(|(prefix, _)| parameter.starts_with(prefix)) {
-        return stack;
-    }
-    if parameter == "BrokerPartitionsMax" {
-        return "45-brokers";
-    }
-    if MSK.contains(&parameter)
-        || matches!(parameter, "DecisionsShards" | "BrokerVolumeGiBMax")
-        || parameter.ends_with("Partitions")
-    {
-        return "20-streaming";
-    }
-    if parameter.contains("Units") && !parameter.starts_with("GuardCosts") || parameter == "TableBillingMode" {
-        return "30-data";
-    }
-    "50-ops"
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::rules::stack_of;
+use super::stacks::{also_in, stack_of};
 use super::{Parameters, number};
 use crate::PlanError;
 
@@ -89,19 +89,20 @@ pub fn runbook(from: &Parameters, to: &Parameters) -> Result<Vec<Step>, PlanErro
     book.brokers();
     book.update("topics get more partitions", |name| name.ends_with("Partitions"), TOPICS_WAIT, "minutes");
     book.functions();
-    let wait = "the alarms say OK";
     book.update(
         "alarms as large as what they watch",
         |name| matches!(stack_of(name), "45-brokers" | "50-ops"),
-        wait,
+        ALARMS_WAIT,
         "a minute",
     );
+    book.told();
     Ok(book.steps)
 }
 
 const TABLES_WAIT: &str =
     "the tables are ACTIVE, and ProvisionedWriteCapacityUnits has reached the Min; no WriteThrottleEvents";
 const TOPICS_WAIT: &str = "`kafka-topics --describe` shows them, each with a leader; keys move to other partitions, which the protocol does not mind";
+const ALARMS_WAIT: &str = "the alarms say OK";
 const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 0, p99 is what it was";
 
 /// Concurrent executions of the account, with the 100 that cannot be reserved, and units of the largest table.
@@ -170,6 +171,26 @@ impl Book<'_> {
         }
     }
 
+    /// Stacks that declare a changed parameter and had no step of their own after it.
+    fn told(&mut self) {
+        let mut untold = BTreeSet::<&'static str>::new();
+        for step in &self.steps {
+            untold.extend(step.changes.iter().flat_map(|change| also_in(&change.name)).copied());
+            untold.remove(step.stack);
+        }
+        for stack in untold {
+            self.push(Step {
+                title: "alarms of another stack go by the new values".to_owned(),
+                action: Action::Update,
+                stack,
+                changes: Vec::new(),
+                wait_for: ALARMS_WAIT,
+                wait_hours: 0,
+                takes: "a minute",
+            });
+        }
+    }
+
     /// What the account must grant first; what runs already has been granted.
     fn quotas(&mut self) {
         let (now, then) = (needs(&self.now), needs(self.to));
@@ -192,7 +213,7 @@ impl Book<'_> {
 
     /// It would take growth for a mistake.
     fn brake(&mut self) {
-        let wait = "the alarms brake-… say OK. 40-functions/apply-labels has GuardCostsLagMax too: update it as well";
+        let wait = "the alarms brake-… say OK";
         self.update("the brake's limits are raised", |name| name.starts_with("GuardCosts"), wait, "a minute");
     }
 
