@@ -150,7 +150,12 @@ impl Account {
         let mut after = self.clone();
         after.now_h = after.now_h.saturating_add(step.wait_hours);
         match &step.action {
-            Action::Quota { name, value } => after.raise(name, *value),
+            // Granted whatever else is so.
+            Action::Quota { name, value } => {
+                after.raise(name, *value);
+                *self = after;
+                return Ok(());
+            }
             Action::InPlaceExpress { .. } => {
                 self.ready_for_express()?;
                 after.in_place = true;
