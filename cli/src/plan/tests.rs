@@ -108,6 +108,17 @@ fn production_grows_to_ten_million_a_minute() {
         let grown = sizes(&inputs, &after);
         let bill = bill(&inputs, &grown, rate);
         assert!(bill.deciding.keeps_up && bill.deciding.latency_ms_p99 < 250.0, "{rate}: {:?}", bill.deciding);
+        let number = |name: &str| after[name].parse::<f64>().expect("a number");
+        let share = 100.0 * bill.total_usd_month / number("MonthlyBudgetUsd");
+        assert!(share <= number("BudgetPlannedPerCent"), "{rate}: {share} % of the budget");
+        let live = LiveCost::of(&bill, &grown).expect("there are users");
+        for (name, planned) in [
+            ("CostFixedUsdPerHour", live.fixed_usd_hour),
+            ("CostUsdPerWriteUnit", live.usd_per_write_unit),
+            ("CostUsdPerMillisecond", live.usd_per_millisecond),
+        ] {
+            assert!((number(name) / planned - 1.0).abs() < 0.05, "{rate}: {name} is {}", after[name]);
+        }
         let workload = inputs.at(rate).expect("a rate");
         let limits =
             centinela_plan::limits::limits(&grown, &workload, &inputs.measured, &inputs.prices).expect("limits");

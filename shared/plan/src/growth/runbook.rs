@@ -214,7 +214,8 @@ impl Book<'_> {
     /// It would take growth for a mistake.
     fn brake(&mut self) {
         let wait = "the alarms brake-… say OK";
-        self.update("the brake's limits are raised", |name| name.starts_with("GuardCosts"), wait, "a minute");
+        let is_limit = |name: &str| name.starts_with("GuardCosts") || stack_of(name) == "80-budget";
+        self.update("limits of the brake and the budget are raised", is_limit, wait, "a minute");
     }
 
     /// A stream at most doubles.

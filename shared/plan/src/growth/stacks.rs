@@ -20,8 +20,10 @@ pub fn stack_of(parameter: &str) -> &'static str {
     if let Some((_, stack)) = FUNCTIONS.iter().find(|(prefix, _)| parameter.starts_with(prefix)) {
         return stack;
     }
-    if parameter == "BrokerPartitionsMax" {
-        return "45-brokers";
+    match parameter {
+        "BrokerPartitionsMax" => return "45-brokers",
+        "MonthlyBudgetUsd" => return "80-budget",
+        _ => {}
     }
     if matches!(parameter, "KafkaVersion" | "DecisionsShards")
         || parameter.starts_with("Broker")
