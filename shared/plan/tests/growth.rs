@@ -168,6 +168,17 @@ fn mistakes_are_refused_one_by_one_and_change_nothing() {
         vec![change(&before, "ScoreTransactionsConcurrency", "9"), change(&before, "ScoreTransactionsPollersMax", "4")];
     let refused = account.apply(&update("40-functions/score-transactions", throttled));
     assert_eq!(refused, Err(Refusal::Throttled { concurrency: 9, wanted: 10 }));
+    let mut units = before.clone();
+    for name in ["UserReadUnitsMax", "DeviceReadUnitsMax"] {
+        units.insert(name.to_owned(), "40000".to_owned());
+    }
+    let refused =
+        Account::new(units.clone()).apply(&update("30-data", vec![change(&units, "DeviceWriteUnitsMax", "2000")]));
+    assert_eq!(refused, Ok(()), "80,000 read units are what an account has");
+    units.insert("MarkReadUnitsMax".to_owned(), "1".to_owned());
+    let refused =
+        Account::new(units.clone()).apply(&update("30-data", vec![change(&units, "DeviceWriteUnitsMax", "2000")]));
+    assert!(matches!(&refused, Err(Refusal::OverQuota { value: 80_001, quota: 80_000, .. })), "{refused:?}");
     let elsewhere = account.apply(&update("30-data", vec![change(&before, "DecisionsShards", "8")]));
     assert!(matches!(elsewhere, Err(Refusal::SeveralStacks(_))), "{elsewhere:?}");
     let stale = Change { name: "DecisionsShards".to_owned(), from: "2".to_owned(), to: "8".to_owned() };

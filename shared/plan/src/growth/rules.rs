@@ -9,7 +9,8 @@
 //! - Express refuses properties that it fixes itself: <https://docs.aws.amazon.com/msk/latest/developerguide/msk-configuration-express-read-only.html>.
 //! - A stream's shards at most double, ten times a day: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html>.
 //! - Partitions only grow; a mapping has at most as many pollers as its topic partitions.
-//! - An account has 1,000 concurrent executions, of which 100 cannot be reserved, and tables of 40,000 units, until more is asked for:
+//! - An account has 1,000 concurrent executions, of which 100 cannot be reserved, tables of 40,000 units, and 80,000 for all provisioned ones,
+//!   until more is asked for:
 //!   <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>,
 //!   <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
 
@@ -49,6 +50,7 @@ const SHARDS_A_DAY: usize = 10;
 const CONCURRENCY: u32 = 1_000;
 const UNRESERVED: u32 = 100;
 const TABLE_UNITS: u32 = 40_000;
+const ACCOUNT_UNITS: u32 = 80_000;
 const SHARDS: u32 = 20_000;
 const PER_POLLER: u32 = 5;
 /// The dead letters' partitions, which no parameter changes.
@@ -107,6 +109,7 @@ pub struct Account {
     resized_at_h: Vec<u32>,
     concurrency: u32,
     table_units: u32,
+    account_units: u32,
     shards: u32,
     in_place: bool,
     /// Stacks that still go by the former value of a parameter.
@@ -124,6 +127,7 @@ impl Account {
             resized_at_h: Vec::new(),
             concurrency: CONCURRENCY,
             table_units: TABLE_UNITS,
+            account_units: ACCOUNT_UNITS,
             shards: SHARDS,
             in_place: false,
             untold: BTreeSet::new(),
@@ -205,6 +209,7 @@ impl Account {
         let quota = match name {
             "concurrency" => &mut self.concurrency,
             "table units" => &mut self.table_units,
+            "units of all tables" => &mut self.account_units,
             _ => &mut self.shards,
         };
         *quota = (*quota).max(value);
@@ -330,6 +335,15 @@ impl Account {
             if min > max {
                 return Err(Refusal::OutOfOrder { name: name.clone(), min, max });
             }
+        }
+        // Those of labels, roll-ups and the index are on demand, for which there is no such quota.
+        let of = |kind: &str| {
+            ["User", "Device", "Mark"].iter().map(|table| self.number(&format!("{table}{kind}UnitsMax"))).sum::<u32>()
+        };
+        let value = of("Read").max(of("Write"));
+        if self.text("TableBillingMode") == "PROVISIONED" && value > self.account_units {
+            let (name, quota) = ("units of all tables".to_owned(), self.account_units);
+            return Err(Refusal::OverQuota { name, value, quota });
         }
         Ok(())
     }

@@ -12,6 +12,9 @@ use crate::PlanError;
 /// Quotas of an account until more is asked for; see [`super::rules`].
 const CONCURRENCY: u32 = 1_000;
 const TABLE_UNITS: u32 = 40_000;
+const ACCOUNT_UNITS: u32 = 80_000;
+/// Tables that follow `TableBillingMode`, by how their parameters begin.
+const PROVISIONED: [&str; 3] = ["User", "Device", "Mark"];
 /// Attributes of MSK in the order in which they are changed.
 const MSK: [&str; 5] = ["KafkaVersion", "BrokerMonitoring", "BrokerVolumeGiB", "BrokerInstanceType", "BrokerCount"];
 
@@ -23,7 +26,7 @@ pub enum Action {
     Update,
     /// A quota is asked for.
     Quota {
-        /// `concurrency`, `table units` or `shards`.
+        /// `concurrency`, `table units`, `units of all tables` or `shards`.
         name: &'static str,
         /// The least that is needed.
         value: u32,
@@ -105,15 +108,21 @@ const TOPICS_WAIT: &str = "`kafka-topics --describe` shows them, each with a lea
 const ALARMS_WAIT: &str = "the alarms say OK";
 const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 0, p99 is what it was";
 
-/// Concurrent executions of the account, with the 100 that cannot be reserved, and units of the largest table.
-fn needs(parameters: &Parameters) -> [u32; 2] {
+/// Concurrent executions of the account, with the 100 that cannot be reserved, units of the largest table, and those of all provisioned ones.
+fn needs(parameters: &Parameters) -> [u32; 3] {
     let numbers = |wanted: &dyn Fn(&str) -> bool| {
         let names = parameters.keys().filter(|name| wanted(name));
         names.filter_map(|name| number(parameters, name)).collect::<Vec<u32>>()
     };
     let reserved = numbers(&|name| name.ends_with("Concurrency") && name != "AccountConcurrency");
     let units = numbers(&|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
-    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0)]
+    let sum = |kind: &str| {
+        let names = PROVISIONED.map(|table| format!("{table}{kind}UnitsMax"));
+        names.iter().filter_map(|name| number(parameters, name)).fold(0, u32::saturating_add)
+    };
+    let is_provisioned = parameters.get("TableBillingMode").is_some_and(|mode| mode == "PROVISIONED");
+    let all = if is_provisioned { sum("Read").max(sum("Write")) } else { 0 };
+    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0), all]
 }
 
 struct Book<'a> {
@@ -194,9 +203,9 @@ impl Book<'_> {
     /// What the account must grant first; what runs already has been granted.
     fn quotas(&mut self) {
         let (now, then) = (needs(&self.now), needs(self.to));
-        for ((name, least), (now, value)) in
-            [("concurrency", CONCURRENCY), ("table units", TABLE_UNITS)].into_iter().zip(now.into_iter().zip(then))
-        {
+        let quotas =
+            [("concurrency", CONCURRENCY), ("table units", TABLE_UNITS), ("units of all tables", ACCOUNT_UNITS)];
+        for ((name, least), (now, value)) in quotas.into_iter().zip(now.into_iter().zip(then)) {
             if value > least.max(now) {
                 self.push(Step {
                     title: format!("ask AWS for a quota of {value} ({name})"),
