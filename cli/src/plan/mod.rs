@@ -13,6 +13,7 @@ use std::path::Path;
 
 use centinela_infra::Sources;
 use centinela_plan::growth::{Goal, Parameters, parameters_for, runbook};
+use centinela_plan::live::LiveCost;
 use centinela_plan::{Bill, Measured, PlanError, Prices, Sizes, Workload, levers, limits, options, peer};
 use serde::Deserialize;
 
@@ -29,6 +30,11 @@ const MEASURED: &str = include_str!("../../../infra/measured.json");
 const BUDGET: &str = include_str!("../../../infra/budget.json");
 /// Room that the stacks as they are must still have at a rate; with less the plan grows their parameters.
 const ROOM: f64 = 1.1;
+
+/// What a month may cost, in steps of so many dollars, and which share of it the plan is.
+const MONTHLY_BUDGET: &str = "MonthlyBudgetUsd";
+const BUDGET_STEP: f64 = 1_000.0;
+const PLANNED_PER_CENT: &str = "BudgetPlannedPerCent";
 
 /// The largest input file, in bytes: a report has some hundred KB.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -151,7 +157,30 @@ impl Inputs {
     fn grown(&self, base: &Parameters, sizes: &Sizes, per_minute: f64) -> Result<Parameters, Failure> {
         let Self { workload, measured, prices, .. } = self;
         let goal = Goal { per_minute, base, sizes, workload, measured, prices };
-        parameters_for(&goal).map_err(|error| usage(&error))
+        let mut grown = parameters_for(&goal).map_err(|error| usage(&error))?;
+        self.budgeted(&mut grown, per_minute)?;
+        Ok(grown)
+    }
+
+    /// What watches the bill goes by the larger one: or the budget stops what can wait within days, and the alarm on cost says too little.
+    fn budgeted(&self, grown: &mut Parameters, per_minute: f64) -> Result<(), Failure> {
+        let sizes = stacks::sizes(&self.sources, grown)?;
+        let bill = Bill::new(&sizes, &self.at(per_minute)?, &self.measured, &self.prices);
+        let bill = bill.map_err(|error| usage(&error))?;
+        let live = LiveCost::of(&bill, &sizes).map_err(|error| usage(&error))?;
+        let number = |name: &str| grown.get(name).and_then(|text| text.parse::<f64>().ok());
+        let planned = number(PLANNED_PER_CENT).filter(|per_cent| *per_cent > 0.0).unwrap_or(50.0);
+        let budget = (bill.total_usd_month * 100.0 / planned / BUDGET_STEP).ceil() * BUDGET_STEP;
+        let budget = budget.max(number(MONTHLY_BUDGET).unwrap_or(0.0));
+        for (name, value) in [
+            (MONTHLY_BUDGET, format!("{budget:.0}")),
+            ("CostFixedUsdPerHour", format!("{:.2}", live.fixed_usd_hour)),
+            ("CostUsdPerWriteUnit", format!("{:.7}", live.usd_per_write_unit)),
+            ("CostUsdPerMillisecond", format!("{:.10}", live.usd_per_millisecond)),
+        ] {
+            grown.entry(name.to_owned()).and_modify(|text| *text = value);
+        }
+        Ok(())
     }
 
     fn differing(&self, parameters: &Parameters) -> Vec<(String, String, String)> {
@@ -179,7 +208,7 @@ fn plan(arguments: &Args, inputs: &Inputs, per_minute: f64) -> Result<At, Failur
         Ok(At {
             limits: limits::limits(&sizes, &workload, measured, prices)?,
             usual: peer::usual(&sizes, &workload, measured, prices, &bill)?,
-            live: centinela_plan::live::LiveCost::of(&bill, &sizes)?,
+            live: LiveCost::of(&bill, &sizes)?,
             levers: arguments.levers.then(|| levers::table(&sizes, &workload, measured, prices)).transpose()?,
             options: arguments.options.then(|| options::all(&sizes, &workload, measured, prices)).transpose()?,
             grown: inputs.differing(&parameters),

@@ -14,10 +14,16 @@ use crate::failure::Failure;
 /// Metrics that a group of a mapping's metrics sends while all is well:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html#event-source-mapping-metrics>.
 const METRIC_GROUPS: [(&str, u32); 2] = [("EventCount", 7), ("KafkaMetrics", 2)];
+/// Alarms that a scaling policy of target tracking makes: for a table two on what is used and two on what is provisioned; for a disk, which
+/// never shrinks, one. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/AutoScaling.html>
+const ALARMS_OF_A_TABLE: u32 = 4;
+const ALARMS_OF_A_DISK: u32 = 1;
 /// Alarms with a shorter period are of high resolution.
 const RESOLUTION_S: f64 = 60.0;
 const HOURS_KEPT_BY_DEFAULT: f64 = 168.0;
 const MS_AN_HOUR: f64 = 3_600_000.0;
+/// The bucket that the records of requests to the others are written to.
+const ACCESS_LOGS: &str = "AccessLogs";
 
 /// The parameters of an environment, as its file has them.
 ///
@@ -145,6 +151,7 @@ impl<'a> Resources<'a> {
             volume_gib: whole(cluster, volume),
             kafka: text(cluster, "/KafkaVersion").unwrap_or_default(),
             monitoring: text(cluster, "/EnhancedMonitoring").unwrap_or_else(|| "DEFAULT".to_owned()),
+            logs: cluster.properties.pointer("/LoggingInfo/BrokerLogs/CloudWatchLogs/LogGroup").is_some(),
         }
     }
 
@@ -186,6 +193,12 @@ impl<'a> Resources<'a> {
         scaling
     }
 
+    fn scaling_alarms(&self) -> u32 {
+        let targets = self.of("AWS::ApplicationAutoScaling::ScalableTarget");
+        let is_table = |target: &Resource| text(target, "/ServiceNamespace").as_deref() == Some("dynamodb");
+        targets.map(|target| if is_table(target) { ALARMS_OF_A_TABLE } else { ALARMS_OF_A_DISK }).sum()
+    }
+
     fn lake(&self) -> Lake {
         let rules =
             |bucket: &'a Resource| bucket.properties.pointer("/LifecycleConfiguration/Rules").and_then(Value::as_array);
@@ -207,9 +220,18 @@ impl<'a> Resources<'a> {
                 intelligent_after_days: intelligent,
                 glacier_after_days: glacier,
                 noncurrent_days: noncurrent.unwrap_or(0.0),
+                access_log_days: self.access_log_days(),
             };
         }
         Lake::default()
+    }
+
+    /// Days that the bucket of the other buckets' records keeps them; 0 without one that is written to.
+    fn access_log_days(&self) -> f64 {
+        let is_written =
+            self.of("AWS::S3::Bucket").any(|bucket| bucket.properties.get("LoggingConfiguration").is_some());
+        let records = self.of("AWS::S3::Bucket").find(|bucket| is_written && bucket.logical_id == ACCESS_LOGS);
+        records.and_then(|bucket| number(bucket, "/LifecycleConfiguration/Rules/0/ExpirationInDays")).unwrap_or(0.0)
     }
 
     fn network(&self) -> Network {
@@ -221,6 +243,7 @@ impl<'a> Resources<'a> {
         Network {
             endpoint_zones: u32::try_from(zones.sum::<usize>()).unwrap_or(u32::MAX),
             nat_gateways: self.count("AWS::EC2::NatGateway"),
+            flow_logs: self.count("AWS::EC2::FlowLog") > 0,
         }
     }
 
@@ -228,6 +251,7 @@ impl<'a> Resources<'a> {
         let mut watch = Watch {
             composites: self.count("AWS::CloudWatch::CompositeAlarm"),
             dashboards: self.count("AWS::CloudWatch::Dashboard"),
+            scaling_alarms: self.scaling_alarms(),
             ..Watch::default()
         };
         for alarm in self.of("AWS::CloudWatch::Alarm") {

@@ -2,7 +2,7 @@
 
 use centinela_infra::{Infrastructure, Sources};
 use centinela_plan::growth::rules::Account;
-use centinela_plan::growth::{Parameters, runbook};
+use centinela_plan::growth::{Parameters, also_in, runbook, stack_of};
 use centinela_plan::live::LiveCost;
 use centinela_plan::{Bill, Sizes, levers};
 use serde_json::json;
@@ -104,14 +104,48 @@ fn production_grows_to_ten_million_a_minute() {
             account.apply(step).unwrap_or_else(|refusal| panic!("{rate}: {}: {refusal}", step.title));
         }
         assert_eq!(account.parameters(), &after);
+        assert!(account.untold().is_empty(), "{rate}: {:?}", account.untold());
         let grown = sizes(&inputs, &after);
         let bill = bill(&inputs, &grown, rate);
         assert!(bill.deciding.keeps_up && bill.deciding.latency_ms_p99 < 250.0, "{rate}: {:?}", bill.deciding);
+        let number = |name: &str| after[name].parse::<f64>().expect("a number");
+        let share = 100.0 * bill.total_usd_month / number("MonthlyBudgetUsd");
+        assert!(share <= number("BudgetPlannedPerCent"), "{rate}: {share} % of the budget");
+        let live = LiveCost::of(&bill, &grown).expect("there are users");
+        for (name, planned) in [
+            ("CostFixedUsdPerHour", live.fixed_usd_hour),
+            ("CostUsdPerWriteUnit", live.usd_per_write_unit),
+            ("CostUsdPerMillisecond", live.usd_per_millisecond),
+        ] {
+            assert!((number(name) / planned - 1.0).abs() < 0.05, "{rate}: {name} is {}", after[name]);
+        }
         let workload = inputs.at(rate).expect("a rate");
         let limits =
             centinela_plan::limits::limits(&grown, &workload, &inputs.measured, &inputs.prices).expect("limits");
         assert!(limits[0].full_at_per_minute >= rate, "{rate}: {:?}", limits[0]);
         before = after;
+    }
+}
+
+/// A stack that declares a changed parameter and is not updated goes on by its former value.
+#[test]
+fn every_stack_that_declares_a_grown_parameter_has_a_step() {
+    let inputs = of("prod");
+    let after = inputs.grown(&inputs.parameters, &sizes(&inputs, &inputs.parameters), 10_000_000.0);
+    let after = after.unwrap_or_else(|failure| panic!("{failure}"));
+    let declares = |text: &str, name: &str| {
+        let parameters = text.lines().skip_while(|line| *line != "Parameters:").skip(1);
+        let mut parameters = parameters.take_while(|line| line.is_empty() || line.starts_with(' '));
+        parameters.any(|line| line == format!("  {name}:"))
+    };
+    let grown: Vec<_> = inputs.differing(&after).into_iter().map(|(name, _, _)| name).collect();
+    assert!(grown.len() > 30, "{grown:?}");
+    for name in grown {
+        let mut told: Vec<_> = also_in(&name).iter().copied().chain([stack_of(&name)]).collect();
+        told.sort_unstable();
+        let stacks = inputs.sources.stacks.iter().filter(|(_, text)| declares(text, &name));
+        let declared: Vec<_> = stacks.filter_map(|(file, _)| file.strip_suffix(".yaml")).collect();
+        assert_eq!(told, declared, "{name}");
     }
 }
 

@@ -9,6 +9,8 @@ use crate::{Bill, Capacity, HOURS_A_MONTH, PlanError, SECONDS_A_MONTH, Sizes};
 
 const USERS: &str = "user_state";
 const PERIODS_AN_HOUR: f64 = 12.0;
+/// Prices of what tables hold, whatever they are asked.
+const STORED: [&str; 2] = ["dynamodb.storage", "dynamodb.pitr"];
 
 /// What the expression is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -31,7 +33,9 @@ impl LiveCost {
             sizes.tables.iter().find(|table| table.name == USERS).ok_or(PlanError::NoSize("table user_state"))?;
         let units = bill.services.iter().flat_map(|service| &service.lines);
         let writes = units.filter(|line| line.what == "writes of user_state").map(|line| line.quantity).sum::<f64>();
-        let database = bill.of("DynamoDB") - bill.of_lines("storage") - bill.of_lines("continuous backup");
+        let tables = bill.services.iter().filter(|service| service.service == "DynamoDB");
+        let units = tables.flat_map(|service| &service.lines).filter(|line| !STORED.contains(&line.price.as_str()));
+        let database: f64 = units.map(|line| line.usd_month).sum();
         // Unit-hours, each of twelve periods, or units.
         let periods = match table.capacity {
             Capacity::Provisioned { .. } => writes * PERIODS_AN_HOUR,

@@ -4,12 +4,15 @@
 use serde::Serialize;
 
 use crate::growth::cheapest_brokers;
-use crate::{Bill, Capacity, Measured, PlanError, Prices, Sizes, Workload};
+use crate::{Bill, Capacity, Measured, PlanError, Prices, Sizes, StreamMapping, Workload};
 
 /// Compute Savings Plans take at least this off the duration of Lambda: <https://aws.amazon.com/savingsplans/compute-pricing/>.
 const SAVINGS_PLAN: f64 = 0.12;
 /// Days that an index would keep.
 const INDEX_DAYS: u32 = 30;
+/// The function that writes it, and how long its batches gather.
+const INDEXES: &str = "index-decisions";
+const INDEX_WINDOW_S: f64 = 1.0;
 /// Decisions that fit into a record of the stream, when a batch's are joined.
 const PUT_UNIT_BYTES: f64 = 25_000.0;
 
@@ -29,15 +32,17 @@ pub struct Choice {
 type Change = fn(&mut Sizes, &mut Workload);
 
 /// Alternatives that are other sizes: name, what it means, the change.
-const SIZED: [(&str, &str, Change); 9] = [
+const SIZED: [(&str, &str, Change); 8] = [
     (
         "index by transaction id, 30 days, on demand",
         "any decision of a month is found by its transaction alone; without it the user's id is needed and the newest 16 are there",
         |sizes, _| index(sizes, false),
     ),
-    ("the same index, provisioned", "as above; the table's mode is on demand in the stacks today", |sizes, _| {
-        index(sizes, true)
-    }),
+    (
+        "the same index, provisioned",
+        "as above, with DecisionWriteUnitsMin above 0; nothing while it is off",
+        |sizes, _| index(sizes, true),
+    ),
     ("tables on demand", "follows any rise at once up to twice the last peak; nothing to size", |sizes, _| {
         for table in &mut sizes.tables {
             table.capacity =
@@ -59,12 +64,6 @@ const SIZED: [(&str, &str, Change); 9] = [
     ),
     ("1,024 MB for the deciding function", "58 % of a processor: starts in half the time", |sizes, _| {
         scoring_mb(sizes, 1_024.0)
-    }),
-    ("user actions not compressed, disks to fit", "producers may send single records", |sizes, _| {
-        for topic in sizes.topics.iter_mut().filter(|topic| topic.name == "user_actions") {
-            topic.zstd = false;
-        }
-        sizes.brokers.volume_gib = sizes.brokers.volume_gib.saturating_add(3_000);
     }),
     ("one poller group for every mapping", "a backlog of the archive takes throughput from decisions", |sizes, _| {
         for mapping in &mut sizes.mappings {
@@ -93,6 +92,7 @@ pub fn all(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &Pri
         let usd = Bill::new(&changed, &load, measured, prices)?.total_usd_month - base.total_usd_month;
         choices.push(Choice { name, usd_month: Some(usd), means, by_parameter: true });
     }
+    choices.push(uncompressed(sizes, workload, (measured, prices), &base)?);
     choices.push(brokers(sizes, workload, (measured, prices), &base)?);
     choices.extend(by_code(&base, measured, prices)?);
     let duration: f64 = base.of_lines("duration of ");
@@ -109,6 +109,20 @@ pub fn all(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &Pri
         by_parameter: true,
     });
     Ok(choices)
+}
+
+fn uncompressed(
+    sizes: &Sizes,
+    workload: &Workload,
+    (measured, prices): (&Measured, &Prices),
+    base: &Bill,
+) -> Result<Choice, PlanError> {
+    let mut changed = sizes.clone();
+    changed.topics.iter_mut().filter(|topic| topic.name == "user_actions").for_each(|topic| topic.zstd = false);
+    changed.brokers = cheapest_brokers(&changed, workload, measured, prices, Some(sizes.brokers.is_express()))?;
+    let usd = Bill::new(&changed, workload, measured, prices)?.total_usd_month - base.total_usd_month;
+    let (name, means) = ("user actions not compressed, disks to fit", "producers may send single records");
+    Ok(Choice { name, usd_month: Some(usd), means, by_parameter: true })
 }
 
 fn brokers(
@@ -163,10 +177,20 @@ fn by_code(base: &Bill, measured: &Measured, prices: &Prices) -> Result<Vec<Choi
 
 fn index(sizes: &mut Sizes, provisioned: bool) {
     sizes.index_days = INDEX_DAYS;
+    if !sizes.stream_mappings.iter().any(|mapping| mapping.function == INDEXES) {
+        // Switched off it is no mapping of the sizes.
+        let (function, batch, window_s) = (INDEXES.to_owned(), 100.0, INDEX_WINDOW_S);
+        sizes.stream_mappings.push(StreamMapping { function, batch, window_s });
+    }
+    // As the tables that are provisioned already.
+    let target_percent = sizes.tables.iter().find_map(|table| match table.capacity {
+        Capacity::Provisioned { target_percent, .. } => Some(target_percent),
+        Capacity::OnDemand { .. } => None,
+    });
+    let target_percent = target_percent.unwrap_or(70.0);
     for table in sizes.tables.iter_mut().filter(|table| provisioned && table.name == "decisions") {
         let (max_read, max_write) = (table.capacity.max_read(), table.capacity.max_write());
-        table.capacity =
-            Capacity::Provisioned { target_percent: 70.0, min_read: 1.0, max_read, min_write: 1.0, max_write };
+        table.capacity = Capacity::Provisioned { target_percent, min_read: 1.0, max_read, min_write: 1.0, max_write };
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Brokers {
     pub kafka: String,
     /// How much MSK measures: `DEFAULT` is free.
     pub monitoring: String,
+    /// Whether their logs go to CloudWatch.
+    pub logs: bool,
 }
 
 impl Brokers {
@@ -176,6 +178,8 @@ pub struct Lake {
     pub glacier_after_days: f64,
     /// Days that deleted and replaced objects are kept.
     pub noncurrent_days: f64,
+    /// Days that the record of every request to it is kept; 0 is no record.
+    pub access_log_days: f64,
 }
 
 /// The way out of the VPC.
@@ -185,6 +189,8 @@ pub struct Network {
     pub endpoint_zones: u32,
     /// NAT gateways.
     pub nat_gateways: u32,
+    /// Whether its connections are recorded.
+    pub flow_logs: bool,
 }
 
 /// Logs, metrics and alarms.
@@ -194,6 +200,8 @@ pub struct Watch {
     pub alarm_metrics: u32,
     /// Of these, with a period below a minute.
     pub high_resolution: u32,
+    /// Alarms that Application Auto Scaling makes for its policies.
+    pub scaling_alarms: u32,
     /// Composite alarms.
     pub composites: u32,
     /// Dashboards.

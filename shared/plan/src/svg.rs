@@ -66,6 +66,18 @@ fn draw(title: &str, below: &str, rows: &[(String, f64, &str)], largest: f64, bu
         escaped(title)
     ));
     push(format_args!(r##"<text x="20" y="52" fill="#4a5568">{}</text>"##, escaped(below)));
+    // Below the bars, and the amounts have a rim: what stands at the limit is read all the same.
+    if let Some(budget) = budget {
+        let (at, bottom) = (LEFT + budget * scale, height - BOTTOM);
+        push(format_args!(
+            r##"<line x1="{at:.1}" y1="{TOP}" x2="{at:.1}" y2="{bottom:.1}" stroke="{LINE}" stroke-width="2" stroke-dasharray="5 4"/>"##
+        ));
+        push(format_args!(
+            r##"<text x="{at:.1}" y="{:.1}" text-anchor="middle" fill="{LINE}">limit {}</text>"##,
+            bottom + 18.0,
+            grouped(budget)
+        ));
+    }
     let mut top = TOP;
     for (name, usd, colour) in rows {
         let (text, end) = (top + BAR - 3.0, LEFT + usd.max(0.0) * scale);
@@ -78,19 +90,12 @@ fn draw(title: &str, below: &str, rows: &[(String, f64, &str)], largest: f64, bu
             r##"<rect x="{LEFT}" y="{top:.1}" width="{:.1}" height="{BAR}" fill="{colour}"/>"##,
             (end - LEFT).max(1.0)
         ));
-        push(format_args!(r##"<text x="{:.1}" y="{text:.1}" fill="#1a202c">{}</text>"##, end + 6.0, grouped(*usd)));
+        push(format_args!(
+            r##"<text x="{:.1}" y="{text:.1}" fill="#1a202c" stroke="#ffffff" stroke-width="5" paint-order="stroke">{}</text>"##,
+            end + 6.0,
+            grouped(*usd)
+        ));
         top += ROW;
-    }
-    if let Some(budget) = budget {
-        let at = LEFT + budget * scale;
-        push(format_args!(
-            r##"<line x1="{at:.1}" y1="{TOP}" x2="{at:.1}" y2="{top:.1}" stroke="{LINE}" stroke-width="2" stroke-dasharray="5 4"/>"##
-        ));
-        push(format_args!(
-            r##"<text x="{at:.1}" y="{:.1}" text-anchor="middle" fill="{LINE}">limit {}</text>"##,
-            top + 18.0,
-            grouped(budget)
-        ));
     }
     push(format_args!("</svg>"));
     out

@@ -69,6 +69,11 @@ fn lines_add_up_and_some_were_calculated_by_hand() {
     let units = measured().tables["user_state"];
     let hourly = units.write * 100_000.0 / 60.0 / 0.8 * 0.00065;
     assert!(near(line(&bill, "writes of user_state"), hourly * 730.0));
+    // A thousand bytes as base64, with 180 for its key and its answer; a tenth of nine terabytes out of Glacier.
+    let decision = measured().records["approved"].bytes * 4.0 / 3.0 + 180.0;
+    assert!(near(line(&bill, "data through endpoints"), 4.38 * decision * 0.01));
+    assert!(near(line(&bill, "queries of cold files"), 900.0 * 0.03));
+    assert!(near(line(&bill, "watch of the scaling"), 25.0 * 0.1));
     // Two groups of at most ten pollers.
     assert!(near(line(&bill, "event poller units of decide"), 0.185 * 730.0));
     assert!(near(line(&bill, "event poller units of archive-records"), 0.185 * 730.0));
@@ -101,6 +106,23 @@ fn what_is_missing_is_named_and_no_plan_is_made_up() {
     }
     let negative = sample::MEASURED.replace("\"base_ms\": 5.05", "\"base_ms\": -5.05");
     assert!(matches!(Measured::from_json(&negative), Err(PlanError::Unit { .. })));
+}
+
+#[test]
+fn what_a_deployment_does_not_have_is_not_billed() {
+    let mut plain = sizes();
+    (plain.network.flow_logs, plain.brokers.logs, plain.lake.access_log_days) = (false, false, 0.0);
+    (plain.watch.scaling_alarms, plain.network.endpoint_zones) = (0, 0);
+    let (with, without) = (bill(&sizes(), &workload(100_000.0)), bill(&plain, &workload(100_000.0)));
+    for what in ["flow logs", "logs of the brokers", "records of requests", "watch of the scaling", "data through"] {
+        assert!(with.of_lines(what) > 0.0 && without.of_lines(what) <= 0.0, "{what}");
+    }
+    let months = |lake_months: f64| bill(&plain, &Workload { lake_months, ..workload(100_000.0) });
+    assert!(months(0.5).of_lines("queries of cold files") <= 0.0, "nothing is cold yet");
+    let labels = |labels_per_transaction: f64| {
+        bill(&plain, &Workload { labels_per_transaction, ..workload(100_000.0) }).of_lines("writes of labels")
+    };
+    assert!(near(labels(0.02), 2.0 * labels(0.01)));
 }
 
 #[test]
@@ -187,7 +209,9 @@ fn options_have_prices_and_commitments_stay_options() {
 #[test]
 fn the_live_metric_says_what_the_plan_says_at_the_planned_load() {
     let (mut sizes, workload) = (sizes(), workload(100_000.0));
-    for on_demand in [false, true] {
+    for (on_demand, express) in [(false, false), (false, true), (true, false)] {
+        // Their storage is none of a table's.
+        sizes.brokers.kind = if express { "express.m7g.large" } else { "kafka.m7g.large" }.to_owned();
         if on_demand {
             sizes.tables[0].capacity = Capacity::OnDemand { max_read: 4_000.0, max_write: 4_000.0 };
         }

@@ -90,6 +90,7 @@ fn every_runbook_is_accepted_step_by_step_and_leads_where_it_should() {
                 account.apply(step).unwrap_or_else(|refusal| panic!("{from} to {to}: {}: {refusal}", step.title));
             }
             assert_eq!(account.parameters(), &after, "{from} to {to}");
+            assert!(account.untold().is_empty(), "{from} to {to}: {:?}", account.untold());
         }
     }
 }
@@ -167,6 +168,17 @@ fn mistakes_are_refused_one_by_one_and_change_nothing() {
         vec![change(&before, "ScoreTransactionsConcurrency", "9"), change(&before, "ScoreTransactionsPollersMax", "4")];
     let refused = account.apply(&update("40-functions/score-transactions", throttled));
     assert_eq!(refused, Err(Refusal::Throttled { concurrency: 9, wanted: 10 }));
+    let mut units = before.clone();
+    for name in ["UserReadUnitsMax", "DeviceReadUnitsMax"] {
+        units.insert(name.to_owned(), "40000".to_owned());
+    }
+    let refused =
+        Account::new(units.clone()).apply(&update("30-data", vec![change(&units, "DeviceWriteUnitsMax", "2000")]));
+    assert_eq!(refused, Ok(()), "80,000 read units are what an account has");
+    units.insert("MarkReadUnitsMax".to_owned(), "1".to_owned());
+    let refused =
+        Account::new(units.clone()).apply(&update("30-data", vec![change(&units, "DeviceWriteUnitsMax", "2000")]));
+    assert!(matches!(&refused, Err(Refusal::OverQuota { value: 80_001, quota: 80_000, .. })), "{refused:?}");
     let elsewhere = account.apply(&update("30-data", vec![change(&before, "DecisionsShards", "8")]));
     assert!(matches!(elsewhere, Err(Refusal::SeveralStacks(_))), "{elsewhere:?}");
     let stale = Change { name: "DecisionsShards".to_owned(), from: "2".to_owned(), to: "8".to_owned() };
@@ -236,7 +248,8 @@ fn a_runbook_backwards_or_with_a_step_missing_does_not_pass() {
     let steps = runbook(&before, &after).expect("a runbook");
     let passes = |steps: &[Step]| {
         let mut account = Account::new(before.clone());
-        steps.iter().try_for_each(|step| account.apply(step)).is_ok() && account.parameters() == &after
+        let is_taken = steps.iter().all(|step| account.apply(step).is_ok());
+        is_taken && account.parameters() == &after && account.untold().is_empty()
     };
     assert!(passes(&steps));
     let backwards: Vec<Step> = steps.iter().rev().cloned().collect();

@@ -138,7 +138,8 @@ impl Aws {
     }
 
     pub(crate) fn sleep(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // A sleep must be made inside of the runtime that wakes it.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }
 
@@ -311,6 +312,15 @@ mod tests {
         assert!(bundle(&file).expect_err("no zip").contains("it is no zip"));
         std::fs::remove_dir_all(&directory).expect("removed");
         assert!(bundle(&file).is_err());
+    }
+
+    #[test]
+    fn a_pause_between_two_looks_ends() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let sdk = SdkConfig::builder().build();
+        let aws = Aws { runtime, sdk, region: "us-east-1".to_owned(), clients: Mutex::default() };
+        aws.pause(Duration::from_millis(1));
     }
 
     #[test]

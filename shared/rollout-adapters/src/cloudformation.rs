@@ -49,8 +49,19 @@ impl Aws {
     }
 
     pub(crate) fn describe_events(&self, stack_id: &str) -> Result<Vec<Event>, CloudError> {
-        let (answer, _) = self.cloudformation("DescribeStackEvents", &[field("StackName", stack_id)])?;
-        let mut events: Vec<_> = answer.list("StackEvents").iter().map(answers::event).collect();
+        let (mut events, mut token) = (Vec::new(), None::<String>);
+        for _ in 0..PAGES_MAX {
+            let mut fields = vec![field("StackName", stack_id)];
+            fields.extend(token.as_deref().map(|token| field("NextToken", token)));
+            let (answer, _) = self.cloudformation("DescribeStackEvents", &fields)?;
+            let page = answer.list("StackEvents");
+            events.extend(page.iter().map(answers::event));
+            token = answer.deep_text("NextToken").map(str::to_owned);
+            // The cause of a failure is older than its rollback, whose events alone fill a page.
+            if token.is_none() || page.iter().any(answers::begins) {
+                break;
+            }
+        }
         if events.iter().any(|event| is_said_elsewhere(&event.reason)) {
             let (answer, _) = self.cloudformation("DescribeEvents", &[field("StackName", stack_id)])?;
             // They are the cause of all others.

@@ -41,6 +41,12 @@ pub(crate) fn event(member: &Element) -> Event {
     }
 }
 
+/// Whether an event is the beginning of an operation on the stack itself: what is older belongs to others.
+pub(crate) fn begins(member: &Element) -> bool {
+    let begun = ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"];
+    member.text("ResourceType") == "AWS::CloudFormation::Stack" && begun.contains(&member.text("ResourceStatus"))
+}
+
 /// What was found before anything was made; other events of the operation are among the stack's.
 pub(crate) fn validation(member: &Element) -> Option<Event> {
     let reason = member.text("ValidationStatusReason");
@@ -129,6 +135,19 @@ mod tests {
         assert_eq!(described("FAILED", "UNAVAILABLE", "No updates are to be performed."), ChangeSetState::Empty);
         assert_eq!(described("FAILED", "UNAVAILABLE", "no rights"), ChangeSetState::Failed("no rights".into()));
         assert_eq!(described("DELETE_COMPLETE", "UNAVAILABLE", ""), ChangeSetState::Over);
+    }
+
+    #[test]
+    fn an_operation_begins_with_an_event_of_the_stack_itself() {
+        let begun = |kind: &str, word: &str| {
+            let body =
+                format!("<member><ResourceType>{kind}</ResourceType><ResourceStatus>{word}</ResourceStatus></member>");
+            begins(&parse(body.as_bytes()).expect("an event"))
+        };
+        let stack = "AWS::CloudFormation::Stack";
+        assert!(begun(stack, "CREATE_IN_PROGRESS") && begun(stack, "UPDATE_IN_PROGRESS"));
+        assert!(!begun(stack, "ROLLBACK_IN_PROGRESS") && !begun(stack, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"));
+        assert!(!begun("AWS::DynamoDB::Table", "CREATE_IN_PROGRESS"));
     }
 
     #[test]

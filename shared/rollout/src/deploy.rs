@@ -121,15 +121,23 @@ pub fn ship(
 /// Says what a deploy would do, and changes nothing: a change set that is made for it is forgotten again.
 ///
 /// # Errors
-/// A stack cannot be asked, or could not be changed.
+/// A stack cannot be asked. When all were looked at: one could not be changed.
 pub fn plan(cloud: &dyn Cloud, desk: &dyn Desk, deployment: &Deployment, options: &Options) -> Result<(), Stopped> {
+    let mut refused = Vec::new();
     for stack in &deployment.stacks {
         let facts = cloud.stack(&stack.name)?;
         let name = &stack.name;
         match next(facts.as_ref().map(|facts| facts.status()).as_ref()) {
             Move::Update => {
                 let run = StackRun { cloud, desk, options, stack, zones: &[] };
-                show(desk, stack, &run, facts.as_ref())?;
+                match show(desk, stack, &run, facts.as_ref()) {
+                    // It may import what a change of a stack before it, which a plan does not make, exports.
+                    Err(Stopped::Failed(why)) => {
+                        desk.say(&why);
+                        refused.push(name.as_str());
+                    }
+                    shown => shown?,
+                }
             }
             // A change set of a stack that is not there would leave its shell, and its imports are not there yet either.
             Move::Create => desk.say(&format!("{name} (to be made): {} resources", stack.resources)),
@@ -145,7 +153,13 @@ pub fn plan(cloud: &dyn Cloud, desk: &dyn Desk, deployment: &Deployment, options
             }
         }
     }
-    Ok(())
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let names = refused.join(", ");
+    Err(Stopped::Failed(format!(
+        "{names}: no change set could be made, and nothing was changed. Where it is for want of an export, the stacks before make it"
+    )))
 }
 
 fn show(

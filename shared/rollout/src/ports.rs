@@ -214,7 +214,7 @@ pub trait Cloud {
     fn stack(&self, name: &str) -> Result<Option<StackFacts>, CloudError>;
     /// What a stack holds.
     fn resources(&self, stack: &str) -> Result<Vec<StackResource>, CloudError>;
-    /// What happened to a stack, by its id, the newest first; some hundred at most.
+    /// What happened to a stack, by its id, the newest first, back to the beginning of its last operation at least.
     fn events(&self, stack_id: &str) -> Result<Vec<Event>, CloudError>;
     /// Has a change set made, and returns its name. It is computed a while after this returned.
     fn propose(&self, request: &ChangeRequest<'_>) -> Result<String, CloudError>;

@@ -303,7 +303,7 @@ fn of_names(facts: &Facts, adopts: bool) -> Vec<Finding> {
         let Taken { file, kind, identifier, may_be_adopted } = taken;
         let text = format!("{kind} {identifier} exists and is of no stack of ours, and {file} makes it");
         match (may_be_adopted, adopts) {
-            (true, true) => note("names", format!("{text}: it is taken over")),
+            (true, true) => note("names", format!("{text}: it is taken over, with the key that it is encrypted with")),
             (true, false) => problem("names", format!("{text}: take it over with --adopt, or delete it with its data")),
             (false, _) => problem("names", format!("{text}: delete it, or choose another NamePrefix")),
         }

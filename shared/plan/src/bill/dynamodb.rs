@@ -17,6 +17,12 @@ const USER_BYTES: f64 = 1_000.0;
 const DEVICE_BYTES: f64 = 250.0;
 const LABEL_BYTES: f64 = 250.0;
 const INDEX_BYTES: f64 = 450.0;
+/// A roll-up is one write unit.
+const ROLLUP_BYTES: f64 = 1_000.0;
+/// Days that one is kept.
+const ROLLUP_DAYS: f64 = 90.0;
+/// Labels per transaction of the runs that the units are from.
+const LABELS_MEASURED: f64 = 0.01;
 /// Devices per user in the simulated world.
 const DEVICES_PER_USER: f64 = 1.6;
 /// Days that a label is remembered.
@@ -56,6 +62,10 @@ pub(crate) fn used(basis: &Basis<'_>, table: &str) -> TableUnits {
         // One item for each shard and window, whatever the rate.
         ROLLUPS => used.write = f64::from(basis.sizes.shards) / ROLLUP_WINDOW_S,
         INDEX if basis.sizes.index_days > 0 => used.write += per_second,
+        LABELS => {
+            let more = basis.workload.labels_per_transaction / LABELS_MEASURED;
+            used = TableUnits { write: used.write * more, read: used.read * more };
+        }
         _ => {}
     }
     used
@@ -116,6 +126,7 @@ fn stored_bytes(basis: &Basis<'_>) -> f64 {
         DEVICES => users * DEVICES_PER_USER * DEVICE_BYTES,
         LABELS => days(per_second * workload.labels_per_transaction, LABEL_DAYS) * LABEL_BYTES,
         INDEX => days(per_second, f64::from(basis.sizes.index_days)) * INDEX_BYTES,
+        ROLLUPS => days(f64::from(basis.sizes.shards) / ROLLUP_WINDOW_S, ROLLUP_DAYS) * ROLLUP_BYTES,
         _ => 0.0,
     };
     basis.sizes.tables.iter().map(|table| of(&table.name)).sum()

@@ -2,7 +2,7 @@
 
 use super::lambda::batch;
 use super::{Basis, Line, a_month};
-use crate::PlanError;
+use crate::{KafkaMapping, PlanError};
 
 const SERVICE: &str = "S3";
 const GB: f64 = 1e9;
@@ -12,6 +12,14 @@ const DAYS_A_MONTH: f64 = 365.0 / 12.0;
 const ARCHIVE: &str = "archive-records";
 /// Requests of a compaction for each file: state, manifest, list, superseded files.
 const REQUESTS_PER_FILE: f64 = 4.0;
+/// A raw object is put, read and deleted; each is a line of the access log.
+const LINES_PER_OBJECT: f64 = 3.0;
+const ACCESS_LINE_BYTES: f64 = 600.0;
+/// Of what analysts scan so much is older than the move to Glacier, where reading is paid. Assumed.
+const COLD_SHARE: f64 = 0.1;
+/// Bytes of a file that a query reads at once. Assumed.
+const READ_BYTES: f64 = 1e6;
+const TB: f64 = 1e12;
 
 pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
     let objects = raw_objects(basis)?;
@@ -44,6 +52,12 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         format!("files of {:.0} MB, {REQUESTS_PER_FILE} requests each", lake.file_bytes / 1e6),
     )?);
     stored(basis, bytes_a_day, records, &mut lines)?;
+    let requests = objects * LINES_PER_OBJECT + files_a_month * REQUESTS_PER_FILE;
+    let kept = requests * ACCESS_LINE_BYTES * SECONDS_A_DAY * basis.sizes.lake.access_log_days / GB;
+    let why =
+        format!("a line of {ACCESS_LINE_BYTES} bytes a request, kept {:.0} days", basis.sizes.lake.access_log_days);
+    lines.push(basis.line(SERVICE, "records of requests", (kept, "GB"), "s3.standard", why)?);
+    queried(basis, &mut lines)?;
     let moved = a_month(files_a_month) / 1_000.0;
     lines.push(basis.line(
         SERVICE,
@@ -62,6 +76,28 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
     Ok(lines)
 }
 
+/// What analysts' queries ask of the lake, beside what Athena is paid for.
+fn queried(basis: &Basis<'_>, lines: &mut Vec<Line>) -> Result<(), PlanError> {
+    let scanned = basis.workload.scanned_tb_month * TB;
+    lines.push(basis.line(
+        SERVICE,
+        "reads of queries",
+        (scanned / READ_BYTES / 1_000.0, "thousand requests"),
+        "s3.get_thousand",
+        "assumed: a megabyte at once",
+    )?);
+    let cold = basis.workload.lake_months * DAYS_A_MONTH > basis.sizes.lake.glacier_after_days;
+    let share = if cold { COLD_SHARE } else { 0.0 };
+    lines.push(basis.line(
+        SERVICE,
+        "queries of cold files",
+        (scanned * share / GB, "GB"),
+        "s3.glacier_ir.retrieved",
+        format!("assumed: {:.0} % of what is scanned is in Glacier", COLD_SHARE * 100.0),
+    )?);
+    Ok(())
+}
+
 /// Records a second that the archive reads.
 fn archived(basis: &Basis<'_>) -> f64 {
     let mappings = basis.sizes.mappings.iter().filter(|mapping| mapping.function == ARCHIVE);
@@ -74,13 +110,26 @@ pub(crate) fn raw_objects(basis: &Basis<'_>) -> Result<f64, PlanError> {
     for mapping in basis.sizes.mappings.iter().filter(|mapping| mapping.function == ARCHIVE) {
         let per_second = basis.rate_of(&mapping.topic);
         let Some(topic) = basis.sizes.topic(&mapping.topic).filter(|_| per_second > 0.0) else { continue };
-        // A poller fills its batches from its own partitions.
-        let pollers = f64::from(mapping.pollers_min.max(1)).min(f64::from(topic.partitions.max(1)));
         let bytes = basis.measured.record(&mapping.topic)?.bytes;
-        let records = batch(per_second / pollers, mapping.batch, mapping.window_s, bytes, basis.workload.call_ms_p50);
-        objects += per_second / records * (f64::from(topic.partitions) / pollers).min(records);
+        let spread = (topic.partitions, mapping.pollers_min);
+        objects += objects_of(mapping, spread, per_second, bytes, basis.workload.call_ms_p50);
     }
     Ok(objects)
+}
+
+/// Objects a second that one mapping of the archive puts, with these partitions and pollers: a poller fills its batches from its own
+/// partitions, and each of them in a batch is an object.
+pub(crate) fn objects_of(
+    mapping: &KafkaMapping,
+    (partitions, pollers): (u32, u32),
+    per_second: f64,
+    record_bytes: f64,
+    call_ms: f64,
+) -> f64 {
+    let partitions = f64::from(partitions.max(1));
+    let pollers = f64::from(pollers.max(1)).min(partitions);
+    let records = batch(per_second / pollers, mapping.batch, mapping.window_s, record_bytes, call_ms);
+    per_second / records * (partitions / pollers).min(records)
 }
 
 fn stored(basis: &Basis<'_>, bytes_a_day: f64, records: f64, lines: &mut Vec<Line>) -> Result<(), PlanError> {

@@ -17,7 +17,8 @@ pub use kafka::{Flow, flows};
 /// What other modules look up in here.
 pub(crate) mod lookups {
     pub(crate) use super::dynamodb::used;
-    pub(crate) use super::lambda::deciding_bytes;
+    pub(crate) use super::lake::objects_of;
+    pub(crate) use super::lambda::{POLLERS_PER_UNIT, deciding_bytes};
 }
 
 /// A line of the bill.

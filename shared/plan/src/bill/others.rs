@@ -7,6 +7,18 @@ const GB: f64 = 1e9;
 /// A PUT payload unit of Kinesis.
 const PUT_UNIT_BYTES: f64 = 25_000.0;
 const DECISIONS: &str = "approved";
+/// A record is sent as base64 with its partition key, and answered with its shard and number. The endpoint is paid for both ways.
+const BASE64: f64 = 4.0 / 3.0;
+const ENTRY_BYTES: f64 = 60.0;
+const ENTRY_ANSWER_BYTES: f64 = 120.0;
+/// An answer of the HTTP API with its headers. Assumed.
+const API_ANSWER_BYTES: f64 = 2_000.0;
+/// Flow records: environments at work beside the deciding ones, connections of each, a record for each direction at either end, once a minute
+/// on the machines of today whatever is asked for (<https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs.html>). Assumed but the last.
+const ENVIRONMENTS_BESIDE: f64 = 20.0;
+const CONNECTIONS: f64 = 15.0;
+const RECORDS_A_MINUTE: f64 = 4.0;
+const FLOW_BYTES: f64 = 120.0;
 /// Kinesis asks KMS about every five minutes for each shard and client; DynamoDB for each table and connection; logs and queues rarely.
 /// <https://docs.aws.amazon.com/streams/latest/dev/costs-performance.html>
 const KEY_ASKED_EVERY_S: f64 = 300.0;
@@ -43,6 +55,13 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         (requests, "million"),
         "api.million",
         "assumed: transactions come through Kafka, the API is for look-ups and a few decisions",
+    )?);
+    lines.push(basis.line(
+        "Data transfer",
+        "answers of the API",
+        (basis.workload.api_requests_month * API_ANSWER_BYTES / GB, "GB"),
+        "transfer.out",
+        format!("assumed: {API_ANSWER_BYTES} bytes each, to the internet"),
     )?);
     let scanned = basis.workload.scanned_tb_month;
     lines.push(basis.line(
@@ -98,13 +117,25 @@ fn network(basis: &Basis<'_>, decision_bytes: f64, lines: &mut Vec<Line>) -> Res
         format!("{zones:.0} zones of endpoints"),
     )?);
     if network.endpoint_zones > 0 {
-        let gb = a_month(basis.workload.per_second() * decision_bytes) / GB;
+        let sent = decision_bytes * BASE64 + ENTRY_BYTES + ENTRY_ANSWER_BYTES;
+        let gb = a_month(basis.workload.per_second() * sent) / GB;
         lines.push(basis.line(
             "VPC",
             "data through endpoints",
             (gb, "GB"),
             "vpc.endpoint.data",
-            "decisions to Kinesis; DynamoDB and S3 go through free gateways",
+            format!("decisions to Kinesis, {sent:.0} bytes each with base64 and answer; DynamoDB and S3 go through free gateways"),
+        )?);
+    }
+    if network.flow_logs {
+        let environments = f64::from(basis.deciding.slots) + ENVIRONMENTS_BESIDE;
+        let records = environments * CONNECTIONS * RECORDS_A_MINUTE / 60.0;
+        lines.push(basis.line(
+            "VPC",
+            "flow logs",
+            (a_month(records * FLOW_BYTES) / GB, "GB"),
+            "logs.vended_s3",
+            format!("assumed: {environments:.0} environments of {CONNECTIONS} connections"),
         )?);
     }
     let gateways = f64::from(network.nat_gateways);

@@ -17,6 +17,10 @@ const TIER_GB: f64 = 10_240.0;
 /// Metrics that MSK sends above its free level, by broker. Not counted anywhere in AWS's documentation as a number: some forty.
 const BROKER_METRICS: f64 = 40.0;
 const BROKERS_FREE: &str = "DEFAULT";
+/// What a broker logs in a month at its usual level. Assumed.
+const BROKER_LOG_GB: f64 = 5.0;
+/// A line of the HTTP API's access log in the stacks' format.
+const ACCESS_LINE_BYTES: f64 = 250.0;
 
 pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
     let mut lines = logs(basis)?;
@@ -62,6 +66,13 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
     )?);
     lines.push(basis.line(
         SERVICE,
+        "watch of the scaling",
+        (f64::from(watch.scaling_alarms), "alarm metrics"),
+        "cloudwatch.alarm",
+        "alarms that the scaling of tables and disks makes for itself",
+    )?);
+    lines.push(basis.line(
+        SERVICE,
         "composite alarms",
         (f64::from(watch.composites), "alarms"),
         "cloudwatch.alarm.composite",
@@ -91,6 +102,15 @@ fn logs(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         let what = format!("metric lines of {}", function.name);
         lines.push(basis.line(SERVICE, what.clone(), (first, "GB"), "logs.ingest", why.clone())?);
         lines.push(basis.line(SERVICE, what, (gb - first, "GB"), "logs.ingest.tier2", why)?);
+        ingested += gb;
+    }
+    let (gb, why) = (basis.workload.api_requests_month * (ACCESS_LINE_BYTES + EVENT_BYTES) / GB, "a line a request");
+    lines.push(basis.line(SERVICE, "access log of the API", (gb, "GB"), "logs.ingest", why)?);
+    ingested += gb;
+    if basis.sizes.brokers.logs {
+        let gb = f64::from(basis.sizes.brokers.count) * BROKER_LOG_GB;
+        let why = format!("assumed: {BROKER_LOG_GB} GB a broker");
+        lines.push(basis.line(SERVICE, "logs of the brokers", (gb, "GB"), "logs.ingest", why)?);
         ingested += gb;
     }
     let months = basis.sizes.watch.log_days / DAYS_A_MONTH;

@@ -56,8 +56,7 @@ pub fn cheapest_brokers(
         let usd = f64::from(count) * prices.usd(&format!("msk.broker.{kind}"))? * HOURS_A_MONTH + storage;
         if best.as_ref().is_none_or(|(least, _)| usd < *least) {
             let kept = &sizes.brokers;
-            let (kafka, monitoring) = (kept.kafka.clone(), kept.monitoring.clone());
-            best = Some((usd, Brokers { kind: (*kind).to_owned(), count, volume_gib, kafka, monitoring }));
+            best = Some((usd, Brokers { kind: (*kind).to_owned(), count, volume_gib, ..kept.clone() }));
         }
     }
     best.map(|(_, brokers)| brokers).ok_or(PlanError::NoBrokers(written / 1e6))

@@ -4,12 +4,14 @@
 mod brokers;
 pub mod rules;
 mod runbook;
+mod stacks;
 mod target;
 
 use std::collections::BTreeMap;
 
 pub use brokers::cheapest_brokers;
 pub use runbook::{Action, Change, Step, runbook};
+pub use stacks::{also_in, stack_of};
 pub use target::{Goal, parameters_for};
 
 /// An environment's parameters by name, as its file has them.

@@ -9,12 +9,16 @@
 //! - Express refuses properties that it fixes itself: <https://docs.aws.amazon.com/msk/latest/developerguide/msk-configuration-express-read-only.html>.
 //! - A stream's shards at most double, ten times a day: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html>.
 //! - Partitions only grow; a mapping has at most as many pollers as its topic partitions.
-//! - An account has 1,000 concurrent executions, of which 100 cannot be reserved, and tables of 40,000 units, until more is asked for:
+//! - An account has 1,000 concurrent executions, of which 100 cannot be reserved, tables of 40,000 units, and 80,000 for all provisioned ones,
+//!   until more is asked for:
 //!   <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>,
 //!   <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
+use super::stacks::{also_in, stack_of};
 use super::{Action, Parameters, Step, number};
 
 /// Attributes of the cluster: one of them per update.
@@ -46,6 +50,7 @@ const SHARDS_A_DAY: usize = 10;
 const CONCURRENCY: u32 = 1_000;
 const UNRESERVED: u32 = 100;
 const TABLE_UNITS: u32 = 40_000;
+const ACCOUNT_UNITS: u32 = 80_000;
 const SHARDS: u32 = 20_000;
 const PER_POLLER: u32 = 5;
 /// The dead letters' partitions, which no parameter changes.
@@ -104,8 +109,11 @@ pub struct Account {
     resized_at_h: Vec<u32>,
     concurrency: u32,
     table_units: u32,
+    account_units: u32,
     shards: u32,
     in_place: bool,
+    /// Stacks that still go by the former value of a parameter.
+    untold: BTreeSet<&'static str>,
 }
 
 impl Account {
@@ -119,8 +127,10 @@ impl Account {
             resized_at_h: Vec::new(),
             concurrency: CONCURRENCY,
             table_units: TABLE_UNITS,
+            account_units: ACCOUNT_UNITS,
             shards: SHARDS,
             in_place: false,
+            untold: BTreeSet::new(),
         }
     }
 
@@ -128,6 +138,12 @@ impl Account {
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Stacks that declare a parameter which another stack was updated with: their alarms and brakes still go by its former value.
+    #[must_use]
+    pub fn untold(&self) -> &BTreeSet<&'static str> {
+        &self.untold
     }
 
     /// Carries out a step and waits until it is done.
@@ -138,7 +154,12 @@ impl Account {
         let mut after = self.clone();
         after.now_h = after.now_h.saturating_add(step.wait_hours);
         match &step.action {
-            Action::Quota { name, value } => after.raise(name, *value),
+            // Granted whatever else is so.
+            Action::Quota { name, value } => {
+                after.raise(name, *value);
+                *self = after;
+                return Ok(());
+            }
             Action::InPlaceExpress { .. } => {
                 self.ready_for_express()?;
                 after.in_place = true;
@@ -168,7 +189,9 @@ impl Account {
                 msk.push(change.name.clone());
             }
             after.parameters.insert(change.name.clone(), change.to.clone());
+            after.untold.extend(also_in(&change.name).iter().copied());
         }
+        after.untold.remove(step.stack);
         // The in-place upgrade has changed type and number already; the stack is only told.
         if msk.len() > 1 && !(self.in_place && step.action == Action::CompleteExpress) {
             return Err(Refusal::SeveralMskAttributes(msk));
@@ -186,6 +209,7 @@ impl Account {
         let quota = match name {
             "concurrency" => &mut self.concurrency,
             "table units" => &mut self.table_units,
+            "units of all tables" => &mut self.account_units,
             _ => &mut self.shards,
         };
         *quota = (*quota).max(value);
@@ -312,6 +336,15 @@ impl Account {
                 return Err(Refusal::OutOfOrder { name: name.clone(), min, max });
             }
         }
+        // Those of labels, roll-ups and the index are on demand, for which there is no such quota.
+        let of = |kind: &str| {
+            ["User", "Device", "Mark"].iter().map(|table| self.number(&format!("{table}{kind}UnitsMax"))).sum::<u32>()
+        };
+        let value = of("Read").max(of("Write"));
+        if self.text("TableBillingMode") == "PROVISIONED" && value > self.account_units {
+            let (name, quota) = ("units of all tables".to_owned(), self.account_units);
+            return Err(Refusal::OverQuota { name, value, quota });
+        }
         Ok(())
     }
 
@@ -357,38 +390,4 @@ fn most_partitions(kind: &str) -> f64 {
         _ if express => 16_000.0,
         _ => 6_000.0,
     }
-}
-
-/// The stack that a parameter is updated in.
-#[must_use]
-pub fn stack_of(parameter: &str) -> &'static str {
-    const FUNCTIONS: [(&str, &str); 10] = [
-        ("ScoreTransactions", "40-functions/score-transactions"),
-        ("TrackUserActions", "40-functions/track-user-actions"),
-        ("ApplyLabels", "40-functions/apply-labels"),
-        ("IndexDecisions", "40-functions/index-decisions"),
-        ("RollupMetrics", "40-functions/rollup-metrics"),
-        ("CompactLake", "40-functions/compact-lake"),
-        ("DecisionsApi", "40-functions/decisions-api"),
-        ("Archive", "40-functions/archive-records"),
-        // Of the archive's mappings; the others of this name are in the ops stack.
-        ("GuardCostsPollersMax", "40-functions/archive-records"),
-        ("GuardCostsIndexWriteUnitsMax", "40-functions/index-decisions"),
-    ];
-    if let Some((_, stack)) = FUNCTIONS.iter().find(|(prefix, _)| parameter.starts_with(prefix)) {
-        return stack;
-    }
-    if parameter == "BrokerPartitionsMax" {
-        return "45-brokers";
-    }
-    if MSK.contains(&parameter)
-        || matches!(parameter, "DecisionsShards" | "BrokerVolumeGiBMax")
-        || parameter.ends_with("Partitions")
-    {
-        return "20-streaming";
-    }
-    if parameter.contains("Units") && !parameter.starts_with("GuardCosts") || parameter == "TableBillingMode" {
-        return "30-data";
-    }
-    "50-ops"
 }

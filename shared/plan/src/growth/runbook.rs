@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::rules::stack_of;
+use super::stacks::{also_in, stack_of};
 use super::{Parameters, number};
 use crate::PlanError;
 
 /// Quotas of an account until more is asked for; see [`super::rules`].
 const CONCURRENCY: u32 = 1_000;
 const TABLE_UNITS: u32 = 40_000;
+const ACCOUNT_UNITS: u32 = 80_000;
+/// Tables that follow `TableBillingMode`, by how their parameters begin.
+const PROVISIONED: [&str; 3] = ["User", "Device", "Mark"];
 /// Attributes of MSK in the order in which they are changed.
 const MSK: [&str; 5] = ["KafkaVersion", "BrokerMonitoring", "BrokerVolumeGiB", "BrokerInstanceType", "BrokerCount"];
 
@@ -23,7 +26,7 @@ pub enum Action {
     Update,
     /// A quota is asked for.
     Quota {
-        /// `concurrency`, `table units` or `shards`.
+        /// `concurrency`, `table units`, `units of all tables` or `shards`.
         name: &'static str,
         /// The least that is needed.
         value: u32,
@@ -89,30 +92,37 @@ pub fn runbook(from: &Parameters, to: &Parameters) -> Result<Vec<Step>, PlanErro
     book.brokers();
     book.update("topics get more partitions", |name| name.ends_with("Partitions"), TOPICS_WAIT, "minutes");
     book.functions();
-    let wait = "the alarms say OK";
     book.update(
         "alarms as large as what they watch",
         |name| matches!(stack_of(name), "45-brokers" | "50-ops"),
-        wait,
+        ALARMS_WAIT,
         "a minute",
     );
+    book.told();
     Ok(book.steps)
 }
 
 const TABLES_WAIT: &str =
     "the tables are ACTIVE, and ProvisionedWriteCapacityUnits has reached the Min; no WriteThrottleEvents";
 const TOPICS_WAIT: &str = "`kafka-topics --describe` shows them, each with a leader; keys move to other partitions, which the protocol does not mind";
+const ALARMS_WAIT: &str = "the alarms say OK";
 const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 0, p99 is what it was";
 
-/// Concurrent executions of the account, with the 100 that cannot be reserved, and units of the largest table.
-fn needs(parameters: &Parameters) -> [u32; 2] {
+/// Concurrent executions of the account, with the 100 that cannot be reserved, units of the largest table, and those of all provisioned ones.
+fn needs(parameters: &Parameters) -> [u32; 3] {
     let numbers = |wanted: &dyn Fn(&str) -> bool| {
         let names = parameters.keys().filter(|name| wanted(name));
         names.filter_map(|name| number(parameters, name)).collect::<Vec<u32>>()
     };
     let reserved = numbers(&|name| name.ends_with("Concurrency") && name != "AccountConcurrency");
     let units = numbers(&|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
-    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0)]
+    let sum = |kind: &str| {
+        let names = PROVISIONED.map(|table| format!("{table}{kind}UnitsMax"));
+        names.iter().filter_map(|name| number(parameters, name)).fold(0, u32::saturating_add)
+    };
+    let is_provisioned = parameters.get("TableBillingMode").is_some_and(|mode| mode == "PROVISIONED");
+    let all = if is_provisioned { sum("Read").max(sum("Write")) } else { 0 };
+    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0), all]
 }
 
 struct Book<'a> {
@@ -170,12 +180,32 @@ impl Book<'_> {
         }
     }
 
+    /// Stacks that declare a changed parameter and had no step of their own after it.
+    fn told(&mut self) {
+        let mut untold = BTreeSet::<&'static str>::new();
+        for step in &self.steps {
+            untold.extend(step.changes.iter().flat_map(|change| also_in(&change.name)).copied());
+            untold.remove(step.stack);
+        }
+        for stack in untold {
+            self.push(Step {
+                title: "alarms of another stack go by the new values".to_owned(),
+                action: Action::Update,
+                stack,
+                changes: Vec::new(),
+                wait_for: ALARMS_WAIT,
+                wait_hours: 0,
+                takes: "a minute",
+            });
+        }
+    }
+
     /// What the account must grant first; what runs already has been granted.
     fn quotas(&mut self) {
         let (now, then) = (needs(&self.now), needs(self.to));
-        for ((name, least), (now, value)) in
-            [("concurrency", CONCURRENCY), ("table units", TABLE_UNITS)].into_iter().zip(now.into_iter().zip(then))
-        {
+        let quotas =
+            [("concurrency", CONCURRENCY), ("table units", TABLE_UNITS), ("units of all tables", ACCOUNT_UNITS)];
+        for ((name, least), (now, value)) in quotas.into_iter().zip(now.into_iter().zip(then)) {
             if value > least.max(now) {
                 self.push(Step {
                     title: format!("ask AWS for a quota of {value} ({name})"),
@@ -192,8 +222,9 @@ impl Book<'_> {
 
     /// It would take growth for a mistake.
     fn brake(&mut self) {
-        let wait = "the alarms brake-… say OK. 40-functions/apply-labels has GuardCostsLagMax too: update it as well";
-        self.update("the brake's limits are raised", |name| name.starts_with("GuardCosts"), wait, "a minute");
+        let wait = "the alarms brake-… say OK";
+        let is_limit = |name: &str| name.starts_with("GuardCosts") || stack_of(name) == "80-budget";
+        self.update("limits of the brake and the budget are raised", is_limit, wait, "a minute");
     }
 
     /// A stream at most doubles.

@@ -1,11 +1,12 @@
 //! The parameters of a deployment for a rate.
 
 use super::{Parameters, brokers::cheapest_brokers, number};
-use crate::bill::{Flow, flows};
+use crate::bill::lookups::{POLLERS_PER_UNIT, objects_of};
+use crate::bill::{Flow, flows, question};
 use crate::limits::broker_bytes;
-use crate::queue::calls_mean_ms;
+use crate::queue::{Question, calls_mean_ms, predict};
 use crate::sizes::SCORING;
-use crate::{Measured, PlanError, Prices, Sizes, Workload, pieces};
+use crate::{HOURS_A_MONTH, Measured, PlanError, Prices, SECONDS_A_MONTH, Sizes, Workload, pieces};
 
 /// Mean records of a batch that slots are planned for: above it latency grows, below it slots idle in calls.
 const BATCH: f64 = 40.0;
@@ -14,6 +15,12 @@ const HEADROOM: f64 = 1.5;
 /// A poller carries 5 MB a second and 5 invocations: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 const POLLER_BYTES: f64 = 5e6;
 const PER_POLLER: u32 = 5;
+/// The most pollers that a mapping may always have:
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_ProvisionedPollerConfig.html>.
+const POLLERS_MAX: u32 = 200;
+const ARCHIVE: &str = "archive-records";
+/// What its stack takes.
+const ARCHIVE_CONCURRENCY_MAX: u32 = 1_000;
 /// Partitions for each slot: a batch holds records of several, and each has one batch in flight.
 const PARTITIONS_PER_SLOT: u32 = 2;
 /// Most partitions that decisions are spread over: more make batches smaller and objects of the lake more.
@@ -65,7 +72,7 @@ pub fn parameters_for(goal: &Goal<'_>) -> Result<Parameters, PlanError> {
     if goal.sizes.index_days > 0 {
         grown.at_least("IndexDecisionsConcurrency", pieces(f64::from(shards) * 1.2));
     }
-    tables(goal, &workload, &mut grown);
+    tables(goal, &workload, &mut grown)?;
     kafka(goal, &workload, &mut grown)?;
     watched(&mut grown);
     Ok(grown.parameters)
@@ -126,9 +133,34 @@ fn functions(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>, poller
     grown.at_least("TrackUserActionsPollers", actions);
     grown.at_least("TrackUserActionsConcurrency", actions.saturating_mul(PER_POLLER));
     let (transactions, approved) = (needs("transactions", per_second)?, needs("approved", per_second)?);
-    grown.at_least("ArchiveTransactionsPollers", transactions);
-    grown.at_least("ArchiveUserActionsPollers", actions);
-    grown.at_least("ArchiveApprovedPollers", approved);
+    let sum = archive(goal, workload, grown, [transactions, actions, approved])?;
+    let labels = per_second * workload.labels_per_transaction;
+    // A label takes some 30 ms, one after the other.
+    grown.at_least("ApplyLabelsConcurrency", pieces(labels * 0.03 * HEADROOM));
+    grown.at_least("CompactLakeSlices", pieces(goal.per_minute / 250_000.0));
+    brake(workload, grown, sum);
+    Ok(())
+}
+
+/// Pollers of the archive, of which its bytes need at least so many; returns all of them.
+fn archive(
+    goal: &Goal<'_>,
+    workload: &Workload,
+    grown: &mut Grown<'_>,
+    [transactions, actions, approved]: [u32; 3],
+) -> Result<u32, PlanError> {
+    let per_second = workload.per_second();
+    let acted = per_second * workload.actions_per_transaction;
+    for (name, partitions, topic, per_second, least) in [
+        ("ArchiveTransactionsPollers", "TransactionsPartitions", "transactions", per_second, transactions),
+        ("ArchiveUserActionsPollers", "UserActionsPartitions", "user_actions", acted, actions),
+        ("ArchiveApprovedPollers", "DecisionPartitions", "approved", per_second, approved),
+    ] {
+        let partitions = number(&grown.parameters, partitions).unwrap_or(1);
+        let before = number(grown.base, name).unwrap_or(1);
+        let pollers = archive_pollers(goal, workload, topic, per_second, partitions, least.max(before))?;
+        grown.at_least(name, pollers);
+    }
     if !grown.base.contains_key("ArchiveUserActionsPollers") {
         grown.at_least("ArchiveRecordsPollers", transactions.max(actions).max(approved));
     }
@@ -136,13 +168,35 @@ fn functions(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>, poller
         .map(|name| number(&grown.parameters, name).unwrap_or(approved))
         .into_iter()
         .fold(3, u32::saturating_add);
-    grown.at_least("ArchiveRecordsConcurrency", sum.saturating_mul(PER_POLLER));
-    let labels = per_second * workload.labels_per_transaction;
-    // A label takes some 30 ms, one after the other.
-    grown.at_least("ApplyLabelsConcurrency", pieces(labels * 0.03 * HEADROOM));
-    grown.at_least("CompactLakeSlices", pieces(goal.per_minute / 250_000.0));
-    brake(workload, grown, sum);
-    Ok(())
+    // A batch lasts a third of a second and gathers for a minute, so not all of these invocations are ever at work.
+    grown.at_least("ArchiveRecordsConcurrency", sum.saturating_mul(PER_POLLER).min(ARCHIVE_CONCURRENCY_MAX));
+    Ok(sum)
+}
+
+/// Pollers of the archive's mapping of a topic, `least` or more: each costs a share of a unit, and more of them make fewer objects of the same
+/// records, because each has fewer partitions. The cheapest sum.
+fn archive_pollers(
+    goal: &Goal<'_>,
+    workload: &Workload,
+    topic: &str,
+    per_second: f64,
+    partitions: u32,
+    least: u32,
+) -> Result<u32, PlanError> {
+    let mappings = &goal.sizes.mappings;
+    let mapping = mappings.iter().find(|mapping| mapping.function == ARCHIVE && mapping.topic == topic);
+    let Some(mapping) = mapping else { return Ok(least) };
+    let bytes = goal.measured.record(topic)?.bytes;
+    // An object is put once and read once.
+    let object = (goal.prices.usd("s3.put_thousand")? + goal.prices.usd("s3.get_thousand")?) / 1_000.0;
+    let poller = goal.prices.usd("lambda.poller_unit_hour")? * HOURS_A_MONTH / POLLERS_PER_UNIT;
+    let usd = |pollers: u32| {
+        let objects = objects_of(mapping, (partitions, pollers), per_second, bytes, workload.call_ms_p50);
+        objects * SECONDS_A_MONTH * object + f64::from(pollers) * poller
+    };
+    let most = partitions.min(POLLERS_MAX).max(least);
+    let cheapest = (least..=most).min_by(|one, other| usd(*one).total_cmp(&usd(*other)));
+    Ok(cheapest.unwrap_or(least))
 }
 
 /// The brake must not take growth for a mistake.
@@ -154,15 +208,28 @@ fn brake(workload: &Workload, grown: &mut Grown<'_>, archive_pollers: u32) {
     grown.at_least("GuardCostsLagMax", pieces(workload.per_second() * 3_000.0));
 }
 
-fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
+/// Read units for the committed marks: every batch reads those of its partitions, so it is the batches that count.
+fn mark_reads(goal: &Goal<'_>, workload: &Workload, grown: &Grown<'_>) -> Result<f64, PlanError> {
+    let of = |name: &str, before: u32| number(&grown.parameters, name).unwrap_or(before);
+    let before = question(goal.sizes, workload, goal.measured)?;
+    let deciding = predict(&Question {
+        partitions: of("TransactionsPartitions", before.partitions),
+        pollers: of("ScoreTransactionsPollersMin", before.pollers),
+        concurrency: of("ScoreTransactionsConcurrency", before.concurrency),
+        ..before
+    });
+    Ok(deciding.invocations_per_second * deciding.partitions_per_batch * goal.measured.mark_read_units)
+}
+
+fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) -> Result<(), PlanError> {
     if goal.per_minute >= PROVISIONED_FROM {
         grown.set("TableBillingMode", "PROVISIONED");
     }
     let per_second = workload.per_second();
     for (table, prefix) in [("user_state", "User"), ("device_state", "Device"), ("settled_offsets", "Mark")] {
         let units = goal.measured.tables.get(table).copied().unwrap_or_default();
-        let marks = if prefix == "Mark" { 0.4 } else { 0.0 };
-        for (kind, used) in [("Write", units.write * per_second), ("Read", (units.read + marks) * per_second)] {
+        let marks = if prefix == "Mark" { mark_reads(goal, workload, grown)? } else { 0.0 };
+        for (kind, used) in [("Write", units.write * per_second), ("Read", units.read * per_second + marks)] {
             grown.at_least(&format!("{prefix}{kind}UnitsMax"), pieces(used * UNITS_MAX));
             grown.at_least(&format!("{prefix}{kind}UnitsMin"), pieces(used * UNITS_MIN));
         }
@@ -174,6 +241,7 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) {
         grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
         grown.at_least("GuardCostsIndexWriteUnitsMax", pieces(per_second * 300.0 * 3.0));
     }
+    Ok(())
 }
 
 /// What alarms compare with.

@@ -29,6 +29,7 @@ pub fn sizes() -> Sizes {
             volume_gib: 1_500,
             kafka: "3.9.x.kraft".to_owned(),
             monitoring: "PER_BROKER".to_owned(),
+            logs: true,
         },
         topics: vec![
             topic("transactions", 10, 7.0, true),
@@ -75,10 +76,16 @@ pub fn sizes() -> Sizes {
             mapping("archive-records", "dead-letters", (10_000.0, 60.0), (1, 1), "archive-records"),
         ],
         stream_mappings: vec![StreamMapping { function: "rollup-metrics".to_owned(), batch: 1_000.0, window_s: 1.0 }],
-        lake: Lake { intelligent_after_days: 7.0, glacier_after_days: 30.0, noncurrent_days: 7.0 },
-        network: Network { endpoint_zones: 3, nat_gateways: 0 },
+        lake: Lake {
+            intelligent_after_days: 7.0,
+            glacier_after_days: 30.0,
+            noncurrent_days: 7.0,
+            access_log_days: 90.0,
+        },
+        network: Network { endpoint_zones: 3, nat_gateways: 0, flow_logs: true },
         watch: Watch {
             alarm_metrics: 150,
+            scaling_alarms: 25,
             composites: 3,
             dashboards: 1,
             log_days: 30.0,

@@ -295,6 +295,15 @@ fn a_plan_shows_changes_and_makes_none() {
 }
 
 #[test]
+fn a_plan_goes_on_behind_a_stack_that_cannot_be_changed_and_says_so_at_the_end() {
+    let (world, person) = (stands(), Person::default());
+    world.endings.borrow_mut().push(("dev-centinela-30-data".into(), "FAILED"));
+    let refused = text(plan(&world, &person, &deployment(), &options()));
+    assert!(refused.contains("dev-centinela-30-data: no change set could be made"), "{refused}");
+    assert!(person.heard("No export named") && person.heard("dev-centinela-50-ops (up to date)"));
+}
+
+#[test]
 fn destroy_goes_backwards_names_what_it_keeps_and_can_be_done_again() {
     let world = stands();
     let would_keep = kept(&world, &deployment()).expect("what is kept").kept;

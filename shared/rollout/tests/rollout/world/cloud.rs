@@ -124,6 +124,9 @@ impl Cloud for World {
                     proposal.looks -= 1;
                     ChangeSetState::AtWork
                 }
+                () if self.endings.borrow().iter().any(|(name, word)| name == stack && *word == "FAILED") => {
+                    ChangeSetState::Failed("No export named dev-centinela-Other found".to_owned())
+                }
                 () if changes.is_empty() => ChangeSetState::Empty,
                 () => ChangeSetState::Ready,
             };
