@@ -1,9 +1,9 @@
-//! Decisions and dead letters to Kafka, by librdkafka's idempotent producer.
+//! Decisions and dead letters to Kafka, by librdkafka's producer.
 //!
 //! One producer per process. A batch is enqueued whole before anything is awaited, so it leaves in as few requests as there are
-//! leaders. Retries are librdkafka's: it repeats until the message's time is over, in order and without duplicates of its own. A
-//! message that was not acknowledged by the caller's deadline may still be written later; whoever asked publishes the same bytes
-//! again.
+//! leaders. Retries are librdkafka's: it repeats until the message's time is over, and an idempotent producer does so in order and without
+//! duplicates of its own. A message that was not acknowledged by the caller's deadline may still be written later; whoever asked publishes
+//! the same bytes again, so that consumers drop repetitions in any case.
 
 mod delivery;
 mod ingest;
@@ -58,6 +58,9 @@ pub struct KafkaConfig {
     pub deployment_key: DeploymentKey,
     /// How long the client tries to deliver a message.
     pub message_timeout: Duration,
+    /// Whether the brokers drop what the client repeats after a lost answer. It needs an id from the brokers before the first message, and
+    /// a message with its time over ends the producer's sequence. Without it a repetition reaches the topic, as bytes that are there already.
+    pub idempotent: bool,
 }
 
 impl KafkaConfig {
@@ -71,6 +74,7 @@ impl KafkaConfig {
             dead_letters_topic: topic,
             deployment_key,
             message_timeout: DEAD_LETTER_TIMEOUT,
+            idempotent: true,
         }
     }
 }
@@ -126,7 +130,9 @@ impl KafkaPublisher {
             Ok(Err(error)) => warn!(error = %Causes(&error), "kafka did not answer the first request"),
             Err(error) => warn!(error = %Causes(&error), "kafka's topics could not be asked for"),
         }
-        until_identified(&producer).await;
+        if config.idempotent {
+            until_identified(&producer).await;
+        }
         Ok(Self(Arc::new(Shared { config, client_config, producer: RwLock::new(producer) })))
     }
 
@@ -239,7 +245,7 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut client = config.access.client();
     client
         .set("client.id", &config.client_id)
-        .set("enable.idempotence", "true")
+        .set("enable.idempotence", if config.idempotent { "true" } else { "false" })
         .set("acks", "all")
         // The Java client's partitioner, so that a key has one partition whoever writes it.
         .set("partitioner", "murmur2_random")
@@ -256,8 +262,8 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         // A record may be as large as an invocation payload, and in a dead letter it is base64.
         .set("message.max.bytes", "8388608")
-        // The statistics are the only word on whether the producer has its id.
-        .set("statistics.interval.ms", "250")
+        // The statistics are the only word on whether an idempotent producer has its id.
+        .set("statistics.interval.ms", if config.idempotent { "250" } else { "0" })
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
     client
