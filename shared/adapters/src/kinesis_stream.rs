@@ -148,11 +148,9 @@ impl DecisionPublisher for KinesisStream {
                 Err(refused) => results[index] = Err(refused),
             }
         }
-        let answers: Vec<Vec<Verdict>> = stream::iter(chunks(entries))
-            .map(|chunk| self.put_chunk(chunk, budget))
-            .buffer_unordered(self.config.calls_in_flight)
-            .collect()
-            .await;
+        let puts: Vec<_> = chunks(entries).into_iter().map(|chunk| self.put_chunk(chunk, budget)).collect();
+        let answers: Vec<Vec<Verdict>> =
+            stream::iter(puts).buffer_unordered(self.config.calls_in_flight).collect().await;
         for (index, verdict) in answers.into_iter().flatten() {
             results[index] = verdict;
         }

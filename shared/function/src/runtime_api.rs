@@ -19,7 +19,6 @@ const EVENT_BYTES_MAX: usize = 8 << 20;
 
 /// The Runtime API did something that it does not document.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
 pub(crate) enum RuntimeApiError {
     #[error("the runtime api answered {status} to {asked}: {said}")]
     Refused { asked: &'static str, status: u16, said: String },
