@@ -1,5 +1,6 @@
 //! What all AWS clients share, and which of two clients makes a batch's calls.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -31,19 +32,24 @@ pub enum WireClient {
     Sdk,
 }
 
+/// A name that no client has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client is {names}, not `{0}`", names = WireClient::NAMES)]
+pub struct UnknownClient(String);
+
 impl WireClient {
     /// The words of a configuration.
     pub const NAMES: &'static str = "lean or sdk";
+}
 
-    /// Reads one of [`Self::NAMES`].
-    ///
-    /// # Errors
-    /// When it is none of them.
-    pub fn named(name: &str) -> Result<Self, ()> {
+impl FromStr for WireClient {
+    type Err = UnknownClient;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "lean" => Ok(Self::Lean),
             "sdk" => Ok(Self::Sdk),
-            _ => Err(()),
+            other => Err(UnknownClient(other.to_owned())),
         }
     }
 }

@@ -96,7 +96,7 @@ impl ServiceError {
     pub(crate) fn read(status: u16, header: Option<&str>, body: &[u8]) -> Self {
         let (mut code, mut message) = (header.map(short), None);
         // A proxy's page is no JSON: then the status has to do.
-        if let Ok(Some((in_body, said))) = members(body) {
+        if let Ok((in_body, said)) = members(body) {
             code = code.or(in_body);
             message = said;
         }
@@ -107,11 +107,8 @@ impl ServiceError {
 }
 
 /// `__type` or `code`, and the message.
-fn members(body: &[u8]) -> Result<Option<(Option<String>, Option<String>)>, Syntax> {
+fn members(body: &[u8]) -> Result<(Option<String>, Option<String>), Syntax> {
     let mut reader = Reader::new(body);
-    if reader.peek()? != Kind::Object {
-        return Ok(None);
-    }
     let (mut code, mut message) = (None, None);
     let mut object = reader.object()?;
     while let Some(name) = reader.member(&mut object)? {
@@ -124,7 +121,7 @@ fn members(body: &[u8]) -> Result<Option<(Option<String>, Option<String>)>, Synt
             reader.skip()?;
         }
     }
-    Ok(Some((code, message)))
+    Ok((code, message))
 }
 
 /// The name of an error without the namespace before it and without what may follow it.

@@ -54,7 +54,7 @@ impl SigningKey {
     }
 }
 
-impl<'a> Signed<'a> {
+impl Signed<'_> {
     /// The names of what is signed, in their order.
     pub(crate) fn names(&self) -> &'static str {
         if self.session_token.is_some() {
