@@ -47,7 +47,9 @@ pub trait Function: Sized {
 pub async fn run<F: Function>() -> Result<(), Error> {
     let started = Instant::now();
     centinela_telemetry::init()?;
-    let host = start::<F>(started).await.inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
+    let host = Box::pin(start::<F>(started))
+        .await
+        .inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     match std::env::var(RUNTIME_API) {
         Ok(authority) if !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") => {
@@ -55,7 +57,7 @@ pub async fn run<F: Function>() -> Result<(), Error> {
                 let body = host.invoke(payload, &context).await?;
                 Ok::<_, Diagnostic>(body.into_bytes())
             };
-            runtime_api::serve(&authority, Config::from_env(), invoke).await
+            Box::pin(runtime_api::serve(&authority, Config::from_env(), invoke)).await
         }
         _ => {
             let host = &host;
@@ -63,7 +65,7 @@ pub async fn run<F: Function>() -> Result<(), Error> {
                 let body = host.invoke(payload.get(), &context).await?;
                 RawValue::from_string(body).map_err(invalid)
             };
-            lambda_runtime::run(service_fn(invoke)).await
+            Box::pin(lambda_runtime::run(service_fn(invoke))).await
         }
     }
 }

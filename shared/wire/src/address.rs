@@ -36,10 +36,11 @@ impl Address {
             return Err(problem());
         }
         let usual = if is_tls { 443 } else { 80 };
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) => port,
-            (None, None) => usual,
-            (None, Some(_)) => return Err(problem()),
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => usual,
+            // What follows the host is no number of a port.
+            None => return Err(problem()),
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {

@@ -37,16 +37,16 @@ pub async fn put_records<K: Display>(
 }
 
 fn write<K: Display>(out: &mut Vec<u8>, stream: &str, entries: &[Entry<'_, K>]) {
-    out.extend_from_slice(b"{\"StreamName\":");
-    push_text(out, stream);
-    out.extend_from_slice(b",\"Records\":[");
+    out.extend_from_slice(b"{\"Records\":[");
     for (index, entry) in entries.iter().enumerate() {
         out.extend_from_slice(if index == 0 { b"{\"Data\":" } else { b",{\"Data\":" });
         push_base64(out, Some(entry.data));
         // Writing to a vector cannot fail.
         write!(out, ",\"PartitionKey\":\"{}\"}}", entry.partition_key).unwrap_or_default();
     }
-    out.extend_from_slice(b"]}");
+    out.extend_from_slice(b"],\"StreamName\":");
+    push_text(out, stream);
+    out.push(b'}');
 }
 
 fn read(answer: &[u8], expected: usize) -> Result<Vec<Option<String>>, Malformed> {
