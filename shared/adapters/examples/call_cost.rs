@@ -46,7 +46,7 @@ fn main() -> Anything<()> {
     let (dynamodb, kinesis) = servers.block_on(services())?;
     let [plain, tls] = [false, true].map(|tls| servers.block_on(addresses(&dynamodb, &kinesis, tls)));
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("call                                  lean: CPU µs (user)   SDK: CPU µs (user)   ratio");
+    println!("{:<37} {:>12}  {:>12}  {:>5}", "call", "lean, CPU µs", "SDK, CPU µs", "ratio");
     for (name, urls) in [("", plain?), (" over TLS", tls?)] {
         client.block_on(table(name, &urls, calls))?;
     }
@@ -155,11 +155,10 @@ async fn table(transport: &str, urls: &[String; 2], calls: usize) -> Anything<()
             }
         }
         let [lean, sdk] = measured.map(|mut rounds| {
-            rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+            rounds.sort_by(f64::total_cmp);
             rounds[ROUNDS / 2]
         });
-        let of = |(total, user): (f64, f64)| format!("{total:.0} ({user:.0})");
-        println!("{:<37} {:>19}  {:>19}  {:>5.1}", format!("{name}{transport}"), of(lean), of(sdk), sdk.0 / lean.0);
+        println!("{:<37} {lean:>12.0}  {sdk:>12.0}  {:>5.1}", format!("{name}{transport}"), sdk / lean);
     }
     Ok(())
 }
@@ -188,8 +187,8 @@ async fn fill(side: &Side, users: usize) -> Anything<()> {
     if known { Ok(()) } else { Err(format!("the tables were not filled: {commits:?}").into()) }
 }
 
-/// CPU microseconds a call, in all and in user mode.
-async fn round(side: &Side, call: Call, calls: usize) -> Anything<(f64, f64)> {
+/// CPU microseconds a call.
+async fn round(side: &Side, call: Call, calls: usize) -> Anything<f64> {
     let users = match call {
         Call::Read(users) | Call::Write(users) | Call::Put(users) => users,
     };
@@ -225,10 +224,9 @@ async fn round(side: &Side, call: Call, calls: usize) -> Anything<(f64, f64)> {
             }
         }
     }
-    let after = cpu()?;
-    let per_call = |time: Duration| time.as_secs_f64() * 1e6 / calls as f64;
-    assert!(started.elapsed() >= after.0 - before.0, "a thread has one processor");
-    Ok((per_call(after.0 - before.0), per_call(after.1 - before.1)))
+    let used = cpu()? - before;
+    assert!(started.elapsed() >= used, "a thread has one processor");
+    Ok(used.as_secs_f64() * 1e6 / calls as f64)
 }
 
 fn outgoing(number: usize) -> Outgoing {
@@ -237,10 +235,9 @@ fn outgoing(number: usize) -> Outgoing {
     Outgoing { outcome: Outcome::Approved, transaction_id, decision_id, payload: vec![b'x'; 900] }
 }
 
-/// What this thread has used: in all, and in user mode.
-fn cpu() -> Anything<(Duration, Duration)> {
+/// What this thread has used, in user mode and in the kernel.
+fn cpu() -> Anything<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
     let of = |time: nix::sys::time::TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64);
-    let user = of(usage.user_time());
-    Ok((user + of(usage.system_time()), user))
+    Ok(of(usage.user_time()) + of(usage.system_time()))
 }
