@@ -14,18 +14,13 @@ pub struct Syntax {
 
 /// What a value is, seen from its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
-    /// `null`.
     Null,
-    /// `true` or `false`.
     Bool,
-    /// A number.
     Number,
-    /// A string.
     Text,
-    /// An array.
     Array,
-    /// An object.
     Object,
 }
 
@@ -38,7 +33,6 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// At the beginning of an input.
-    #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
