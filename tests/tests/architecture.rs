@@ -47,16 +47,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signed-http", &["domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
+    ("plan", &[]),
     ("control", &["signed-http", "brake", "domain"]),
     ("traffic", &["contracts", "domain"]),
     ("infra", &[]),
+    ("rollout", &["infra"]),
+    ("rollout-adapters", &["rollout", "signed-http", "domain"]),
     ("serve", &[]),
     ("broker", &["serve"]),
+    ("cloudwatch", &[]),
     ("kafka-client", &["kafka-access"]),
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve"]),
     ("http-front", &["lambda-host", "serve"]),
-    ("local", &["aws", "broker", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
+    ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "wire", "domain", "kafka-access"]),
     (
@@ -93,6 +97,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "local",
             "infra",
             "traffic",
+            "plan",
             "lake",
             "object-store",
             "redrive",
@@ -101,7 +106,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["infra", "rollout", "rollout-adapters"]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
@@ -130,7 +135,10 @@ const PURE: &[&str] = &[
     "api",
     "redrive",
     "brake",
+    "plan",
+    "rollout",
     "traffic",
+    "cloudwatch",
 ];
 const IO: &[&str] = &["tokio", "rdkafka", "hyper", "aws-config", "aws-sdk-dynamodb", "aws-sdk-kinesis"];
 
