@@ -79,9 +79,9 @@ pub(crate) fn head(bytes: &[u8], others: &mut Headers<'_>) -> Result<Option<Head
     let framing = match (is_chunked, length) {
         // <https://www.rfc-editor.org/rfc/rfc9112#section-6.3>: both at once is how requests are smuggled.
         (true, Some(_)) => return Err("it has a length and chunks"),
+        _ if (100..200).contains(&status) || status == 204 || status == 304 => Framing::Length(0),
         (true, None) => Framing::Chunked,
         (false, Some(length)) => Framing::Length(length),
-        _ if (100..200).contains(&status) || status == 204 || status == 304 => Framing::Length(0),
         (false, None) => Framing::UntilClose,
     };
     is_kept &= framing != Framing::UntilClose;
@@ -191,6 +191,7 @@ mod tests {
         assert_eq!(kept(&closing), (200, Framing::Length(7), false));
         assert_eq!(kept("HTTP/1.0 200 OK\r\ncontent-length: 7\r\n\r\n"), (200, Framing::Length(7), false));
         assert_eq!(kept("HTTP/1.1 100 Continue\r\n\r\n"), (100, Framing::Length(0), true));
+        assert_eq!(kept("HTTP/1.1 304 Same\r\ncontent-length: 7\r\n\r\n"), (304, Framing::Length(0), true));
     }
 
     #[test]

@@ -108,14 +108,15 @@ impl Client {
             None => Connection::open(address, tls.as_ref()).await?,
         };
         write(connection.request.new_body());
-        self.sign(&mut connection, target, &identity);
+        let signed_s = access.clock().now_s();
+        self.sign(&mut connection, target, &identity, signed_s);
         let Received { head, body } = connection.exchange(service.answer_bytes_max, &mut |_, _| {}).await?;
         let body = connection.body(body);
         let outcome = if head.status == 200 {
             read(body).map_err(CallError::Malformed)
         } else {
             let error = ServiceError::read(head.status, head.error_type.as_deref(), body);
-            Err(self.refused(error, head.date.as_deref(), &identity))
+            Err(self.refused(error, head.date.as_deref(), &identity, signed_s))
         };
         if head.is_kept {
             connection.give_back();
@@ -124,9 +125,9 @@ impl Client {
         outcome
     }
 
-    fn sign(&self, connection: &mut Connection, target: &str, identity: &Identity) {
+    fn sign(&self, connection: &mut Connection, target: &str, identity: &Identity, at_s: i64) {
         let Inner { access, service, address, user_agent, .. } = &*self.0;
-        let moment = Moment::of(access.clock().now_s());
+        let moment = Moment::of(at_s);
         let key = identity.signing_key(&moment, access.region(), service.name);
         let signed = Signed {
             authority: &address.authority,
@@ -141,11 +142,11 @@ impl Client {
     }
 
     /// What an error means for the next call.
-    fn refused(&self, error: ServiceError, date: Option<&str>, identity: &Arc<Identity>) -> CallError {
+    fn refused(&self, error: ServiceError, date: Option<&str>, identity: &Arc<Identity>, signed_s: i64) -> CallError {
         let (access, error) = (&self.0.access, Box::new(error));
         let code = error.code.as_str();
         let is_known_better = if CLOCK_CODES.contains(&code) {
-            date.is_some_and(|date| access.clock().correct(date))
+            date.is_some_and(|date| access.clock().correct(date, signed_s))
         } else {
             CREDENTIALS_CODES.contains(&code) && access.refused(identity)
         };
@@ -164,6 +165,10 @@ impl Client {
 
     fn keep(&self, connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // They stand in the order of their last use.
+        while idle.first().is_some_and(Connection::is_old) {
+            idle.remove(0);
+        }
         if idle.len() < IDLE_CONNECTIONS_MAX {
             idle.push(connection);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A difference below this does not explain a refused signature.
-const SKEW_MIN_S: i64 = 240;
+const SKEW_MIN_S: u64 = 240;
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
 /// The last second of the year 9999.
@@ -28,20 +28,25 @@ pub(crate) struct Moment {
 impl Clock {
     /// Seconds since 1970, corrected.
     pub(crate) fn now_s(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(YEAR_MAX_S).saturating_add(self.ahead_s.load(Ordering::Relaxed))
+        machine_s().saturating_add(self.ahead_s.load(Ordering::Relaxed))
     }
 
-    /// Learns from the `date` of an answer that refused a signature. Returns whether the clock was wrong enough to explain that.
-    pub(crate) fn correct(&self, date: &str) -> bool {
+    /// Learns from the `date` of an answer that refused a signature of that time. Returns whether the time was wrong enough to explain it:
+    /// then it is for every call that was signed before the first of them was answered.
+    pub(crate) fn correct(&self, date: &str, signed_s: i64) -> bool {
         let Some(theirs) = http_date(date) else { return false };
-        let off = theirs.saturating_sub(self.now_s());
-        if off.abs() < SKEW_MIN_S {
+        if theirs.abs_diff(signed_s) < SKEW_MIN_S {
             return false;
         }
-        self.ahead_s.fetch_add(off, Ordering::Relaxed);
+        self.ahead_s.store(theirs.saturating_sub(machine_s()), Ordering::Relaxed);
         true
     }
+}
+
+/// The machine's own clock.
+fn machine_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(YEAR_MAX_S)
 }
 
 impl Moment {
@@ -163,14 +168,15 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_minutes_off_is_corrected_and_one_that_is_not_is_left() {
-        let clock = Clock::default();
-        let now = clock.now_s();
-        assert!(!clock.correct("Sun, 06 Nov 1994 08:49:37 CET"));
-        clock.ahead_s.store(784_111_777 - now + 60, Ordering::Relaxed);
-        assert!(!clock.correct("Sun, 06 Nov 1994 08:49:37 GMT"), "a minute explains nothing");
-        clock.ahead_s.store(0, Ordering::Relaxed);
-        assert!(clock.correct("Sun, 06 Nov 1994 08:49:37 GMT"));
-        assert!((784_111_777..784_111_900).contains(&clock.now_s()));
+        let (clock, date) = (Clock::default(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        let signed = clock.now_s();
+        assert!(!clock.correct("Sun, 06 Nov 1994 08:49:37 CET", signed));
+        assert!(!clock.correct(date, 784_111_777 + 60), "a minute explains nothing");
+        assert!(clock.now_s().abs_diff(signed) < 60, "it is left");
+        for call in ["the first", "another that was signed before"] {
+            assert!(clock.correct(date, signed), "{call}");
+            assert!((784_111_777..784_111_900).contains(&clock.now_s()), "{call}");
+        }
     }
 
     proptest! {

@@ -76,7 +76,12 @@ impl Connection {
         let mut byte = [0];
         // No system call unless the runtime has heard of something.
         let heard = socket.poll_peek(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-        matches!(heard, Poll::Pending) && self.used.elapsed() < IDLE_MAX && !self.is_retired
+        matches!(heard, Poll::Pending) && !self.is_old() && !self.is_retired
+    }
+
+    /// Whether it was not used for so long that it is not used again.
+    pub(crate) fn is_old(&self) -> bool {
+        self.used.elapsed() >= IDLE_MAX
     }
 
     /// Is not used again, but for its answer.
@@ -102,7 +107,7 @@ impl Connection {
             Framing::UntilClose => self.until_close(start, body_max).await?,
         };
         // More than one answer to one request: whatever it is, it answers nothing of ours.
-        head.is_kept &= answer_end == self.input.len();
+        head.is_kept &= answer_end == self.input.len() && !self.stream.holds_more();
         self.used = Instant::now();
         Ok(Received { head, body: start..body_end })
     }
@@ -190,6 +195,17 @@ impl Stream {
         match tls {
             None => Ok(Self::Plain(socket)),
             Some(tls) => Ok(Self::Tls(Box::new(tls.connector.connect(tls.name.clone(), socket).await?))),
+        }
+    }
+
+    /// Whether TLS has decrypted something that nobody has read; the socket does not know of it.
+    fn holds_more(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => {
+                let state = stream.get_mut().1.process_new_packets();
+                state.map_or(true, |state| state.plaintext_bytes_to_read() > 0)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with a call.
 
 use std::error::Error;
-use std::io;
+use std::{fmt, io};
 
 use centinela_contracts::json::{Kind, Reader, Syntax};
 
@@ -44,7 +44,7 @@ pub enum Malformed {
 }
 
 /// What a service said instead of an answer.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("{code} ({status}): {message}")]
 pub struct ServiceError {
     /// The HTTP status.
@@ -90,11 +90,22 @@ pub enum CallError {
     SignatureOutdated(#[source] Box<ServiceError>),
 }
 
+/// Without the body, which may hold an item.
+impl fmt::Debug for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceError")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ServiceError {
     /// Reads an error in the form of the JSON protocols: the code from the body, or from the header `x-amzn-errortype`.
     /// <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html#operation-error-serialization>
     pub(crate) fn read(status: u16, header: Option<&str>, body: &[u8]) -> Self {
-        let (mut code, mut message) = (header.map(short), None);
+        let (mut code, mut message) = (header.map(short).filter(|code| !code.is_empty()), None);
         // A proxy's page is no JSON: then the status has to do.
         if let Ok((in_body, said)) = members(body) {
             code = code.or(in_body);
@@ -150,6 +161,7 @@ mod tests {
         assert_eq!(read(None, r#"{"code":"A","__type":"B","Message":"m"}"#), both("B", "m"));
         assert_eq!(read(None, r#"{"__type":"B","code":"A"}"#), both("B", ""));
         assert_eq!(read(Some("InternalFailure:http://x"), dynamo), both("InternalFailure", "slow down"));
+        assert_eq!(read(Some(""), dynamo), both("ThrottlingException", "slow down"));
         for page in ["<html>502</html>", "", "[]", "{\"__type\":", "null", r#"{"__type":7,"message":null}"#] {
             assert_eq!(read(None, page), both("", ""), "{page}");
         }

@@ -119,12 +119,13 @@ impl Access {
         self.ask().await.map_err(CallError::Credentials)
     }
 
-    /// Forgets credentials that a service refused. Returns whether others can be hoped for.
+    /// Forgets credentials that a service refused. Returns whether there are others, or can be hoped for.
     pub(crate) fn refused(&self, identity: &Arc<Identity>) -> bool {
         let mut known = self.known();
-        if known.identity.as_ref().is_some_and(|current| Arc::ptr_eq(current, identity)) {
-            known.identity = None;
+        if known.identity.as_ref().is_some_and(|current| !Arc::ptr_eq(current, identity)) {
+            return true;
         }
+        known.identity = None;
         identity.fetched.elapsed() >= REFUSED_WHEN_OLDER
     }
 
@@ -282,7 +283,7 @@ mod tests {
         let first = access.identity().await.unwrap();
         assert!(!access.refused(&first), "fetched just now: others would be the same");
         assert_eq!(key(&access).await, "key-1");
-        assert!(!access.refused(&first), "the second ones stay");
+        assert!(access.refused(&first), "there are others already, and they stay");
         assert_eq!(key(&access).await, "key-1");
     }
 
