@@ -20,7 +20,7 @@ use centinela_domain::{Coordinates, Millis, Outcome};
 use centinela_kafka_access::KafkaAccess;
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -38,8 +38,6 @@ pub const DECISION_ID: &str = "decision-id";
 const METADATA_LIMIT: Duration = Duration::from_secs(4);
 /// How long init waits for the idempotent producer's id.
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
-const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
-
 /// How long the client tries to deliver a dead letter of a function that publishes nothing else.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -262,10 +260,12 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         // A record may be as large as an invocation payload, and in a dead letter it is base64.
         .set("message.max.bytes", "8388608")
-        // The statistics are the only word on whether an idempotent producer has its id.
-        .set("statistics.interval.ms", if config.idempotent { "250" } else { "0" })
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
+    if config.idempotent {
+        // Tells the session when the producer has its id. It writes nothing with every message.
+        client.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
+    }
     client
 }
 
@@ -275,10 +275,8 @@ fn start(client: &ClientConfig) -> Result<ThreadedProducer<Session>, KafkaError>
 
 /// Waits, within a limit, until the producer can send: what it waits for in init no decision waits for later.
 async fn until_identified(producer: &ThreadedProducer<Session>) {
-    let limit = tokio::time::Instant::now() + IDENTIFIED_LIMIT;
-    while !producer.context().is_identified() && tokio::time::Instant::now() < limit {
-        tokio::time::sleep(IDENTIFIED_POLL).await;
-    }
+    // Without an id in time the first messages wait for it.
+    tokio::time::timeout(IDENTIFIED_LIMIT, producer.context().identified()).await.unwrap_or_default();
 }
 
 fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, KafkaError> {
