@@ -93,8 +93,9 @@ async fn build(
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(describes_this_package)) {
         command.env_remove(name);
     }
-    if directory.file_name().is_some_and(|name| name == "release") {
-        command.arg("--release");
+    // A directory of binaries has its profile's name; only that of `dev` has another.
+    if let Some(profile) = directory.file_name().filter(|name| *name != "debug") {
+        command.arg("--profile").arg(profile);
     }
     if let Some(target) = directory.parent() {
         command.arg("--target-dir").arg(target);

@@ -37,8 +37,8 @@ pub fn built(names: &[&str]) -> PathBuf {
         .arg("build")
         .arg("--target-dir")
         .arg(directory.parent().expect("a profile's directory is in a target directory"));
-    if directory.ends_with("release") {
-        cargo.arg("--release");
+    if let Some(profile) = directory.file_name().filter(|name| *name != "debug") {
+        cargo.arg("--profile").arg(profile);
     }
     for name in names {
         cargo.args(["--bin", name]);

@@ -29,8 +29,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka-access", &[]),
     (
         "adapters",
-        &["api", "scoring", "profile", "labels", "lookup", "rollup", "delivery", "contracts", "domain", "kafka-access"],
+        &[
+            "api",
+            "scoring",
+            "profile",
+            "labels",
+            "lookup",
+            "rollup",
+            "wire",
+            "delivery",
+            "contracts",
+            "domain",
+            "kafka-access",
+        ],
     ),
+    ("wire", &["contracts"]),
     ("signed-http", &["domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
@@ -49,7 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http-front", &["lambda-host", "serve"]),
     ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve"]),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
-    ("function", &["delivery", "contracts", "telemetry", "domain", "kafka-access"]),
+    ("function", &["delivery", "contracts", "telemetry", "wire", "domain", "kafka-access"]),
     (
         FUNCTIONS,
         &[

@@ -1,20 +1,22 @@
-//! Several functions own one item, each its attributes: on the embedded DynamoDB and on DynamoDB Local.
+//! Several functions own one item, each its attributes: on the embedded DynamoDB and on DynamoDB Local, by the lean client and by the SDK's.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     TransactWriteItem, Update,
 };
+use centinela_adapters::aws::{Services, WireClient};
 use centinela_adapters::{
-    AttributeGroup, DynamoConfig, DynamoLimits, DynamoStateStore, OwnedItems, OwnedTable, SystemClock,
+    AttributeGroup, DynamoConfig, DynamoLimits, DynamoStateStore, OwnedItems, OwnedTable, SystemClock, Tables,
 };
 use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
@@ -46,21 +48,28 @@ const T: Millis = Millis(1_790_000_000_000);
 
 /// A database and what its owners use.
 struct Database {
+    by: WireClient,
     client: Client,
+    tables: Tables,
     store: DynamoStateStore,
 }
 
+/// Each client has tables of its own.
+fn named(table: &str, by: WireClient) -> String {
+    format!("{table}_{by:?}").to_lowercase()
+}
+
 impl Database {
-    async fn at(url: &str) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
+    async fn at(url: &str, by: WireClient) -> Self {
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
             .endpoint_url(url)
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("centinela", "centinela-local", None, None, "test"))
             .retry_config(RetryConfig::disabled())
-            .build();
-        let client = Client::from_conf(config);
-        let [user_table, device_table, marks_table] = [USERS, DEVICES, MARKS].map(str::to_owned);
+            .load()
+            .await;
+        let tables = Services::new(&sdk, by).unwrap().tables().await.unwrap();
+        let [user_table, device_table, marks_table] = [USERS, DEVICES, MARKS].map(|table| named(table, by));
         let config = DynamoConfig {
             user_table,
             device_table,
@@ -70,7 +79,8 @@ impl Database {
             name_for_logs: Arc::new(|_| "pseudonym".to_owned()),
             limits: LIMITS,
         };
-        Self { store: DynamoStateStore::new(client.clone(), config), client }
+        let store = DynamoStateStore::new(tables.clone(), config);
+        Self { by, client: Client::new(&sdk), tables, store }
     }
 
     /// The tests of this process share one DynamoDB Local and its tables; each has keys of its own.
@@ -78,7 +88,7 @@ impl Database {
         for table in [USERS, DEVICES, MARKS] {
             let attribute = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
             let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build().unwrap();
-            let call = self.client.create_table().table_name(table).key_schema(key);
+            let call = self.client.create_table().table_name(named(table, self.by)).key_schema(key);
             let call = call.attribute_definitions(attribute.build().unwrap()).billing_mode(BillingMode::PayPerRequest);
             if let Err(error) = call.send().await {
                 assert!(
@@ -90,26 +100,28 @@ impl Database {
     }
 
     fn owned(&self, table: &str, group: AttributeGroup) -> OwnedItems {
-        let (name, kind, name_for_logs) = (table.to_owned(), "item", Arc::new(|_: &str| "pseudonym".to_owned()));
+        let (name, kind, name_for_logs) = (named(table, self.by), "item", Arc::new(|_: &str| "pseudonym".to_owned()));
         let table = OwnedTable { name, group, kind, name_for_logs, limits: LIMITS };
-        OwnedItems::new(self.client.clone(), table)
+        OwnedItems::new(self.tables.clone(), table)
     }
 
     /// All attributes of an item.
     async fn attributes(&self, table: &str, key: &str) -> HashMap<String, AttributeValue> {
-        let get = self.client.get_item().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+        let get = self.client.get_item().table_name(named(table, self.by)).key("pk", AttributeValue::S(key.to_owned()));
         get.consistent_read(true).send().await.unwrap().item.unwrap_or_default()
     }
 }
 
-/// Both databases, one after the other.
+const BOTH: [WireClient; 2] = [WireClient::Lean, WireClient::Sdk];
+
+/// Both databases, one after the other, each by both clients.
 async fn on_both(test: impl AsyncFn(&Database)) {
     let embedded = DynamoDb::start(Service::default()).await.unwrap();
     let mut urls = vec![embedded.url()];
     let servers = RealServers::shared();
     urls.extend(servers.as_ref().map(|servers| servers.dynamodb().to_owned()));
-    for url in urls {
-        let database = Database::at(&url).await;
+    for (url, by) in urls.iter().flat_map(|url| BOTH.map(|by| (url, by))) {
+        let database = Database::at(url, by).await;
         database.create_tables().await;
         test(&database).await;
     }
@@ -285,7 +297,8 @@ async fn owners_that_write_at_the_same_time_never_lose_each_others_attributes() 
 /// One label on a user and a device: a transaction over the owner's attributes of both.
 async fn label(database: &Database, number: usize) -> bool {
     let update = |table: &str, key: &str| {
-        let update = Update::builder().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+        let update =
+            Update::builder().table_name(named(table, database.by)).key("pk", AttributeValue::S(key.to_owned()));
         let update = update.update_expression("SET r = :content ADD rv :one");
         let update = update.expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
         let content = AttributeValue::B(Blob::new(number.to_string().into_bytes()));
@@ -353,16 +366,22 @@ async fn answering(bodies: &'static [&'static str]) -> String {
 
 #[tokio::test]
 async fn a_statement_that_meets_a_transaction_is_tried_again_inside_the_deadline() {
+    for by in BOTH {
+        tried_again_inside_the_deadline(by).await;
+    }
+}
+
+async fn tried_again_inside_the_deadline(by: WireClient) {
     const CONFLICT: &str = r#"{"Responses":[{"Error":{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}},{}]}"#;
     const AGAIN: &str =
         r#"{"Responses":[{"Error":{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}}]}"#;
     let url = answering(&[CONFLICT, AGAIN, r#"{"Responses":[{}]}"#]).await;
-    let profiles = Database::at(&url).await.owned(USERS, AttributeGroup::PROFILE);
+    let profiles = Database::at(&url, by).await.owned(USERS, AttributeGroup::PROFILE);
     let writes = [write("ana", Some(1), "one"), write("ben", None, "two")];
     assert!(is_done(&profiles.commit(&writes, soon()).await));
 
     let url = answering(&[AGAIN; 1_000]).await;
-    let profiles = Database::at(&url).await.owned(USERS, AttributeGroup::PROFILE);
+    let profiles = Database::at(&url, by).await.owned(USERS, AttributeGroup::PROFILE);
     let deadline = Millis(soon().0 - DEADLINE_MS + 150);
     let commits = profiles.commit(&[write("ana", Some(1), "one")], deadline).await;
     assert!(matches!(commits[..], [Commit::Failed(StoreError::Unavailable(_))]), "{commits:?}");

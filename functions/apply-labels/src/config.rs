@@ -42,6 +42,7 @@ impl Config {
             dead_letters_topic,
             deployment_key: keys.deployment.clone(),
             message_timeout: MESSAGE_TIMEOUT,
+            idempotent: true,
         };
         let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
         let (tables, settings) = (LabelTables { labels, users, devices }, Settings::new(keys.deployment));

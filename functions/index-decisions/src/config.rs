@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use centinela_adapters::aws::WireClient;
 use centinela_function::Environment;
 
 const DAY_S: u64 = 86_400;
@@ -13,6 +14,8 @@ const DAYS_MAX: u64 = 90;
 pub struct Config {
     pub table: String,
     pub remembered: Duration,
+    /// Which client asks DynamoDB.
+    pub client: WireClient,
 }
 
 impl Config {
@@ -21,6 +24,7 @@ impl Config {
         let table = environment.text("DECISION_TABLE");
         let days = |text: &str| text.parse::<u64>().ok().filter(|days| *days <= DAYS_MAX).ok_or(());
         let days = environment.parsed("DECISION_DAYS", 0, format!("a number of days, 0 to {DAYS_MAX}"), days);
-        Some(Self { table, remembered: Duration::from_secs(days * DAY_S) })
+        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
+        Some(Self { table, client, remembered: Duration::from_secs(days * DAY_S) })
     }
 }

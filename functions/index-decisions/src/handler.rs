@@ -2,7 +2,8 @@
 
 use aws_lambda_events::kinesis::KinesisEvent;
 use aws_lambda_events::streams::KinesisEventResponse;
-use centinela_adapters::{DynamoLimits, DynamoLookup, SystemClock, aws};
+use centinela_adapters::aws::{self, Services};
+use centinela_adapters::{DynamoLimits, DynamoLookup, SystemClock};
 use centinela_function::{Answer, Environment, Error, Failure, Function, Invocation};
 use centinela_lookup::{IndexDecisions as UseCase, Limits};
 use centinela_telemetry::emf::Metrics;
@@ -25,9 +26,9 @@ impl Function for IndexDecisions {
         Config::read(environment)
     }
 
-    async fn connect(Config { table, remembered }: Config) -> Result<Self, Error> {
-        let sdk = aws::config().await;
-        let store = DynamoLookup::connect(&sdk, &table, DynamoLimits::default()).await?;
+    async fn connect(Config { table, remembered, client }: Config) -> Result<Self, Error> {
+        let tables = Services::new(&aws::config().await, client)?.tables().await?;
+        let store = DynamoLookup::connect(tables, &table, DynamoLimits::default()).await?;
         Ok(Self(UseCase::new(store, SystemClock, Limits { attempts: ATTEMPTS, remembered })))
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_adapters::aws::WireClient;
 use centinela_adapters::{DynamoConfig, DynamoLimits, KafkaConfig, KinesisConfig};
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Currency, Outcome};
@@ -22,6 +23,8 @@ pub struct Config {
     pub state: DynamoConfig,
     pub kafka: KafkaConfig,
     pub stream: KinesisConfig,
+    /// Which client asks DynamoDB and Kinesis.
+    pub client: WireClient,
     pub settings: Settings,
     /// Where another model is than the bundled one.
     pub model_directory: Option<PathBuf>,
@@ -44,6 +47,8 @@ impl Config {
         let iso = "a code of ISO 4217 that payments are made in, such as EUR";
         let default_currency = environment.parsed("DEFAULT_CURRENCY", Currency::DEFAULT, iso, Currency::new);
         let block_rate_guard = environment.parsed("BLOCK_RATE_GUARD", true, "on or off", on_or_off);
+        let idempotent = environment.parsed("KAFKA_IDEMPOTENCE", true, "on or off", on_or_off);
+        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
         let delivered_within_ms = i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { ring: RingSize { delivered_within_ms, ..RingSize::DEFAULT }, ..Limits::default() };
@@ -71,8 +76,10 @@ impl Config {
                 dead_letters_topic,
                 deployment_key: keys.deployment.clone(),
                 message_timeout: MESSAGE_TIMEOUT,
+                idempotent,
             },
             stream: KinesisConfig::new(&stream),
+            client,
             settings: Settings { key: keys.deployment, default_currency, block_rate_guard, limits },
             model_directory,
         })
@@ -98,7 +105,8 @@ mod tests {
             "PSEUDONYM_KEY" => "0123456789abcdef".to_owned(),
             "MAXIMUM_RECORD_AGE_SECONDS" => "21600".to_owned(),
             "DEFAULT_CURRENCY" => "EUR".to_owned(),
-            "BLOCK_RATE_GUARD" => "on".to_owned(),
+            "BLOCK_RATE_GUARD" | "KAFKA_IDEMPOTENCE" => "on".to_owned(),
+            "WIRE_CLIENT" => "lean".to_owned(),
             name => name.to_lowercase(),
         })
     }
@@ -143,6 +151,19 @@ mod tests {
         assert!(!said(Some("off")).unwrap().settings.block_rate_guard);
         let problem = said(Some("no")).unwrap_err().to_string();
         assert!(problem.contains("BLOCK_RATE_GUARD must be on or off, not `no`"), "{problem}");
+    }
+
+    #[test]
+    fn the_client_and_the_producer_are_chosen_by_name() {
+        let said = |name: &'static str, value: &'static str| {
+            read(move |asked| if asked == name { Some(value.to_owned()) } else { complete(asked) })
+        };
+        let usual = read(|name| if name == "WIRE_CLIENT" { None } else { complete(name) }).unwrap();
+        assert!(usual.client == WireClient::Lean && usual.kafka.idempotent);
+        assert_eq!(said("WIRE_CLIENT", "sdk").unwrap().client, WireClient::Sdk);
+        assert!(!said("KAFKA_IDEMPOTENCE", "off").unwrap().kafka.idempotent);
+        let problem = said("WIRE_CLIENT", "curl").unwrap_err().to_string();
+        assert!(problem.contains("WIRE_CLIENT must be lean or sdk, not `curl`"), "{problem}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One invocation: from the event to the answer.
 
-use centinela_adapters::{DynamoStateStore, KafkaPublisher, KinesisStream, SystemClock, aws};
+use centinela_adapters::aws::{self, Services};
+use centinela_adapters::{DynamoStateStore, KafkaPublisher, KinesisStream, SystemClock};
 use centinela_delivery::BatchError;
 use centinela_function::{Answer, Environment, Error, Failure, Function, Invocation};
 use centinela_inference::ModelScorer;
@@ -31,11 +32,11 @@ impl Function for ScoreTransactions {
     async fn connect(config: Config) -> Result<Self, Error> {
         let transactions_topic = config.state.transactions_topic.clone();
         let model = tokio::task::spawn_blocking(move || model::load(config.model_directory.as_deref()));
-        let sdk = aws::config().await;
+        let services = Services::new(&aws::config().await, config.client)?;
         let (store, topics, stream) = tokio::try_join!(
-            DynamoStateStore::connect(&sdk, config.state),
+            async { DynamoStateStore::connect(services.tables().await?, config.state).await },
             KafkaPublisher::connect(config.kafka),
-            KinesisStream::connect(&sdk, config.stream),
+            async { KinesisStream::connect(services.streams().await?, config.stream).await },
         )?;
         let engine = Engine::new(store, topics.clone(), stream, topics, model.await??, SystemClock, config.settings);
         Ok(Self { engine, transactions_topic })

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use centinela_adapters::aws::WireClient;
 use centinela_adapters::{KafkaConfig, NameForLogs};
 use centinela_delivery::Settings;
 use centinela_function::Environment;
@@ -18,6 +19,8 @@ pub struct Config {
     pub user_table: String,
     pub name_for_logs: NameForLogs,
     pub kafka: KafkaConfig,
+    /// Which client asks DynamoDB.
+    pub client: WireClient,
     pub settings: Settings,
 }
 
@@ -30,6 +33,7 @@ impl Config {
             environment.problem(format!("SOURCE_TOPIC `{source_topic}` is also written to, which would never end"));
         }
         let access = environment.kafka();
+        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
         let keys = environment.keys()?;
         let kafka = KafkaConfig {
             access,
@@ -38,9 +42,10 @@ impl Config {
             dead_letters_topic,
             deployment_key: keys.deployment.clone(),
             message_timeout: MESSAGE_TIMEOUT,
+            idempotent: true,
         };
         let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
-        Some(Self { source_topic, user_table, name_for_logs, kafka, settings: Settings::new(keys.deployment) })
+        Some(Self { source_topic, user_table, name_for_logs, kafka, client, settings: Settings::new(keys.deployment) })
     }
 }
 
@@ -50,6 +55,7 @@ impl fmt::Debug for Config {
             .field("source_topic", &self.source_topic)
             .field("user_table", &self.user_table)
             .field("kafka", &self.kafka)
+            .field("client", &self.client)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! One invocation: from the event to the answer.
 
-use centinela_adapters::{DynamoLimits, DynamoProfiles, KafkaPublisher, SystemClock, aws};
+use centinela_adapters::aws::{self, Services};
+use centinela_adapters::{DynamoLimits, DynamoProfiles, KafkaPublisher, SystemClock};
 use centinela_delivery::Delivery;
 use centinela_function::{Answer, Environment, Error, Failure, Function, Invocation};
 use centinela_profile::{Limits, TrackActions};
@@ -25,11 +26,11 @@ impl Function for TrackUserActions {
     }
 
     async fn connect(config: Config) -> Result<Self, Error> {
-        let sdk = aws::config().await;
-        let Config { source_topic, user_table, name_for_logs, kafka, settings } = config;
+        let Config { source_topic, user_table, name_for_logs, kafka, client, settings } = config;
+        let tables = Services::new(&aws::config().await, client)?.tables().await?;
         let (dead_letters, profiles) = tokio::try_join!(
             KafkaPublisher::connect(kafka),
-            DynamoProfiles::connect(&sdk, &user_table, name_for_logs, DynamoLimits::default()),
+            DynamoProfiles::connect(tables, &user_table, name_for_logs, DynamoLimits::default()),
         )?;
         let delivery = Delivery::new(dead_letters, SystemClock, settings);
         let actions = TrackActions::new(profiles, SystemClock, Limits::default());

@@ -158,6 +158,8 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("DEFAULT_CURRENCY", "USD"),
         ("BLOCK_RATE_GUARD", "on"),
         ("MODEL_DIRECTORY", ""),
+        ("KAFKA_IDEMPOTENCE", "on"),
+        ("WIRE_CLIENT", "lean"),
         ("RUST_LOG", "info"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::router::Router;
@@ -12,25 +13,50 @@ use crate::router::Router;
 const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// What is made room for before it is there.
 const RESERVED_BYTES: usize = 64 * 1024;
+/// What is read at a time: some requests of a producer.
+const READ_BYTES: usize = 16 * 1024;
 /// Key, version and correlation id of a request.
 const HEADER_BYTES: usize = 8;
 const PREFIX_BYTES: usize = 4;
 
-/// Serves a connection until the client ends it or sends what is not a request.
-pub(super) async fn serve(mut stream: TcpStream, router: &Router) -> io::Result<()> {
+/// Serves a connection until the client ends it or sends what is not a request. A producer sends the partitions of a batch one after the
+/// other: what has come together is answered together.
+pub(super) async fn serve(stream: TcpStream, router: &Router) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut stream = BufReader::with_capacity(READ_BYTES, stream);
+    let mut answers = BytesMut::new();
     while let Some(request) = next(&mut stream).await? {
-        match router.answer(request).await {
-            Ok(Some(answer)) => stream.write_all(&answer).await?,
-            Ok(None) => {}
-            Err(problem) => return Err(io::Error::new(io::ErrorKind::InvalidData, problem)),
+        let answer = match router.answer(request).await {
+            Ok(answer) => answer.unwrap_or_default(),
+            Err(problem) => {
+                stream.write_all(&answers).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+        };
+        if is_produced_further(stream.buffer()) {
+            answers.extend_from_slice(&answer);
+        } else if answers.is_empty() {
+            stream.write_all(&answer).await?;
+        } else {
+            answers.extend_from_slice(&answer);
+            stream.write_all(&answers).await?;
+            answers.clear();
         }
     }
     Ok(())
 }
 
+/// Whether what has arrived begins with a whole request to produce, which is answered without waiting for anything.
+fn is_produced_further(mut arrived: &[u8]) -> bool {
+    if arrived.len() < PREFIX_BYTES + size_of::<i16>() {
+        return false;
+    }
+    let length = usize::try_from(arrived.get_i32()).unwrap_or(usize::MAX);
+    arrived.len() >= length && arrived.get_i16() == ApiKey::Produce as i16
+}
+
 /// The next request without its length; none after the last one.
-async fn next(stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
+async fn next(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Bytes>> {
     let mut prefix = [0; PREFIX_BYTES];
     match stream.read_exact(&mut prefix).await {
         Ok(_) => {}

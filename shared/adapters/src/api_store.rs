@@ -13,6 +13,7 @@ use centinela_contracts::{stored_profile, stored_risk, stored_rollup, stored_use
 use centinela_delivery::{Causes, StoreError};
 use centinela_domain::rollup::Rollup;
 use centinela_domain::{Millis, TransactionId, UserId};
+use centinela_wire::dynamodb::Stored;
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::{error, warn};
 
@@ -21,6 +22,7 @@ use crate::attribute_group::{AttributeGroup, Attributes, ItemProblem, key_of};
 use crate::budget::{Budget, wall_clock};
 use crate::owned_items::{DynamoLimits, NameForLogs};
 use crate::service_failure::ServiceFailure;
+use crate::tables::attributes_of;
 
 /// The attribute of a look-up item that holds its decisions.
 const DECISIONS: &str = "d";
@@ -84,7 +86,7 @@ impl ApiStore {
     ) -> Result<Option<Attributes>, StoreError> {
         let get = || self.client.get_item().table_name(table).set_key(Some(key_of(key))).consistent_read(consistent);
         let output = self.within(deadline, || get().send()).await?;
-        Ok(output.item)
+        Ok(output.item.map(attributes_of))
     }
 
     /// Tries until it is answered or the time is up.
@@ -186,7 +188,7 @@ impl Store for ApiStore {
         let Some(table) = &self.tables.decisions else { return Ok(Vec::new()) };
         let Some(item) = self.item(table, transaction.as_str(), false, deadline).await? else { return Ok(Vec::new()) };
         let decisions = match item.get(DECISIONS) {
-            Some(AttributeValue::B(content)) => stored_decision::decode(content.as_ref()).map_err(ItemProblem::from),
+            Some(Stored::Bytes(content)) => stored_decision::decode(content).map_err(ItemProblem::from),
             _ => Err(ItemProblem::Attribute(DECISIONS)),
         };
         decisions.map_err(|problem| {

@@ -8,13 +8,19 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::stored_user::StoredProblem;
 use centinela_scoring::ports::Versioned;
+use centinela_wire::dynamodb::{Item, Stored};
 
 pub(crate) const KEY: &str = "pk";
+
+/// Every attribute that is read anywhere here: the owners' groups, and what labels and the index of decisions keep. The others of an item
+/// are passed over.
+pub(crate) const ATTRIBUTES: &[&str] = &[KEY, "v", "s", "pv", "p", "rv", "r", "o", "d"];
 
 /// Versions count writes and stay far below; a later one is not ours, and there would be none to follow it.
 const VERSION_MAX: u64 = 1 << 53;
 
-pub(crate) type Attributes = HashMap<String, AttributeValue>;
+/// What was read of an item.
+pub(crate) type Attributes = Item;
 
 /// The attributes of an item that one owner writes. It never touches the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +56,19 @@ impl AttributeGroup {
     /// The owner's state; none in an item that only other owners have written. An item with half of the group is damaged, and a first
     /// write over it would lose what the other half says.
     pub(crate) fn read(self, attributes: &mut Attributes) -> Result<Option<Versioned<Vec<u8>>>, ItemProblem> {
-        if !attributes.contains_key(self.version) && !attributes.contains_key(self.content) {
+        if attributes.get(self.version).is_none() && attributes.get(self.content).is_none() {
             return Ok(None);
         }
         let version = match attributes.get(self.version) {
-            Some(AttributeValue::N(number)) => number.parse().ok(),
+            Some(Stored::Number(number)) => number.parse().ok(),
             _ => None,
         };
         let version = version.ok_or(ItemProblem::Attribute(self.version))?;
         if version > VERSION_MAX {
             return Err(ItemProblem::Version { name: self.version, found: version });
         }
-        match attributes.remove(self.content) {
-            Some(AttributeValue::B(content)) => Ok(Some(Versioned { version, item: content.into_inner() })),
+        match attributes.take(self.content) {
+            Some(Stored::Bytes(item)) => Ok(Some(Versioned { version, item })),
             _ => Err(ItemProblem::Attribute(self.content)),
         }
     }
@@ -99,15 +105,27 @@ impl AttributeGroup {
     }
 
     /// What stands behind `#v` and `#s`.
-    pub(crate) fn names(self) -> HashMap<String, String> {
-        [("#v", self.version), ("#s", self.content)].map(|(name, of)| (name.to_owned(), of.to_owned())).into()
+    pub(crate) fn names(self) -> [(&'static str, &'static str); 2] {
+        [("#v", self.version), ("#s", self.content)]
     }
 }
 
-pub(crate) fn key_of(key: &str) -> Attributes {
+pub(crate) fn key_of(key: &str) -> HashMap<String, AttributeValue> {
     HashMap::from([(KEY.to_owned(), AttributeValue::S(key.to_owned()))])
 }
 
 pub(crate) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_owner_reads_is_read() {
+        for group in [AttributeGroup::DECISIONS, AttributeGroup::PROFILE, AttributeGroup::RISK] {
+            assert!(group.attributes().iter().all(|name| ATTRIBUTES.contains(name)), "{group:?}");
+        }
+    }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use centinela_delivery::StoreError;
+use centinela_wire::dynamodb::{Found, KeysOf, Stored};
 use futures::{StreamExt, stream};
 
-use crate::attribute_group::{Attributes, KEY, key_of};
+use crate::attribute_group::{ATTRIBUTES, Attributes, KEY};
 use crate::budget::Budget;
 use crate::owned_items::DynamoLimits;
 use crate::service_failure::ServiceFailure;
+use crate::tables::Tables;
 
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const KEYS_PER_CALL: usize = 100;
@@ -23,11 +22,20 @@ struct Unprocessed {
     keys: usize,
 }
 
-/// A table, and which attributes of its items are wanted beside the key.
+/// A table, and which attributes of its items are wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadTable {
     pub name: String,
-    pub attributes: Vec<&'static str>,
+    attributes: Vec<&'static str>,
+}
+
+impl ReadTable {
+    /// These attributes are wanted beside the key.
+    pub(crate) fn new(name: &str, attributes: &[&'static str]) -> Self {
+        let known = |name: &&str| ATTRIBUTES.contains(name);
+        assert!(attributes.iter().all(known), "one of {attributes:?} is passed over in answers: see ATTRIBUTES");
+        Self { name: name.to_owned(), attributes: [&[KEY], attributes].concat() }
+    }
 }
 
 /// A key of one of the tables, by the table's place.
@@ -43,7 +51,7 @@ pub(crate) struct BatchRead {
 
 /// Reads keys, each once.
 pub(crate) async fn batch_read(
-    client: &Client,
+    client: &Tables,
     tables: &[ReadTable],
     keys: Vec<TableKey>,
     consistent: bool,
@@ -66,7 +74,7 @@ pub(crate) async fn batch_read(
 }
 
 struct Reader<'a> {
-    client: &'a Client,
+    client: &'a Tables,
     tables: &'a [ReadTable],
     consistent: bool,
     budget: Budget,
@@ -79,8 +87,8 @@ impl Reader<'_> {
         let mut pending = keys;
         for attempt in 1.. {
             match self.call(&pending).await {
-                Ok(output) => {
-                    pending = self.take(output, &mut answer);
+                Ok(found) => {
+                    pending = take(found, &mut answer);
                     if pending.is_empty() {
                         answer.problem = None;
                         return answer;
@@ -108,53 +116,30 @@ impl Reader<'_> {
     }
 
     /// The failure is none when no time is left.
-    async fn call(&self, keys: &[TableKey]) -> Result<BatchGetItemOutput, Option<ServiceFailure>> {
+    async fn call(&self, keys: &[TableKey]) -> Result<Found, Option<ServiceFailure>> {
         let limit = self.budget.left().ok_or(None)?.min(self.limits.attempt);
-        let mut call = self.client.batch_get_item();
-        for (place, table) in self.tables.iter().enumerate() {
-            let keys: Vec<_> = keys.iter().filter(|(of, _)| *of == place).map(|(_, key)| key_of(key)).collect();
-            if keys.is_empty() {
-                continue;
-            }
-            // Every name behind a placeholder: some are words that DynamoDB reserves.
-            let names = std::iter::once(&KEY).chain(&table.attributes).enumerate();
-            let names: HashMap<String, String> =
-                names.map(|(number, name)| (format!("#a{number}"), (*name).to_owned())).collect();
-            let wanted: Vec<&str> = names.keys().map(String::as_str).collect();
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .projection_expression(wanted.join(", "))
-                .set_expression_attribute_names(Some(names.clone()))
-                .consistent_read(self.consistent)
-                .build();
-            let keys = keys.map_err(|error| Some(ServiceFailure::Refused(Box::new(error))))?;
-            call = call.request_items(&table.name, keys);
-        }
-        match tokio::time::timeout(limit, Box::pin(call.send())).await {
-            Ok(answer) => answer.map_err(|error| Some(ServiceFailure::of(error))),
-            Err(_) => Err(Some(ServiceFailure::no_answer(limit))),
-        }
+        let keys_of = self.tables.iter().enumerate().map(|(place, table)| KeysOf {
+            table: &table.name,
+            keys: keys.iter().filter(|(of, _)| *of == place).map(|(_, key)| key.as_str()).collect(),
+            attributes: Some(table.attributes.as_slice()),
+            consistent: self.consistent,
+        });
+        // DynamoDB refuses a table without keys.
+        let (places, asked): (Vec<usize>, Vec<KeysOf<'_>>) =
+            keys_of.enumerate().filter(|(_, table)| !table.keys.is_empty()).unzip();
+        let mut found = self.client.batch_get(&asked, limit).await.map_err(Some)?;
+        found.items.iter_mut().for_each(|(place, _)| *place = places[*place]);
+        found.unprocessed.iter_mut().for_each(|(place, _)| *place = places[*place]);
+        Ok(found)
     }
+}
 
-    /// Takes over what was read and returns what was left unprocessed.
-    fn take(&self, output: BatchGetItemOutput, answer: &mut BatchRead) -> Vec<TableKey> {
-        for (table, items) in output.responses.unwrap_or_default() {
-            for item in items {
-                if let Some(key) = self.key_in(&table, &item) {
-                    answer.found.insert(key, item);
-                }
-            }
-        }
-        let unprocessed = output.unprocessed_keys.unwrap_or_default();
-        unprocessed
-            .iter()
-            .flat_map(|(table, keys)| keys.keys().iter().filter_map(|key| self.key_in(table, key)))
-            .collect()
-    }
-
-    fn key_in(&self, table: &str, item: &Attributes) -> Option<TableKey> {
-        let place = self.tables.iter().position(|known| known.name == table)?;
-        let key = item.get(KEY)?.as_s().ok()?;
-        Some((place, key.clone()))
-    }
+/// Takes over what was read and returns what was left unprocessed.
+fn take(found: Found, answer: &mut BatchRead) -> Vec<TableKey> {
+    let keyed = found.items.into_iter().filter_map(|(place, item)| match item.get(KEY) {
+        Some(Stored::Text(key)) => Some(((place, key.clone()), item)),
+        _ => None,
+    });
+    answer.found.extend(keyed);
+    found.unprocessed
 }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use centinela_contracts::{stored_label, stored_risk};
 use centinela_delivery::{Causes, StoreError, Versioned};
 use centinela_domain::{DeviceId, Millis, Risk};
 use centinela_labels::ports::{Applied, Known, LabelRequest, LabelWrite, Labels, Standing};
+use centinela_wire::dynamodb::Stored;
 use tracing::{error, warn};
 
 use crate::ConnectError;
@@ -24,6 +24,7 @@ use crate::attribute_group::{AttributeGroup, Attributes, ItemProblem};
 use crate::batch_read::{BatchRead, ReadTable, TableKey, batch_read};
 use crate::budget::{Budget, wall_clock};
 use crate::owned_items::{DynamoLimits, NameForLogs};
+use crate::tables::Tables;
 
 pub(crate) const ORDER: &str = "o";
 pub(crate) const USER: &str = "u";
@@ -51,6 +52,8 @@ pub struct LabelTables {
 #[derive(Clone)]
 pub struct DynamoLabels {
     client: Client,
+    /// The same client: labels are rare, and their transactions have no lean form.
+    reads: Tables,
     names: LabelTables,
     tables: Arc<[ReadTable; 3]>,
     name_for_logs: NameForLogs,
@@ -82,17 +85,18 @@ impl DynamoLabels {
 
     /// Uses a client as it is, without a first call.
     pub fn new(client: Client, names: LabelTables, name_for_logs: NameForLogs, limits: DynamoLimits) -> Self {
-        let risk = || AttributeGroup::RISK.attributes();
+        let risk = AttributeGroup::RISK.attributes();
         let tables = [
-            ReadTable { name: names.labels.clone(), attributes: vec![ORDER, DEVICE] },
-            ReadTable { name: names.users.clone(), attributes: risk() },
-            ReadTable { name: names.devices.clone(), attributes: risk() },
+            ReadTable::new(&names.labels, &[ORDER, DEVICE]),
+            ReadTable::new(&names.users, &risk),
+            ReadTable::new(&names.devices, &risk),
         ];
-        Self { client, names, tables: Arc::new(tables), name_for_logs, limits }
+        let reads = Tables::from(client.clone());
+        Self { client, reads, names, tables: Arc::new(tables), name_for_logs, limits }
     }
 
     async fn batch_read(&self, keys: Vec<TableKey>, consistent: bool, deadline: Millis) -> BatchRead {
-        batch_read(&self.client, &*self.tables, keys, consistent, Budget::until(deadline), self.limits).await
+        batch_read(&self.reads, &*self.tables, keys, consistent, Budget::until(deadline), self.limits).await
     }
 
     fn report(&self, what: &str, key: &str, problem: &ItemProblem) {
@@ -157,13 +161,13 @@ impl Labels for DynamoLabels {
 
 /// The label in an item of the labels' table.
 fn standing(item: &Attributes) -> Result<Standing, ItemProblem> {
-    let Some(AttributeValue::B(order)) = item.get(ORDER) else { return Err(ItemProblem::Attribute(ORDER)) };
+    let Some(Stored::Bytes(order)) = item.get(ORDER) else { return Err(ItemProblem::Attribute(ORDER)) };
     let device = match item.get(DEVICE) {
-        Some(AttributeValue::S(device)) => DeviceId::new(device.as_str()).ok(),
+        Some(Stored::Text(device)) => DeviceId::new(device.as_str()).ok(),
         _ => None,
     };
     let device = device.ok_or(ItemProblem::Attribute(DEVICE))?;
-    Ok(Standing { label: stored_label::decode_order(order.as_ref())?, device })
+    Ok(Standing { label: stored_label::decode_order(order)?, device })
 }
 
 /// The risk of a user or a device; `unread` takes its owner where it was not read.

@@ -6,17 +6,11 @@
 
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
-};
 use centinela_contracts::stored_decision::{self, IndexedDecision, StoredProblem};
 use centinela_delivery::{Causes, StoreError};
 use centinela_domain::{Millis, TransactionId};
 use centinela_lookup::ports::{Found, IndexWrite, Lookup, Written};
+use centinela_wire::dynamodb::{Refusal, Statement, Stored, Value};
 use futures::{StreamExt, stream};
 use tracing::warn;
 
@@ -26,6 +20,7 @@ use crate::batch_read::{ReadTable, batch_read};
 use crate::budget::{Budget, wall_clock};
 use crate::owned_items::DynamoLimits;
 use crate::service_failure::ServiceFailure;
+use crate::tables::Tables;
 
 const DECISIONS: &str = "d";
 const EXPIRES: &str = "x";
@@ -37,8 +32,10 @@ const STATEMENTS_PER_CALL: usize = 25;
 /// The index on DynamoDB.
 #[derive(Clone, Debug)]
 pub struct DynamoLookup {
-    client: Client,
+    client: Tables,
     table: Arc<[ReadTable; 1]>,
+    insert: Arc<str>,
+    update: Arc<str>,
     limits: DynamoLimits,
 }
 
@@ -57,9 +54,16 @@ impl DynamoLookup {
     ///
     /// # Errors
     /// When DynamoDB refuses; one that is merely slow or throttling is no reason not to start.
-    pub async fn connect(sdk: &SdkConfig, table: &str, limits: DynamoLimits) -> Result<Self, ConnectError> {
-        let read = ReadTable { name: table.to_owned(), attributes: vec![DECISIONS] };
-        let lookup = Self { client: Client::new(sdk), table: Arc::new([read]), limits };
+    pub async fn connect(client: impl Into<Tables>, table: &str, limits: DynamoLimits) -> Result<Self, ConnectError> {
+        let insert = format!(r#"INSERT INTO "{table}" VALUE {{'{KEY}':?,'{DECISIONS}':?,'{EXPIRES}':?}}"#);
+        let update = format!(r#"UPDATE "{table}" SET {DECISIONS}=? SET {EXPIRES}=? WHERE {KEY}=? AND {DECISIONS}=?"#);
+        let lookup = Self {
+            client: client.into(),
+            table: Arc::new([ReadTable::new(table, &[DECISIONS])]),
+            insert: insert.into(),
+            update: update.into(),
+            limits,
+        };
         let deadline = Millis(wall_clock().0.saturating_add(limits.single_item.as_millis() as i64));
         let keys = vec![(0, WARM_UP_KEY.to_owned())];
         match batch_read(&lookup.client, &*lookup.table, keys, false, Budget::until(deadline), limits).await.problem {
@@ -72,28 +76,19 @@ impl DynamoLookup {
         Ok(lookup)
     }
 
-    fn statement(&self, write: &IndexWrite) -> Result<BatchStatementRequest, BuildError> {
-        let table = &self.table[0].name;
-        let content = |entries: &[IndexedDecision]| AttributeValue::B(Blob::new(stored_decision::encode(entries)));
-        let key = AttributeValue::S(write.transaction.as_str().to_owned());
-        let expires = AttributeValue::N(write.expires_s.to_string());
-        let request = BatchStatementRequest::builder();
-        match &write.replaces {
-            None => request
-                .statement(format!(r#"INSERT INTO "{table}" VALUE {{'{KEY}':?,'{DECISIONS}':?,'{EXPIRES}':?}}"#))
-                .parameters(key)
-                .parameters(content(&write.entries))
-                .parameters(expires),
-            Some(replaced) => request
-                .statement(format!(
-                    r#"UPDATE "{table}" SET {DECISIONS}=? SET {EXPIRES}=? WHERE {KEY}=? AND {DECISIONS}=?"#
-                ))
-                .parameters(content(&write.entries))
-                .parameters(expires)
-                .parameters(key)
-                .parameters(content(replaced)),
-        }
-        .build()
+    /// The bytes are what is written, and what was read where that is replaced.
+    fn statement<'a>(
+        &'a self,
+        write: &'a IndexWrite,
+        (content, replaced): &'a (Vec<u8>, Option<Vec<u8>>),
+    ) -> Statement<'a> {
+        let (key, expires) = (Value::Text(write.transaction.as_str()), Value::Number(write.expires_s.into()));
+        let content = Value::Bytes(content);
+        let (text, parameters) = match replaced {
+            None => (&self.insert, vec![key, content, expires]),
+            Some(replaced) => (&self.update, vec![content, expires, key, Value::Bytes(replaced)]),
+        };
+        Statement { text, parameters, returns_item: false }
     }
 
     /// Writes some of all, by their places, until each is answered.
@@ -102,11 +97,11 @@ impl DynamoLookup {
         let mut answers = Vec::with_capacity(pending.len());
         for attempt in 1.. {
             let why: Box<dyn Fn() -> StoreError + Send> = match self.call(writes, &pending, budget).await {
-                Ok(responses) => {
+                Ok(refusals) => {
                     let mut refused = String::new();
                     let mut again = Vec::new();
-                    for (index, response) in pending.into_iter().zip(responses) {
-                        match judged(response) {
+                    for (index, refusal) in pending.into_iter().zip(refusals) {
+                        match judged(refusal) {
                             Judged::Final(written) => answers.push((index, written)),
                             Judged::Transient(refusal) => {
                                 refused = refusal.0;
@@ -146,35 +141,30 @@ impl DynamoLookup {
         writes: &[IndexWrite],
         pending: &[usize],
         budget: Budget,
-    ) -> Result<Vec<BatchStatementResponse>, Option<ServiceFailure>> {
+    ) -> Result<Vec<Option<Refusal>>, Option<ServiceFailure>> {
         let limit = budget.left().ok_or(None)?.min(self.limits.attempt);
-        let statements = pending.iter().map(|index| self.statement(&writes[*index])).collect::<Result<Vec<_>, _>>();
-        let statements = statements.map_err(|error| Some(ServiceFailure::Refused(Box::new(error))))?;
-        let call = self.client.batch_execute_statement().set_statements(Some(statements));
-        let answer = tokio::time::timeout(limit, Box::pin(call.send())).await;
-        let answer = answer.map_err(|_| Some(ServiceFailure::no_answer(limit)))?;
-        let responses = answer.map_err(|error| Some(ServiceFailure::of(error)))?.responses.unwrap_or_default();
-        if responses.len() == pending.len() {
-            return Ok(responses);
-        }
-        let mismatch = Refused(format!("{} answers to {} statements", responses.len(), pending.len()));
-        Err(Some(ServiceFailure::Transient(Box::new(mismatch))))
+        let encode = |entries: &[IndexedDecision]| stored_decision::encode(entries);
+        let encoded: Vec<_> = pending
+            .iter()
+            .map(|index| &writes[*index])
+            .map(|write| (encode(&write.entries), write.replaces.as_deref().map(encode)))
+            .collect();
+        let statements: Vec<Statement<'_>> =
+            pending.iter().zip(&encoded).map(|(index, encoded)| self.statement(&writes[*index], encoded)).collect();
+        self.client.execute(&statements, limit).await.map_err(Some)
     }
 }
 
-fn judged(response: BatchStatementResponse) -> Judged {
-    let Some(error) = response.error else { return Judged::Final(Written::Done) };
-    let refused = Refused(error.code.as_ref().map_or("no code", Code::as_str).to_owned());
-    match error.code {
-        Some(Code::ConditionalCheckFailed | Code::DuplicateItem) => Judged::Final(Written::Lost),
-        Some(
-            Code::InternalServerError
-            | Code::ProvisionedThroughputExceeded
-            | Code::RequestLimitExceeded
-            | Code::ThrottlingError
-            | Code::TransactionConflict,
-        ) => Judged::Transient(refused),
-        _ => Judged::Final(Written::Failed(StoreError::Rejected(Box::new(refused)))),
+fn judged(refusal: Option<Refusal>) -> Judged {
+    let Some(Refusal { code, .. }) = refusal else { return Judged::Final(Written::Done) };
+    match code.as_str() {
+        "ConditionalCheckFailed" | "DuplicateItem" => Judged::Final(Written::Lost),
+        "InternalServerError"
+        | "ProvisionedThroughputExceeded"
+        | "RequestLimitExceeded"
+        | "ThrottlingError"
+        | "TransactionConflict" => Judged::Transient(Refused(code)),
+        _ => Judged::Final(Written::Failed(StoreError::Rejected(Box::new(Refused(code))))),
     }
 }
 
@@ -214,7 +204,7 @@ impl Lookup for DynamoLookup {
 
 fn entries(item: &Attributes) -> Result<Vec<IndexedDecision>, StoredProblem> {
     match item.get(DECISIONS) {
-        Some(AttributeValue::B(content)) => stored_decision::decode(content.as_ref()),
+        Some(Stored::Bytes(content)) => stored_decision::decode(content),
         _ => Err(StoredProblem::Invalid(DECISIONS)),
     }
 }

@@ -1,7 +1,5 @@
 //! Users' profiles on DynamoDB: the group [`AttributeGroup::PROFILE`] of the users' items.
 
-use aws_config::SdkConfig;
-use aws_sdk_dynamodb::Client;
 use centinela_contracts::stored_profile;
 use centinela_delivery::{Causes, Commit, StoreError, Versioned, Write};
 use centinela_domain::{Millis, Profile, UserId};
@@ -13,6 +11,7 @@ use crate::attribute_group::AttributeGroup;
 use crate::batch_read::{BatchRead, ReadTable, batch_read};
 use crate::budget::{Budget, wall_clock};
 use crate::owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
+use crate::tables::Tables;
 
 /// A key that no item has; costs the smallest read.
 const WARM_UP_KEY: &str = "warm-up";
@@ -20,7 +19,7 @@ const WARM_UP_KEY: &str = "warm-up";
 /// Users' profiles on DynamoDB.
 #[derive(Debug)]
 pub struct DynamoProfiles {
-    client: Client,
+    client: Tables,
     items: OwnedItems,
     tables: [ReadTable; 1],
     limits: DynamoLimits,
@@ -30,12 +29,12 @@ impl DynamoProfiles {
     /// Connects and reads one key, which opens the connection and shows a missing table or grant at start. A database that is merely
     /// slow or throttling is no reason not to start.
     pub async fn connect(
-        sdk: &SdkConfig,
+        client: impl Into<Tables>,
         user_table: &str,
         name_for_logs: NameForLogs,
         limits: DynamoLimits,
     ) -> Result<Self, ConnectError> {
-        let profiles = Self::new(Client::new(sdk), user_table, name_for_logs, limits);
+        let profiles = Self::new(client, user_table, name_for_logs, limits);
         let deadline = Millis(wall_clock().0.saturating_add(limits.single_item.as_millis() as i64));
         match profiles.items.get(WARM_UP_KEY, deadline).await {
             Err(StoreError::Rejected(source)) => {
@@ -48,9 +47,10 @@ impl DynamoProfiles {
     }
 
     /// Uses a client as it is, without a first call.
-    pub fn new(client: Client, user_table: &str, name_for_logs: NameForLogs, limits: DynamoLimits) -> Self {
+    pub fn new(client: impl Into<Tables>, user_table: &str, name_for_logs: NameForLogs, limits: DynamoLimits) -> Self {
+        let client = client.into();
         let (name, group) = (user_table.to_owned(), AttributeGroup::PROFILE);
-        let tables = [ReadTable { name: name.clone(), attributes: group.attributes() }];
+        let tables = [ReadTable::new(user_table, &group.attributes())];
         let items = OwnedItems::new(client.clone(), OwnedTable { name, group, kind: "user", name_for_logs, limits });
         Self { client, items, tables, limits }
     }

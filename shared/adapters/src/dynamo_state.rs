@@ -10,8 +10,6 @@ mod reading;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
-use aws_sdk_dynamodb::Client;
 use centinela_contracts::stored_device;
 use centinela_contracts::stored_partition::{self, StoredPartition};
 use centinela_contracts::stored_user::{self, StoredUser};
@@ -26,6 +24,7 @@ use crate::attribute_group::AttributeGroup;
 use crate::budget::Budget;
 use crate::owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
 use crate::service_failure::ServiceFailure;
+use crate::tables::Tables;
 use background::BackgroundReader;
 use reading::Key;
 
@@ -63,7 +62,7 @@ impl fmt::Debug for DynamoConfig {
 /// The state store on DynamoDB.
 #[derive(Clone, Debug)]
 pub struct DynamoStateStore {
-    client: Client,
+    client: Tables,
     config: Arc<DynamoConfig>,
     users: Arc<OwnedItems>,
     devices: Arc<OwnedItems>,
@@ -74,8 +73,8 @@ pub struct DynamoStateStore {
 impl DynamoStateStore {
     /// Connects and reads one key of each table, which opens the connection and shows a missing table or grant at start. A database
     /// that is merely slow or throttling is no reason not to start.
-    pub async fn connect(sdk: &SdkConfig, config: DynamoConfig) -> Result<Self, ConnectError> {
-        let store = Self::new(Client::new(sdk), config);
+    pub async fn connect(client: impl Into<Tables>, config: DynamoConfig) -> Result<Self, ConnectError> {
+        let store = Self::new(client, config);
         match store.warm().await {
             Ok(()) => {}
             Err(ServiceFailure::Transient(error)) => {
@@ -91,7 +90,8 @@ impl DynamoStateStore {
     }
 
     /// Uses a client as it is, without a first call.
-    pub fn new(client: Client, config: DynamoConfig) -> Self {
+    pub fn new(client: impl Into<Tables>, config: DynamoConfig) -> Self {
+        let client = client.into();
         let items = |name: &str, kind, name_for_logs: NameForLogs| {
             let (name, group, limits) = (name.to_owned(), AttributeGroup::DECISIONS, config.limits);
             Arc::new(OwnedItems::new(client.clone(), OwnedTable { name, group, kind, name_for_logs, limits }))

@@ -1,9 +1,9 @@
-//! Decisions and dead letters to Kafka, by librdkafka's idempotent producer.
+//! Decisions and dead letters to Kafka, by librdkafka's producer.
 //!
 //! One producer per process. A batch is enqueued whole before anything is awaited, so it leaves in as few requests as there are
-//! leaders. Retries are librdkafka's: it repeats until the message's time is over, in order and without duplicates of its own. A
-//! message that was not acknowledged by the caller's deadline may still be written later; whoever asked publishes the same bytes
-//! again.
+//! leaders. Retries are librdkafka's: it repeats until the message's time is over, and an idempotent producer does so in order and without
+//! duplicates of its own. A message that was not acknowledged by the caller's deadline may still be written later; whoever asked publishes
+//! the same bytes again, so that consumers drop repetitions in any case.
 
 mod delivery;
 mod ingest;
@@ -20,7 +20,7 @@ use centinela_domain::{Coordinates, Millis, Outcome};
 use centinela_kafka_access::KafkaAccess;
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -38,8 +38,6 @@ pub const DECISION_ID: &str = "decision-id";
 const METADATA_LIMIT: Duration = Duration::from_secs(4);
 /// How long init waits for the idempotent producer's id.
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
-const IDENTIFIED_POLL: Duration = Duration::from_millis(10);
-
 /// How long the client tries to deliver a dead letter of a function that publishes nothing else.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -58,6 +56,9 @@ pub struct KafkaConfig {
     pub deployment_key: DeploymentKey,
     /// How long the client tries to deliver a message.
     pub message_timeout: Duration,
+    /// Whether the brokers drop what the client repeats after a lost answer. It needs an id from the brokers before the first message, and
+    /// a message with its time over ends the producer's sequence. Without it a repetition reaches the topic, as bytes that are there already.
+    pub idempotent: bool,
 }
 
 impl KafkaConfig {
@@ -71,6 +72,7 @@ impl KafkaConfig {
             dead_letters_topic: topic,
             deployment_key,
             message_timeout: DEAD_LETTER_TIMEOUT,
+            idempotent: true,
         }
     }
 }
@@ -126,7 +128,9 @@ impl KafkaPublisher {
             Ok(Err(error)) => warn!(error = %Causes(&error), "kafka did not answer the first request"),
             Err(error) => warn!(error = %Causes(&error), "kafka's topics could not be asked for"),
         }
-        until_identified(&producer).await;
+        if config.idempotent {
+            until_identified(&producer).await;
+        }
         Ok(Self(Arc::new(Shared { config, client_config, producer: RwLock::new(producer) })))
     }
 
@@ -239,14 +243,15 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
     let mut client = config.access.client();
     client
         .set("client.id", &config.client_id)
-        .set("enable.idempotence", "true")
+        .set("enable.idempotence", if config.idempotent { "true" } else { "false" })
         .set("acks", "all")
         // The Java client's partitioner, so that a key has one partition whoever writes it.
         .set("partitioner", "murmur2_random")
         // A batch is enqueued within a fraction of this, so that it leaves in one piece.
         .set("linger.ms", "1")
-        // A batch's decisions are alike, so there is less to replicate and to keep.
-        .set("compression.type", "zstd")
+        // Less to replicate and to keep. zstd saves more, and librdkafka makes its tables anew for every partition of a batch: a third of the
+        // client's time where that is one record.
+        .set("compression.type", "lz4")
         .set("message.timeout.ms", config.message_timeout.as_millis().to_string())
         .set("request.timeout.ms", "5000")
         .set("retry.backoff.ms", "20")
@@ -256,10 +261,12 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("socket.keepalive.enable", "true")
         // A record may be as large as an invocation payload, and in a dead letter it is base64.
         .set("message.max.bytes", "8388608")
-        // The statistics are the only word on whether the producer has its id.
-        .set("statistics.interval.ms", "250")
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
+    if config.idempotent {
+        // Tells the session when the producer has its id. It writes nothing with every message.
+        client.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
+    }
     client
 }
 
@@ -269,10 +276,8 @@ fn start(client: &ClientConfig) -> Result<ThreadedProducer<Session>, KafkaError>
 
 /// Waits, within a limit, until the producer can send: what it waits for in init no decision waits for later.
 async fn until_identified(producer: &ThreadedProducer<Session>) {
-    let limit = tokio::time::Instant::now() + IDENTIFIED_LIMIT;
-    while !producer.context().is_identified() && tokio::time::Instant::now() < limit {
-        tokio::time::sleep(IDENTIFIED_POLL).await;
-    }
+    // Without an id in time the first messages wait for it.
+    tokio::time::timeout(IDENTIFIED_LIMIT, producer.context().identified()).await.unwrap_or_default();
 }
 
 fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, KafkaError> {

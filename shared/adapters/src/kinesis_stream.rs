@@ -6,24 +6,24 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
-use centinela_delivery::{Causes, PublishError};
-use centinela_domain::Millis;
+use centinela_delivery::PublishError;
+use centinela_domain::{DecisionId, Millis};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
+use centinela_wire::kinesis::Entry;
 use futures::{StreamExt, stream};
 use tracing::warn;
 
 use crate::ConnectError;
 use crate::budget::Budget;
 use crate::service_failure::{NoAnswer, ServiceFailure};
+use crate::streams::Streams;
 
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>; half of the byte limit, because the wire form
 /// is base64.
 const RECORDS_PER_CALL: usize = 500;
 const BYTES_PER_CALL: usize = 5_000_000;
+/// A partition key is a decision's id in hexadecimal digits.
+const KEY_BYTES: usize = 32;
 /// The largest record that every stream takes, less its partition key.
 const RECORD_BYTES_MAX: usize = 1_048_576 - 256;
 
@@ -48,12 +48,12 @@ impl KinesisConfig {
 /// A stream of decisions.
 #[derive(Clone, Debug)]
 pub struct KinesisStream {
-    client: Client,
+    client: Streams,
     config: KinesisConfig,
 }
 
 /// An entry that is not taken yet, with its place among all.
-type Pending = (usize, PutRecordsRequestEntry);
+type Pending<'a> = (usize, Entry<'a, DecisionId>);
 type Verdict = (usize, Result<(), PublishError>);
 
 #[derive(Debug, thiserror::Error)]
@@ -75,35 +75,30 @@ struct CallFailed(String);
 impl KinesisStream {
     /// Connects. No call of a producer's grant is free of effect, so the connection is opened by a call without records, which
     /// the service refuses.
-    pub async fn connect(sdk: &SdkConfig, config: KinesisConfig) -> Result<Self, ConnectError> {
-        let stream = Self::new(Client::new(sdk), config);
-        let call = stream.client.put_records().stream_name(&stream.config.stream).set_records(Some(Vec::new()));
-        match tokio::time::timeout(stream.config.attempt, Box::pin(call.send())).await {
-            Ok(Err(error)) if error.as_service_error().is_none() => {
-                warn!(error = %Causes(&error), "kinesis did not answer the first call");
-            }
-            Ok(_) => {}
-            Err(_) => warn!("kinesis did not answer the first call"),
+    pub async fn connect(client: impl Into<Streams>, config: KinesisConfig) -> Result<Self, ConnectError> {
+        let stream = Self::new(client, config);
+        if let Err(why) = stream.client.warm(&stream.config.stream, stream.config.attempt).await {
+            warn!(error = why, "kinesis did not answer the first call");
         }
         Ok(stream)
     }
 
     /// Uses a client as it is, without a first call.
-    pub fn new(client: Client, config: KinesisConfig) -> Self {
-        Self { client, config }
+    pub fn new(client: impl Into<Streams>, config: KinesisConfig) -> Self {
+        Self { client: client.into(), config }
     }
 
-    async fn put_chunk(&self, chunk: Vec<Pending>, budget: Budget) -> Vec<Verdict> {
+    async fn put_chunk(&self, chunk: Vec<Pending<'_>>, budget: Budget) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(chunk.len());
         let mut pending = chunk;
         for attempt in 1.. {
             let Some(left) = budget.left() else { break };
             let cause = match self.put(&pending, left.min(self.config.attempt)).await {
-                Ok(results) => {
+                Ok(codes) => {
                     let mut code = None;
                     let mut again = Vec::new();
-                    for ((index, entry), result) in pending.into_iter().zip(results) {
-                        match result.error_code {
+                    for ((index, entry), refusal) in pending.into_iter().zip(codes) {
+                        match refusal {
                             None => verdicts.push((index, Ok(()))),
                             Some(refused) => {
                                 again.push((index, entry));
@@ -135,20 +130,9 @@ impl KinesisStream {
         verdicts
     }
 
-    async fn put(&self, pending: &[Pending], limit: Duration) -> Result<Vec<PutRecordsResultEntry>, ServiceFailure> {
-        let entries = pending.iter().map(|(_, entry)| entry.clone()).collect();
-        let call = self.client.put_records().stream_name(&self.config.stream).set_records(Some(entries));
-        match tokio::time::timeout(limit, Box::pin(call.send())).await {
-            Ok(answer) => {
-                let results = answer.map_err(ServiceFailure::of)?.records;
-                if results.len() == pending.len() {
-                    return Ok(results);
-                }
-                let mismatch = format!("{} records got {} answers", pending.len(), results.len());
-                Err(ServiceFailure::Transient(Box::new(CallFailed(mismatch))))
-            }
-            Err(_) => Err(ServiceFailure::no_answer(limit)),
-        }
+    async fn put(&self, pending: &[Pending<'_>], limit: Duration) -> Result<Vec<Option<String>>, ServiceFailure> {
+        let entries: Vec<_> = pending.iter().map(|(_, entry)| *entry).collect();
+        self.client.put(&self.config.stream, &entries, limit).await
     }
 }
 
@@ -164,11 +148,9 @@ impl DecisionPublisher for KinesisStream {
                 Err(refused) => results[index] = Err(refused),
             }
         }
-        let answers: Vec<Vec<Verdict>> = stream::iter(chunks(entries))
-            .map(|chunk| self.put_chunk(chunk, budget))
-            .buffer_unordered(self.config.calls_in_flight)
-            .collect()
-            .await;
+        let puts: Vec<_> = chunks(entries).into_iter().map(|chunk| self.put_chunk(chunk, budget)).collect();
+        let answers: Vec<Vec<Verdict>> =
+            stream::iter(puts).buffer_unordered(self.config.calls_in_flight).collect().await;
         for (index, verdict) in answers.into_iter().flatten() {
             results[index] = verdict;
         }
@@ -176,22 +158,19 @@ impl DecisionPublisher for KinesisStream {
     }
 }
 
-fn entry(decision: &Outgoing) -> Result<PutRecordsRequestEntry, PublishError> {
+fn entry(decision: &Outgoing) -> Result<Entry<'_, DecisionId>, PublishError> {
     let bytes = decision.payload.len();
     if bytes > RECORD_BYTES_MAX {
         return Err(PublishError::Refused(Box::new(TooLarge { bytes })));
     }
-    let entry = PutRecordsRequestEntry::builder()
-        .partition_key(decision.decision_id.to_string())
-        .data(Blob::new(decision.payload.as_slice()));
-    entry.build().map_err(|error| PublishError::Refused(Box::new(error)))
+    Ok(Entry { partition_key: decision.decision_id, data: &decision.payload })
 }
 
-fn chunks(entries: Vec<Pending>) -> Vec<Vec<Pending>> {
-    let mut chunks: Vec<Vec<Pending>> = Vec::new();
+fn chunks(entries: Vec<Pending<'_>>) -> Vec<Vec<Pending<'_>>> {
+    let mut chunks: Vec<Vec<Pending<'_>>> = Vec::new();
     let mut bytes = 0;
     for (index, entry) in entries {
-        let size = entry.data().as_ref().len() + entry.partition_key().unwrap_or_default().len();
+        let size = entry.data.len() + KEY_BYTES;
         match chunks.last_mut() {
             Some(chunk) if chunk.len() < RECORDS_PER_CALL && bytes + size <= BYTES_PER_CALL => {
                 chunk.push((index, entry));

@@ -1,6 +1,7 @@
 //! The ports of deliveries and of scoring on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
 //!
-//! Retries live here and nowhere above or below: the AWS SDK's own are switched off, and librdkafka's are the only ones for Kafka.
+//! Retries live here and nowhere above or below: the AWS SDK's own are switched off, the lean client has none, and librdkafka's are the only
+//! ones for Kafka.
 //! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
 
 mod api_store;
@@ -17,7 +18,9 @@ pub mod kafka_publisher;
 pub mod kinesis_stream;
 mod owned_items;
 mod service_failure;
+mod streams;
 mod system_clock;
+mod tables;
 
 pub use api_store::{ApiStore, ApiTables};
 pub use attribute_group::AttributeGroup;
@@ -29,7 +32,9 @@ pub use dynamo_state::{DynamoConfig, DynamoStateStore};
 pub use kafka_publisher::{IngestConfig, KafkaConfig, KafkaIngest, KafkaPublisher};
 pub use kinesis_stream::{KinesisConfig, KinesisStream};
 pub use owned_items::{DynamoLimits, NameForLogs, OwnedItems, OwnedTable};
+pub use streams::Streams;
 pub use system_clock::SystemClock;
+pub use tables::Tables;
 
 use std::error::Error;
 
@@ -42,6 +47,18 @@ pub enum ConnectError {
         /// The tables that were asked.
         tables: Vec<String>,
         /// What DynamoDB said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The lean client cannot be used as it is configured.
+    #[error(transparent)]
+    Wire(#[from] centinela_wire::ConnectError),
+    /// Nobody knows where a service is.
+    #[error("no address is known for {service}; AWS_REGION says where it is, or AWS_ENDPOINT_URL")]
+    Endpoint {
+        /// The service.
+        service: &'static str,
+        /// What the SDK's rules said.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -9,17 +9,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use centinela_contracts::stored_user::StoredProblem;
 use centinela_domain::Millis;
 use centinela_scoring::ports::{Commit, StoreError, Versioned, Write};
+use centinela_wire::dynamodb::{Update, Updated, Value};
 
-use crate::attribute_group::{AttributeGroup, Attributes, ItemProblem, key_of, number};
+use crate::attribute_group::{AttributeGroup, Attributes, ItemProblem};
 use crate::budget::Budget;
 use crate::service_failure::ServiceFailure;
+use crate::tables::Tables;
 use statements::Statements;
 
 /// Turns an identifier into what may stand for it in a log line.
@@ -73,7 +71,7 @@ impl fmt::Debug for OwnedTable {
 /// Reads and conditional writes of one owner's attributes.
 #[derive(Debug)]
 pub struct OwnedItems {
-    client: Client,
+    client: Tables,
     table: OwnedTable,
     statements: Statements,
 }
@@ -98,9 +96,9 @@ enum Verdict {
 
 impl OwnedItems {
     /// Uses a client as it is, without a first call.
-    pub fn new(client: Client, table: OwnedTable) -> Self {
+    pub fn new(client: impl Into<Tables>, table: OwnedTable) -> Self {
         let statements = Statements::of(table.group, &table.name);
-        Self { client, table, statements }
+        Self { client: client.into(), table, statements }
     }
 
     /// The owner's state under a key, strongly consistent; none where there is no item, or only that of other owners.
@@ -108,15 +106,10 @@ impl OwnedItems {
         let budget = self.single_item_until(deadline);
         for attempt in 1.. {
             let limit = budget.left().ok_or(StoreError::OutOfTime)?.min(self.table.limits.attempt);
-            let call = self.client.get_item().table_name(&self.table.name).set_key(Some(key_of(key)));
-            let failure = match tokio::time::timeout(limit, Box::pin(call.consistent_read(true).send())).await {
-                Ok(Ok(output)) => return output.item.map_or(Ok(None), |item| self.read(key, item)),
-                Ok(Err(error)) => ServiceFailure::of(error),
-                Err(_) => ServiceFailure::no_answer(limit),
-            };
-            match failure {
-                ServiceFailure::Refused(source) => return Err(StoreError::Rejected(source)),
-                ServiceFailure::Transient(source) => {
+            match self.client.get(&self.table.name, key, limit).await {
+                Ok(item) => return item.map_or(Ok(None), |item| self.read(key, item)),
+                Err(ServiceFailure::Refused(source)) => return Err(StoreError::Rejected(source)),
+                Err(ServiceFailure::Transient(source)) => {
                     if !budget.pause_after(attempt).await {
                         return Err(StoreError::Unavailable(source));
                     }
@@ -192,37 +185,24 @@ impl OwnedItems {
     }
 
     async fn update_item(&self, key: &str, expected: Option<u64>, content: Vec<u8>, budget: Budget) -> Verdict {
-        let call = self
-            .client
-            .update_item()
-            .table_name(&self.table.name)
-            .set_key(Some(key_of(key)))
-            .update_expression("SET #v = :version, #s = :content")
-            .condition_expression(AttributeGroup::condition(expected))
-            .set_expression_attribute_names(Some(self.table.group.names()))
-            .expression_attribute_values(":version", number(expected.map_or(1, |version| version.saturating_add(1))))
-            .expression_attribute_values(":content", AttributeValue::B(Blob::new(content)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let call = match expected {
-            Some(version) => call.expression_attribute_values(":expected", number(version)),
-            None => call,
+        let next = expected.map_or(1, |version| version.saturating_add(1));
+        let mut values = vec![(":version", Value::Number(next.into())), (":content", Value::Bytes(&content))];
+        values.extend(expected.map(|version| (":expected", Value::Number(version.into()))));
+        let update = Update {
+            table: &self.table.name,
+            key,
+            expression: "SET #v = :version, #s = :content",
+            condition: AttributeGroup::condition(expected),
+            names: &self.table.group.names(),
+            values,
         };
         for attempt in 1.. {
             let Some(left) = budget.left() else { break };
-            let limit = left.min(self.table.limits.attempt);
-            let failure = match tokio::time::timeout(limit, Box::pin(call.clone().send())).await {
-                Ok(Ok(_)) => return Verdict::Done,
-                Ok(Err(error)) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(lost)) => {
-                        return Verdict::Lost(lost.item().cloned());
-                    }
-                    _ => ServiceFailure::of(error),
-                },
-                Err(_) => ServiceFailure::no_answer(limit),
-            };
-            match failure {
-                ServiceFailure::Refused(source) => return Verdict::Failed(StoreError::Rejected(source)),
-                ServiceFailure::Transient(source) => {
+            match self.client.update(&update, left.min(self.table.limits.attempt)).await {
+                Ok(Updated::Done) => return Verdict::Done,
+                Ok(Updated::Lost(item)) => return Verdict::Lost(item),
+                Err(ServiceFailure::Refused(source)) => return Verdict::Failed(StoreError::Rejected(source)),
+                Err(ServiceFailure::Transient(source)) => {
                     if !budget.pause_after(attempt).await {
                         return Verdict::Failed(StoreError::Unavailable(source));
                     }

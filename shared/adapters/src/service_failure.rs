@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use centinela_wire::CallError;
 
 /// Codes that a later attempt may not meet again.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>,
@@ -51,13 +52,24 @@ impl ServiceFailure {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         let transient = match &error {
-            SdkError::ServiceError(context) => {
-                context.raw().status().as_u16() >= 500
-                    || context.err().code().is_some_and(|code| TRANSIENT_CODES.contains(&code))
-            }
+            SdkError::ServiceError(context) => is_transient(context.raw().status().as_u16(), context.err().code()),
             SdkError::ConstructionFailure(_) => false,
             _ => true,
         };
         if transient { Self::Transient(Box::new(error)) } else { Self::Refused(Box::new(error)) }
     }
+}
+
+impl From<CallError> for ServiceFailure {
+    fn from(error: CallError) -> Self {
+        let transient = match &error {
+            CallError::Service(said) => is_transient(said.status, Some(&said.code)),
+            _ => true,
+        };
+        if transient { Self::Transient(Box::new(error)) } else { Self::Refused(Box::new(error)) }
+    }
+}
+
+fn is_transient(status: u16, code: Option<&str>) -> bool {
+    status >= 500 || code.is_some_and(|code| TRANSIENT_CODES.contains(&code))
 }

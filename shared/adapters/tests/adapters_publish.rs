@@ -1,23 +1,15 @@
-//! The publishers against an embedded broker, librdkafka's own mock cluster, and embedded streams that misbehave on request.
+//! The publisher to Kafka against an embedded broker and librdkafka's own mock cluster.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Credentials;
-use centinela_adapters::{ConnectError, KafkaConfig, KafkaPublisher, KinesisConfig, KinesisStream, SystemClock};
+use centinela_adapters::{ConnectError, KafkaConfig, KafkaPublisher, SystemClock};
 use centinela_contracts::dead_letter_v1::{self, DeadLetter, DeadLetterReason};
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_delivery::{Clock, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, DecisionId, Millis, Outcome, TransactionId, UserId};
 use centinela_kafka_access::KafkaAccess;
-use centinela_local::aws::{
-    ACCESS_KEY_ID, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom, RequestInfo,
-    SECRET_ACCESS_KEY, StreamSpec,
-};
 use centinela_local::broker::{Broker, BrokerConfig};
 use centinela_local::kafka::{TopicSpec, create_topics};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
@@ -59,6 +51,7 @@ fn kafka(bootstrap: &str) -> KafkaConfig {
         dead_letters_topic: TOPICS[2].to_owned(),
         deployment_key: key(),
         message_timeout: Duration::from_secs(8),
+        idempotent: true,
     }
 }
 
@@ -119,8 +112,15 @@ fn all_ok(results: &[Result<(), PublishError>]) -> bool {
 
 #[tokio::test]
 async fn a_decision_goes_to_the_topic_of_its_outcome_under_its_transaction() -> TestResult {
+    for idempotent in [true, false] {
+        outcomes_have_their_topics(idempotent).await?;
+    }
+    Ok(())
+}
+
+async fn outcomes_have_their_topics(idempotent: bool) -> TestResult {
     let broker = broker(&TOPICS).await?;
-    let publisher = KafkaPublisher::connect(kafka(&broker.bootstrap())).await?;
+    let publisher = KafkaPublisher::connect(KafkaConfig { idempotent, ..kafka(&broker.bootstrap()) }).await?;
     let decisions = [
         outgoing("t-1", Outcome::Approved),
         outgoing("t-2", Outcome::Blocked),
@@ -242,116 +242,24 @@ async fn a_producer_that_failed_for_good_is_replaced() -> TestResult {
     Ok(())
 }
 
-/// The faults of the next calls, in order; then none.
-struct Faults {
-    next: Mutex<Vec<Fault>>,
-    always: Fault,
-}
+#[tokio::test]
+async fn a_producer_without_a_sequence_repeats_what_the_broker_refused_for_a_while() -> TestResult {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-impl FaultSource for Faults {
-    fn decide(&self, _request: &RequestInfo<'_>) -> Fault {
-        let mut next = self.next.lock().expect("no test panics while it holds this");
-        if next.is_empty() { self.always } else { next.remove(0) }
+    let cluster = MockCluster::new(1)?;
+    for topic in TOPICS {
+        cluster.create_topic(topic, 2, 1)?;
     }
-}
-
-async fn stream(next: Vec<Fault>, always: Fault) -> Result<(Kinesis, KinesisStream), Box<dyn Error>> {
-    let service = Kinesis::start(Streams {
-        streams: vec![StreamSpec { name: "decisions".to_owned(), shards: 2 }],
-        faults: Arc::new(Faults { next: Mutex::new(next), always }),
-        ..Streams::default()
-    })
-    .await?;
-    let stream = KinesisStream::new(client(&service).await, KinesisConfig::new("decisions"));
-    Ok((service, stream))
-}
-
-async fn client(service: &Kinesis) -> Client {
-    let sdk = aws_config::defaults(BehaviorVersion::latest())
-        .endpoint_url(service.url())
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
-        .retry_config(aws_config::retry::RetryConfig::disabled())
-        .load()
-        .await;
-    Client::new(&sdk)
-}
-
-/// How often each payload is in the stream, by partition key.
-fn in_stream(service: &Kinesis) -> BTreeMap<String, Vec<Vec<u8>>> {
-    let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    for shard in service.shards("decisions") {
-        let page = service.read("decisions", &shard, ReadFrom::TrimHorizon, 10_000).expect("the shard is there");
-        for record in page.records {
-            found.entry(record.partition_key.clone()).or_default().push(decoded(&record.data_base64));
-        }
-    }
-    found
-}
-
-fn decoded(data: &str) -> Vec<u8> {
-    base64_simd::STANDARD.decode_to_vec(data).expect("the stream keeps base64")
-}
-
-fn decisions(count: usize) -> Vec<Outgoing> {
-    (0..count).map(|index| outgoing(&format!("t-{index}"), Outcome::Approved)).collect()
-}
-
-fn expected(decisions: &[Outgoing], times: usize) -> BTreeMap<String, Vec<Vec<u8>>> {
-    decisions.iter().map(|one| (one.decision_id.to_string(), vec![one.payload.clone(); times])).collect()
-}
-
-#[tokio::test]
-async fn every_decision_reaches_the_stream_under_its_id() -> TestResult {
-    let (service, stream) = stream(Vec::new(), Fault::None).await?;
-    let decisions = decisions(1_203);
-    assert!(all_ok(&stream.publish(&decisions, soon()).await));
-    assert_eq!(in_stream(&service), expected(&decisions, 1));
-    assert_eq!(service.snapshot().calls.get("PutRecords"), Some(&3), "500 records in a call");
-    Ok(())
-}
-
-#[tokio::test]
-async fn only_the_records_that_failed_are_sent_again() -> TestResult {
-    let (service, stream) = stream(vec![Fault::Partial { every: 3 }, Fault::Partial { every: 2 }], Fault::None).await?;
-    let decisions = decisions(9);
-    assert!(all_ok(&stream.publish(&decisions, soon()).await));
-    assert_eq!(in_stream(&service), expected(&decisions, 1), "none twice");
-    assert_eq!(service.snapshot().calls.get("PutRecords"), Some(&3));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_call_whose_reply_was_lost_is_sent_again_with_the_same_bytes() -> TestResult {
-    let (service, stream) = stream(vec![Fault::ReplyLost], Fault::None).await?;
-    let decisions = decisions(2);
-    assert!(all_ok(&stream.publish(&decisions, soon()).await));
-    assert_eq!(in_stream(&service), expected(&decisions, 2));
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_the_stream_does_not_take_until_the_deadline_is_unacknowledged_record_by_record() -> TestResult {
-    let (service, stream) = stream(Vec::new(), Fault::Partial { every: 2 }).await?;
-    let decisions = decisions(1);
-    assert!(all_ok(&stream.publish(&decisions, soon()).await));
-    let (_throttled_service, throttled) = self::stream(Vec::new(), Fault::Throttle).await?;
-    let results = throttled.publish(&decisions, within(Duration::from_millis(150))).await;
-    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
-    assert_eq!(in_stream(&service), expected(&decisions, 1));
-    let results = stream.publish(&decisions, Millis(0)).await;
-    assert!(matches!(results[..], [Err(PublishError::Unacknowledged(_))]), "{results:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_missing_stream_and_a_huge_record_are_refused() -> TestResult {
-    let (service, stream) = stream(Vec::new(), Fault::None).await?;
-    let elsewhere = KinesisStream::new(client(&service).await, KinesisConfig::new("elsewhere"));
-    let results = elsewhere.publish(&decisions(2), soon()).await;
-    assert!(results.iter().all(|one| matches!(one, Err(PublishError::Refused(_)))), "{results:?}");
-    let huge = Outgoing { payload: vec![b'x'; 1_100_000], ..outgoing("t-9", Outcome::Blocked) };
-    let results = stream.publish(&[outgoing("t-1", Outcome::Approved), huge], soon()).await;
-    assert!(matches!(results[..], [Ok(()), Err(PublishError::Refused(_))]), "{results:?}");
+    let config = KafkaConfig { idempotent: false, ..kafka(&cluster.bootstrap_servers()) };
+    let publisher = KafkaPublisher::connect(config).await?;
+    // A broker that is not the leader any more, and one that has too few followers.
+    let refusals = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+    ];
+    cluster.request_errors(RDKafkaApiKey::Produce, &refusals);
+    let results = publisher.publish(&[outgoing("t-1", Outcome::Approved)], soon()).await;
+    assert!(all_ok(&results), "{results:?}");
     Ok(())
 }

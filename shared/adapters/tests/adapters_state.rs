@@ -1,4 +1,4 @@
-//! The state store against an embedded DynamoDB that misbehaves on request.
+//! The state store against an embedded DynamoDB that misbehaves on request, by either client.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -11,7 +11,8 @@ use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use centinela_adapters::{ConnectError, DynamoConfig, DynamoLimits, DynamoStateStore, SystemClock};
+use centinela_adapters::aws::{Services, WireClient};
+use centinela_adapters::{ConnectError, DynamoConfig, DynamoLimits, DynamoStateStore, SystemClock, Tables};
 use centinela_contracts::stored_partition::{PENDING_FAILURES_MAX, PendingFailure, StoredPartition};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::Clock;
@@ -49,6 +50,8 @@ impl FaultSource for Script {
 struct World {
     service: DynamoDb,
     store: DynamoStateStore,
+    tables: Tables,
+    /// Sees what is stored, whoever stored it.
     client: Client,
     script: Arc<Script>,
 }
@@ -87,17 +90,21 @@ async fn sdk(url: &str) -> SdkConfig {
 }
 
 impl World {
-    async fn calm() -> Result<Self, Box<dyn Error>> {
-        Self::with(|_, _, _| Fault::None).await
+    async fn calm(by: WireClient) -> Result<Self, Box<dyn Error>> {
+        Self::with(by, |_, _, _| Fault::None).await
     }
 
-    async fn with(rule: impl Fn(usize, &str, &Value) -> Fault + Send + Sync + 'static) -> Result<Self, Box<dyn Error>> {
+    async fn with(
+        by: WireClient,
+        rule: impl Fn(usize, &str, &Value) -> Fault + Send + Sync + 'static,
+    ) -> Result<Self, Box<dyn Error>> {
         let script = Arc::new(Script { rule: Box::new(rule), calls: Mutex::default() });
         let faults: Arc<dyn FaultSource> = Arc::clone(&script) as _;
         let service = DynamoDb::start(Service { port: None, tables: tables(), faults, latency: None }).await?;
-        let client = Client::new(&sdk(&service.url()).await);
-        let store = DynamoStateStore::new(client.clone(), config());
-        Ok(Self { service, store, client, script })
+        let sdk = sdk(&service.url()).await;
+        let tables = Services::new(&sdk, by)?.tables().await?;
+        let store = DynamoStateStore::new(tables.clone(), config());
+        Ok(Self { service, store, tables, client: Client::new(&sdk), script })
     }
 
     fn calls(&self) -> Vec<(String, Value)> {
@@ -148,9 +155,8 @@ fn done<T>(commits: &[Commit<T>]) -> Vec<bool> {
     commits.iter().map(|commit| matches!(commit, Commit::Done)).collect()
 }
 
-#[tokio::test]
-async fn what_is_written_is_read_with_its_version() -> TestResult {
-    let world = World::calm().await?;
+async fn what_is_written_is_read_with_its_version(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let device_state = DeviceState::first_seen(T);
     let partition =
         StoredPartition { mark: Some(Mark { offset: 7, timestamp: T }), pending_failures: Vec::new(), noted_at: T };
@@ -175,9 +181,8 @@ async fn what_is_written_is_read_with_its_version() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consistently() -> TestResult {
-    let world = World::calm().await?;
+async fn a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consistently(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let request = ReadRequest {
         users: (0..120).map(|index| user(&format!("user-{index}"))).chain([user("user-0")]).collect(),
         devices: (0..70).map(|index| device(&format!("device-{index}"))).collect(),
@@ -196,9 +201,8 @@ async fn a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consiste
     Ok(())
 }
 
-#[tokio::test]
-async fn keys_that_were_left_unprocessed_are_asked_for_again() -> TestResult {
-    let world = World::with(|_, operation, body| {
+async fn keys_that_were_left_unprocessed_are_asked_for_again(by: WireClient) -> TestResult {
+    let world = World::with(by, |_, operation, body| {
         let keys = body["RequestItems"]["user_state"]["Keys"].as_array().map_or(0, Vec::len);
         if operation == "BatchGetItem" && keys > 2 { Fault::Partial { every: 2 } } else { Fault::None }
     })
@@ -216,9 +220,8 @@ async fn keys_that_were_left_unprocessed_are_asked_for_again() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn devices_are_given_up_early_and_users_are_not() -> TestResult {
-    let world = World::with(|_, operation, body| {
+async fn devices_are_given_up_early_and_users_are_not(by: WireClient) -> TestResult {
+    let world = World::with(by, |_, operation, body| {
         let devices = !body["RequestItems"]["device_state"].is_null();
         if operation == "BatchGetItem" && devices { Fault::Partial { every: 1 } } else { Fault::None }
     })
@@ -233,12 +236,11 @@ async fn devices_are_given_up_early_and_users_are_not() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_device_table_that_refuses_costs_the_devices_only() -> TestResult {
-    let world = World::calm().await?;
+async fn a_device_table_that_refuses_costs_the_devices_only(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     let store =
-        DynamoStateStore::new(world.client.clone(), DynamoConfig { device_table: "gone".to_owned(), ..config() });
+        DynamoStateStore::new(world.tables.clone(), DynamoConfig { device_table: "gone".to_owned(), ..config() });
     let request = ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![] };
     let answer = store.read(request, soon()).await;
     assert!(answer.users.contains_key(&user("ana")));
@@ -247,9 +249,8 @@ async fn a_device_table_that_refuses_costs_the_devices_only() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn what_cannot_be_read_until_the_deadline_is_named_as_unread() -> TestResult {
-    let world = World::with(|_, _, _| Fault::Throttle).await?;
+async fn what_cannot_be_read_until_the_deadline_is_named_as_unread(by: WireClient) -> TestResult {
+    let world = World::with(by, |_, _, _| Fault::Throttle).await?;
     let request = || ReadRequest { users: vec![user("ana")], devices: vec![device("phone")], partitions: vec![5] };
     let answer = world.store.read(request(), within(Duration::from_millis(200))).await;
     assert!(answer.unread_users.contains(&user("ana")) && answer.unread_partitions.contains(&5));
@@ -263,12 +264,12 @@ async fn what_cannot_be_read_until_the_deadline_is_named_as_unread() -> TestResu
     Ok(())
 }
 
-#[tokio::test]
-async fn a_call_that_hangs_is_given_up_with_its_attempt() -> TestResult {
+async fn a_call_that_hangs_is_given_up_with_its_attempt(by: WireClient) -> TestResult {
     let world =
-        World::with(|place, _, _| if place == 0 { Fault::Delay(Duration::from_secs(30)) } else { Fault::None }).await?;
+        World::with(by, |place, _, _| if place == 0 { Fault::Delay(Duration::from_secs(30)) } else { Fault::None })
+            .await?;
     let limits = DynamoLimits { attempt: Duration::from_millis(100), ..DynamoLimits::default() };
-    let store = DynamoStateStore::new(world.client.clone(), DynamoConfig { limits, ..config() });
+    let store = DynamoStateStore::new(world.tables.clone(), DynamoConfig { limits, ..config() });
     let started = Instant::now();
     let answer = store.read(ReadRequest { users: vec![user("ana")], ..ReadRequest::default() }, soon()).await;
     assert!(answer.unread_users.is_empty() && answer.problem.is_none());
@@ -276,9 +277,8 @@ async fn a_call_that_hangs_is_given_up_with_its_attempt() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named() -> TestResult {
-    let world = World::calm().await?;
+async fn an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let garbage = AttributeValue::B(Blob::new([255, 0, 1]));
     let put = world.client.put_item().table_name("user_state").item("pk", AttributeValue::S("ana".to_owned()));
     put.item("v", AttributeValue::N("4".to_owned())).item("s", garbage).send().await?;
@@ -294,9 +294,8 @@ async fn an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named
     Ok(())
 }
 
-#[tokio::test]
-async fn an_item_whose_version_none_could_follow_is_unreadable() -> TestResult {
-    let world = World::calm().await?;
+async fn an_item_whose_version_none_could_follow_is_unreadable(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     let seen = Write { key: device("phone"), expected: None, item: DeviceState::first_seen(T) };
     assert_eq!(done(&world.store.commit_devices(vec![seen], soon()).await), [true]);
@@ -327,9 +326,8 @@ async fn an_item_whose_version_none_could_follow_is_unreadable() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_lost_race_brings_the_winner_and_leaves_the_others_alone() -> TestResult {
-    let world = World::calm().await?;
+async fn a_lost_race_brings_the_winner_and_leaves_the_others_alone(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     assert_eq!(done(&world.store.commit_users(vec![write("ana", Some(1), 2)], soon()).await), [true]);
     let contested = vec![write("ben", None, 1), write("ana", Some(1), 99), write("cleo", None, 1)];
@@ -341,9 +339,8 @@ async fn a_lost_race_brings_the_winner_and_leaves_the_others_alone() -> TestResu
     Ok(())
 }
 
-#[tokio::test]
-async fn the_loser_of_two_first_writes_learns_the_winner() -> TestResult {
-    let world = World::calm().await?;
+async fn the_loser_of_two_first_writes_learns_the_winner(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     let commits = world.store.commit_users(vec![write("ana", None, 2)], soon()).await;
     let [Commit::Lost(Some(winner))] = &commits[..] else { panic!("{commits:?}") };
@@ -353,26 +350,24 @@ async fn the_loser_of_two_first_writes_learns_the_winner() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn only_throttled_statements_are_sent_again() -> TestResult {
-    let world = World::with(|place, _, _| if place == 0 { Fault::Partial { every: 3 } } else { Fault::None }).await?;
+async fn only_throttled_statements_are_sent_again(by: WireClient) -> TestResult {
+    let world =
+        World::with(by, |place, _, _| if place == 0 { Fault::Partial { every: 3 } } else { Fault::None }).await?;
     assert_eq!(done(&world.store.commit_users(writes(7), soon()).await), [true; 7]);
     assert_eq!(world.statements_per_call(), [7, 2]);
     assert_eq!(world.version_of("user-2").await, Some(1));
     Ok(())
 }
 
-#[tokio::test]
-async fn a_throttled_call_is_sent_again_whole() -> TestResult {
-    let world = World::with(|place, _, _| if place < 2 { Fault::Throttle } else { Fault::None }).await?;
+async fn a_throttled_call_is_sent_again_whole(by: WireClient) -> TestResult {
+    let world = World::with(by, |place, _, _| if place < 2 { Fault::Throttle } else { Fault::None }).await?;
     assert_eq!(done(&world.store.commit_users(writes(3), soon()).await), [true; 3]);
     assert_eq!(world.statements_per_call(), [3, 3, 3]);
     Ok(())
 }
 
-#[tokio::test]
-async fn a_write_whose_reply_was_lost_comes_back_as_a_race_lost_against_itself() -> TestResult {
-    let world = World::with(|place, _, _| if place == 1 { Fault::ReplyLost } else { Fault::None }).await?;
+async fn a_write_whose_reply_was_lost_comes_back_as_a_race_lost_against_itself(by: WireClient) -> TestResult {
+    let world = World::with(by, |place, _, _| if place == 1 { Fault::ReplyLost } else { Fault::None }).await?;
     assert_eq!(done(&world.store.commit_users(vec![write("ana", None, 1)], soon()).await), [true]);
     let commits = world.store.commit_users(vec![write("ana", Some(1), 2), write("ben", None, 1)], soon()).await;
     let [Commit::Lost(Some(own)), Commit::Lost(Some(first))] = &commits[..] else { panic!("{commits:?}") };
@@ -382,10 +377,9 @@ async fn a_write_whose_reply_was_lost_comes_back_as_a_race_lost_against_itself()
     Ok(())
 }
 
-#[tokio::test]
-async fn writes_that_never_get_through_have_failed() -> TestResult {
+async fn writes_that_never_get_through_have_failed(by: WireClient) -> TestResult {
     let world =
-        World::with(|_, operation, _| if operation == "GetItem" { Fault::None } else { Fault::Throttle }).await?;
+        World::with(by, |_, operation, _| if operation == "GetItem" { Fault::None } else { Fault::Throttle }).await?;
     let commits = world.store.commit_users(writes(2), within(Duration::from_millis(150))).await;
     assert!(commits.iter().all(|commit| matches!(commit, Commit::Failed(StoreError::Unavailable(_)))), "{commits:?}");
     assert_eq!(world.version_of("user-0").await, None);
@@ -394,19 +388,17 @@ async fn writes_that_never_get_through_have_failed() -> TestResult {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_refused_write_is_not_tried_again() -> TestResult {
-    let world = World::calm().await?;
-    let store = DynamoStateStore::new(world.client.clone(), DynamoConfig { user_table: "gone".to_owned(), ..config() });
+async fn a_refused_write_is_not_tried_again(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
+    let store = DynamoStateStore::new(world.tables.clone(), DynamoConfig { user_table: "gone".to_owned(), ..config() });
     let commits = store.commit_users(writes(2), soon()).await;
     assert!(commits.iter().all(|commit| matches!(commit, Commit::Failed(StoreError::Rejected(_)))), "{commits:?}");
     assert_eq!(world.calls().len(), 1);
     Ok(())
 }
 
-#[tokio::test]
-async fn many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice() -> TestResult {
-    let world = World::calm().await?;
+async fn many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let mut all = writes(60);
     all.push(write("user-0", None, 7));
     let commits = world.store.commit_users(all, soon()).await;
@@ -418,9 +410,8 @@ async fn many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice() -> Test
     Ok(())
 }
 
-#[tokio::test]
-async fn a_partitions_write_is_conditional_and_a_loser_learns_the_winner() -> TestResult {
-    let world = World::calm().await?;
+async fn a_partitions_write_is_conditional_and_a_loser_learns_the_winner(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let item = |offset| StoredPartition {
         mark: Some(Mark { offset, timestamp: T }),
         pending_failures: Vec::new(),
@@ -442,17 +433,56 @@ async fn a_partitions_write_is_conditional_and_a_loser_learns_the_winner() -> Te
     Ok(())
 }
 
-#[tokio::test]
-async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one() -> TestResult {
-    let world = World::calm().await?;
-    let sdk = sdk(&world.service.url()).await;
+async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one(by: WireClient) -> TestResult {
+    let world = World::calm(by).await?;
     let missing = DynamoConfig { marks_table: "gone".to_owned(), ..config() };
-    let error = DynamoStateStore::connect(&sdk, missing).await.expect_err("a table is missing");
+    let error = DynamoStateStore::connect(world.tables.clone(), missing).await.expect_err("a table is missing");
     assert!(matches!(error, ConnectError::Tables { .. }));
     assert!(error.to_string().contains("\"gone\""), "{error}");
-    DynamoStateStore::connect(&sdk, config()).await?;
+    DynamoStateStore::connect(world.tables.clone(), config()).await?;
 
-    let throttling = World::with(|_, _, _| Fault::Throttle).await?;
-    DynamoStateStore::connect(&self::sdk(&throttling.service.url()).await, config()).await?;
+    let throttling = World::with(by, |_, _, _| Fault::Throttle).await?;
+    DynamoStateStore::connect(throttling.tables.clone(), config()).await?;
     Ok(())
+}
+
+/// Each of these once with the lean client and once with the SDK's.
+macro_rules! by_both_clients {
+    ($($name:ident,)*) => {$(
+        mod $name {
+            use super::WireClient;
+
+            #[tokio::test]
+            async fn lean() -> super::TestResult {
+                super::$name(WireClient::Lean).await
+            }
+
+            #[tokio::test]
+            async fn sdk() -> super::TestResult {
+                super::$name(WireClient::Sdk).await
+            }
+        }
+    )*};
+}
+
+by_both_clients! {
+    what_is_written_is_read_with_its_version,
+    a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consistently,
+    keys_that_were_left_unprocessed_are_asked_for_again,
+    devices_are_given_up_early_and_users_are_not,
+    a_device_table_that_refuses_costs_the_devices_only,
+    what_cannot_be_read_until_the_deadline_is_named_as_unread,
+    a_call_that_hangs_is_given_up_with_its_attempt,
+    an_item_that_cannot_be_decoded_is_unreadable_and_its_owner_is_not_named,
+    an_item_whose_version_none_could_follow_is_unreadable,
+    a_lost_race_brings_the_winner_and_leaves_the_others_alone,
+    the_loser_of_two_first_writes_learns_the_winner,
+    only_throttled_statements_are_sent_again,
+    a_throttled_call_is_sent_again_whole,
+    a_write_whose_reply_was_lost_comes_back_as_a_race_lost_against_itself,
+    writes_that_never_get_through_have_failed,
+    a_refused_write_is_not_tried_again,
+    many_writes_go_25_in_a_call_and_no_call_touches_an_item_twice,
+    a_partitions_write_is_conditional_and_a_loser_learns_the_winner,
+    missing_tables_are_named_at_start_and_a_throttling_database_is_not_one,
 }

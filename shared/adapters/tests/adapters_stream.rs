@@ -1,4 +1,4 @@
-//! The index and the roll-ups against an embedded DynamoDB that misbehaves on request.
+//! The index, by either client, and the roll-ups against an embedded DynamoDB that misbehaves on request.
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
-use centinela_adapters::{ConnectError, DynamoLimits, DynamoLookup, DynamoRollups, SystemClock};
+use centinela_adapters::aws::{Services, WireClient};
+use centinela_adapters::{ConnectError, DynamoLimits, DynamoLookup, DynamoRollups, SystemClock, Tables};
 use centinela_contracts::{decision_v1, stored_decision, stored_rollup};
 use centinela_delivery::Clock;
 use centinela_domain::{
@@ -63,6 +64,10 @@ async fn sdk(url: &str) -> SdkConfig {
         .await
 }
 
+async fn tables(service: &DynamoDb, by: WireClient) -> Tables {
+    Services::new(&sdk(&service.url()).await, by).unwrap().tables().await.unwrap()
+}
+
 fn decision(user: &str, transaction: &str, later_ms: i64) -> Decision {
     let (user_id, transaction_id) = (UserId::new(user).unwrap(), TransactionId::new(transaction).unwrap());
     let now = SystemClock.now().0 + later_ms;
@@ -88,10 +93,9 @@ fn decision(user: &str, transaction: &str, later_ms: i64) -> Decision {
     }
 }
 
-#[tokio::test]
-async fn every_decision_is_in_the_index_once_whatever_the_database_does() {
+async fn every_decision_is_in_the_index_once_whatever_the_database_does(by: WireClient) {
     let service = service().await;
-    let store = DynamoLookup::connect(&sdk(&service.url()).await, DECISIONS, DynamoLimits::default()).await.unwrap();
+    let store = DynamoLookup::connect(tables(&service, by).await, DECISIONS, DynamoLimits::default()).await.unwrap();
     let limits = Limits { attempts: 12, remembered: Duration::from_secs(86_400) };
     let index = IndexDecisions::new(store, SystemClock, limits);
     // Sixty transactions of one user, ten of which another one uses too, and a half of all comes again.
@@ -114,12 +118,35 @@ async fn every_decision_is_in_the_index_once_whatever_the_database_does() {
     service.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_missing_table_is_known_at_the_start() {
+async fn a_missing_table_is_known_at_the_start(by: WireClient) {
     let service = service().await;
-    let refused = DynamoLookup::connect(&sdk(&service.url()).await, "nowhere", DynamoLimits::default()).await;
+    let refused = DynamoLookup::connect(tables(&service, by).await, "nowhere", DynamoLimits::default()).await;
     assert!(matches!(refused, Err(ConnectError::Tables { .. })), "{refused:?}");
     service.shutdown().await.unwrap();
+}
+
+/// Each of these once with the lean client and once with the SDK's.
+macro_rules! by_both_clients {
+    ($($name:ident,)*) => {$(
+        mod $name {
+            use super::WireClient;
+
+            #[tokio::test]
+            async fn lean() {
+                super::$name(WireClient::Lean).await;
+            }
+
+            #[tokio::test]
+            async fn sdk() {
+                super::$name(WireClient::Sdk).await;
+            }
+        }
+    )*};
+}
+
+by_both_clients! {
+    every_decision_is_in_the_index_once_whatever_the_database_does,
+    a_missing_table_is_known_at_the_start,
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ pub mod decision_v1;
 pub mod event_v1;
 mod excerpt;
 pub mod failure_record;
-mod json;
+pub mod json;
 pub mod kafka_event;
 pub mod keyed;
 pub mod payload;

@@ -21,6 +21,7 @@ mod environment;
 mod failure;
 mod invocation;
 mod run;
+mod runtime_api;
 
 pub use environment::{ConfigError, Environment, Keys, configure};
 pub use failure::Failure;

@@ -8,12 +8,20 @@ use std::time::Instant;
 
 use centinela_delivery::Causes;
 use centinela_telemetry::emf::{self, Counts};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Config, Context, Diagnostic, Error, LambdaEvent, service_fn};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tracing::{error, info, warn};
 
 use crate::invocation::{invalid, micros_since, now};
-use crate::{Answer, Environment, Failure, Invocation, configure};
+use crate::{Answer, Environment, Failure, Invocation, configure, runtime_api};
+
+/// Where Lambda is asked for work.
+const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// Which client asks: the lean one, unless this says `sdk`.
+const WIRE_CLIENT: &str = "WIRE_CLIENT";
+/// Set where an environment is a restored snapshot, which the lean loop knows nothing of.
+const INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// A function of ours, ready for invocations.
 pub trait Function: Sized {
@@ -39,8 +47,27 @@ pub trait Function: Sized {
 pub async fn run<F: Function>() -> Result<(), Error> {
     let started = Instant::now();
     centinela_telemetry::init()?;
-    let host = start::<F>(started).await.inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
-    lambda_runtime::run(service_fn(|event| host.invoke(event))).await
+    let host = Box::pin(start::<F>(started))
+        .await
+        .inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    match std::env::var(RUNTIME_API) {
+        Ok(authority) if !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") => {
+            let invoke = async |payload: &str, context: Context| {
+                let body = host.invoke(payload, &context).await?;
+                Ok::<_, Diagnostic>(body.into_bytes())
+            };
+            Box::pin(runtime_api::serve(&authority, Config::from_env(), invoke)).await
+        }
+        _ => {
+            let host = &host;
+            let invoke = |LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| async move {
+                let body = host.invoke(payload.get(), &context).await?;
+                RawValue::from_string(body).map_err(invalid)
+            };
+            Box::pin(lambda_runtime::run(service_fn(invoke))).await
+        }
+    }
 }
 
 async fn start<F: Function>(started: Instant) -> Result<Host<F>, Error> {
@@ -58,12 +85,12 @@ struct Host<F> {
 }
 
 impl<F: Function> Host<F> {
-    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Box<RawValue>, Failure> {
+    /// Handles an event and prints its metric line. The answer is JSON.
+    async fn invoke(&self, payload: &str, context: &Context) -> Result<String, Failure> {
         let started = Instant::now();
-        let LambdaEvent { payload, context } = event;
         let is_first = !self.warm.swap(true, Ordering::Relaxed);
         let oldest = AtomicI64::new(i64::MAX);
-        let invocation = Invocation { payload: payload.get(), context: &context, started, is_first, oldest };
+        let invocation = Invocation { payload, context, started, is_first, oldest };
         let Answer { body, metrics } = self.function.handle(&invocation).await?;
         let body = String::from_utf8(body).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into());
         let invocation = emf::Invocation {
@@ -75,7 +102,8 @@ impl<F: Function> Host<F> {
             oldest_record_ms: invocation.oldest_record_ms(),
         };
         print(emf::line(&invocation, &metrics));
-        RawValue::from_string(body).map_err(invalid)
+        serde_json::from_str::<IgnoredAny>(&body).map_err(invalid)?;
+        Ok(body)
     }
 }
 

@@ -141,8 +141,6 @@ impl<P: Ports> Scoring<P> {
         batch: &mut Batch<Decoded>,
         progress: &mut Progress,
     ) -> Vec<Job> {
-        progress.devices.known.extend(answer.devices);
-        progress.devices.unread.extend(answer.unread_devices);
         let mut jobs = Vec::with_capacity(users.len());
         for (user, works) in users {
             if answer.unreadable_users.contains(user) {

@@ -11,7 +11,8 @@ use centinela_delivery::{
     Batch, BatchError, Causes, Clock, DeadLetters, Deadline, Delivery, Outcome, Position, Rejection, Rounds, UseCase,
 };
 use centinela_domain::ledger::{CommittedMarks, RingSize};
-use centinela_domain::{Coordinates, Currency, DeviceId, Guard, UserId};
+use centinela_domain::{Coordinates, Currency, DeviceId, Guard, Millis, UserId};
+use futures::future::join;
 use tracing::warn;
 
 use crate::pending_failures::{self, Reported};
@@ -178,19 +179,27 @@ impl<P: Ports> UseCase for Scoring<P> {
         let mut progress = Progress::default();
         let users = batch.by_key(|decoded| &decoded.transaction.user_id);
         let mut rounds = self.limits.rounds.of(&users);
-        let first = rounds.next().unwrap_or_default();
+        let mut round = rounds.next().unwrap_or_default();
         let partitions = self.partitions_to_read(batch);
-        let mut answer = self.read(first, partitions, batch, &mut progress).await;
+        let read = self.read(self.request(round, partitions, batch, &progress), batch.deadline.work).await;
+        let mut answer = self.take(read, batch, &mut progress);
         progress.unread_partitions = std::mem::take(&mut answer.unread_partitions);
         progress.proof = self.prove(batch, &progress.unread_partitions, &mut answer);
         progress.unreadable_before = std::mem::take(&mut progress.proof.unreadable);
         progress.report.markers_retired = progress.proof.retired;
-        let notes = std::mem::take(&mut progress.proof.notes);
-        let mut plans = self.commit(first, answer, notes, batch, &mut progress).await?;
-        for users in rounds {
-            let answer = self.read(users, BTreeSet::new(), batch, &mut progress).await;
-            plans.extend(self.commit(users, answer, Vec::new(), batch, &mut progress).await?);
+        let mut notes = std::mem::take(&mut progress.proof.notes);
+        let mut plans = Vec::new();
+        // The next round is read while this one is written: they have no user in common.
+        for next in rounds {
+            let request = self.request(next, BTreeSet::new(), batch, &progress);
+            let ahead = self.read(request, batch.deadline.work);
+            let writing = self.commit(round, answer, std::mem::take(&mut notes), batch, &mut progress);
+            let (written, read) = join(writing, ahead).await;
+            plans.extend(written?);
+            answer = self.take(read, batch, &mut progress);
+            round = next;
         }
+        plans.extend(self.commit(round, answer, notes, batch, &mut progress).await?);
         progress.publish_us = self.clock.monotonic_us();
         self.publish(plans, batch, &mut progress).await;
         Ok(progress)
@@ -229,25 +238,41 @@ impl<P: Ports> Scoring<P> {
         wanted
     }
 
-    /// Reads users, the devices of their transactions, and committed marks.
-    async fn read(
+    /// What to read of users, the devices of their transactions, and committed marks.
+    fn request(
         &self,
         users: &[UserWorks],
         partitions: BTreeSet<u32>,
-        batch: &mut Batch<Decoded>,
-        progress: &mut Progress,
-    ) -> ReadAnswer {
-        let started_us = self.clock.monotonic_us();
+        batch: &Batch<Decoded>,
+        progress: &Progress,
+    ) -> ReadRequest {
         let works = users.iter().flat_map(|(_, works)| works).map(|&index| &batch.records[index].content);
         let devices: BTreeSet<&DeviceId> = works.map(|work| &work.transaction.device_id).collect();
-        let request = ReadRequest {
+        ReadRequest {
             users: users.iter().map(|(user, _)| user.clone()).collect(),
             devices: devices.into_iter().filter(|device| !progress.devices.is_read(device)).cloned().collect(),
             partitions: partitions.into_iter().collect(),
-        };
-        let mut answer = self.store.read(request, batch.deadline.work).await;
+        }
+    }
+
+    /// Reads, and says how long it took, in microseconds.
+    async fn read(&self, request: ReadRequest, deadline: Millis) -> (ReadAnswer, u64) {
+        let started_us = self.clock.monotonic_us();
+        let answer = self.store.read(request, deadline).await;
+        (answer, self.clock.monotonic_us() - started_us)
+    }
+
+    /// Takes over what was read of devices, of marks and by other owners.
+    fn take(
+        &self,
+        (mut answer, read_us): (ReadAnswer, u64),
+        batch: &mut Batch<Decoded>,
+        progress: &mut Progress,
+    ) -> ReadAnswer {
         progress.background.extend(std::mem::take(&mut answer.background));
-        progress.report.stages.read_us += self.clock.monotonic_us() - started_us;
+        progress.devices.known.extend(std::mem::take(&mut answer.devices));
+        progress.devices.unread.extend(std::mem::take(&mut answer.unread_devices));
+        progress.report.stages.read_us += read_us;
         if let Some(problem) = &answer.problem {
             warn!(error = %Causes(problem), "part of the state was not read");
             batch.note_refusal(problem.is_refusal());

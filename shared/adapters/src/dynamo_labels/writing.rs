@@ -109,12 +109,13 @@ fn risk_update(table: &str, key: &str, expected: Option<u64>, risk: &Risk) -> Re
     let content = AttributeValue::B(Blob::new(stored_risk::encode(risk)));
     let mut values = HashMap::from([(":version".to_owned(), next), (":content".to_owned(), content)]);
     values.extend(expected.map(|version| (":expected".to_owned(), number(version))));
+    let names = AttributeGroup::RISK.names().map(|(name, of)| (name.to_owned(), of.to_owned()));
     Update::builder()
         .table_name(table)
         .set_key(Some(key_of(key)))
         .update_expression("SET #v = :version, #s = :content")
         .condition_expression(AttributeGroup::condition(expected))
-        .set_expression_attribute_names(Some(AttributeGroup::RISK.names()))
+        .set_expression_attribute_names(Some(names.into()))
         .set_expression_attribute_values(Some(values))
         .build()
 }

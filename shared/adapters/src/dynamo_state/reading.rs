@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use centinela_contracts::{stored_device, stored_partition, stored_user};
 use centinela_delivery::Causes;
 use centinela_domain::{DeviceId, UserId};
 use centinela_scoring::ports::{ReadAnswer, StoreError};
+use centinela_wire::dynamodb::{Found, KeysOf, Stored};
 use futures::{StreamExt, stream};
 use tracing::error;
 
-use super::DynamoStateStore;
-use crate::attribute_group::{Attributes, KEY, key_of};
+use super::{DynamoConfig, DynamoStateStore};
+use crate::attribute_group::{Attributes, KEY};
 use crate::budget::Budget;
 use crate::service_failure::ServiceFailure;
 
@@ -42,17 +41,10 @@ enum CallFailure {
 
 impl DynamoStateStore {
     pub(super) async fn warm(&self) -> Result<(), ServiceFailure> {
-        let config = &self.config;
-        let keys = [(&config.user_table, false), (&config.device_table, false), (&config.marks_table, true)];
-        let mut call = self.client.batch_get_item();
-        for (table, consistent) in keys {
-            let keys = KeysAndAttributes::builder().keys(key_of(WARM_UP_KEY)).consistent_read(consistent).build();
-            call = call.request_items(table, keys.map_err(|error| ServiceFailure::Refused(Box::new(error)))?);
-        }
-        match tokio::time::timeout(config.limits.single_item, Box::pin(call.send())).await {
-            Ok(answer) => answer.map(drop).map_err(ServiceFailure::of),
-            Err(_) => Err(ServiceFailure::no_answer(config.limits.single_item)),
-        }
+        let DynamoConfig { user_table, device_table, marks_table, limits, .. } = &*self.config;
+        let warm = |table, consistent| keys_of(table, vec![WARM_UP_KEY], consistent);
+        let tables = [warm(user_table, false), warm(device_table, false), warm(marks_table, true)];
+        self.client.batch_get(&tables, limits.single_item).await.map(drop)
     }
 
     /// Reads all keys; what could not be read in time is named as unread.
@@ -82,8 +74,8 @@ impl DynamoStateStore {
                 break;
             }
             match self.batch_get(&pending, budget).await {
-                Ok(output) => {
-                    pending = self.take(output, &mut answer);
+                Ok((tables, found)) => {
+                    pending = self.take(&tables, found, &mut answer);
                     if pending.is_empty() {
                         break;
                     }
@@ -117,59 +109,49 @@ impl DynamoStateStore {
         answer
     }
 
-    async fn batch_get(&self, keys: &[Key], budget: Budget) -> Result<BatchGetItemOutput, CallFailure> {
+    /// Asks once. Answers with the tables that were asked, by which the answer names its items.
+    async fn batch_get(&self, keys: &[Key], budget: Budget) -> Result<(Vec<Kind>, Found), CallFailure> {
         let limit = budget.left().ok_or(CallFailure::OutOfTime)?.min(self.config.limits.attempt);
         let (mut users, mut devices, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
             match key {
-                Key::User(user) => users.push(key_of(user.as_str())),
-                Key::Device(device) => devices.push(key_of(device.as_str())),
-                Key::Partition(partition) => partitions.push(key_of(&self.partition_key(*partition))),
+                Key::User(user) => users.push(user.as_str()),
+                Key::Device(device) => devices.push(device.as_str()),
+                Key::Partition(partition) => partitions.push(self.partition_key(*partition)),
             }
         }
+        let partitions = partitions.iter().map(String::as_str).collect();
         let config = &self.config;
-        let tables = [
-            (&config.user_table, users, false),
-            (&config.device_table, devices, false),
-            (&config.marks_table, partitions, true),
-        ];
-        let mut call = self.client.batch_get_item();
-        for (table, keys, consistent) in tables {
-            if !keys.is_empty() {
-                let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
-                let refused = |error| CallFailure::Service(ServiceFailure::Refused(Box::new(error)));
-                call = call.request_items(table, keys.map_err(refused)?);
-            }
-        }
-        match tokio::time::timeout(limit, Box::pin(call.send())).await {
-            Ok(answer) => answer.map_err(|error| CallFailure::Service(ServiceFailure::of(error))),
-            Err(_) => Err(CallFailure::Service(ServiceFailure::no_answer(limit))),
-        }
+        let (kinds, tables): (Vec<Kind>, Vec<KeysOf<'_>>) = [
+            (Kind::User, keys_of(&config.user_table, users, false)),
+            (Kind::Device, keys_of(&config.device_table, devices, false)),
+            (Kind::Partition, keys_of(&config.marks_table, partitions, true)),
+        ]
+        .into_iter()
+        // DynamoDB refuses a table without keys.
+        .filter(|(_, table)| !table.keys.is_empty())
+        .unzip();
+        let found = self.client.batch_get(&tables, limit).await.map_err(CallFailure::Service)?;
+        Ok((kinds, found))
     }
 
     /// Takes over what was read and returns what was left unprocessed.
-    fn take(&self, output: BatchGetItemOutput, answer: &mut ReadAnswer) -> Vec<Key> {
-        for (table, items) in output.responses.unwrap_or_default() {
-            for attributes in items {
-                let key = attributes.get(KEY).and_then(|key| self.key_in(&table, key));
-                let Some(key) = key else { continue };
-                if let Err(problem) = self.take_item(&key, attributes, answer) {
-                    error!(error = %Causes(&problem), "a person has to repair an item");
-                    answer.problem = Some(problem);
-                    match key {
-                        Key::User(user) => {
-                            answer.unreadable_users.insert(user);
-                        }
-                        key => mark_unread(key, answer),
+    fn take(&self, tables: &[Kind], found: Found, answer: &mut ReadAnswer) -> Vec<Key> {
+        for (table, attributes) in found.items {
+            let Some(Stored::Text(key)) = attributes.get(KEY) else { continue };
+            let Some(key) = tables[table].key(key) else { continue };
+            if let Err(problem) = self.take_item(&key, attributes, answer) {
+                error!(error = %Causes(&problem), "a person has to repair an item");
+                answer.problem = Some(problem);
+                match key {
+                    Key::User(user) => {
+                        answer.unreadable_users.insert(user);
                     }
+                    key => mark_unread(key, answer),
                 }
             }
         }
-        let unprocessed = output.unprocessed_keys.unwrap_or_default();
-        unprocessed
-            .iter()
-            .flat_map(|(table, keys)| keys.keys().iter().filter_map(|key| self.key_in(table, key.get(KEY)?)))
-            .collect()
+        found.unprocessed.iter().filter_map(|(table, key)| tables[*table].key(key)).collect()
     }
 
     /// Takes what of the item is ours, which may be nothing, and what its other owners say, which may be unreadable.
@@ -199,19 +181,30 @@ impl DynamoStateStore {
         }
         Ok(())
     }
+}
 
+/// Whose table it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    User,
+    Device,
+    Partition,
+}
+
+impl Kind {
     /// Which of our keys this is; none for one that we never asked for.
-    fn key_in(&self, table: &str, value: &AttributeValue) -> Option<Key> {
-        let key = value.as_s().ok()?;
-        if table == self.config.user_table {
-            UserId::new(key.as_str()).ok().map(Key::User)
-        } else if table == self.config.device_table {
-            DeviceId::new(key.as_str()).ok().map(Key::Device)
-        } else {
-            let (_, partition) = key.rsplit_once('/')?;
-            partition.parse().ok().map(Key::Partition)
+    fn key(self, key: &str) -> Option<Key> {
+        match self {
+            Self::User => UserId::new(key).ok().map(Key::User),
+            Self::Device => DeviceId::new(key).ok().map(Key::Device),
+            Self::Partition => key.rsplit_once('/')?.1.parse().ok().map(Key::Partition),
         }
     }
+}
+
+/// All attributes of items: what the other owners say comes with the same read.
+fn keys_of<'a>(table: &'a str, keys: Vec<&'a str>, consistent: bool) -> KeysOf<'a> {
+    KeysOf { table, keys, attributes: None, consistent }
 }
 
 /// Returns whether anything else is left to ask for.

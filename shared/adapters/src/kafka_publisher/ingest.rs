@@ -52,6 +52,8 @@ impl KafkaIngest {
                 dead_letters_topic: String::new(),
                 deployment_key: config.deployment_key,
                 message_timeout: config.message_timeout,
+                // A caller's record is not published twice by us.
+                idempotent: true,
             },
             &[&transactions, &user_actions, &events],
         )

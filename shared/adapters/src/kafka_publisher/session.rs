@@ -2,12 +2,12 @@
 
 use centinela_delivery::Causes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::delivery::Slot;
@@ -15,16 +15,18 @@ use super::delivery::Slot;
 /// The producer's context.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Session {
-    identified: Arc<AtomicBool>,
+    identified: Arc<Notify>,
 }
 
-/// What the statistics say once the brokers have given the idempotent producer its id.
-const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
+/// Where librdkafka writes about an idempotent producer's state, and what once the brokers have given it its id. It is the only word on that
+/// but for statistics, which would have to be made many times a second to say it in time.
+const STATE: &str = "IDEMPSTATE";
+const IDENTIFIED: &str = "-> Assigned";
 
 impl Session {
-    /// Whether the producer has its id; until then it holds messages back, for half a second if it asked too early.
-    pub(super) fn is_identified(&self) -> bool {
-        self.identified.load(Ordering::Relaxed)
+    /// Waits until the producer has its id; until then it holds messages back, for half a second if it asked too early.
+    pub(super) async fn identified(&self) {
+        self.identified.notified().await;
     }
 }
 
@@ -33,6 +35,9 @@ impl ClientContext for Session {
 
     // librdkafka recovers from nearly everything that it logs; what it does not recover from comes back with a message.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == STATE && message.ends_with(IDENTIFIED) {
+            self.identified.notify_one();
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 warn!(facility, message, "kafka client");
@@ -44,12 +49,6 @@ impl ClientContext for Session {
 
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(error = %Causes(&error), reason, "kafka client");
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        if !self.is_identified() && statistics.windows(IDENTIFIED.len()).any(|window| window == IDENTIFIED) {
-            self.identified.store(true, Ordering::Relaxed);
-        }
     }
 
     fn generate_oauth_token(

@@ -7,18 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::builders::BatchStatementRequestBuilder;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
-    BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
-};
 use centinela_scoring::ports::{StoreError, Write};
+use centinela_wire::dynamodb::{Refusal, Statement, Value};
 use futures::{StreamExt, stream};
 
 use super::{OwnedItems, Verdict};
-use crate::attribute_group::{AttributeGroup, number};
+use crate::attribute_group::AttributeGroup;
 use crate::budget::Budget;
 use crate::service_failure::ServiceFailure;
 
@@ -39,35 +33,22 @@ impl Statements {
     }
 
     /// The first try at a write. A key without state of this owner has no item as a rule.
-    fn first(&self, write: &Write<String, Vec<u8>>) -> BatchStatementRequestBuilder {
+    fn first<'a>(&'a self, write: &'a Write<String, Vec<u8>>) -> Statement<'a> {
+        let (key, content) = (Value::Text(&write.key), Value::Bytes(&write.item));
         let Some(version) = write.expected else {
-            let request = BatchStatementRequest::builder().statement(&self.insert);
-            return request.parameters(key(write)).parameters(number(1)).parameters(content(write));
+            let parameters = vec![key, Value::Number(1), content];
+            return Statement { text: &self.insert, parameters, returns_item: false };
         };
-        self.changed(&self.update, write, version.saturating_add(1)).parameters(number(version))
+        let next = Value::Number(version.saturating_add(1).into());
+        let parameters = vec![next, content, key, Value::Number(version.into())];
+        Statement { text: &self.update, parameters, returns_item: true }
     }
 
     /// The second try at a first write, after another owner's item was found there.
-    fn second(&self, write: &Write<String, Vec<u8>>) -> BatchStatementRequestBuilder {
-        self.changed(&self.take_over, write, 1)
+    fn second<'a>(&'a self, write: &'a Write<String, Vec<u8>>) -> Statement<'a> {
+        let parameters = vec![Value::Number(1), Value::Bytes(&write.item), Value::Text(&write.key)];
+        Statement { text: &self.take_over, parameters, returns_item: true }
     }
-
-    fn changed(&self, statement: &str, write: &Write<String, Vec<u8>>, version: u64) -> BatchStatementRequestBuilder {
-        BatchStatementRequest::builder()
-            .statement(statement)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .parameters(number(version))
-            .parameters(content(write))
-            .parameters(key(write))
-    }
-}
-
-fn key(write: &Write<String, Vec<u8>>) -> AttributeValue {
-    AttributeValue::S(write.key.clone())
-}
-
-fn content(write: &Write<String, Vec<u8>>) -> AttributeValue {
-    AttributeValue::B(Blob::new(write.item.clone()))
 }
 
 /// A write that is not answered yet.
@@ -105,11 +86,11 @@ impl OwnedItems {
         let mut attempt = 0;
         while let Some(left) = budget.left() {
             let source = match self.execute(writes, &pending, left.min(self.table.limits.attempt)).await {
-                Ok(responses) => {
+                Ok(refusals) => {
                     let mut transient = None;
                     let mut again = Vec::new();
-                    for (asked, response) in pending.into_iter().zip(responses) {
-                        match judged(response) {
+                    for (asked, refusal) in pending.into_iter().zip(refusals) {
+                        match judged(refusal) {
                             Judged::Final(verdict) => verdicts.push((asked.index, verdict)),
                             // What is no INSERT any more cannot be refused for that; a server that does so anyway is not asked for ever.
                             Judged::Duplicate if asked.is_duplicate => {
@@ -150,25 +131,14 @@ impl OwnedItems {
         writes: &[Write<String, Vec<u8>>],
         pending: &[Pending],
         limit: Duration,
-    ) -> Result<Vec<BatchStatementResponse>, ServiceFailure> {
+    ) -> Result<Vec<Option<Refusal>>, ServiceFailure> {
         let of = &self.statements;
-        let statements: Result<Vec<BatchStatementRequest>, BuildError> = pending
+        let statements: Vec<Statement<'_>> = pending
             .iter()
             .map(|asked| (asked, &writes[asked.index]))
-            .map(|(asked, write)| if asked.is_duplicate { of.second(write) } else { of.first(write) }.build())
+            .map(|(asked, write)| if asked.is_duplicate { of.second(write) } else { of.first(write) })
             .collect();
-        let statements = statements.map_err(|error| ServiceFailure::Refused(Box::new(error)))?;
-        let call = self.client.batch_execute_statement().set_statements(Some(statements));
-        let responses = match tokio::time::timeout(limit, Box::pin(call.send())).await {
-            Ok(answer) => answer.map_err(ServiceFailure::of)?.responses.unwrap_or_default(),
-            Err(_) => return Err(ServiceFailure::no_answer(limit)),
-        };
-        if responses.len() == pending.len() {
-            Ok(responses)
-        } else {
-            let mismatch = AnswersMissing { statements: pending.len(), answers: responses.len() };
-            Err(ServiceFailure::Transient(Box::new(mismatch)))
-        }
+        self.client.execute(&statements, limit).await
     }
 }
 
@@ -202,41 +172,27 @@ enum Judged {
     Transient(StatementRefused),
 }
 
-fn judged(response: BatchStatementResponse) -> Judged {
-    let Some(BatchStatementError { code, message, item, .. }) = response.error else {
-        return Judged::Final(Verdict::Done);
-    };
-    let refusal = StatementRefused {
-        code: code.as_ref().map_or("no code", Code::as_str).to_owned(),
-        message: message.unwrap_or_default(),
-    };
-    match code {
-        Some(Code::ConditionalCheckFailed) => Judged::Final(Verdict::Lost(item)),
-        Some(Code::DuplicateItem) => Judged::Duplicate,
-        Some(
-            Code::InternalServerError
-            | Code::ProvisionedThroughputExceeded
-            | Code::RequestLimitExceeded
-            | Code::ThrottlingError
-            // Another owner's transaction holds the item just now.
-            | Code::TransactionConflict,
-        ) => Judged::Transient(refusal),
-        _ => Judged::Final(Verdict::Failed(StoreError::Rejected(Box::new(refusal)))),
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html>
+fn judged(refusal: Option<Refusal>) -> Judged {
+    let Some(Refusal { code, message, item }) = refusal else { return Judged::Final(Verdict::Done) };
+    match code.as_str() {
+        "ConditionalCheckFailed" => Judged::Final(Verdict::Lost(item)),
+        "DuplicateItem" => Judged::Duplicate,
+        "InternalServerError"
+        | "ProvisionedThroughputExceeded"
+        | "RequestLimitExceeded"
+        | "ThrottlingError"
+        // Another owner's transaction holds the item just now.
+        | "TransactionConflict" => Judged::Transient(StatementRefused { code, message }),
+        _ => Judged::Final(Verdict::Failed(StoreError::Rejected(Box::new(StatementRefused { code, message })))),
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a statement was refused with {code}: {message}")]
+#[error("a statement was refused with `{code}`: {message}")]
 struct StatementRefused {
     code: String,
     message: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{statements} statements got {answers} answers")]
-struct AnswersMissing {
-    statements: usize,
-    answers: usize,
 }
 
 /// One cause for several statements.

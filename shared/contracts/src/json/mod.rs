@@ -9,8 +9,7 @@ mod text;
 mod write;
 
 pub(crate) use number::{Decimal, Misfit, integer};
-pub use read::Syntax;
-pub(crate) use read::{Kind, Reader, Within};
-pub(crate) use text::Text;
-pub use text::TextProblem;
-pub(crate) use write::{Object, push_base64, push_decimal, push_f32, push_text};
+pub use read::{Kind, Reader, Syntax, Within};
+pub use text::{Text, TextProblem};
+pub(crate) use write::{Object, push_decimal, push_f32};
+pub use write::{push_base64, push_text};

@@ -14,7 +14,8 @@ pub struct Syntax {
 
 /// What a value is, seen from its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
     Null,
     Bool,
     Number,
@@ -25,13 +26,14 @@ pub(crate) enum Kind {
 
 /// A position in the input.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// At the beginning of an input.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
@@ -58,18 +60,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next value begins.
-    pub(crate) fn position(&mut self) -> usize {
+    pub fn position(&mut self) -> usize {
         self.whitespace();
         self.at
     }
 
-    /// The input from `start` to here.
-    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+    /// The input from `start`, a position that was passed, to here.
+    pub fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.at]
     }
 
     /// What the next value is.
-    pub(crate) fn peek(&mut self) -> Result<Kind, Syntax> {
+    pub fn peek(&mut self) -> Result<Kind, Syntax> {
         self.whitespace();
         match self.byte() {
             Some(b'{') => Ok(Kind::Object),
@@ -84,18 +86,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Only white space may remain.
-    pub(crate) fn end(&mut self) -> Result<(), Syntax> {
+    pub fn end(&mut self) -> Result<(), Syntax> {
         self.whitespace();
         if self.at == self.bytes.len() { Ok(()) } else { self.expected("nothing more after the value") }
     }
 
     /// Steps into an object; then [`Reader::member`] until `None`.
-    pub(crate) fn object(&mut self) -> Result<Within, Syntax> {
+    pub fn object(&mut self) -> Result<Within, Syntax> {
         if self.take(b'{') { Ok(Within { first: true }) } else { self.expected("`{`") }
     }
 
     /// The next member's name, leaving its value next; `None` after the last.
-    pub(crate) fn member(&mut self, within: &mut Within) -> Result<Option<Text<'a>>, Syntax> {
+    pub fn member(&mut self, within: &mut Within) -> Result<Option<Text<'a>>, Syntax> {
         if self.take(b'}') {
             return Ok(None);
         }
@@ -112,12 +114,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps into an array; then [`Reader::element`] until `false`.
-    pub(crate) fn array(&mut self) -> Result<Within, Syntax> {
+    pub fn array(&mut self) -> Result<Within, Syntax> {
         if self.take(b'[') { Ok(Within { first: true }) } else { self.expected("`[`") }
     }
 
     /// Whether another element follows.
-    pub(crate) fn element(&mut self, within: &mut Within) -> Result<bool, Syntax> {
+    pub fn element(&mut self, within: &mut Within) -> Result<bool, Syntax> {
         if self.take(b']') {
             return Ok(false);
         }
@@ -129,7 +131,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string.
-    pub(crate) fn text(&mut self) -> Result<Text<'a>, Syntax> {
+    pub fn text(&mut self) -> Result<Text<'a>, Syntax> {
         if !self.take(b'"') {
             return self.expected("a string");
         }
@@ -174,7 +176,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number, as its text.
-    pub(crate) fn number(&mut self) -> Result<&'a [u8], Syntax> {
+    pub fn number(&mut self) -> Result<&'a [u8], Syntax> {
         self.whitespace();
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -212,7 +214,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn bool(&mut self) -> Result<bool, Syntax> {
+    pub fn bool(&mut self) -> Result<bool, Syntax> {
         self.whitespace();
         if self.byte() == Some(b't') {
             return self.literal(b"true").map(|()| true);
@@ -221,7 +223,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `null`.
-    pub(crate) fn null(&mut self) -> Result<(), Syntax> {
+    pub fn null(&mut self) -> Result<(), Syntax> {
         self.whitespace();
         self.literal(b"null")
     }
@@ -235,7 +237,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves over a whole value, however deep, and gives its text.
-    pub(crate) fn skip(&mut self) -> Result<&'a [u8], Syntax> {
+    pub fn skip(&mut self) -> Result<&'a [u8], Syntax> {
         let start = self.position();
         let mut nest = Nest::default();
         loop {
@@ -290,7 +292,7 @@ impl<'a> Reader<'a> {
 
 /// Progress inside an object or an array.
 #[derive(Debug)]
-pub(crate) struct Within {
+pub struct Within {
     first: bool,
 }
 

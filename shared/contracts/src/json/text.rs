@@ -15,25 +15,25 @@ pub enum TextProblem {
 
 /// A string between its quotes, escapes not resolved.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Text<'a> {
+pub struct Text<'a> {
     pub(super) raw: &'a [u8],
     pub(super) escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// The bytes that the string stands for; `None` when resolving escapes needs [`Text::decode`].
-    pub(crate) fn plain(self) -> Option<&'a [u8]> {
+    pub fn plain(self) -> Option<&'a [u8]> {
         (!self.escaped).then_some(self.raw)
     }
 
     /// The text.
-    pub(crate) fn decode(self) -> Result<Cow<'a, str>, TextProblem> {
+    pub fn decode(self) -> Result<Cow<'a, str>, TextProblem> {
         let text = std::str::from_utf8(self.raw).map_err(|_| TextProblem::NotUtf8)?;
         if self.escaped { unescape(text).map(Cow::Owned) } else { Ok(Cow::Borrowed(text)) }
     }
 
     /// Whether the text is exactly `name`.
-    pub(crate) fn is(self, name: &str) -> bool {
+    pub fn is(self, name: &str) -> bool {
         match self.plain() {
             Some(raw) => raw == name.as_bytes(),
             None => self.decode().is_ok_and(|text| text == name),
@@ -41,7 +41,7 @@ impl<'a> Text<'a> {
     }
 
     /// The bytes as they stand in the input, for an excerpt.
-    pub(crate) fn raw(self) -> &'a [u8] {
+    pub fn raw(self) -> &'a [u8] {
         self.raw
     }
 }

@@ -55,7 +55,7 @@ fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
 }
 
 /// A string with its quotes; control characters are escaped, other characters stand as they are.
-pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
+pub fn push_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut clean_from = 0;
@@ -97,7 +97,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, minor: u64, decimals: u32) {
 }
 
 /// Bytes as a base64 string, or `null`.
-pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub fn push_base64(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             out.push(b'"');

@@ -35,6 +35,7 @@ impl Config {
             dead_letters_topic,
             deployment_key: keys.deployment.clone(),
             message_timeout: MESSAGE_TIMEOUT,
+            idempotent: true,
         };
         Some(Self { source_topic, kafka, settings: Settings::new(keys.deployment) })
     }
