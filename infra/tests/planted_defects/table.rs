@@ -104,7 +104,7 @@ the lake takes what is not encrypted on its way | 30 LakePolicy remove | Without
 a function may delete users | score ScoreTransactionsRole grant dynamodb:DeleteItem on !Sub 'arn:aws:dynamodb:*:*:table/*' | UnusedAction
 a function may write to any stream | score ScoreTransactionsRole grant kinesis:PutRecords on '*' | WildcardResource
 a function may do everything with a stream | score ScoreTransactionsRole/Properties/Policies/[PolicyName=streams]/PolicyDocument/Statement/[Sid=PublishDecisionsToKinesis]/Action = 'kinesis:*' | WildcardAction
-a function may do all but one thing | score ScoreTransactionsRole/Properties/Policies/[PolicyName=state]/PolicyDocument/Statement/[Sid=ReadOneUserAgain] = {Effect: Allow, NotAction: 'iam:*', Resource: 'arn:aws:dynamodb:us-east-1:000000000000:table/user_state'} | WildcardAction
+a function may do all but one thing | score ScoreTransactionsRole/Properties/Policies/[PolicyName=state]/PolicyDocument/Statement/[Sid=NoteSettledOffsets] = {Effect: Allow, NotAction: 'iam:*', Resource: 'arn:aws:dynamodb:us-east-1:000000000000:table/settled_offsets'} | WildcardAction
 a function is an administrator | score ScoreTransactionsRole/Properties/ManagedPolicyArns = ['arn:aws:iam::aws:policy/AdministratorAccess'] | WildcardAction
 a function writes to one topic of two | score ScoreTransactionsRole/Properties/Policies/[PolicyName=streams]/PolicyDocument/Statement/[Sid=PublishDecisionsToKafka]/Resource/[1] remove | MissingAction
 a mapping commits for another group | score ScoreTransactionsRole/Properties/Policies/[PolicyName=streams]/PolicyDocument/Statement/[Sid=CommitOffsets]/Resource/Fn::Sub/[0] = '${Prefix}scores' | MissingAction

@@ -18,6 +18,10 @@ pub(crate) fn note(router: &Router, call: &Call, body: &Bytes) {
     needed("Connect", CLUSTER);
     for (action, on) in of(router, call, body).unwrap_or_default() {
         needed(action, &on);
+        // Whoever reads or writes records must be allowed to see the topic too, whether or not its client asks about it by name.
+        if matches!(action, "ReadData" | "WriteData") {
+            needed("DescribeTopic", &on);
+        }
     }
 }
 

@@ -11,8 +11,11 @@ use centinela_infra::Infrastructure;
 use centinela_local::Calls;
 use centinela_local::aws::{Fault, FaultSource, RequestInfo};
 use centinela_local::platform::{Platform, PlatformConfig};
-use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,8 +57,9 @@ impl World {
         let world = Self::start(functions).await;
         world.a_race_and_an_outage().await;
         world.requests_of_people().await;
-        world.dead_letters().await;
         world.the_lake_grows_old().await;
+        world.dead_letters().await;
+        world.an_id_that_many_use().await;
         world.sample_events(functions).await;
         world.the_brake().await;
         let calls = world.by_function(functions);
@@ -67,9 +71,9 @@ impl World {
         let binaries = tokio::task::block_in_place(|| built(functions));
         let mut infrastructure = Infrastructure::bundled("local").unwrap();
         for function in &mut infrastructure.functions {
-            // What was replaced is deleted at once, not after two hours.
-            if function.binary == "compact-lake" {
-                function.environment.insert("GRACE_SECONDS".to_owned(), "1".to_owned());
+            // What was replaced is deleted at once, not after two hours, and a look-up waits for no invocation of before.
+            if let Some(grace) = function.environment.get_mut("GRACE_SECONDS") {
+                "1".clone_into(grace);
             }
             if let Some(plans) = function.environment.get_mut("BRAKE_PLANS") {
                 *plans = without_reservations(plans);
@@ -100,13 +104,14 @@ impl World {
         found
     }
 
+    fn has_called(&self, function: &str, action: &str, on: &str) -> bool {
+        let calls = self.calls.all();
+        calls.iter().any(|called| called.caller == function && called.action == action && called.on == on)
+    }
+
     async fn until_called(&self, function: &str, action: &str, on: &str) {
         let began = Instant::now();
-        let is_called = || {
-            let calls = self.calls.all();
-            calls.iter().any(|called| called.caller == function && called.action == action && called.on == on)
-        };
-        while !is_called() {
+        while !self.has_called(function, action, on) {
             assert!(began.elapsed() < PATIENCE, "{function} never called {action} on {on}, but {:?}", self.calls.all());
             tokio::time::sleep(LOOK).await;
         }
@@ -160,7 +165,7 @@ impl World {
         }
     }
 
-    /// The mapping gave everything up although it was decided; somebody sends it all back.
+    /// Everything comes back: what the mapping gave up is found in the lake, what cannot be read is repaired or dropped.
     async fn dead_letters(&self) {
         let record = json!({ "topic": "transactions", "partition": 0, "offset": 1, "timestamp": 1_795_357_920_000_u64,
             "value": base64_simd::STANDARD.encode_to_string(transaction(1)) });
@@ -170,12 +175,74 @@ impl World {
             "payload": { "eventSource": "aws:kafka", "records": { "transactions-0": [record] } },
         });
         self.produce("dead-letters", [("user-1".to_owned(), letter.to_string())]);
-        for topic in ["transactions", "user_actions", "events"] {
-            let request =
-                json!({ "action": "redrive", "topic": topic, "dry_run": false, "as_new": true, "rate": 1000 });
-            self.ask("redrive-dead-letters", &request).await;
+        self.until_lake_is_searched().await;
+        for (topic, value) in [
+            ("transactions", transaction(950).into_bytes()),
+            ("user_actions", sample_record("track-user-actions")),
+            ("events", sample_record("apply-labels")),
+        ] {
+            let unreadable = json!({ "action": "list", "topic": topic, "reasons": ["not_json"] });
+            let listed = self.ask("redrive-dead-letters", &unreadable).await;
+            let value = base64_simd::STANDARD.encode_to_string(value);
+            let repair = json!({ "letter": listed["letters"][0]["letter"], "value_base64": value });
+            let request = json!({ "action": "redrive", "topic": topic, "dry_run": false, "as_new": true, "rate": 1000,
+                "repairs": [repair] });
+            let answer = self.ask("redrive-dead-letters", &request).await;
+            assert!(answer["sent"].as_u64() > Some(0), "{topic}: {answer} of {listed}");
         }
-        self.ask("redrive-dead-letters", &json!({ "action": "drop", "dry_run": false })).await;
+        self.produce("dead-letters", [("nobody".to_owned(), "no letter".to_owned())]);
+        let drop = json!({ "action": "drop", "since": 0, "dry_run": false });
+        let answer = self.ask("redrive-dead-letters", &drop).await;
+        assert!(answer["dropped"].as_u64() > Some(0), "{answer}");
+    }
+
+    /// Asks until a decision that is on no topic any more was looked for in every kind of the lake's files.
+    async fn until_lake_is_searched(&self) {
+        let began = Instant::now();
+        let mut number = 3_000;
+        let files = ["lake", "manifests", "raw"].map(|folder| format!("bucket/lake/{folder}/*"));
+        while !files.iter().all(|files| self.has_called("redrive-dead-letters", "s3:GetObject", files)) {
+            assert!(began.elapsed() < PATIENCE, "a redrive does not look into all of {files:?}");
+            self.produce("transactions", [("user-1".to_owned(), transaction(number))]);
+            number += 1;
+            self.forget_decisions().await;
+            let look_up = json!({ "action": "redrive", "topic": "transactions", "as_new": true });
+            self.ask("redrive-dead-letters", &look_up).await;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Deletes what is on the decision topics, as retention does.
+    async fn forget_decisions(&self) {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.platform.endpoints().kafka).set("group.id", "judge");
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut before = TopicPartitionList::new();
+        for topic in ["approved", "blocked"] {
+            let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+            for partition in metadata.topics()[0].partitions() {
+                let (_, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).unwrap();
+                before.add_partition_offset(topic, partition.id(), Offset::Offset(end)).unwrap();
+            }
+        }
+        let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
+        admin.delete_records(&before, &AdminOptions::new()).await.unwrap();
+    }
+
+    /// Several users' transactions have one id, until the index has added one to another's.
+    async fn an_id_that_many_use(&self) {
+        let began = Instant::now();
+        let mut number = 0;
+        while !self.has_called("index-decisions", "dynamodb:PartiQLUpdate", "table/decisions") {
+            assert!(began.elapsed() < PATIENCE, "no decision is added to the others of its id");
+            let mut shared: Value = serde_json::from_str(&transaction(number)).unwrap();
+            let user = format!("sharer-{number}");
+            shared["transaction_id"] = "shared".into();
+            shared["user_id"] = user.as_str().into();
+            self.produce("transactions", [(user, shared.to_string())]);
+            number += 1;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Every hour is compacted, once more after it grew, and searched for somebody who was erased.
@@ -189,12 +256,7 @@ impl World {
     async fn until_lake_shrinks(&self) {
         let began = Instant::now();
         let mut number = 2_000;
-        let is_gone = |on: &str| {
-            let calls = self.calls.all();
-            calls
-                .iter()
-                .any(|called| called.caller == "compact-lake" && called.action == "s3:DeleteObject" && called.on == on)
-        };
+        let is_gone = |on: &str| self.has_called("compact-lake", "s3:DeleteObject", on);
         while !(is_gone("bucket/lake/lake/*") && is_gone("bucket/lake/raw/*")) {
             assert!(began.elapsed() < PATIENCE, "compaction deletes nothing");
             self.produce("transactions", [("user-1".to_owned(), transaction(number))]);
@@ -223,9 +285,10 @@ impl World {
 
     async fn the_brake(&self) {
         self.ask("guard-costs", &json!({ "action": "show" })).await;
-        for alarm in
-            ["writes", "invocations", "index-writes", "pollers", "block-rate", "user-actions-lag", "events-lag"]
-        {
+        // `writes` alone might be either table's.
+        let alarms =
+            ["brake-writes", "invocations", "index-writes", "pollers", "block-rate", "user-actions-lag", "events-lag"];
+        for alarm in alarms {
             for action in ["fire", "release"] {
                 self.ask_until_done(&json!({ "action": action, "alarm": alarm, "main_job": true })).await;
             }
@@ -235,15 +298,20 @@ impl World {
     /// A mapping that is being switched is in use: the brake fails as a whole then, and Lambda would ask it again.
     async fn ask_until_done(&self, request: &Value) {
         let began = Instant::now();
-        while let Err(error) = self.platform.invoke("guard-costs", Bytes::from(request.to_string())).await {
-            assert!(began.elapsed() < PATIENCE, "{request}: {error}");
+        let answer = loop {
+            match self.platform.invoke("guard-costs", Bytes::from(request.to_string())).await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{request}: {error:?}"),
+            }
             tokio::time::sleep(LOOK).await;
-        }
+        };
+        let report: Value = serde_json::from_slice(&answer).unwrap();
+        assert!(report[0]["plans"][0]["steps"].is_array(), "{request} is of no plan: {report}");
     }
 
     async fn ask(&self, function: &str, request: &Value) -> Value {
         let answer = self.platform.invoke(function, Bytes::from(request.to_string())).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{function} {request}: {error}"));
+        let answer = answer.unwrap_or_else(|error| panic!("{function} {request}: {error:?}"));
         serde_json::from_slice(&answer).unwrap_or_default()
     }
 }
@@ -256,6 +324,14 @@ fn without_reservations(plans: &str) -> String {
         steps.push(json!({ "function": function, "concurrency": 1, "released": null }));
     }
     Value::from(plans).to_string()
+}
+
+/// The first record of a function's sample event.
+fn sample_record(function: &str) -> Vec<u8> {
+    let file = workspace().join("events").join(function).join("single.json");
+    let event: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let records = event["records"].as_object().unwrap().values().next().unwrap();
+    base64_simd::STANDARD.decode_to_vec(records[0]["value"].as_str().unwrap().as_bytes()).unwrap()
 }
 
 fn transaction(number: usize) -> String {
