@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 mod access;
+mod alarm_times;
 mod alarms;
 mod attributes;
 mod boards;
@@ -43,6 +44,7 @@ mod triggers;
 mod wiring;
 
 pub use access::AccessRule;
+pub use alarm_times::AlarmTime;
 pub use alarms::AlarmRule;
 pub use calls::Call;
 pub use encryption::EncryptionRule;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::access::AccessRule;
+use super::alarm_times::AlarmTime;
 use super::alarms::AlarmRule;
 use super::encryption::EncryptionRule;
 use super::exposure::ExposureRule;
@@ -18,14 +19,17 @@ use super::required_alarms::MissingAlarm;
 use super::traps::Trap;
 use super::wiring::WiringRule;
 use super::{
-    Infrastructure, access, alarms, cost_caps, encryption, exposure, keeping, mappings, network, required_alarms,
-    traps, wiring,
+    Infrastructure, access, alarm_times, alarms, cost_caps, encryption, exposure, keeping, mappings, network,
+    required_alarms, traps, wiring,
 };
 
 /// Invocations that one poller keeps going: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Kafka's default of `max.message.bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
+
+/// So often a record is tried at least, before its age, before it is given up.
+pub(super) const TRIES_MIN: u32 = 1_000;
 
 /// A rule that a deployment breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,22 @@ pub enum Rule {
         "splits failed batches: the order of their halves is not documented, and its function relies on a partition's order"
     )]
     SplitsBatches,
+    #[error(
+        "takes no partial answers, in which its function names the records that failed: they would count as done, and be lost; set FunctionResponseTypes to [ReportBatchItemFailures]"
+    )]
+    IgnoresFailedRecords,
+    #[error("gathers records for {0:?} before anything is decided, which may take 500 ms in all: use 0")]
+    WaitsBeforeDeciding(Duration),
+    #[error(
+        "gives up after {0} tries, which an outage of minutes uses up: let the maximum record age decide, and allow at least {TRIES_MIN}"
+    )]
+    TooFewTries(u32),
+    #[error(
+        "retries without end: one record that always fails holds up its shard until the stream has forgotten the others"
+    )]
+    EndlessRetriesOfShard,
+    #[error("counts in windows of {found:?}, its readers expect {wanted} s: they would look where nothing is")]
+    OtherWindow { found: Option<Duration>, wanted: String },
     #[error("consumer group \"{0}\" has a colon, with which its lag metrics are never sent")]
     GroupHasColon(String),
     #[error("min.insync.replicas is {found}, must be at least 2 and below the replication factor {replication}")]
@@ -119,6 +139,8 @@ pub enum Rule {
     #[error(transparent)]
     Alarm(#[from] AlarmRule),
     #[error(transparent)]
+    AlarmTime(#[from] AlarmTime),
+    #[error(transparent)]
     Missing(#[from] MissingAlarm),
     #[error(transparent)]
     Encryption(#[from] EncryptionRule),
@@ -147,6 +169,9 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
     for mapping in &infrastructure.mappings {
         add(&mut findings, &mapping.file, &mapping.logical_id, mappings::rules(mapping, infrastructure));
     }
+    for mapping in &infrastructure.stream_mappings {
+        add(&mut findings, &mapping.file, &mapping.logical_id, mappings::stream_rules(mapping, infrastructure));
+    }
     for trigger in &infrastructure.triggers {
         if infrastructure.function(&trigger.function).is_none() {
             let rule = Rule::UnknownFunction(trigger.function.clone());
@@ -168,6 +193,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         rules.extend(cost_caps::rules(resource, infrastructure));
         rules.extend(wrapped(access::policy_rules(resource)));
         rules.extend(wrapped(alarms::rules(resource, infrastructure)));
+        rules.extend(wrapped(alarm_times::rules(resource, infrastructure)));
         rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));
         rules.extend(wrapped(encryption::rules(resource, infrastructure)));
         rules.extend(wrapped(exposure::rules(resource, infrastructure)));

@@ -140,6 +140,15 @@ a mapping makes ten tries of endless ones | score ScoreTransactionsMapping/Prope
 a mapping has controls that AWS does not take | score ScoreTransactionsMapping/Properties/ProvisionedPollerConfig remove | ControlsNeedProvisionedPollers
 what is given up comes round | score ScoreTransactionsMapping/Properties/DestinationConfig/OnFailure/Destination = kafka://transactions | FailureTopicIsSource
 a group's lag is never sent | score ScoreTransactionsMapping/Properties/AmazonManagedKafkaEventSourceConfig/ConsumerGroupId = score:transactions | GroupHasColon
+records that failed count as done | score ScoreTransactionsMapping/Properties/FunctionResponseTypes remove | IgnoresFailedRecords
+decisions that could not be indexed count as done | index IndexDecisionsMapping/Properties/FunctionResponseTypes remove | IgnoresFailedRecords
+half a minute is waited before anything is decided | score ScoreTransactionsMapping/Properties/MaximumBatchingWindowInSeconds = 30 | WaitsBeforeDeciding
+a mapping has AWS's own window | score ScoreTransactionsMapping/Properties/MaximumBatchingWindowInSeconds remove | WaitsBeforeDeciding
+an outage of a minute dead-letters what waits | env ScoreTransactionsMaximumRetryAttempts = 2 | TooFewTries
+a stream's mapping loses what it gives up | rollup RollupMetricsMapping/Properties/DestinationConfig remove | GivesUpIntoNothing
+a record that cannot be counted stops its shard | rollup RollupMetricsMapping/Properties/MaximumRetryAttempts remove && rollup RollupMetricsMapping/Properties/MaximumRecordAgeInSeconds remove | EndlessRetriesOfShard
+decisions are counted in no windows | rollup RollupMetricsMapping/Properties/TumblingWindowInSeconds remove | OtherWindow
+the index begins with the next decision | index IndexDecisionsMapping/Properties/StartingPosition = LATEST | StartsAtLatest
 the function is told another age than the mapping's | score ScoreTransactions/Properties/Environment/Variables/MAXIMUM_RECORD_AGE_SECONDS = 60 | EnvironmentDisagrees
 a mapping sends no metrics of Kafka | score ScoreTransactionsMapping/Properties/MetricsConfig/Metrics = [EventCount, ErrorCount] | MetricFromNobody
 a mapping goes by the alias of nobody | score ScoreTransactionsMapping/Properties/FunctionName = !Ref ScoreTransactions | BypassesAlias
@@ -170,6 +179,25 @@ nobody watches the slowest in a hundred | score SlowTail remove | SlowUnnoticed
 nobody watches how many are blocked | score BlockRate remove && score BlockRateJumps remove | BlockRateUnwatched
 nobody watches throttled invocations | score ScoreTransactionsThrottled remove | NotWatched
 nobody watches what was given up | score GivenUp remove | NotWatched
+nobody watches that decisions lose races | score Conflicts remove | NotWatched
+nobody watches producers that send twice | score Duplicates remove | NotWatched
+nobody watches how old the oldest record is | score OldestRecord remove | NotWatched
+nobody watches whether the mapping polls | score Silent remove && 50 Answers/Properties/AlarmRule replace centinela-silent" => centinela-lag" | NotWatched
+nobody watches what cannot be dead-lettered | score DeadLetteringFails remove && 50 Records/Properties/AlarmRule replace centinela-dead-lettering-fails" => centinela-dropped" | NotWatched
+nobody watches how long records have waited | score NearRetention remove && 50 Records/Properties/AlarmRule replace centinela-near-retention" => centinela-dropped" | NotWatched
+nobody watches whether more is blocked than usual | score BlockRateJumps remove | JumpUnwatched
+nobody watches readers of the stream | 50 StreamReadThrottled remove | NotWatched
+nobody watches the users' cap | 50 UsersNearCap remove | NotWatched
+nobody watches the account's concurrency | 50 ConcurrencyNearCap remove | AccountUnwatched
+nobody watches connections that brokers refuse | 45 BrokersRefuseConnections remove | NotWatched
+nobody watches replicas that fall behind | 45 BelowMinInSync remove | NotWatched
+brokers of production say nothing of refused connections | env BrokerMonitoring = DEFAULT | NotWatched
+nobody is woken by the lag | 50 Answers/Properties/AlarmRule replace centinela-lag" => centinela-silent" | WakesNobody
+the lag is told after an hour | score Lag/Properties/EvaluationPeriods = 60 | SpeaksTooLate
+failures are told after a day | index IndexDecisionsFails/Properties/EvaluationPeriods = 1440 | SpeaksTooLate
+an alarm looks back further than CloudWatch does | score SlowTail/Properties/EvaluationPeriods = 2000 | LooksBackTooFar
+an hourly run must fail in two minutes running | compact CompactLakeFails/Properties/EvaluationPeriods = 2 | AsksTwiceOfRare
+the brake must be refused three minutes running | guard-costs GuardCostsThrottled/Properties/EvaluationPeriods = 3 | AsksTwiceOfRare
 nobody watches disks of brokers | 45 BrokersFull remove | NotWatched
 nobody watches what a million decisions cost | 50 CostPerMillion remove && 50 Money/Properties/AlarmRule = 'ALARM("centinela-brake-writes")' | CostUnwatched
 a broker that there is not is watched | 45 BrokersFull/Properties/Metrics/[0]/MetricStat/Metric/Dimensions/[1]/Value = '12' | MetricFromNobody
