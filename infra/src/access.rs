@@ -33,6 +33,11 @@ const UNLIMITABLE: [&str; 14] = [
 /// <https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html>
 const SOURCE_FUNCTION: &str = "lambda:SourceFunctionArn";
 
+/// Of IAM only these may be allowed, and only for policies that are named.
+const RAISES_NAMED: [&str; 2] = ["iam:AttachRolePolicy", "iam:DetachRolePolicy"];
+/// Variables that name topics on which the functions answer, or put what they gave up.
+const ANSWERS: [&str; 3] = ["APPROVED_TOPIC", "BLOCKED_TOPIC", "DEAD_LETTERS_TOPIC"];
+
 /// What is wrong with what a role allows.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
@@ -59,6 +64,14 @@ pub enum AccessRule {
     NeverRecorded,
     #[error("its code may do {0}, which only Lambda must: deny it where {SOURCE_FUNCTION} is the function")]
     CodeMayManageInterfaces(String),
+    #[error(
+        "lets {0} change what roles may do: only a policy that is named in a condition on iam:PolicyARN may be put on or taken off"
+    )]
+    MayRaise(String),
+    #[error("lets whoever has it commit for our own consumer group \"{0}\"")]
+    CommitsForOurs(String),
+    #[error("lets whoever has it write to \"{0}\", on which only functions answer: a forged decision looks like ours")]
+    ForgesAnswers(String),
     #[error("\"{0}\" may take this role, which is neither a service of AWS nor this account")]
     TrustsOthers(String),
 }
@@ -92,6 +105,10 @@ pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
         if statement.0.get("NotAction").is_some() || statement.0.get("NotResource").is_some() {
             rules.push(AccessRule::WildcardAction("NotAction or NotResource".to_owned()));
         }
+        let is_named = !statement.condition_values("iam:PolicyARN").is_empty();
+        let raises = statement.actions().filter(|action| action.starts_with("iam:"));
+        let raises = raises.filter(|action| !is_named || !RAISES_NAMED.contains(action));
+        rules.extend(raises.map(|action| AccessRule::MayRaise(action.to_owned())));
         let everywhere = statement.resources().any(|resource| resource == "*");
         for action in statement.actions() {
             if action.contains(['*', '?']) {
@@ -102,6 +119,31 @@ pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
         }
     }
     rules
+}
+
+/// What a policy that applications take, or other accounts are let in by, gives away of what is the functions' own.
+pub(super) fn application_rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<AccessRule> {
+    let document = match resource.kind.as_str() {
+        "AWS::IAM::ManagedPolicy" => resource.properties.get("PolicyDocument"),
+        "AWS::MSK::ClusterPolicy" => resource.properties.get("Policy"),
+        _ => None,
+    };
+    let allowed: Vec<Statement<'_>> =
+        document.into_iter().flat_map(statements).filter(|statement| statement.allows()).collect();
+    let lets = |action: &str, kind: &str, name: &str| {
+        let resource = calls::beside_cluster(infrastructure, kind, name).unwrap_or_default();
+        let request = Request { action: action.to_owned(), resource, context: Vec::new() };
+        allowed.iter().any(|statement| statement.speaks_of(&request))
+    };
+    let groups: BTreeSet<&str> = infrastructure.mappings.iter().map(|one| one.consumer_group.as_str()).collect();
+    let variables = infrastructure.functions.iter().flat_map(|function| &function.environment);
+    let answers: BTreeSet<&str> =
+        variables.filter(|(name, _)| ANSWERS.contains(&name.as_str())).map(|(_, topic)| topic.as_str()).collect();
+    let ours = groups.into_iter().filter(|group| lets("kafka-cluster:AlterGroup", "group", group));
+    let forged = answers.into_iter().filter(|topic| lets("kafka-cluster:WriteData", "topic", topic));
+    ours.map(|group| AccessRule::CommitsForOurs(group.to_owned()))
+        .chain(forged.map(|topic| AccessRule::ForgesAnswers(topic.to_owned())))
+        .collect()
 }
 
 /// Who may take a role: a service of AWS, or this account, whose own policies say who of it.

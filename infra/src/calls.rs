@@ -124,7 +124,7 @@ pub(super) fn cluster_arn(infrastructure: &Infrastructure) -> Option<String> {
 }
 
 /// The ARN of a topic or a group of the cluster.
-fn beside_cluster(infrastructure: &Infrastructure, kind: &str, name: &str) -> Option<String> {
+pub(super) fn beside_cluster(infrastructure: &Infrastructure, kind: &str, name: &str) -> Option<String> {
     let cluster = cluster_arn(infrastructure)?;
     Some(format!("{}/{name}", cluster.replacen(":cluster/", &format!(":{kind}/"), 1)))
 }

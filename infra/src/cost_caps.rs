@@ -7,13 +7,83 @@ use super::Infrastructure;
 use super::model::Resource;
 use super::rules::Rule;
 
+/// The kinds that the rules of this crate judge, and the plan prices. Another may cost, open or lose anything, and nobody would see it.
+const JUDGED: [&str; 50] = [
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Authorizer",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::ApplicationAutoScaling::ScalableTarget",
+    "AWS::ApplicationAutoScaling::ScalingPolicy",
+    "AWS::Athena::WorkGroup",
+    "AWS::Budgets::Budget",
+    "AWS::Budgets::BudgetsAction",
+    "AWS::CE::AnomalyMonitor",
+    "AWS::CE::AnomalySubscription",
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::DynamoDB::Table",
+    "AWS::EC2::FlowLog",
+    "AWS::EC2::RouteTable",
+    "AWS::EC2::SecurityGroup",
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::EC2::SecurityGroupIngress",
+    "AWS::EC2::Subnet",
+    "AWS::EC2::SubnetRouteTableAssociation",
+    "AWS::EC2::VPC",
+    "AWS::EC2::VPCEndpoint",
+    "AWS::Events::Rule",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
+    "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Role",
+    "AWS::KMS::Alias",
+    "AWS::KMS::Key",
+    "AWS::Kinesis::Stream",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Function",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::Version",
+    "AWS::Logs::LogGroup",
+    "AWS::MSK::Cluster",
+    "AWS::MSK::ClusterPolicy",
+    "AWS::MSK::Configuration",
+    "AWS::MSK::Topic",
+    "AWS::S3::Bucket",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::Topic",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+];
+
+/// A kind that nobody judges.
+pub(super) fn unjudged(resource: &Resource) -> Option<Rule> {
+    let is_judged = JUDGED.contains(&resource.kind.as_str());
+    (!is_judged).then(|| Rule::UnjudgedKind(resource.kind.clone()))
+}
+
 /// The bound that a resource lacks, by its kind. Resources that cost by the hour and number alone (brokers, shards, endpoints) are bounded by
 /// being declared.
 pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<Rule> {
     let has = |pointer: &str| resource.properties.pointer(pointer).is_some_and(|value| !value.is_null());
     let text = |pointer: &str| resource.properties.pointer(pointer).and_then(Value::as_str);
     let lacks: Vec<&'static str> = match resource.kind.as_str() {
-        "AWS::Lambda::Function" => unless(has("/ReservedConcurrentExecutions"), "ReservedConcurrentExecutions"),
+        "AWS::Lambda::Function" => {
+            let level = text("/Environment/Variables/RUST_LOG").unwrap_or_default();
+            let is_chatty = infrastructure.is_for_customers() && (level.contains("debug") || level.contains("trace"));
+            let mut lacks = unless(has("/ReservedConcurrentExecutions"), "ReservedConcurrentExecutions");
+            // At 100,000 transactions a minute every line of each costs some USD 1,000 a month.
+            lacks.extend(unless(!is_chatty, "a RUST_LOG of info or coarser, where customers send by the million"));
+            lacks
+        }
+        "AWS::Lambda::Alias" => {
+            unless(!has("/ProvisionedConcurrencyConfig"), "a place in the plan for its ProvisionedConcurrencyConfig")
+        }
         "AWS::Lambda::EventSourceMapping" => mapping(resource, has),
         "AWS::DynamoDB::Table" => table(resource, infrastructure),
         "AWS::ApplicationAutoScaling::ScalableTarget" => unless(has("/MaxCapacity"), "MaxCapacity"),

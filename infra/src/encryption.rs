@@ -1,10 +1,16 @@
 //! What is stored is encrypted with a key of the stacks, whose policy and rotation are ours.
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::Infrastructure;
 use super::attributes::own_key;
 use super::model::Resource;
+
+/// Hexadecimal digits of 256 bits.
+const SECRET_DIGITS: i64 = 64;
+/// How variables end whose values are secrets.
+const SECRET_NAMES: [&str; 4] = ["_KEY", "_PASSWORD", "_SECRET", "_TOKEN"];
 
 /// What is stored in the clear, or with a key that nobody here controls.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -14,6 +20,10 @@ pub enum EncryptionRule {
     NotEncrypted(&'static str),
     #[error("does not rotate the key")]
     NotRotated,
+    #[error("is a secret that the stack does not let AWS make, of at least 256 bits as 64 hexadecimal digits")]
+    WeakSecret,
+    #[error("variable {0} is a secret that is written out: name it by {{{{resolve:secretsmanager:...}}}}")]
+    SecretWrittenOut(String),
     #[error("names \"{0}\" as its key, which no stack declares")]
     UnknownKey(String),
 }
@@ -57,12 +67,35 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
     if resource.kind == "AWS::S3::Bucket" {
         return bucket_rules(resource, infrastructure);
     }
-    let Some(wanted) = wanted(&resource.kind) else { return Vec::new() };
+    let mut rules = secret_rules(resource);
+    let Some(wanted) = wanted(&resource.kind) else { return rules };
     let text = |pointer: &str| resource.properties.pointer(pointer).map(|value| value.to_string().replace('"', ""));
     let is_said = wanted.beside.iter().all(|(pointer, value)| text(pointer).as_deref() == Some(*value));
     match resource.text(wanted.key) {
-        Some(key) if is_said => unknown(key, infrastructure).into_iter().collect(),
-        _ => vec![EncryptionRule::NotEncrypted(wanted.key)],
+        Some(key) if is_said => rules.extend(unknown(key, infrastructure)),
+        _ => rules.push(EncryptionRule::NotEncrypted(wanted.key)),
+    }
+    rules
+}
+
+/// Secrets are made by AWS and named, never written.
+fn secret_rules(resource: &Resource) -> Vec<EncryptionRule> {
+    match resource.kind.as_str() {
+        "AWS::SecretsManager::Secret" => {
+            let length = resource.integer("/GenerateSecretString/PasswordLength").unwrap_or(0);
+            let is_made = length >= SECRET_DIGITS && resource.properties.get("SecretString").is_none();
+            (!is_made).then_some(EncryptionRule::WeakSecret).into_iter().collect()
+        }
+        "AWS::Lambda::Function" => {
+            let variables = resource.properties.pointer("/Environment/Variables").and_then(Value::as_object);
+            let is_secret = |name: &str| SECRET_NAMES.iter().any(|end| name.ends_with(end));
+            let written = variables.into_iter().flatten().filter(|(name, value)| {
+                // What is named stands here as this, because only an account has it.
+                is_secret(name) && value.as_str() != Some(super::PLACEHOLDER_SECRET)
+            });
+            written.map(|(name, _)| EncryptionRule::SecretWrittenOut(name.clone())).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -13,11 +13,10 @@ const BLOCKS: [&str; 4] = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublic
 const OPEN_ROUTES: [&str; 2] = ["GET /v1/health", "ANY /v1/health"];
 /// Keys of conditions that bind a service of AWS to this account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html>
-const BINDING: [&str; 6] = [
+const BINDING: [&str; 5] = [
     "aws:SourceAccount",
     "aws:SourceArn",
     "aws:PrincipalAccount",
-    "aws:PrincipalOrgID",
     "aws:ResourceAccount",
     // Of log groups; <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html>.
     "kms:EncryptionContext:aws:logs:arn",
@@ -51,6 +50,8 @@ pub enum ExposureRule {
     NoAccessLog,
     #[error("notes {0}, which names people")]
     NamesPeople(&'static str),
+    #[error("writes what was asked for to \"{0}\", which is no bucket of the stacks")]
+    ResultsElsewhere(String),
     #[error("lets pages of every origin call")]
     EveryOrigin,
     #[error("does not let this account administer the key: nobody could change its policy again")]
@@ -69,7 +70,9 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         "AWS::SNS::Topic" => topic_rules(resource, infrastructure),
         "AWS::S3::BucketPolicy" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" | "AWS::MSK::ClusterPolicy" => {
             let document = ["PolicyDocument", "Policy"].into_iter().find_map(|name| resource.properties.get(name));
-            document.map(stranger_rules).unwrap_or_default()
+            // Other accounts are let in to the brokers alone, by a parameter that a person sets.
+            let takes_others = resource.kind == "AWS::MSK::ClusterPolicy";
+            document.map(|document| stranger_rules(document, takes_others)).unwrap_or_default()
         }
         "AWS::Lambda::Permission" => permission_rules(resource),
         "AWS::Lambda::Url" if resource.text("/AuthType") != Some("AWS_IAM") => vec![ExposureRule::OpenUrl],
@@ -78,6 +81,11 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             vec![ExposureRule::NoAudience]
         }
         "AWS::ApiGatewayV2::Stage" => stage_rules(resource),
+        "AWS::Athena::WorkGroup" => {
+            let to = resource.text("/WorkGroupConfiguration/ResultConfiguration/OutputLocation").unwrap_or_default();
+            let is_ours = infrastructure.buckets.iter().any(|bucket| to.starts_with(&format!("s3://{}/", bucket.name)));
+            if is_ours { Vec::new() } else { vec![ExposureRule::ResultsElsewhere(to.to_owned())] }
+        }
         "AWS::ApiGatewayV2::Api" => {
             let origins = resource.list("/CorsConfiguration/AllowOrigins");
             if origins.iter().any(|origin| origin == "*") { vec![ExposureRule::EveryOrigin] } else { Vec::new() }
@@ -113,21 +121,24 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Expos
     rules
 }
 
-/// Whether a condition binds a statement to accounts that it names.
+/// Whether a condition binds a statement to this account.
 fn is_bound(statement: Statement<'_>) -> bool {
-    BINDING.iter().any(|key| !statement.condition_values(key).is_empty())
+    let is_ours = |value: &&str| value.contains(LAPTOP_ACCOUNT);
+    BINDING.iter().any(|key| {
+        let values = statement.condition_values(key);
+        !values.is_empty() && values.iter().all(is_ours)
+    })
 }
 
 /// Who a resource's policy lets in.
-fn stranger_rules(document: &Value) -> Vec<ExposureRule> {
+fn stranger_rules(document: &Value, takes_others: bool) -> Vec<ExposureRule> {
     let mut rules = Vec::new();
     for statement in statements(document).into_iter().filter(|statement| statement.allows() && !is_bound(*statement)) {
         for principal in statement.principals() {
             let rule = match principal {
                 service if service.ends_with(".amazonaws.com") => ExposureRule::ServiceForAnybody(service.to_owned()),
                 account if account.contains(LAPTOP_ACCOUNT) => continue,
-                // An account that is named, as a parameter does it, was let in by a person.
-                named if named != "*" && !named.contains('*') => continue,
+                named if takes_others && !named.contains('*') => continue,
                 other => ExposureRule::Anybody(other.to_owned()),
             };
             rules.push(rule);
@@ -138,8 +149,13 @@ fn stranger_rules(document: &Value) -> Vec<ExposureRule> {
 
 fn permission_rules(permission: &Resource) -> Vec<ExposureRule> {
     let principal = permission.text("/Principal").unwrap_or("*");
-    let is_bound = ["/SourceArn", "/SourceAccount"].into_iter().any(|name| permission.text(name).is_some());
-    if principal == "*" || !is_bound { vec![ExposureRule::InvokedByAnybody(principal.to_owned())] } else { Vec::new() }
+    let of_us = |name: &str| permission.text(name).is_some_and(|value| value.contains(LAPTOP_ACCOUNT));
+    let is_bound = ["/SourceArn", "/SourceAccount"].into_iter().any(of_us);
+    if !principal.ends_with(".amazonaws.com") || !is_bound {
+        vec![ExposureRule::InvokedByAnybody(principal.to_owned())]
+    } else {
+        Vec::new()
+    }
 }
 
 fn route_rules(route: &Resource) -> Vec<ExposureRule> {
@@ -164,7 +180,7 @@ fn stage_rules(stage: &Resource) -> Vec<ExposureRule> {
 /// Who must be able to use a key for what is encrypted with it.
 fn key_rules(key: &Resource, infrastructure: &Infrastructure) -> Vec<ExposureRule> {
     let Some(document) = key.properties.get("KeyPolicy") else { return vec![ExposureRule::NobodyAdministers] };
-    let mut rules = stranger_rules(document);
+    let mut rules = stranger_rules(document, false);
     let root = format!(":iam::{LAPTOP_ACCOUNT}:root");
     let administers = |statement: &Statement<'_>| {
         let of_root = statement.principals().iter().any(|who| who.ends_with(&root) || *who == LAPTOP_ACCOUNT);

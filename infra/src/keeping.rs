@@ -33,6 +33,8 @@ const INFREQUENT_DAYS: i64 = 30;
 /// The lake is hot for a week and warm for a month.
 const HOT_DAYS: i64 = 7;
 const WARM_DAYS: i64 = 30;
+/// So long what was replaced or deleted in the lake may stay.
+const OLD_DAYS_MAX: i64 = 30;
 /// Variables that name a table, and the attribute by which the code lets its items expire.
 const EXPIRING: [(&str, &str); 3] = [("LABEL_TABLE", "ttl"), ("DECISION_TABLE", "x"), ("METRIC_TABLE", "x")];
 
@@ -60,6 +62,16 @@ pub enum KeepingRule {
     UndeclaredLogs(String),
     #[error("keeps no old versions: what is overwritten is gone")]
     NotVersioned,
+    #[error(
+        "keeps old versions for {0} days: an erased person's rows are among them, and must be gone after {OLD_DAYS_MAX}"
+    )]
+    OldVersionsStay(i64),
+    #[error(
+        "keeps the marker of every deleted object for ever, and every list reads past them: set ExpiredObjectDeleteMarker"
+    )]
+    DeleteMarkersStay,
+    #[error("is neither the lake nor versioned, and no lifecycle rule expires what is in it")]
+    KeptForEver,
     #[error("lifecycle rule \"{0}\" is not enabled")]
     RuleOff(String),
     #[error("lifecycle rule \"{rule}\" moves objects to {class} on day {day}, {why}")]
@@ -165,6 +177,7 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Keepi
     if is_lake && !is_versioned {
         rules.push(KeepingRule::NotVersioned);
     }
+    rules.extend(version_rules(lifecycle, is_lake, is_versioned));
     let mut coldest = 0;
     for rule in lifecycle {
         let id = rule.get("Id").and_then(Value::as_str).unwrap_or("without an id").to_owned();
@@ -174,7 +187,8 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Keepi
         let moves: Vec<(i64, &str)> = transitions(rule);
         rules.extend(moves.iter().filter_map(|move_| too_early(&id, *move_, is_lake)));
         let last = moves.iter().map(|(day, _)| *day).max().unwrap_or(0);
-        coldest = coldest.max(last);
+        let of_files = rule.get("Prefix").and_then(Value::as_str).is_none_or(|prefix| "lake/".starts_with(prefix));
+        coldest = coldest.max(if of_files { last } else { 0 });
         if let Some(expires) = number(rule, "ExpirationInDays") {
             if expires <= last {
                 rules.push(KeepingRule::ExpiresBeforeMove { rule: id.clone(), expires, moves: last });
@@ -189,6 +203,28 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Keepi
     }
     if is_lake && coldest == 0 {
         rules.push(KeepingRule::NeverColder);
+    }
+    rules
+}
+
+/// What stays although nobody can see it any more, or nobody looks.
+fn version_rules(lifecycle: &[Value], is_lake: bool, is_versioned: bool) -> Vec<KeepingRule> {
+    let mut rules = Vec::new();
+    if is_lake {
+        let old =
+            lifecycle.iter().filter_map(|rule| number(rule.get("NoncurrentVersionExpiration")?, "NoncurrentDays"));
+        let longest = old.max().filter(|days| *days > OLD_DAYS_MAX);
+        rules.extend(longest.map(KeepingRule::OldVersionsStay));
+    }
+    // Compaction deletes what it has read, some millions of objects a month.
+    let is_on = |value: &Value| *value == true || *value == "true";
+    let sweeps = lifecycle.iter().any(|rule| rule.get("ExpiredObjectDeleteMarker").is_some_and(is_on));
+    if is_lake && is_versioned && !sweeps {
+        rules.push(KeepingRule::DeleteMarkersStay);
+    }
+    let expires = lifecycle.iter().any(|rule| number(rule, "ExpirationInDays").is_some());
+    if !is_lake && !is_versioned && !expires {
+        rules.push(KeepingRule::KeptForEver);
     }
     rules
 }

@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 mod access;
+mod alarm_times;
 mod alarms;
 mod attributes;
 mod boards;
+mod budgets;
 mod bundled;
 mod calls;
 mod cost_caps;
@@ -33,6 +35,7 @@ mod metrics;
 mod model;
 mod network;
 mod parameters;
+mod paths;
 mod reading;
 mod required_alarms;
 mod rules;
@@ -43,7 +46,9 @@ mod triggers;
 mod wiring;
 
 pub use access::AccessRule;
+pub use alarm_times::AlarmTime;
 pub use alarms::AlarmRule;
+pub use budgets::BudgetRule;
 pub use calls::Call;
 pub use encryption::EncryptionRule;
 pub use error::{InfraError, Problem, Site};
@@ -55,6 +60,7 @@ pub use model::{
     Trigger, TriggerSource,
 };
 pub use network::NetworkRule;
+pub use paths::PathRule;
 pub use required_alarms::MissingAlarm;
 pub use rules::{Finding, Rule};
 pub use traps::Trap;

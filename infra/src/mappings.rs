@@ -1,10 +1,10 @@
-//! What must hold between a Kafka mapping, its topics and its function.
+//! What must hold between a mapping of Kafka or of a stream, what it reads and its function.
 
 use std::time::Duration;
 
 use super::Infrastructure;
-use super::model::{Function, Mapping, StartingPosition, Topic};
-use super::rules::{Rule, max_message_bytes, retention};
+use super::model::{Function, Mapping, StartingPosition, StreamMapping, Topic};
+use super::rules::{Rule, TRIES_MIN, max_message_bytes, retention};
 
 /// Kafka sources allow a function 14 minutes, not 15: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>.
 const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
@@ -39,6 +39,10 @@ pub(super) fn rules(mapping: &Mapping, infrastructure: &Infrastructure) -> Vec<R
     if gives_up && mapping.on_failure_topic.is_none() {
         rules.push(Rule::GivesUpIntoNothing);
     }
+    if !mapping.report_batch_item_failures {
+        rules.push(Rule::IgnoresFailedRecords);
+    }
+    rules.extend(mapping.maximum_retry_attempts.filter(|tries| *tries < TRIES_MIN).map(Rule::TooFewTries));
     if mapping.maximum_retry_attempts.is_none() && mapping.on_failure_topic.is_some() {
         rules.push(Rule::EndlessRetriesWithFailureTopic);
     }
@@ -106,14 +110,46 @@ fn agreement_rules(mapping: &Mapping, function: &Function) -> Vec<Rule> {
     if let Some(age) = mapping.maximum_record_age {
         agree("MAXIMUM_RECORD_AGE_SECONDS", &age.as_secs().to_string());
     }
-    if mapping.bisect && keeps_offsets(function) {
-        rules.push(Rule::SplitsBatches);
+    if keeps_offsets(function) {
+        rules.extend(mapping.bisect.then_some(Rule::SplitsBatches));
+        rules.extend((!mapping.window.is_zero()).then_some(Rule::WaitsBeforeDeciding(mapping.window)));
     }
     if function.timeout > MAX_KAFKA_TIMEOUT {
         rules.push(Rule::TimeoutTooLong(function.timeout));
     }
     if let Some(age) = mapping.maximum_record_age.filter(|age| function.timeout >= *age) {
         rules.push(Rule::TimeoutReachesAge { timeout: function.timeout, age });
+    }
+    rules
+}
+
+/// What must hold of a mapping of a stream, whose records wait behind the first one that fails.
+pub(super) fn stream_rules(mapping: &StreamMapping, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let gives_up = mapping.maximum_retry_attempts.is_some() || mapping.maximum_record_age.is_some();
+    if !gives_up {
+        rules.push(Rule::EndlessRetriesOfShard);
+    }
+    if gives_up && mapping.on_failure.is_none() {
+        rules.push(Rule::GivesUpIntoNothing);
+    }
+    if !mapping.report_batch_item_failures {
+        rules.push(Rule::IgnoresFailedRecords);
+    }
+    rules.extend(mapping.maximum_retry_attempts.filter(|tries| *tries < TRIES_MIN).map(Rule::TooFewTries));
+    if !mapping.from_oldest {
+        rules.push(Rule::StartsAtLatest);
+    }
+    // Whoever reads the counts of windows looks them up by their beginnings.
+    let table =
+        infrastructure.function(&mapping.function).and_then(|function| function.environment.get("METRIC_TABLE"));
+    let readers = infrastructure.functions.iter().filter(|one| table == one.environment.get("METRIC_TABLE"));
+    let expected = readers.filter_map(|reader| reader.environment.get("METRIC_WINDOW_SECONDS"));
+    for wanted in expected.filter(|_| table.is_some()) {
+        let found = mapping.tumbling_window;
+        if found.map(|window| window.as_secs().to_string()).as_ref() != Some(wanted) {
+            rules.push(Rule::OtherWindow { found, wanted: wanted.clone() });
+        }
     }
     rules
 }

@@ -11,7 +11,7 @@ use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION, calls};
 
 /// Where brokers listen for clients that log in with IAM.
 /// <https://docs.aws.amazon.com/msk/latest/developerguide/port-info.html>
-const BROKER_PORT: i64 = 9098;
+pub(super) const BROKER_PORT: i64 = 9098;
 /// Somebody else's account.
 const FOREIGN_ACCOUNT: &str = "999999999999";
 /// Addresses that are everywhere.
@@ -53,6 +53,8 @@ pub enum NetworkRule {
     Overlaps(String),
     #[error("is a way to the internet, and nothing here needs one")]
     WayToTheInternet,
+    #[error("is a way out of the network that no rule here judges: who needs one makes it beside these stacks")]
+    WayOut,
     #[error("has no policy, so it lets through whatever the caller's own policy allows, other accounts' included")]
     EndpointWithoutPolicy,
     #[error("lets {action} through to another account's {resource}")]
@@ -79,6 +81,12 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         "AWS::EC2::InternetGateway" | "AWS::EC2::NatGateway" | "AWS::EC2::EgressOnlyInternetGateway" => {
             vec![NetworkRule::WayToTheInternet]
         }
+        "AWS::EC2::Route"
+        | "AWS::EC2::TransitGatewayAttachment"
+        | "AWS::EC2::TransitGatewayVpcAttachment"
+        | "AWS::EC2::VPCGatewayAttachment"
+        | "AWS::EC2::VPCPeeringConnection"
+        | "AWS::EC2::VPNGateway" => vec![NetworkRule::WayOut],
         "AWS::EC2::VPCEndpoint" => endpoint_rules(resource, infrastructure),
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         _ => Vec::new(),
@@ -107,6 +115,16 @@ fn subnet_rules(subnet: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
         }
     }
     rules
+}
+
+/// Whether a block has addresses of the internet.
+fn is_public(block: &str) -> bool {
+    let first = block.split('/').next().unwrap_or_default();
+    match first.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => !address.is_private(),
+        Ok(std::net::IpAddr::V6(address)) => !address.is_unique_local(),
+        Err(_) => false,
+    }
 }
 
 /// The first and the last address of a block such as `10.0.16.0/20`.
@@ -161,14 +179,14 @@ fn ingress_rules(rule: &Value, of_brokers: bool) -> Vec<NetworkRule> {
 
 fn open_rules(rule: &Value) -> Vec<NetworkRule> {
     let addresses = ["CidrIp", "CidrIpv6"].into_iter().filter_map(|name| rule.get(name)?.as_str());
-    let open = addresses.filter(|addresses| EVERYWHERE.contains(addresses));
+    let open = addresses.filter(|named| EVERYWHERE.contains(named) || is_public(named));
     let mut rules: Vec<_> = open.map(|addresses| NetworkRule::OpenToEverywhere(addresses.to_owned())).collect();
     let ports = ["FromPort", "ToPort"].map(|name| port(rule, name));
     rules.extend(ports.into_iter().filter(|port| !(-1..=65_535).contains(port)).map(NetworkRule::NoPort));
     rules
 }
 
-fn port(rule: &Value, name: &str) -> i64 {
+pub(super) fn port(rule: &Value, name: &str) -> i64 {
     match rule.get(name) {
         Some(Value::Number(number)) => number.as_i64().unwrap_or(-1),
         Some(Value::String(text)) => text.parse().unwrap_or(-1),
@@ -233,9 +251,16 @@ fn reach_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
     }
     let kafka = infrastructure.functions.iter().filter(|one| one.environment.contains_key("KAFKA_BOOTSTRAP"));
     let groups = kafka.filter_map(|function| infrastructure.declaration(function));
-    let groups: BTreeSet<String> =
+    let mut groups: BTreeSet<String> =
         groups.flat_map(|declared| declared.list("/VpcConfig/SecurityGroupIds")).map(text).collect();
-    let what = "functions cannot produce";
+    // And of applications, whose groups are made to go there.
+    let goes = |group: &Resource| {
+        let to = |rule: &Value| rule.get("DestinationSecurityGroupId").and_then(Value::as_str).map(str::to_owned);
+        group.list("/SecurityGroupEgress").iter().filter_map(to).any(|to| brokers.contains(&to))
+    };
+    let of_kind = infrastructure.resources.iter().filter(|one| one.kind == "AWS::EC2::SecurityGroup");
+    groups.extend(of_kind.filter(|group| goes(group)).map(|group| format!("sg-{}", group.logical_id)));
+    let what = "what goes by this group cannot connect";
     rules.extend(
         groups
             .iter()
@@ -246,14 +271,14 @@ fn reach_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
 }
 
 /// The service of an endpoint as IAM calls it.
-fn service_of(endpoint: &Resource) -> &str {
+pub(super) fn service_of(endpoint: &Resource) -> &str {
     let name = endpoint.text("/ServiceName").unwrap_or_default();
     let service = name.rsplit('.').next().unwrap_or_default();
     service.strip_suffix("-streams").unwrap_or(service)
 }
 
 /// Everything that functions in the VPC call of a service, by the function's name.
-fn called_through<'a>(service: &'a str, infrastructure: &'a Infrastructure) -> Vec<(&'a Function, Request)> {
+pub(super) fn called_through<'a>(service: &'a str, infrastructure: &'a Infrastructure) -> Vec<(&'a Function, Request)> {
     let in_vpc = infrastructure.functions.iter().filter(|function| is_in_vpc(function, infrastructure));
     let calls = in_vpc.flat_map(|function| {
         infrastructure.recorded_calls(function).into_iter().flatten().map(move |call| (function, call))
@@ -264,7 +289,7 @@ fn called_through<'a>(service: &'a str, infrastructure: &'a Infrastructure) -> V
         .collect()
 }
 
-fn is_in_vpc(function: &Function, infrastructure: &Infrastructure) -> bool {
+pub(super) fn is_in_vpc(function: &Function, infrastructure: &Infrastructure) -> bool {
     infrastructure.declaration(function).is_some_and(|declared| declared.properties.get("VpcConfig").is_some())
 }
 

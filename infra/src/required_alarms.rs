@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use super::alarms::{dimensions, metrics, text};
 use super::attributes::mapping_id;
+use super::expressions::alarms_of;
 use super::mappings::keeps_offsets;
 use super::metrics::{DIMENSION, NAMESPACE};
-use super::model::Resource;
+use super::model::{Function, Resource};
 use super::wiring::tells_brake;
 use super::{Infrastructure, TriggerSource};
 
@@ -18,11 +19,14 @@ const NEVER: [(&str, &[&str]); 9] = [
     (
         "score-transactions",
         &[
+            "Conflicts",
+            "Duplicates",
             "FullRings",
             "Guarded",
             "IdConflicts",
             "MarkersRetired",
             "MarksDropped",
+            "OldestRecordMilliseconds",
             "OrderTripwire",
             "Parked",
             "StateUnreadable",
@@ -51,6 +55,12 @@ pub enum MissingAlarm {
     CostUnwatched,
     #[error("no alarm watches how many of its decisions block, from a minimum of them upwards")]
     BlockRateUnwatched,
+    #[error("no alarm watches whether many more of its decisions block than usually do")]
+    JumpUnwatched,
+    #[error("no alarm watches {0}: {1}")]
+    AccountUnwatched(&'static str, &'static str),
+    #[error("alarm \"{0}\" says that customers wait, and no composite asks about it: nobody is woken")]
+    WakesNobody(String),
 }
 
 /// What should watch one resource and does not.
@@ -73,8 +83,11 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         }
         "AWS::Kinesis::Stream" => {
             let name = resource.text("/Name").unwrap_or_default();
-            let why = "refused records are decisions that come late";
-            watch.all("AWS/Kinesis", &[("WriteProvisionedThroughputExceeded", why)], "StreamName", name)
+            let wanted = [
+                ("WriteProvisionedThroughputExceeded", "refused records are decisions that come late"),
+                ("ReadProvisionedThroughputExceeded", "readers that get in each other's way fall behind"),
+            ];
+            watch.all("AWS/Kinesis", &wanted, "StreamName", name)
         }
         "AWS::MSK::Cluster" => cluster_rules(resource, &watch),
         _ => Vec::new(),
@@ -153,11 +166,48 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         names.contains("Blocked") && names.contains("Decided") && from_a_minimum && !tells_brake(alarm, watch.0)
     };
     rules.extend((!watch.alarms().any(is_share)).then_some(MissingAlarm::BlockRateUnwatched));
+    let is_jump = |alarm: &Resource| {
+        let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+        metrics(alarm).any(|metric| text(metric, "MetricName") == "Blocked")
+            && expressions.any(|one| one.contains("AVG("))
+    };
+    rules.extend((!watch.alarms().any(is_jump)).then_some(MissingAlarm::JumpUnwatched));
+    rules.extend(around_rules(function, watch));
     let is_cost = |alarm: &Resource| {
         let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
         expressions.any(|one| one.contains("1000000 *") && one.contains("/ decided"))
     };
     rules.extend((!watch.alarms().any(is_cost)).then_some(MissingAlarm::CostUnwatched));
+    rules
+}
+
+/// What the main job stands on: its table's cap, the account's, and that somebody is woken when customers wait.
+fn around_rules(function: &Function, watch: &Watch<'_>) -> Vec<MissingAlarm> {
+    let table = function.environment.get("USER_TABLE").map(String::as_str).unwrap_or_default();
+    let why = "at its cap every further write is refused";
+    let wanted = [("ConsumedWriteCapacityUnits", why)];
+    let mut rules = watch.all("AWS/DynamoDB", &wanted, "TableName", table);
+    let of_account =
+        |metric: &Value| text(metric, "MetricName") == "ConcurrentExecutions" && dimensions(metric).is_empty();
+    if !watch.alarms().flat_map(metrics).any(of_account) {
+        let why = "when the account has none left, every function waits";
+        rules.push(MissingAlarm::AccountUnwatched("the account's ConcurrentExecutions", why));
+    }
+    let mapping = watch.0.mappings.iter().find(|mapping| mapping.function == function.name);
+    let id = mapping.map(|mapping| mapping_id(&mapping.logical_id)).unwrap_or_default();
+    let waking = watch.alarms().filter(|alarm| !tells_brake(alarm, watch.0)).filter(|alarm| {
+        let is_of = |value: &str| dimensions(&alarm.properties).iter().any(|(_, of)| *of == value);
+        let metric = alarm.text("/MetricName").unwrap_or_default();
+        (matches!(metric, "SumOffsetLag" | "PolledEventCount") && is_of(&id))
+            || (metric == "ProcessingMilliseconds" && is_of(&function.name))
+    });
+    for alarm in waking {
+        let name = alarm.text("/AlarmName").unwrap_or_default();
+        let composites = watch.0.resources.iter().filter(|one| one.kind == "AWS::CloudWatch::CompositeAlarm");
+        let told = composites.filter(|composite| !composite.list("/AlarmActions").is_empty());
+        let mut asked = told.flat_map(|one| alarms_of(one.text("/AlarmRule").unwrap_or_default()).unwrap_or_default());
+        rules.extend((!asked.any(|asked| asked == name)).then(|| MissingAlarm::WakesNobody(name.to_owned())));
+    }
     rules
 }
 
@@ -171,7 +221,17 @@ fn mapping_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
                 .push(("OnFailureDestinationDeliveredEventCount", "records that are given up make the lag look well"));
             wanted.push(("DroppedEventCount", "records were lost"));
         }
-        return watch.all("AWS/Lambda", &wanted, "EventSourceMappingUUID", &id);
+        let mut late = Vec::new();
+        if watch.0.function(&mapping.function).is_some_and(keeps_offsets) {
+            wanted.push(("PolledEventCount", "a mapping that does not poll has no lag to show"));
+            wanted.push((
+                "OnFailureDestinationDeliveryErrorCount",
+                "what cannot be dead-lettered holds up its partition",
+            ));
+            let why = "what waits too long is given up, and then deleted unread";
+            late = watch.all("AWS/Kafka", &[("EstimatedMaxTimeLag", why)], "Consumer Group", &mapping.consumer_group);
+        }
+        return watch.all("AWS/Lambda", &wanted, "EventSourceMappingUUID", &id).into_iter().chain(late).collect();
     }
     let of_stream = |trigger: &&super::Trigger| {
         of_it(&trigger.file, &trigger.logical_id) && matches!(trigger.source, TriggerSource::Kinesis(_))
@@ -197,6 +257,12 @@ fn cluster_rules(cluster: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
     if !size.starts_with("express.") {
         wanted.push(("OfflinePartitionsCount", "nothing can be written to a partition without a leader"));
         wanted.push(("KafkaDataLogsDiskUsed", "a broker whose disk is full stops"));
+    }
+    // Sent where brokers are monitored one by one, as they are where customers wait.
+    if watch.0.is_for_customers() {
+        wanted.push(("IAMTooManyConnections", "brokers refuse who opens too many connections at once"));
+        let is_standard = !size.starts_with("express.");
+        wanted.extend(is_standard.then_some(("UnderMinIsrPartitionCount", "producers are refused")));
     }
     watch.all("AWS/Kafka", &wanted, "Cluster Name", name)
 }

@@ -7,25 +7,31 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::access::AccessRule;
+use super::alarm_times::AlarmTime;
 use super::alarms::AlarmRule;
+use super::budgets::BudgetRule;
 use super::encryption::EncryptionRule;
 use super::exposure::ExposureRule;
 use super::keeping::KeepingRule;
 use super::mappings::keeps_offsets;
 use super::model::{Function, Mapping, Resource, Topic};
 use super::network::NetworkRule;
+use super::paths::PathRule;
 use super::required_alarms::MissingAlarm;
 use super::traps::Trap;
 use super::wiring::WiringRule;
 use super::{
-    Infrastructure, access, alarms, cost_caps, encryption, exposure, keeping, mappings, network, required_alarms,
-    traps, wiring,
+    Infrastructure, access, alarm_times, alarms, budgets, cost_caps, encryption, exposure, keeping, mappings, network,
+    paths, required_alarms, traps, wiring,
 };
 
 /// Invocations that one poller keeps going: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Kafka's default of `max.message.bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
+
+/// So often a record is tried at least, before its age, before it is given up.
+pub(super) const TRIES_MIN: u32 = 1_000;
 
 /// A rule that a deployment breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +78,22 @@ pub enum Rule {
         "splits failed batches: the order of their halves is not documented, and its function relies on a partition's order"
     )]
     SplitsBatches,
+    #[error(
+        "takes no partial answers, in which its function names the records that failed: they would count as done, and be lost; set FunctionResponseTypes to [ReportBatchItemFailures]"
+    )]
+    IgnoresFailedRecords,
+    #[error("gathers records for {0:?} before anything is decided, which may take 500 ms in all: use 0")]
+    WaitsBeforeDeciding(Duration),
+    #[error(
+        "gives up after {0} tries, which an outage of minutes uses up: let the maximum record age decide, and allow at least {TRIES_MIN}"
+    )]
+    TooFewTries(u32),
+    #[error(
+        "retries without end: one record that always fails holds up its shard until the stream has forgotten the others"
+    )]
+    EndlessRetriesOfShard,
+    #[error("counts in windows of {found:?}, its readers expect {wanted} s: they would look where nothing is")]
+    OtherWindow { found: Option<Duration>, wanted: String },
     #[error("consumer group \"{0}\" has a colon, with which its lag metrics are never sent")]
     GroupHasColon(String),
     #[error("min.insync.replicas is {found}, must be at least 2 and below the replication factor {replication}")]
@@ -110,8 +132,24 @@ pub enum Rule {
     NotPackagedForArm,
     #[error("scales from {min} to {max}")]
     ScalingOutOfOrder { min: i64, max: i64 },
+    #[error("scales by no policy, so it stays where it begins")]
+    ScalesNever,
+    #[error("scales {dimension} by {metric}, which is another's")]
+    ScalesByOther { dimension: String, metric: String },
+    #[error(
+        "lets a replica that lacks records become a leader, and what it lacks is lost: unclean.leader.election.enable must be false"
+    )]
+    UncleanLeaders,
+    #[error(
+        "is stored as it comes where producers do not compress, and its disks are paid three times: set compression.type"
+    )]
+    Uncompressed,
     #[error("may cost without end: it lacks {0}")]
     Uncapped(&'static str),
+    #[error(
+        "is of kind {0}, which no rule here judges: add what may be wrong with it, its price in the plan, and its kind"
+    )]
+    UnjudgedKind(String),
     #[error("export \"{0}\" is imported by no stack")]
     UnusedExport(String),
     #[error(transparent)]
@@ -119,15 +157,21 @@ pub enum Rule {
     #[error(transparent)]
     Alarm(#[from] AlarmRule),
     #[error(transparent)]
+    AlarmTime(#[from] AlarmTime),
+    #[error(transparent)]
     Missing(#[from] MissingAlarm),
     #[error(transparent)]
     Encryption(#[from] EncryptionRule),
+    #[error(transparent)]
+    Budget(#[from] BudgetRule),
     #[error(transparent)]
     Exposure(#[from] ExposureRule),
     #[error(transparent)]
     Keeping(#[from] KeepingRule),
     #[error(transparent)]
     Network(#[from] NetworkRule),
+    #[error(transparent)]
+    Path(#[from] PathRule),
     #[error(transparent)]
     Trap(#[from] Trap),
     #[error(transparent)]
@@ -147,6 +191,9 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
     for mapping in &infrastructure.mappings {
         add(&mut findings, &mapping.file, &mapping.logical_id, mappings::rules(mapping, infrastructure));
     }
+    for mapping in &infrastructure.stream_mappings {
+        add(&mut findings, &mapping.file, &mapping.logical_id, mappings::stream_rules(mapping, infrastructure));
+    }
     for trigger in &infrastructure.triggers {
         if infrastructure.function(&trigger.function).is_none() {
             let rule = Rule::UnknownFunction(trigger.function.clone());
@@ -162,17 +209,22 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         let mut rules = match resource.kind.as_str() {
             "AWS::MSK::Cluster" => cluster_rules(resource),
             "AWS::MSK::Configuration" => configuration_rules(resource),
-            "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource),
+            "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource, infrastructure),
             _ => Vec::new(),
         };
         rules.extend(cost_caps::rules(resource, infrastructure));
+        rules.extend(cost_caps::unjudged(resource));
         rules.extend(wrapped(access::policy_rules(resource)));
+        rules.extend(wrapped(access::application_rules(resource, infrastructure)));
         rules.extend(wrapped(alarms::rules(resource, infrastructure)));
+        rules.extend(wrapped(alarm_times::rules(resource, infrastructure)));
         rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));
+        rules.extend(wrapped(budgets::rules(resource, infrastructure)));
         rules.extend(wrapped(encryption::rules(resource, infrastructure)));
         rules.extend(wrapped(exposure::rules(resource, infrastructure)));
         rules.extend(wrapped(keeping::rules(resource, infrastructure)));
         rules.extend(wrapped(network::rules(resource, infrastructure)));
+        rules.extend(wrapped(paths::rules(resource, infrastructure)));
         rules.extend(wrapped(traps::rules(resource, infrastructure)));
         rules.extend(wrapped(wiring::rules(resource, infrastructure)));
         add(&mut findings, &resource.file, &resource.logical_id, rules);
@@ -216,6 +268,13 @@ fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
     let broker_time = topic.config.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime");
     if keeps_offsets && !broker_time {
         rules.push(Rule::NotBrokerTime);
+    }
+    // Others produce to what is decided from; our own producers compress.
+    let is_decided_from =
+        infrastructure.mappings.iter().any(|mapping| mapping.topic == topic.name && mapping.on_failure_topic.is_some());
+    let compression = topic.config.get("compression.type").map(String::as_str);
+    if is_decided_from && matches!(compression, None | Some("producer" | "uncompressed")) {
+        rules.push(Rule::Uncompressed);
     }
     rules
 }
@@ -276,14 +335,34 @@ fn cluster_rules(cluster: &Resource) -> Vec<Rule> {
 fn configuration_rules(configuration: &Resource) -> Vec<Rule> {
     let properties = configuration.properties.get("ServerProperties").and_then(Value::as_str).unwrap_or_default();
     let refuses = properties.lines().any(|line| line.replace(' ', "") == "auto.create.topics.enable=false");
-    if refuses { Vec::new() } else { vec![Rule::CreatesTopics] }
+    let mut rules = if refuses { Vec::new() } else { vec![Rule::CreatesTopics] };
+    let is_unclean = properties.lines().any(|line| line.replace(' ', "") == "unclean.leader.election.enable=true");
+    rules.extend(is_unclean.then_some(Rule::UncleanLeaders));
+    rules
 }
 
-fn scaling_rules(target: &Resource) -> Vec<Rule> {
-    match (target.integer("/MinCapacity"), target.integer("/MaxCapacity")) {
+fn scaling_rules(target: &Resource, infrastructure: &Infrastructure) -> Vec<Rule> {
+    let mut rules = match (target.integer("/MinCapacity"), target.integer("/MaxCapacity")) {
         (Some(min), Some(max)) if min > max => vec![Rule::ScalingOutOfOrder { min, max }],
         _ => Vec::new(),
-    }
+    };
+    let policies = infrastructure.resources.iter().filter(|one| {
+        one.kind == "AWS::ApplicationAutoScaling::ScalingPolicy"
+            && one.file == target.file
+            && one.text("/ScalingTargetId") == Some(&target.logical_id)
+    });
+    let metric = "/TargetTrackingScalingPolicyConfiguration/PredefinedMetricSpecification/PredefinedMetricType";
+    let metrics: Vec<&str> = policies.filter_map(|policy| policy.text(metric)).collect();
+    rules.extend(metrics.is_empty().then_some(Rule::ScalesNever));
+    let dimension = target.text("/ScalableDimension").unwrap_or_default();
+    let what = ["Read", "Write"].into_iter().find(|what| dimension.contains(what)).unwrap_or("Storage");
+    rules.extend(
+        metrics
+            .into_iter()
+            .filter(|metric| !metric.contains(what))
+            .map(|metric| Rule::ScalesByOther { dimension: dimension.to_owned(), metric: metric.to_owned() }),
+    );
+    rules
 }
 
 /// How long a topic keeps records.

@@ -19,6 +19,8 @@ pub enum WiringRule {
         "invokes function \"{function}\" and not its alias \"{alias}\", so a deploy reaches it before it was tried"
     )]
     BypassesAlias { function: String, alias: String },
+    #[error("points at $LATEST, so whatever is shipped is live at once, and there is nothing to go back to")]
+    AliasOnLatest,
     #[error("is not enabled in this environment")]
     SwitchedOff,
     #[error("sends to \"{0}\", which is no topic or queue of the stacks")]
@@ -70,6 +72,10 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             mapping_rules(resource, infrastructure).into_iter().chain(by).collect()
         }
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
+        "AWS::Lambda::Alias" => {
+            let is_latest = resource.text("/FunctionVersion").is_none_or(|version| version == "$LATEST");
+            is_latest.then_some(WiringRule::AliasOnLatest).into_iter().collect()
+        }
         "AWS::CloudWatch::Alarm" => alarm_rules(resource, infrastructure).into_iter().collect(),
         _ => Vec::new(),
     }

@@ -20,6 +20,7 @@ brokers are open to the world over IPv6 | 10 BrokersFromFunctions/Properties/Cid
 brokers are open to addresses | 10 BrokersFromMappings/Properties/CidrIp = 10.0.0.0/8 | BrokersFromAddresses
 * brokers are reached by port 9096 | 10 BrokersFromFunctions/Properties/FromPort = 9096 && 10 BrokersFromFunctions/Properties/ToPort = 9096 | WrongBrokerPort
 a port that there is not | 10 EndpointSecurityGroup/Properties/SecurityGroupIngress/[0]/ToPort = 99999 | NoPort
+producers may not reach the brokers | 25 BrokersFromProducers remove | BrokersUnreachable
 mappings may not reach the brokers | 10 BrokersFromMappings remove | BrokersUnreachable
 functions may not reach the brokers | 10 BrokersFromFunctions remove | BrokersUnreachable
 functions may go everywhere | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[0] = {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 0.0.0.0/0} | OpenToEverywhere
@@ -29,6 +30,20 @@ an endpoint lets through to other accounts' tables | 10 DynamoDbEndpoint/Propert
 an endpoint lets through to other accounts' buckets | 10 S3Endpoint/Properties/PolicyDocument/Statement/[0]/Resource = '*' && 10 S3Endpoint/Properties/PolicyDocument/Statement/[0]/Condition remove | EndpointLetsThrough
 an endpoint forgets an action | 10 DynamoDbEndpoint/Properties/PolicyDocument/Statement/[0]/Action = dynamodb:GetItem | EndpointRefuses
 the endpoint of Kinesis is gone | 10 KinesisEndpoint remove | NoEndpoint
+the endpoint of Kinesis has no private name | 10 KinesisEndpoint/Properties/PrivateDnsEnabled = false | NoPrivateName
+the endpoint of Kinesis lets nobody in | 10 EndpointSecurityGroup/Properties/SecurityGroupIngress remove | ClosedEndpoint
+the endpoint of DynamoDB is in no route table | 10 DynamoDbEndpoint/Properties/RouteTableIds remove | NoRoute
+a subnet has no route to the endpoints | 10 PrivateRoutesC remove | NoRoute
+functions may not go to the tables | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[1] remove | NoWayOut
+functions may go to the bucket of another region | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[2]/DestinationPrefixListId = pl-6da54004 | NoWayOut
+functions may not go to the stream | 10 FunctionsToEndpoints remove | NoWayOut
+functions may not go to the brokers | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[0] remove | NoWayOut
+functions may go to addresses of the internet | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress add {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 52.0.0.0/8} | OpenToEverywhere
+names are not resolved in the network | 10 Vpc/Properties/EnableDnsSupport = false | NoNames
+a function that asks the brokers is not in their network | score ScoreTransactions/Properties/VpcConfig remove | NotInVpc
+two brokers stand in one zone | 10 PrivateSubnetB/Properties/AvailabilityZone = !Select [0, !GetAZs ''] | SameZone
+the network is joined to another | 10 Peering = {Type: 'AWS::EC2::VPCPeeringConnection', Properties: {VpcId: !Ref Vpc, PeerVpcId: vpc-12345678}} | WayOut
+a route leads away | 10 Away = {Type: 'AWS::EC2::Route', Properties: {RouteTableId: !Ref PrivateRoutes, DestinationCidrBlock: 0.0.0.0/0, TransitGatewayId: tgw-12345678}} | WayOut
 an endpoint that nobody uses | 10 SqsEndpoint = {Type: 'AWS::EC2::VPCEndpoint', Properties: {VpcEndpointType: Interface, VpcId: !Ref Vpc, ServiceName: !Sub 'com.amazonaws.${AWS::Region}.sqs'}} | UnusedEndpoint
 the bucket of code could become public | 10 ArtefactBucket/Properties/PublicAccessBlockConfiguration/BlockPublicPolicy = false | PublicAccessNotBlocked
 the bucket of code takes access lists | 10 ArtefactBucket/Properties/OwnershipControls remove | TakesAccessLists
@@ -36,6 +51,18 @@ the bucket of code is not encrypted | 10 ArtefactBucket/Properties/BucketEncrypt
 old code stays for ever | 10 ArtefactBucket/Properties/LifecycleConfiguration/Rules/[0]/NoncurrentVersionExpiration remove | Uncapped
 the bucket of code takes what is not encrypted on its way | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement/[0]/Effect = Allow | WithoutTlsOnly
 TLS is asked of a bucket's objects only | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement/[0]/Resource = !Sub '${ArtefactBucket.Arn}/*' | WithoutTlsOnly
+another account opens the key of the lake | 10 LakeKey/Properties/KeyPolicy/Statement add {Effect: Allow, Principal: {AWS: 'arn:aws:iam::999999999999:root'}, Action: 'kms:Decrypt', Resource: '*'} | Anybody
+another account reads the lake | 30 LakePolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: {AWS: '999999999999'}, Action: 's3:GetObject', Resource: !Sub '${Lake.Arn}/*'} | Anybody
+alarms of another account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition/StringEquals/aws:SourceAccount = '999999999999' | ServiceForAnybody
+alarms of every account may publish, by a condition | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringLike: {'aws:SourceAccount': '*'}} | ServiceForAnybody
+another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/Principal = '999999999999' | InvokedByAnybody
+rules of another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn = arn:aws:events:us-east-1:999999999999:rule/compact-lake | InvokedByAnybody
+every account reaches the brokers | env ClientAccounts = * | Anybody
+senders may answer | 25 ProducerPolicy/Properties/PolicyDocument/Statement/[Sid=Send]/Resource add {'Fn::ImportValue': !Sub '${NamePrefix}centinela-ApprovedTopicArn'} | ForgesAnswers
+another account may answer | env ClientAccounts = 999999999999 && 25 OtherAccounts/Properties/Policy/Statement/[Sid=Send]/Resource add {'Fn::ImportValue': !Sub '${NamePrefix}centinela-BlockedTopicArn'} | ForgesAnswers
+readers may commit for our groups | 25 ConsumerPolicy/Properties/PolicyDocument/Statement/[Sid=CommitOwnOffsets]/Resource/Fn::Sub/[0] = '${Prefix}*' | CommitsForOurs
+the budget's role may put any policy on a role | 80 BudgetActionRole/Properties/Policies/[0]/PolicyDocument/Statement/[0]/Condition remove | MayRaise
+the brake may make roles | guard-costs GuardCostsRole grant iam:PutRolePolicy on !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*' | MayRaise
 anybody may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: '*', Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
 alarms are told in the clear | 10 AlertTopic/Properties/KmsMasterKeyId remove | NotEncrypted
 alarms use a key of AWS's, with which they are lost | 10 AlertTopic/Properties/KmsMasterKeyId = alias/aws/sns | UnknownKey
@@ -54,6 +81,8 @@ brokers of a size that there is not | env BrokerInstanceType = kafka.m7g.huge | 
 a version of Kafka that has ended | env KafkaVersion = 2.8.1 | UnknownKafkaVersion
 small brokers with KRaft | env BrokerInstanceType = kafka.t3.small && env KafkaVersion = 3.9.x.kraft | UnknownKafkaVersion
 Express brokers with disks | env BrokerInstanceType = express.m7g.large && 20 Cluster/Properties/BrokerNodeGroupInfo/StorageInfo = {EBSStorageInfo: {VolumeSize: 100}} | StorageOnExpress
+a replica without the records may lead | 20 BrokerConfiguration/Properties/ServerProperties/[1] replace unclean.leader.election.enable=false => unclean.leader.election.enable=true | UncleanLeaders
+producers' records are stored as they come | 20 TransactionsTopic/Properties/Configs/Fn::Base64 replace "compression.type":"zstd" => "compression.type":"producer" | Uncompressed
 a misspelt topic is made | 20 BrokerConfiguration/Properties/ServerProperties = auto.create.topics.enable=true | CreatesTopics
 * decisions are kept for an hour | 20 ApprovedTopic/Properties/Configs/Fn::Base64 replace "259200000" => "3600000" | KeptTooShort
 transactions are kept for a day | 20 TransactionsTopic/Properties/Configs/Fn::Base64 replace "604800000" => "86400000" | KeptTooShort
@@ -83,8 +112,14 @@ the index stays for ever | 30 Decisions/Properties/TimeToLiveSpecification remov
 users expire | 30 UserState/Properties/TimeToLiveSpecification = {AttributeName: ttl, Enabled: true} | ExpiresByNothing
 * a table is deleted with its stack | 30 UserState/DeletionPolicy = Delete | DeletedWithStack
 a table is deleted when it is replaced | 30 Labels/UpdateReplacePolicy = Delete | DeletedByReplacement
+capacity never scales | 30 UserWritesPolicy remove | ScalesNever
+writes scale by reads | 30 UserWritesPolicy/Properties/TargetTrackingScalingPolicyConfiguration/PredefinedMetricSpecification/PredefinedMetricType = DynamoDBReadCapacityUtilization | ScalesByOther
+disks of brokers never grow | 20 BrokerDisksPolicy remove | ScalesNever
 capacity scales from more to less | env TableBillingMode = PROVISIONED && env UserWriteUnitsMin = 9000000 | ScalingOutOfOrder
 the key of pseudonyms has a key of AWS's | 30 PseudonymKey/Properties/KmsKeyId remove | NotEncrypted
+the key of pseudonyms can be guessed | 30 PseudonymKey/Properties/GenerateSecretString/PasswordLength = 8 | WeakSecret
+the key of pseudonyms is written out | 30 PseudonymKey/Properties/GenerateSecretString remove && 30 PseudonymKey/Properties/SecretString = 0123456789abcdef | WeakSecret
+a function's secret is written out | score ScoreTransactions/Properties/Environment/Variables/PSEUDONYM_KEY = 'ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100' | SecretWrittenOut
 * the lake is public | 30 Lake/Properties/PublicAccessBlockConfiguration/RestrictPublicBuckets = false | PublicAccessNotBlocked
 the lake is not encrypted with our key | 30 Lake/Properties/BucketEncryption/ServerSideEncryptionConfiguration/[0]/ServerSideEncryptionByDefault = {SSEAlgorithm: AES256} | NotEncrypted
 the lake keeps no old versions | 30 Lake/Properties/VersioningConfiguration/Status = Suspended | NotVersioned
@@ -94,6 +129,10 @@ the lake is infrequent on day 7 | 30 Lake/Properties/LifecycleConfiguration/Rule
 the lake is deleted before it is cold | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/ExpirationInDays = 20 | ExpiresBeforeMove
 the lake is deleted after a year | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/ExpirationInDays = 365 | LakeExpires
 the lake never grows cold | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/Transitions remove | NeverColder
+the lake's rule is for other objects | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/Prefix = lakes/ | NeverColder
+an erased person stays for ten years | 30 Lake/Properties/LifecycleConfiguration/Rules/[1]/NoncurrentVersionExpiration/NoncurrentDays = 3650 | OldVersionsStay
+the markers of deleted objects stay | 30 Lake/Properties/LifecycleConfiguration/Rules/[1]/ExpiredObjectDeleteMarker remove | DeleteMarkersStay
+who asked for what is kept for ever | 10 AccessLogs/Properties/LifecycleConfiguration/Rules/[0]/ExpirationInDays remove | KeptForEver
 a lifecycle rule is off | 30 Lake/Properties/LifecycleConfiguration/Rules/[0]/Status = Disabled | RuleOff
 parts of broken uploads stay | 30 Lake/Properties/LifecycleConfiguration/Rules/[1]/AbortIncompleteMultipartUpload remove | Uncapped
 the lake takes what is not encrypted on its way | 30 LakePolicy remove | WithoutTlsOnly
@@ -140,6 +179,15 @@ a mapping makes ten tries of endless ones | score ScoreTransactionsMapping/Prope
 a mapping has controls that AWS does not take | score ScoreTransactionsMapping/Properties/ProvisionedPollerConfig remove | ControlsNeedProvisionedPollers
 what is given up comes round | score ScoreTransactionsMapping/Properties/DestinationConfig/OnFailure/Destination = kafka://transactions | FailureTopicIsSource
 a group's lag is never sent | score ScoreTransactionsMapping/Properties/AmazonManagedKafkaEventSourceConfig/ConsumerGroupId = score:transactions | GroupHasColon
+records that failed count as done | score ScoreTransactionsMapping/Properties/FunctionResponseTypes remove | IgnoresFailedRecords
+decisions that could not be indexed count as done | index IndexDecisionsMapping/Properties/FunctionResponseTypes remove | IgnoresFailedRecords
+half a minute is waited before anything is decided | score ScoreTransactionsMapping/Properties/MaximumBatchingWindowInSeconds = 30 | WaitsBeforeDeciding
+a mapping has AWS's own window | score ScoreTransactionsMapping/Properties/MaximumBatchingWindowInSeconds remove | WaitsBeforeDeciding
+an outage of a minute dead-letters what waits | env ScoreTransactionsMaximumRetryAttempts = 2 | TooFewTries
+a stream's mapping loses what it gives up | rollup RollupMetricsMapping/Properties/DestinationConfig remove | GivesUpIntoNothing
+a record that cannot be counted stops its shard | rollup RollupMetricsMapping/Properties/MaximumRetryAttempts remove && rollup RollupMetricsMapping/Properties/MaximumRecordAgeInSeconds remove | EndlessRetriesOfShard
+decisions are counted in no windows | rollup RollupMetricsMapping/Properties/TumblingWindowInSeconds remove | OtherWindow
+the index begins with the next decision | index IndexDecisionsMapping/Properties/StartingPosition = LATEST | StartsAtLatest
 the function is told another age than the mapping's | score ScoreTransactions/Properties/Environment/Variables/MAXIMUM_RECORD_AGE_SECONDS = 60 | EnvironmentDisagrees
 a mapping sends no metrics of Kafka | score ScoreTransactionsMapping/Properties/MetricsConfig/Metrics = [EventCount, ErrorCount] | MetricFromNobody
 a mapping goes by the alias of nobody | score ScoreTransactionsMapping/Properties/FunctionName = !Ref ScoreTransactions | BypassesAlias
@@ -170,6 +218,25 @@ nobody watches the slowest in a hundred | score SlowTail remove | SlowUnnoticed
 nobody watches how many are blocked | score BlockRate remove && score BlockRateJumps remove | BlockRateUnwatched
 nobody watches throttled invocations | score ScoreTransactionsThrottled remove | NotWatched
 nobody watches what was given up | score GivenUp remove | NotWatched
+nobody watches that decisions lose races | score Conflicts remove | NotWatched
+nobody watches producers that send twice | score Duplicates remove | NotWatched
+nobody watches how old the oldest record is | score OldestRecord remove | NotWatched
+nobody watches whether the mapping polls | score Silent remove && 50 Answers/Properties/AlarmRule replace centinela-silent" => centinela-lag" | NotWatched
+nobody watches what cannot be dead-lettered | score DeadLetteringFails remove && 50 Records/Properties/AlarmRule replace centinela-dead-lettering-fails" => centinela-dropped" | NotWatched
+nobody watches how long records have waited | score NearRetention remove && 50 Records/Properties/AlarmRule replace centinela-near-retention" => centinela-dropped" | NotWatched
+nobody watches whether more is blocked than usual | score BlockRateJumps remove | JumpUnwatched
+nobody watches readers of the stream | 50 StreamReadThrottled remove | NotWatched
+nobody watches the users' cap | 50 UsersNearCap remove | NotWatched
+nobody watches the account's concurrency | 50 ConcurrencyNearCap remove | AccountUnwatched
+nobody watches connections that brokers refuse | 45 BrokersRefuseConnections remove | NotWatched
+nobody watches replicas that fall behind | 45 BelowMinInSync remove | NotWatched
+brokers of production say nothing of refused connections | env BrokerMonitoring = DEFAULT | NotWatched
+nobody is woken by the lag | 50 Answers/Properties/AlarmRule replace centinela-lag" => centinela-silent" | WakesNobody
+the lag is told after an hour | score Lag/Properties/EvaluationPeriods = 60 | SpeaksTooLate
+failures are told after a day | index IndexDecisionsFails/Properties/EvaluationPeriods = 1440 | SpeaksTooLate
+an alarm looks back further than CloudWatch does | score SlowTail/Properties/EvaluationPeriods = 2000 | LooksBackTooFar
+an hourly run must fail in two minutes running | compact CompactLakeFails/Properties/EvaluationPeriods = 2 | AsksTwiceOfRare
+the brake must be refused three minutes running | guard-costs GuardCostsThrottled/Properties/EvaluationPeriods = 3 | AsksTwiceOfRare
 nobody watches disks of brokers | 45 BrokersFull remove | NotWatched
 nobody watches what a million decisions cost | 50 CostPerMillion remove && 50 Money/Properties/AlarmRule = 'ALARM("centinela-brake-writes")' | CostUnwatched
 a broker that there is not is watched | 45 BrokersFull/Properties/Metrics/[0]/MetricStat/Metric/Dimensions/[1]/Value = '12' | MetricFromNobody
@@ -212,6 +279,13 @@ a redrive may not look into the lake | redrive RedriveDeadLettersRole drop s3:Ge
 labels are written by nobody | apply-labels ApplyLabelsRole drop dynamodb:PutItem | MissingAction
 actions are dead-lettered by nobody | track-user-actions TrackUserActionsRole drop kafka-cluster:WriteDataIdempotently | MissingAction
 an export that nobody imports | 70 #Outputs/Nobody = {Value: nothing, Export: {Name: nobody}} | UnusedExport
+an alias is what was shipped last | score ScoreTransactionsLive/Properties/FunctionVersion = $LATEST | AliasOnLatest
+results go to somebody else's bucket | 70 WorkGroup/Properties/WorkGroupConfiguration/ResultConfiguration/OutputLocation = s3://somebody-elses/ | ResultsElsewhere
+a machine nobody reckoned with | 10 Machine = {Type: 'AWS::EC2::Instance', Properties: {InstanceType: m7g.16xlarge, ImageId: ami-12345678, SubnetId: !Ref PrivateSubnetA}} | UnjudgedKind
+a person with a key for everything | 80 Person = {Type: 'AWS::IAM::User', Properties: {Policies: [{PolicyName: all, PolicyDocument: {Statement: [{Effect: Allow, Action: '*', Resource: '*'}]}}]}} | UnjudgedKind
+a table in every region | 30 Copy = {Type: 'AWS::DynamoDB::GlobalTable', Properties: {TableName: copies, BillingMode: PAY_PER_REQUEST, Replicas: [{Region: us-east-1}]}} | UnjudgedKind
+production logs every step | env RustLog = trace | Uncapped
+functions wait and are paid | score ScoreTransactionsLive/Properties/ProvisionedConcurrencyConfig = {ProvisionedConcurrentExecutions: 500} | Uncapped
 a question may scan everything | 70 WorkGroup/Properties/WorkGroupConfiguration/BytesScannedCutoffPerQuery remove | Uncapped
 whoever asks may write results anywhere | 70 WorkGroup/Properties/WorkGroupConfiguration/EnforceWorkGroupConfiguration = false | Uncapped
 results are not encrypted | 70 WorkGroup/Properties/WorkGroupConfiguration/ResultConfiguration/EncryptionConfiguration remove | NotEncrypted
@@ -219,6 +293,13 @@ results stay for ever | 70 Results/Properties/LifecycleConfiguration/Rules/[0]/A
 analysts may do everything with Athena | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=AskInThisWorkgroup]/Action/[0] = 'athena:*' | WildcardAction
 analysts may write anywhere | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=WriteResults]/Resource = '*' | WildcardResource
 another account may be an analyst | 70 AnalystRole/Properties/AssumeRolePolicyDocument/Statement/[0]/Principal/AWS = arn:aws:iam::999999999999:root | TrustsOthers
+a month may cost a million | env MonthlyBudgetUsd = 1000000 | LimitTooHigh
+the budget tells nobody | 80 Budget/Properties/NotificationsWithSubscribers remove | BudgetTellsNobody
+the budget tells when it is used up ten times | 80 Budget/Properties/NotificationsWithSubscribers/[0]/Notification/Threshold = 1000 | BudgetTellsNobody
+nothing is stopped when the budget is used up | 80 StopWhatWaits remove | StopsNothing
+what can wait is stopped at the double budget | 80 StopWhatWaits/Properties/ActionThreshold/Value = 200 | StopsNothing
+anomalies are told once a day | 80 AnomalySubscription/Properties/Frequency = DAILY | AnomaliesUntold
+what stops at the budget allows | 80 WhatWaits/Properties/PolicyDocument/Statement/[0]/Effect = Allow | StopAllows
 the budget acts by something else than it says | 80 StopWhatWaits/Properties/ActionType = RUN_SSM_DOCUMENTS | ActionUnfit
 a property is misspelt | 30 UserState/Properties/PointInTimeRecoverySpecifications = {PointInTimeRecoveryEnabled: true} | lint E3002
 a type is misspelt | 10 KeyLog = {Type: 'AWS::Logs::LogGrup', Properties: {LogGroupName: x}} | lint E3006
