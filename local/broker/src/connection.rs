@@ -79,3 +79,22 @@ async fn next(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Bytes>> {
     }
     Ok(Some(request.freeze()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_request_to_produce_holds_an_answer_back() {
+        let request = |key: ApiKey, length: i32, sent: usize| {
+            let mut bytes = length.to_be_bytes().to_vec();
+            bytes.extend((key as i16).to_be_bytes());
+            bytes.resize(PREFIX_BYTES + sent, 0);
+            is_produced_further(&bytes)
+        };
+        assert!(request(ApiKey::Produce, 20, 20) && request(ApiKey::Produce, 20, 30));
+        assert!(!request(ApiKey::Produce, 20, 19), "the rest may never come");
+        assert!(!request(ApiKey::Fetch, 20, 20), "it may wait");
+        assert!(!request(ApiKey::Produce, -1, 20) && !is_produced_further(&[0; 5]) && !is_produced_further(&[]));
+    }
+}
