@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_audit::backlog::{self, Backlog};
+use centinela_audit::burst;
 use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
@@ -69,6 +70,7 @@ pub struct Run<'a> {
     log_file: Option<SharedFile>,
     live: Live,
     backlog: Option<Backlog>,
+    burst: Option<burst::Watch>,
     started: Instant,
     cpu: CpuLedger,
     cpu_at_start: Option<CpuTimes>,
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
         end.read().await;
         let mut report = run.report(is_producer, chaos.as_ref(), &mut end).await;
         report.chaos = chaos.and_then(|chaos| chaos.table());
+        report.burst = run.burst.map(burst::Watch::finish);
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
@@ -175,6 +178,7 @@ impl<'a> Run<'a> {
             log_file,
             live: Live::new(arguments.quiet),
             backlog: None,
+            burst: arguments.burst.map(burst::Watch::new),
             started,
             cpu_at_start: cpu.times(),
             cpu,
@@ -261,6 +265,9 @@ impl<'a> Run<'a> {
         if CPU_LOOK_EVERY <= self.cpu_looked_at.elapsed() {
             self.cpu_looked_at = Instant::now();
             self.cpu.look();
+        }
+        if let Some(burst) = &mut self.burst {
+            burst.saw(self.started.elapsed(), self.tracker.undecided());
         }
         if self.live.is_due() {
             let stats = self.platform.stats();
@@ -360,10 +367,7 @@ async fn connect(platform: &Platform, topics: Topics, progress: &Arc<Progress>) 
 )]
 fn places(arguments: &Up, traffic: Option<&(Source, Pace)>) -> usize {
     let Some((source, pace)) = traffic else { return 0 };
-    let by_time = match (pace, arguments.traffic.duration) {
-        (Pace::Rate(rate), Some(duration)) => rate * duration.as_secs_f64(),
-        _ => 0.0,
-    };
+    let by_time = arguments.traffic.duration.and_then(|duration| pace.within(duration)).unwrap_or(0.0);
     let by_count = arguments.backlog.map_or(by_time, |records| records as f64);
     source.expected().map_or(by_count, |records| records as f64).min(PLACES_MAX) as usize
 }
