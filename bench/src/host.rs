@@ -99,9 +99,9 @@ pub async fn run(arguments: &Arguments) -> Result<(), HostError> {
     config.say = Arc::new(crate::say);
     let platform = Platform::start(config).await?;
     crate::print("ready");
-    let mut end = Vec::new();
+    let (mut input, mut until_its_end) = (tokio::io::stdin(), Vec::new());
     let ended = tokio::select! {
-        read = tokio::io::stdin().read_to_end(&mut end) => read.map(|_| ()),
+        read = input.read_to_end(&mut until_its_end) => read.map(|_| ()),
         interrupted = tokio::signal::ctrl_c() => interrupted,
     };
     platform.stop(GRACE).await?;

@@ -200,6 +200,18 @@ fn decisions(world: &World, count: usize) -> Vec<Decision> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::floor::{DECISION_BYTES, ITEM_BYTES};
+
+    #[test]
+    fn the_floor_moves_about_as_many_bytes_as_go_out() {
+        let world = World::new();
+        let mean = |sizes: Vec<usize>| sizes.iter().sum::<usize>() / sizes.len();
+        let decisions = decisions(&world, 100).iter().map(|decision| decision_v1::encode(decision).len()).collect();
+        let items = world.users(EVENTS).iter().map(|(_, item)| stored_user::encode(item).len()).collect();
+        for (floor, real) in [(DECISION_BYTES, mean(decisions)), (ITEM_BYTES, mean(items))] {
+            assert!(floor.abs_diff(real) * 5 <= real, "the floor moves {floor} bytes, and {real} go out");
+        }
+    }
 
     #[test]
     fn every_kernel_does_its_work_twice_and_says_for_how_many() {

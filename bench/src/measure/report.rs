@@ -14,7 +14,6 @@ const LATENCY_MAX_US: u64 = 600_000_000;
 
 /// The way from the intended send time to a reader that has the decision, in ms.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct Latency {
     pub p50: f64,
     pub p99: f64,
