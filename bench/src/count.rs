@@ -11,7 +11,7 @@ pub struct UnknownKernel {
     name: String,
 }
 
-/// Runs a kernel once, for what is made on first use, and then `times` in [`counted_region`]; returns for how many transactions that was.
+/// Runs a kernel once, for what is made on first use, and then `times` in `counted_region`; returns for how many transactions that was.
 ///
 /// # Errors
 /// [`UnknownKernel`].
