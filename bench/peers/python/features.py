@@ -1,4 +1,4 @@
-"""Twenty of the model's features, which every contender computes alike, and the state that they need; 192 bytes of a user at least."""
+"""Twenty of the model's features, which every contender computes alike, and the state that they need: some 200 bytes of a user."""
 
 import struct
 
