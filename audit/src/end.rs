@@ -62,9 +62,8 @@ impl<'a> End<'a> {
                 return;
             }
         }
-        if !self.drain_streams(beat).await {
-            return;
-        }
+        // What was not handled is among the gaps.
+        self.drain_streams(beat).await;
     }
 
     /// None when Kafka does not say where the cuts would be.
@@ -98,7 +97,7 @@ impl<'a> End<'a> {
                     if records < least {
                         (least, patience) = (records, Patience::new(self.stuck_after));
                     }
-                    let why = format!("{records} records wait for {} and do not move", functions(cuts));
+                    let why = self.unmoved(&format!("{records} records wait for {}", functions(cuts)));
                     if patience.is_over() {
                         self.gap(why);
                         return false;
@@ -132,7 +131,7 @@ impl<'a> End<'a> {
                         (least, patience) = (records, Patience::new(self.stuck_after));
                     }
                     let functions = drain.functions().collect::<Vec<_>>().join(", ");
-                    let why = format!("{records} records or windows wait for {functions} and do not move");
+                    let why = self.unmoved(&format!("{records} records or windows wait for {functions}"));
                     if patience.is_over() {
                         self.gap(why);
                         return false;
@@ -146,6 +145,15 @@ impl<'a> End<'a> {
             }
             beat(Beat::Tick);
         }
+    }
+
+    /// What does not move, and whether that is the brake's doing.
+    fn unmoved(&self, what: &str) -> String {
+        let disabled = self.platform.disabled();
+        if disabled.is_empty() {
+            return format!("{what} and do not move");
+        }
+        format!("{what} and do not move: mappings of {} are disabled (centinela brake release)", disabled.join(", "))
     }
 
     /// Compares what functions made of the stream with the topics; none where something of it was not read, or decisions came after the

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub replayed: u64,
     /// Records that were complete long ago.
     pub stale: u64,
+    /// Bytes of all metric lines, their line feeds included.
+    pub bytes: u64,
     /// Records per invocation.
     pub batch: Histogram<u64>,
     /// Microseconds per stage of an invocation that decided something.
@@ -51,7 +53,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { replayed: 0, stale: 0, batch: micros_histogram(), stages_us: BTreeMap::new() }
+        Self { replayed: 0, stale: 0, bytes: 0, batch: micros_histogram(), stages_us: BTreeMap::new() }
     }
 }
 
@@ -95,7 +97,11 @@ impl FunctionMetrics {
             return;
         }
         match serde_json::from_str::<MetricLine>(line) {
-            Ok(metrics) => self.0.lock().unwrap_or_else(PoisonError::into_inner).add(&metrics),
+            Ok(metrics) => {
+                let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                sums.add(&metrics);
+                sums.bytes += line.len() as u64 + 1;
+            }
             Err(error) => tracing::warn!(%error, "a metric line cannot be read"),
         }
     }
@@ -122,8 +128,10 @@ mod tests {
         let metrics = emf::Metrics { counts, processing_ms: Vec::new(), stages: vec![("commit_us", 2_000)] };
         let function = FunctionMetrics::default();
         function.take("not a metric line");
-        function.take(&emf::line(&emf::Invocation::default(), &metrics));
+        let line = emf::line(&emf::Invocation::default(), &metrics);
+        function.take(&line);
         let metrics = function.sums();
+        assert_eq!(metrics.bytes, line.len() as u64 + 1);
         assert_eq!((metrics.replayed, metrics.stale, metrics.batch.max()), (2, 1, 6));
         assert_eq!(metrics.stages_us["commit"].max(), 2_000);
     }

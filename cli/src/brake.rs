@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::endpoints_file::EndpointsFile;
 use crate::failure::Failure;
 use crate::terminal;
 
@@ -150,7 +151,18 @@ pub async fn run(arguments: Args) -> Result<(), Failure> {
             terminal::print(&shown(report));
         }
     }
-    Ok(())
+    match missing(&reports) {
+        names if names.is_empty() => Ok(()),
+        names => Err(Failure::Failed(format!("not braked, because it is not there: {}", names.join(", ")))),
+    }
+}
+
+/// Targets that should have been braked and do not exist. Of what does not exist nothing has to be taken back.
+fn missing(reports: &[Report]) -> Vec<String> {
+    let fired = reports.iter().filter(|report| report.action == "fire");
+    let steps = fired.flat_map(|report| &report.plans).flat_map(|plan| &plan.steps);
+    let missing = steps.filter(|step| step.outcome == "missing");
+    missing.map(|step| format!("{} of {}", step.target, step.function)).collect()
 }
 
 fn refused(function: &str, url: &str, error: &CallError) -> Failure {
@@ -198,14 +210,10 @@ fn shown(report: &Report) -> String {
 
 /// The Lambda API of a running `centinela up`, from the file that its `--endpoints` wrote.
 fn of_endpoints(file: &Path) -> Result<AwsClient, Failure> {
-    let refused = |why: &str| Failure::Usage(format!("--endpoints {}: {why}", file.display()));
-    let bytes = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
-    let endpoints: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
-    let url = endpoints["lambda"].as_str().filter(|url| !url.is_empty());
-    let url =
-        url.ok_or_else(|| refused("it names no `lambda`; `centinela up --endpoints FILE` writes one that does"))?;
+    let endpoints = EndpointsFile::read(file)?;
+    let url = endpoints.needed("lambda")?;
     // It is on this machine, and asks nobody who they are.
-    AwsClient::new("lambda", url, &AwsAccess::default()).map_err(|error| refused(&one_line(&error)))
+    AwsClient::new("lambda", url, &AwsAccess::default()).map_err(|error| endpoints.refused(&one_line(&error)))
 }
 
 /// Lambda of AWS, with region and credentials of the environment, a profile, or the machine's role.
@@ -232,4 +240,37 @@ async fn of_aws() -> Result<AwsClient, Failure> {
     let url = std::env::var("AWS_ENDPOINT_URL_LAMBDA").ok().filter(|url| !url.is_empty());
     let url = url.unwrap_or_else(|| format!("https://lambda.{region}.{domain}"));
     AwsClient::new("lambda", &url, &access).map_err(|error| Failure::usage(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_should_be_braked_and_is_not_there_is_named() {
+        let report = |action: &str| Report {
+            action: action.to_owned(),
+            dry_run: false,
+            reason: None,
+            plans: vec![Plan {
+                alarm: "centinela-brake-writes".to_owned(),
+                kind: "cost".to_owned(),
+                steps: ["done", "missing"].map(step).into(),
+            }],
+            alerted: true,
+        };
+        assert_eq!(missing(&[report("fire")]), ["its mappings of apply-labels"]);
+        assert!(missing(&[report("release"), report("show")]).is_empty());
+    }
+
+    fn step(outcome: &str) -> Step {
+        Step {
+            function: "apply-labels".to_owned(),
+            target: "its mappings".to_owned(),
+            found: None,
+            wanted: "off".to_owned(),
+            outcome: outcome.to_owned(),
+            detail: None,
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod aws_credentials;
 mod brake;
 mod dead_letters;
 mod dynamodb;
+mod endpoints_file;
 mod erase;
 mod failure;
 mod features;
@@ -14,6 +15,7 @@ mod kafka_args;
 mod open_files;
 mod outfile;
 mod pending_failures;
+mod plan;
 mod query;
 mod send;
 mod terminal;
@@ -70,6 +72,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         // Listens for interrupts itself, while it writes.
         Command::Features(arguments) => features::run(&arguments),
+        // Calculates.
+        Command::Plan(arguments) => plan::run(&arguments),
         // Reads, or writes once as a whole.
         Command::PendingFailures(arguments) => runtime()?.block_on(Box::pin(pending_failures::run(arguments))),
         Command::DeadLetters(arguments) => runtime()?.block_on(Box::pin(dead_letters::run(arguments))),

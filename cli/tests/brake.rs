@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -57,13 +57,18 @@ fn ask(url: &str, method: &str, path: &str, body: &str) -> String {
     answer
 }
 
-/// The states of a function's mappings, as the Lambda API says.
-fn states(running: &Running, function: &str) -> Vec<String> {
+/// A function's mappings, as the Lambda API says.
+fn mappings(running: &Running, function: &str) -> Vec<Value> {
     let path = format!("/2015-03-31/event-source-mappings/?FunctionName={function}");
     let answer = ask(&running.endpoint("lambda"), "GET", &path, "");
-    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    let mappings = body["EventSourceMappings"].as_array().unwrap();
-    mappings.iter().map(|mapping| mapping["State"].as_str().unwrap().to_owned()).collect()
+    let mut body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let Value::Array(mappings) = body["EventSourceMappings"].take() else { panic!("no list in {answer}") };
+    mappings
+}
+
+/// Their states.
+fn states(running: &Running, function: &str) -> Vec<String> {
+    mappings(running, function).iter().map(|mapping| mapping["State"].as_str().unwrap().to_owned()).collect()
 }
 
 #[track_caller]
@@ -117,6 +122,71 @@ fn an_alarm_stops_what_it_is_about_within_seconds_and_one_command_brings_it_back
         assert!(noted.contains(word), "{word} is not in {noted}");
     }
     assert!(took < SECONDS, "{took:?}");
+}
+
+/// The end of a run waits for what these functions lack, and says so; they are braked still, and it is clean once they are released.
+fn ends_when_released(running: &mut Running, braked: &[&str]) -> Value {
+    let mut said = BufReader::new(running.process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waits = said.find(|line| line.contains("mappings of") && line.contains("centinela brake release"));
+    let waits = waits.expect("it says what it waits for");
+    for function in braked {
+        assert!(waits.contains(function), "{function} is not in {waits}");
+        assert_eq!(states(running, function), ["Disabled"]);
+    }
+    assert!(brake(&running.endpoints_file(), &["release", "--main-job"]).status.success());
+    let rest: Vec<String> = said.collect();
+    let status = running.process.0.wait().unwrap();
+    let report = running.report();
+    assert!(status.success() && report["clean"] == true, "{rest:?}\n{report:#}");
+    report
+}
+
+#[test]
+fn what_is_braked_stays_so_although_chaos_would_recreate_its_topic() {
+    let mut running = start(&["--rate", "50", "--cold", "--for", "30s", "--chaos=topic-recreated,pause"]);
+    until("the main job is stopped", || {
+        steps(&brake(&running.endpoints_file(), &["fire", "block-rate", "--main-job", "--json"]));
+        states(&running, "score-transactions") == ["Disabled"]
+    });
+    let report = ends_when_released(&mut running, &["score-transactions"]);
+    assert!(report["records"]["decided"].as_u64() > Some(1_000), "{report:#}");
+}
+
+#[test]
+fn what_reads_the_stream_is_braked_too_and_goes_on_from_where_it_was() {
+    const OF_STREAM: [&str; 2] = ["index-decisions", "rollup-metrics"];
+    let mut running = start(&["--rate", "100", "--cold"]);
+    let endpoints = running.endpoints_file();
+    let alarm = |name: &str| json!({"AlarmName": name, "NewStateValue": "ALARM", "NewStateReason": "too many writes"});
+    assert!(
+        publish(&running.endpoint("sns"), "centinela-brake", &alarm("centinela-brake-index-writes")).contains("200")
+    );
+    steps(&brake(&endpoints, &["fire", "invocations", "--json"]));
+    until("both are disabled", || OF_STREAM.iter().all(|function| states(&running, function) == ["Disabled"]));
+    let described = mappings(&running, "rollup-metrics");
+    let kinesis = "arn:aws:kinesis:us-east-1:000000000000:stream/decisions";
+    assert_eq!(
+        (&described[0]["EventSourceArn"], &described[0]["TumblingWindowInSeconds"]),
+        (&json!(kinesis), &json!(10))
+    );
+    let braked = steps(&brake(&endpoints, &["show", "--json"]));
+    for function in OF_STREAM {
+        let step = ("braked".to_owned(), function.to_owned(), "mapping of decisions".to_owned());
+        assert!(braked.contains(&step), "{braked:?}");
+    }
+
+    running.process.signal(Signal::SIGINT);
+    let report = ends_when_released(&mut running, &OF_STREAM);
+    let (decided, streams) = (&report["records"]["decided"], &report["streams"]);
+    assert!(decided.as_u64() > Some(0), "{report:#}");
+    let index = &streams["index"];
+    assert_eq!(
+        (&index["decisions"], &index["missing"], &index["wrong"]),
+        (decided, &json!(0), &json!(0)),
+        "{streams:#}"
+    );
+    let rollups = &streams["rollups"];
+    assert_eq!((&rollups["decisions"], &rollups["wrong"]), (decided, &json!(0)), "{streams:#}");
 }
 
 #[test]

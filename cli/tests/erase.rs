@@ -11,9 +11,14 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use centinela_contracts::stored_decision::{self, IndexedDecision};
 use centinela_contracts::stored_user::{self, StoredUser};
-use centinela_domain::{Coordinates, Entry, Ledger, Millis, Outcome, TransactionDigest, UserState};
+use centinela_domain::{
+    AmountMinor, Coordinates, Currency, DecisionId, Entry, Ledger, Millis, Outcome, TransactionDigest, TransactionId,
+    UserId, UserState,
+};
 use centinela_e2e::command::centinela;
+use centinela_e2e::running::Running;
 use centinela_lake::keys;
 use centinela_local::aws::{
     ACCESS_KEY_ID, AttrType, AwsAccess, DynamoConfig, DynamoDb, NoFaults, REGION, S3, S3Config, SECRET_ACCESS_KEY,
@@ -40,7 +45,7 @@ impl World {
             sort_key: None,
             ttl_attribute: None,
         };
-        let tables = ["user_state", "labels"].map(table).to_vec();
+        let tables = ["user_state", "labels", "decisions"].map(table).to_vec();
         let config = DynamoConfig { port: None, tables, faults: Arc::new(NoFaults), latency: None };
         let service = DynamoDb::start(config).await.unwrap();
         let config = aws_sdk_dynamodb::Config::builder()
@@ -79,6 +84,43 @@ impl World {
         for number in 0..3 {
             self.put("labels", &[("pk", text(&format!("{user}-{number}"))), ("u", text(user))]).await;
         }
+    }
+
+    /// An item of the index with decisions of these users, who chose the same id.
+    async fn put_indexed(&self, transaction: &str, users: &[&str]) {
+        let id = TransactionId::new(transaction).unwrap();
+        let entry = |user: &&str| {
+            let user_id = UserId::new(*user).unwrap();
+            IndexedDecision {
+                decision_id: DecisionId::derive(&user_id, &id),
+                user_id,
+                outcome: Outcome::Approved,
+                score: 0.25,
+                amount_minor: AmountMinor::new(100).unwrap(),
+                currency: Currency::DEFAULT,
+                reasons: Vec::new(),
+                model_version: "test".to_owned(),
+                event_time: Millis(1),
+                decided_at: Millis(2),
+                late: false,
+                ahead: false,
+                degraded: false,
+                guarded: false,
+            }
+        };
+        let entries: Vec<_> = users.iter().map(entry).collect();
+        let content = AttributeValue::B(Blob::new(stored_decision::encode(&entries)));
+        let attributes = [("pk", text(transaction)), ("d", content), ("x", AttributeValue::N("9".to_owned()))];
+        self.put("decisions", &attributes).await;
+    }
+
+    /// The users of an item of the index.
+    async fn indexed(&self, transaction: &str) -> Vec<String> {
+        let read = self.client.get_item().table_name("decisions").key("pk", text(transaction)).send().await.unwrap();
+        let Some(item) = read.item else { return Vec::new() };
+        assert_eq!(item["x"].as_n().unwrap(), "9", "its time to live stays");
+        let entries = stored_decision::decode(item["d"].as_b().unwrap().as_ref()).unwrap();
+        entries.into_iter().map(|entry| entry.user_id.as_str().to_owned()).collect()
     }
 
     async fn keys(&self, table: &str) -> Vec<String> {
@@ -123,6 +165,48 @@ async fn a_person_is_shown_first_and_then_erased_and_nobody_else() {
 
     let (said, code) = world.said(&[USER, "--yes"]);
     assert!(code == Some(0) && said.contains("none") && said.contains("labels: 0"), "once more is no mistake: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_entries_leave_the_index_and_those_of_others_with_the_same_id_stay() {
+    let world = World::new().await;
+    for number in 0..40 {
+        world.put_indexed(&format!("t-{number}"), &[OTHER]).await;
+    }
+    world.put_indexed("alone", &[USER]).await;
+    world.put_indexed("shared", &[OTHER, USER]).await;
+    world.put_indexed("late", &[USER]).await;
+
+    // Only these: the others leave by their time to live.
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("ids.csv");
+    std::fs::write(&list, "transaction_id\nlate\nt-1\nunknown\n").unwrap();
+    let (said, code) = world.said(&[USER, "--yes", "--transactions", list.to_str().unwrap()]);
+    assert!(code == Some(0) && said.contains("entries of the index: 1"), "{said}");
+    assert_eq!((world.indexed("late").await.len(), world.indexed("alone").await.len()), (0, 1));
+
+    let (said, code) = world.said(&[USER]);
+    assert!(code == Some(0) && said.contains("entries of the index: 2"), "{said}");
+    assert_eq!(world.indexed("shared").await, [OTHER, USER], "nothing is changed without --yes");
+    let (said, code) = world.said(&[USER, "--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((world.indexed("shared").await, world.keys("decisions").await.len()), (vec![OTHER.to_owned()], 41));
+
+    world.put("decisions", &[("pk", text("broken")), ("d", AttributeValue::B(Blob::new([255])))]).await;
+    let (said, code) = world.said(&[USER, "--yes"]);
+    assert!(code == Some(1) && said.contains("1 items of table `decisions` cannot be read"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_system_is_found_by_its_endpoints_file() {
+    let running = Running::start();
+    let file = running.endpoints_file();
+    let mut command = centinela(&["erase", "nobody.person", "--yes", "--endpoints"]);
+    let erased = tokio::task::block_in_place(|| command.arg(&file).output().unwrap());
+    let said = String::from_utf8_lossy(&erased.stdout).into_owned();
+    assert!(erased.status.success() && said.contains("listed for the lake") && said.contains("index: 0"), "{erased:?}");
+    let (status, report) = tokio::task::block_in_place(|| running.end());
+    assert!(status.success(), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

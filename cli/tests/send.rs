@@ -116,6 +116,49 @@ fn each_kind_of_producer_sends_its_own_to_kafka_and_says_what_was_kept() {
 }
 
 #[test]
+fn each_kind_of_producer_sends_through_the_real_api_and_every_record_is_answered_for() {
+    let running = Running::start();
+    let api = running.endpoint("api");
+    let credentials = |name: &str| running.endpoint(name);
+    let send = |arguments: &[&str]| {
+        let mut command = centinela(&["send", "--api", &api, "--quiet"]);
+        command
+            .args(arguments)
+            .env("AWS_ACCESS_KEY_ID", credentials("access_key_id"))
+            .env("AWS_SECRET_ACCESS_KEY", credentials("secret_access_key"))
+            .env("AWS_DEFAULT_REGION", credentials("region"));
+        command
+    };
+    for (profile, batch, seed) in [("web", "1", "1"), ("mobile", "20", "2"), ("gateway", "500", "3")] {
+        let sent =
+            send(&["--profile", profile, "--rate", "100", "--count", "60", "--batch", batch, "--seed", seed]).output();
+        let sent = sent.unwrap();
+        let said = String::from_utf8_lossy(&sent.stdout).into_owned();
+        assert!(sent.status.success(), "{profile}: {said} {:?}", lines(&sent));
+        assert!(said.contains("sent 60  acknowledged 60  failed 0"), "{profile}: {said}");
+        assert_eq!(said.contains("user actions"), profile != "gateway", "{said}");
+    }
+    let arguments = ["--decide", "--rate", "20", "--count", "20", "--seed", "4", "--actions", "0", "--labels", "0"];
+    let decided = send(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&decided.stdout).into_owned();
+    assert!(
+        decided.status.success() && said.contains("sent 20  acknowledged 20  failed 0"),
+        "{said} {:?}",
+        lines(&decided)
+    );
+    assert!(said.contains("of 20 answers held the decision"), "{said}");
+
+    let mut wrong = send(&["--count", "1", "--actions", "0", "--labels", "0"]);
+    wrong.env("AWS_SECRET_ACCESS_KEY", "another");
+    assert_one_line(&mut wrong, 1, &["1 of 1 records could not be sent", "403"]);
+    let (status, report) = running.end();
+    assert!(status.success(), "{report:#}");
+    assert_eq!((&report["clean"], &report["records"]["sent"]), (&true.into(), &200.into()), "{report:#}");
+    assert!(report["actions"]["records"].as_u64() > Some(60), "{report:#}");
+    assert_eq!(report["records"]["parked"], 0, "{report:#}");
+}
+
+#[test]
 fn an_api_gets_signed_batches_and_what_it_does_not_answer_is_asked_again() {
     let api = Api::start(false);
     let arguments = ["send", "--api", &api.url, "--rate", "500", "--count", "50", "--batch", "20", "--actions", "2"];

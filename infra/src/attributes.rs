@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use super::error::{InfraError, Problem, Site};
 use super::evaluate::Stacks;
+use super::model::Resource;
 use super::template::{Declaration, mistyped};
-use super::{LAPTOP_ACCOUNT, LAPTOP_REGION};
+use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION};
 
 /// Stands where AWS assigns a random identifier.
-const ASSIGNED_ID: &str = "00000000-0000-0000-0000-000000000000";
+pub(super) const ASSIGNED_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// A resource whose `Ref` or attribute is asked for.
 struct Target<'a> {
@@ -34,7 +35,12 @@ impl Stacks {
                 arn(&target)
             }
             "AWS::Lambda::EventSourceMapping" => mapping_id(logical_id),
-            "AWS::KMS::Key" => ASSIGNED_ID.to_owned(),
+            "AWS::Lambda::Alias" => {
+                let function = self.property(stack, logical_id, "FunctionName", site, depth)?.unwrap_or_default();
+                format!("arn:aws:lambda:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:function:{function}:{}", target.name)
+            }
+            "AWS::IAM::ManagedPolicy" => format!("arn:aws:iam::{LAPTOP_ACCOUNT}:policy/{}", target.name),
+            "AWS::KMS::Key" => key_id(logical_id),
             "AWS::EC2::VPC" => format!("vpc-{logical_id}"),
             "AWS::EC2::Subnet" => format!("subnet-{logical_id}"),
             "AWS::EC2::SecurityGroup" => format!("sg-{logical_id}"),
@@ -55,7 +61,9 @@ impl Stacks {
         let target = self.target(stack, logical_id, site, depth)?;
         Ok(match (target.kind, attribute) {
             ("AWS::MSK::Topic", "TopicArn") => self.topic_arn(stack, &target, site, depth)?,
-            ("AWS::MSK::Configuration", "LatestRevision.Revision") => "1".to_owned(),
+            ("AWS::MSK::Configuration", "LatestRevision.Revision") | ("AWS::Lambda::Version", "Version") => {
+                "1".to_owned()
+            }
             ("AWS::EC2::VPC", "CidrBlock") => {
                 self.property(stack, logical_id, "CidrBlock", site, depth)?.unwrap_or_default()
             }
@@ -144,9 +152,38 @@ pub(super) fn mapping_id(logical_id: &str) -> String {
     format!("{ASSIGNED_ID}-{logical_id}")
 }
 
+/// Stands for the identifier that AWS would assign to this key: each key has its own.
+fn key_id(logical_id: &str) -> String {
+    format!("{ASSIGNED_ID}-{logical_id}")
+}
+
+/// The ARN of a key that is named by its ARN, its identifier or its alias.
+pub(super) fn key_arn(named: &str, infrastructure: &Infrastructure) -> String {
+    if named.starts_with("arn:") {
+        return named.to_owned();
+    }
+    let aliases = infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::KMS::Alias");
+    let mut of_alias = aliases.filter(|alias| alias.text("/AliasName") == Some(named));
+    let id = of_alias.find_map(|alias| alias.text("/TargetKeyId")).unwrap_or(named);
+    format!("arn:aws:kms:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:key/{id}")
+}
+
+/// The key of the stacks that is named so; none where it is AWS's own, or nobody's.
+pub(super) fn own_key<'a>(named: &str, infrastructure: &'a Infrastructure) -> Option<&'a Resource> {
+    let arn = key_arn(named, infrastructure);
+    let mut keys = infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::KMS::Key");
+    keys.find(|key| arn.ends_with(&format!(":key/{}", key_id(&key.logical_id))))
+}
+
+/// The ARN of the SNS topic of this name.
+pub(super) fn topic_arn_of(name: &str) -> String {
+    format!("arn:aws:sns:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:{name}")
+}
+
 fn name_property(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "AWS::Athena::WorkGroup" => "Name",
+        "AWS::Athena::WorkGroup" | "AWS::Lambda::Alias" => "Name",
+        "AWS::CloudWatch::Alarm" | "AWS::CloudWatch::CompositeAlarm" => "AlarmName",
         "AWS::DynamoDB::Table" => "TableName",
         "AWS::Events::Rule" => "Name",
         "AWS::SQS::Queue" => "QueueName",
@@ -169,7 +206,7 @@ fn arn(target: &Target<'_>) -> String {
         "AWS::Events::Rule" => ("events", LAPTOP_REGION, format!("rule/{name}")),
         "AWS::SQS::Queue" => ("sqs", LAPTOP_REGION, name.clone()),
         "AWS::IAM::Role" => ("iam", "", format!("role/{name}")),
-        "AWS::KMS::Key" => ("kms", LAPTOP_REGION, format!("key/{ASSIGNED_ID}")),
+        "AWS::KMS::Key" => ("kms", LAPTOP_REGION, format!("key/{}", key_id(target.logical_id))),
         "AWS::Kinesis::Stream" => ("kinesis", LAPTOP_REGION, format!("stream/{name}")),
         "AWS::Lambda::Function" => ("lambda", LAPTOP_REGION, format!("function:{name}")),
         "AWS::Logs::LogGroup" => ("logs", LAPTOP_REGION, format!("log-group:{name}")),

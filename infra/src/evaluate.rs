@@ -14,6 +14,9 @@ use super::{LAPTOP_ACCOUNT, LAPTOP_REGION, PLACEHOLDER_SECRET};
 /// Deeper nesting than any sensible stack has; what reaches it is a circle.
 const MAX_DEPTH: u16 = 64;
 
+/// How the description of an output begins that other deployments import.
+const FOR_OTHERS: &str = "For others:";
+
 /// `None` is `AWS::NoValue`: the property is absent.
 pub(super) type Evaluated = Result<Option<Value>, InfraError>;
 
@@ -80,8 +83,15 @@ impl Stacks {
                 output: output.clone(),
                 name: name.clone(),
                 imported: imported.contains(name),
+                for_others: self.is_for_others(*stack, output),
             })
             .collect())
+    }
+
+    fn is_for_others(&self, stack: usize, output: &str) -> bool {
+        let output = self.templates[stack].outputs.get(output);
+        let description = output.and_then(|output| output.get("Description")).and_then(Value::as_str);
+        description.is_some_and(|description| description.starts_with(FOR_OTHERS))
     }
 
     fn collect_exports(&self) -> Result<BTreeMap<String, (usize, String)>, InfraError> {

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::Infrastructure;
 use super::model::{Resource, TriggerSource};
-use super::rules::integer;
 
 /// An HTTP API.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,13 +135,11 @@ impl Infrastructure {
 }
 
 fn cors(declared: &Value) -> Cors {
-    let holder =
-        Resource { file: String::new(), logical_id: String::new(), kind: String::new(), properties: declared.clone() };
     Cors {
         origins: texts(declared.get("AllowOrigins")),
         methods: texts(declared.get("AllowMethods")),
         headers: texts(declared.get("AllowHeaders")),
-        max_age_s: integer(&holder, "/MaxAge"),
+        max_age_s: declared.get("MaxAge").and_then(number).map(|seconds| seconds as i64),
     }
 }
 

@@ -8,32 +8,57 @@
 //! It refuses a template that it does not understand completely: an unknown function, a transform, a reference or import that
 //! leads nowhere. Each error names the file, the resource and the property. It never writes, and never talks to AWS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+mod access;
 mod alarms;
 mod attributes;
+mod boards;
 mod bundled;
+mod calls;
+mod cost_caps;
+mod counted;
+mod encryption;
 mod error;
 mod evaluate;
+mod exposure;
+mod expressions;
 mod extract;
 mod http;
+mod iam;
+mod keeping;
+mod mappings;
+mod metrics;
 mod model;
+mod network;
 mod parameters;
-mod policies;
 mod reading;
+mod required_alarms;
 mod rules;
 mod stream_mappings;
 mod template;
+mod traps;
 mod triggers;
+mod wiring;
 
+pub use access::AccessRule;
+pub use alarms::AlarmRule;
+pub use calls::Call;
+pub use encryption::EncryptionRule;
 pub use error::{InfraError, Problem, Site};
+pub use exposure::ExposureRule;
 pub use http::{Cors, HttpApi, HttpAuthorizer, HttpRoute};
+pub use keeping::KeepingRule;
 pub use model::{
     Bucket, Export, Function, Ignored, Mapping, Resource, StartingPosition, Stream, StreamMapping, Table, Topic,
     Trigger, TriggerSource,
 };
+pub use network::NetworkRule;
+pub use required_alarms::MissingAlarm;
 pub use rules::{Finding, Rule};
+pub use traps::Trap;
+pub use wiring::WiringRule;
 
 use evaluate::Stacks;
 use serde_json::Value;
@@ -74,10 +99,14 @@ pub struct Infrastructure {
     pub resources: Vec<Resource>,
     /// Every export of every stack.
     pub exports: Vec<Export>,
+    /// What each function, by its binary, was recorded to call.
+    pub calls: BTreeMap<String, BTreeSet<Call>>,
+    /// The metrics that each function, by its binary, counts.
+    pub counted: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Texts of the stacks and of one environment's parameter file, wherever they come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     /// File name (a function's with its directory) and text of each stack; the order of the names is the order of deployment.
     pub stacks: Vec<(String, String)>,
@@ -85,6 +114,10 @@ pub struct Sources {
     pub environment: String,
     /// Text of `env/<environment>.json`.
     pub parameters: String,
+    /// Function and text of each `calls/<function>.txt`.
+    pub calls: Vec<(String, String)>,
+    /// Functions, beside those that this crate was built with, and the metrics that each counts.
+    pub counted: Vec<(String, Vec<String>)>,
 }
 
 impl Sources {
@@ -117,7 +150,13 @@ impl Sources {
             let known = known.collect::<Vec<_>>().join(", ");
             return Err(InfraError::UnknownEnvironment { environment: environment.to_owned(), known });
         };
-        Ok(Self { stacks, environment: environment.to_owned(), parameters: read(path)? })
+        let mut calls = Vec::new();
+        let recorded = directory.join("calls");
+        for path in if recorded.is_dir() { files(&recorded, "txt")? } else { Vec::new() } {
+            calls.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), read(&path)?));
+        }
+        let counted = new_functions(&directory.join("../functions"))?;
+        Ok(Self { stacks, environment: environment.to_owned(), parameters: read(path)?, calls, counted })
     }
 
     /// The stacks that this binary was built with.
@@ -132,7 +171,9 @@ impl Sources {
         let stacks = bundled::SHARED.iter().chain(bundled::FUNCTIONS);
         let mut stacks: Vec<_> = stacks.map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
         stacks.sort();
-        Ok(Self { stacks, environment: environment.to_owned(), parameters: (*parameters).to_owned() })
+        let calls = bundled::CALLS.iter().map(|(function, text)| ((*function).to_owned(), (*text).to_owned()));
+        let (environment, parameters) = (environment.to_owned(), (*parameters).to_owned());
+        Ok(Self { stacks, environment, parameters, calls: calls.collect(), counted: Vec::new() })
     }
 }
 
@@ -164,7 +205,15 @@ impl Infrastructure {
             ordered.into_iter().map(|(file, text)| Template::parse(file, text)).collect::<Result<_, _>>()?;
         let parameter_file = format!("env/{}.json", sources.environment);
         let stacks = Stacks::new(templates, (&parameter_file, &sources.parameters))?;
-        let mut infrastructure = Self { environment: sources.environment.clone(), ..Self::default() };
+        let (environment, calls) = (sources.environment.clone(), calls::all(&sources.calls));
+        let built_in = bundled::COUNTED.iter().map(|(function, names)| ((*function).to_owned(), *names));
+        let mut counted: BTreeMap<String, BTreeSet<String>> = built_in
+            .map(|(function, names)| (function, names.iter().map(|name| (*name).to_owned()).collect()))
+            .collect();
+        counted.extend(
+            sources.counted.iter().map(|(function, names)| (function.clone(), names.iter().cloned().collect())),
+        );
+        let mut infrastructure = Self { environment, calls, counted, ..Self::default() };
         let mut prefixes = Vec::new();
         for (stack, template) in stacks.templates.iter().enumerate() {
             for logical_id in template.resources.keys() {
@@ -176,11 +225,14 @@ impl Infrastructure {
                     continue;
                 }
                 prefixes.push(stacks.parameter(stack, "NamePrefix"));
+                let policy = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
                 infrastructure.resources.push(Resource {
                     file: template.file.clone(),
                     logical_id: logical_id.clone(),
                     kind: kind.to_owned(),
                     properties: stacks.properties(stack, body, &site)?,
+                    deletion_policy: policy("DeletionPolicy"),
+                    update_replace_policy: policy("UpdateReplacePolicy"),
                 });
             }
         }
@@ -211,10 +263,27 @@ impl Infrastructure {
         named.map(|name| format!("arn:aws:sns:{LAPTOP_REGION}:{LAPTOP_ACCOUNT}:{name}")).collect()
     }
 
+    /// What stands for the identifier that AWS assigns to the event source mapping with this logical id: dimension
+    /// `EventSourceMappingUUID` of its metrics.
+    #[must_use]
+    pub fn mapping_id(logical_id: &str) -> String {
+        attributes::mapping_id(logical_id)
+    }
+
     /// Names of the metrics of our own that alarms watch of a function: it must send each, or its alarm can never speak.
     #[must_use]
     pub fn watched_metrics(&self, function: &str) -> BTreeSet<&str> {
         alarms::watched(self, function)
+    }
+
+    /// Whether this environment is one machine, where nothing is encrypted and nobody logs in.
+    pub(crate) fn is_one_machine(&self) -> bool {
+        self.environment == "local"
+    }
+
+    /// Whether customers wait for what this environment answers, or for what is tried there before they do.
+    pub(crate) fn is_for_customers(&self) -> bool {
+        matches!(self.environment.as_str(), "prod" | "stage")
     }
 
     /// What is wrong with the stacks as a whole, though each could be read: empty for stacks that may be deployed.
@@ -235,6 +304,21 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>, I
     }
     files.sort();
     Ok(files)
+}
+
+/// What functions count that came after this crate was built.
+fn new_functions(packages: &Path) -> Result<Vec<(String, Vec<String>)>, InfraError> {
+    let mut found = Vec::new();
+    let packages = if packages.is_dir() { files(packages, "")? } else { Vec::new() };
+    for package in packages {
+        let name = file_name(&package);
+        let metrics = package.join("src/metrics.rs");
+        if bundled::COUNTED.iter().all(|(known, _)| *known != name) && metrics.is_file() {
+            let source = read(&metrics)?;
+            found.push((name, counted::counted(&source).into_iter().map(str::to_owned).collect()));
+        }
+    }
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<String, InfraError> {

@@ -229,6 +229,36 @@ pub struct Resource {
     pub kind: String,
     /// Its properties, resolved.
     pub properties: Value,
+    /// What becomes of it when its stack is deleted; `None` is CloudFormation's default, which is to delete most kinds.
+    pub deletion_policy: Option<String>,
+    /// What becomes of the old one when an update replaces it.
+    pub update_replace_policy: Option<String>,
+}
+
+impl Resource {
+    /// The text at a JSON pointer into the properties.
+    pub(super) fn text(&self, pointer: &str) -> Option<&str> {
+        self.properties.pointer(pointer)?.as_str()
+    }
+
+    /// The whole number at a JSON pointer, however it is written.
+    pub(super) fn integer(&self, pointer: &str) -> Option<i64> {
+        match self.properties.pointer(pointer)? {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether the flag at a JSON pointer is set, however it is written.
+    pub(super) fn is_on(&self, pointer: &str) -> bool {
+        self.properties.pointer(pointer).is_some_and(|flag| flag == true || flag == "true")
+    }
+
+    /// The list at a JSON pointer; empty where there is none.
+    pub(super) fn list(&self, pointer: &str) -> &[Value] {
+        self.properties.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// An output that other stacks may import.
@@ -242,4 +272,6 @@ pub struct Export {
     pub name: String,
     /// Whether a later stack imports it.
     pub imported: bool,
+    /// Whether it is made for stacks that are not here: its description begins with `For others:`.
+    pub for_others: bool,
 }

@@ -6,19 +6,26 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::model::{Function, Mapping, Resource, StartingPosition, Topic};
-use super::{Infrastructure, alarms, policies};
+use super::access::AccessRule;
+use super::alarms::AlarmRule;
+use super::encryption::EncryptionRule;
+use super::exposure::ExposureRule;
+use super::keeping::KeepingRule;
+use super::mappings::keeps_offsets;
+use super::model::{Function, Mapping, Resource, Topic};
+use super::network::NetworkRule;
+use super::required_alarms::MissingAlarm;
+use super::traps::Trap;
+use super::wiring::WiringRule;
+use super::{
+    Infrastructure, access, alarms, cost_caps, encryption, exposure, keeping, mappings, network, required_alarms,
+    traps, wiring,
+};
 
-/// Kafka sources allow a function 14 minutes, not 15: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>.
-const MAX_KAFKA_TIMEOUT: Duration = Duration::from_secs(840);
 /// Invocations that one poller keeps going: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 const INVOCATIONS_PER_POLLER: u32 = 5;
 /// Kafka's default of `max.message.bytes`.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
-/// A dead letter is kept as long as its source keeps records, or this long: time enough for a person to look and to redrive it.
-const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 86_400);
-/// Room for the metadata around a dead-lettered record.
-const DEAD_LETTER_METADATA_BYTES: u64 = 16_384;
 
 /// A rule that a deployment breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,24 +108,34 @@ pub enum Rule {
     TooLittleConcurrency { reserved: u32, wanted: u32 },
     #[error("must be arm64 with handler bootstrap, as cargo lambda builds it")]
     NotPackagedForArm,
-    #[error("action \"{0}\" is allowed by a wildcard")]
-    WildcardAction(String),
-    #[error("\"{0}\" is allowed on every resource although it can be limited")]
-    WildcardResource(String),
-    #[error("its role may do nothing with \"{value}\", which variable {variable} names")]
-    RoleCannotReach { variable: String, value: String },
-    #[error("its role cannot be found among the stacks' roles")]
-    UnknownRole,
     #[error("scales from {min} to {max}")]
     ScalingOutOfOrder { min: i64, max: i64 },
-    #[error("wants {datapoints} datapoints of {periods} periods: it can never fire")]
-    MoreDatapointsThanPeriods { datapoints: i64, periods: i64 },
-    #[error("its expression names \"{0}\", which is the id of none of its metrics")]
-    UnknownMetricId(String),
-    #[error("nobody sends metric \"{0}\" with these dimensions: it can never fire")]
-    MetricFromNobody(String),
+    #[error("may cost without end: it lacks {0}")]
+    Uncapped(&'static str),
     #[error("export \"{0}\" is imported by no stack")]
     UnusedExport(String),
+    #[error(transparent)]
+    Access(#[from] AccessRule),
+    #[error(transparent)]
+    Alarm(#[from] AlarmRule),
+    #[error(transparent)]
+    Missing(#[from] MissingAlarm),
+    #[error(transparent)]
+    Encryption(#[from] EncryptionRule),
+    #[error(transparent)]
+    Exposure(#[from] ExposureRule),
+    #[error(transparent)]
+    Keeping(#[from] KeepingRule),
+    #[error(transparent)]
+    Network(#[from] NetworkRule),
+    #[error(transparent)]
+    Trap(#[from] Trap),
+    #[error(transparent)]
+    Wiring(#[from] WiringRule),
+}
+
+fn wrapped<R: Into<Rule>>(rules: Vec<R>) -> impl Iterator<Item = Rule> {
+    rules.into_iter().map(Into::into)
 }
 
 /// Every finding of every rule.
@@ -128,7 +145,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         add(&mut findings, &topic.file, &topic.logical_id, topic_rules(topic, infrastructure));
     }
     for mapping in &infrastructure.mappings {
-        add(&mut findings, &mapping.file, &mapping.logical_id, mapping_rules(mapping, infrastructure));
+        add(&mut findings, &mapping.file, &mapping.logical_id, mappings::rules(mapping, infrastructure));
     }
     for trigger in &infrastructure.triggers {
         if infrastructure.function(&trigger.function).is_none() {
@@ -138,21 +155,30 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
     }
     for function in &infrastructure.functions {
         let mut rules = function_rules(function, infrastructure);
-        rules.extend(policies::reach_rules(function, infrastructure));
+        rules.extend(wrapped(access::rules(function, infrastructure)));
         add(&mut findings, &function.file, &function.logical_id, rules);
     }
     for resource in &infrastructure.resources {
-        let rules = match resource.kind.as_str() {
+        let mut rules = match resource.kind.as_str() {
             "AWS::MSK::Cluster" => cluster_rules(resource),
             "AWS::MSK::Configuration" => configuration_rules(resource),
             "AWS::ApplicationAutoScaling::ScalableTarget" => scaling_rules(resource),
-            "AWS::CloudWatch::Alarm" => alarms::rules(resource, infrastructure),
-            "AWS::IAM::Role" => policies::wildcard_rules(resource),
             _ => Vec::new(),
         };
+        rules.extend(cost_caps::rules(resource, infrastructure));
+        rules.extend(wrapped(access::policy_rules(resource)));
+        rules.extend(wrapped(alarms::rules(resource, infrastructure)));
+        rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));
+        rules.extend(wrapped(encryption::rules(resource, infrastructure)));
+        rules.extend(wrapped(exposure::rules(resource, infrastructure)));
+        rules.extend(wrapped(keeping::rules(resource, infrastructure)));
+        rules.extend(wrapped(network::rules(resource, infrastructure)));
+        rules.extend(wrapped(traps::rules(resource, infrastructure)));
+        rules.extend(wrapped(wiring::rules(resource, infrastructure)));
         add(&mut findings, &resource.file, &resource.logical_id, rules);
     }
-    for export in infrastructure.exports.iter().filter(|export| !export.imported) {
+    add(&mut findings, "80-budget.yaml", "Budget", cost_caps::budget_rules(infrastructure));
+    for export in infrastructure.exports.iter().filter(|export| !export.imported && !export.for_others) {
         add(&mut findings, &export.file, &export.output, vec![Rule::UnusedExport(export.name.clone())]);
     }
     findings
@@ -174,7 +200,7 @@ fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
         rules.push(Rule::InSyncReplicas { found: in_sync.cloned().unwrap_or_else(|| "not set".into()), replication });
     }
     for cluster in infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::MSK::Cluster") {
-        let brokers = integer(cluster, "/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        let brokers = cluster.integer("/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
         if replication > brokers {
             rules.push(Rule::MoreReplicasThanBrokers { replication, brokers });
         }
@@ -190,111 +216,6 @@ fn topic_rules(topic: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
     let broker_time = topic.config.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime");
     if keeps_offsets && !broker_time {
         rules.push(Rule::NotBrokerTime);
-    }
-    rules
-}
-
-/// Whether it remembers what is committed of a partition, which rests on the partition's order.
-fn keeps_offsets(function: &Function) -> bool {
-    function.environment.contains_key("SETTLED_TABLE")
-}
-
-fn mapping_rules(mapping: &Mapping, infrastructure: &Infrastructure) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    let (min, max) = (mapping.pollers_min, mapping.pollers_max);
-    if mapping.provisioned && min > max {
-        rules.push(Rule::PollersOutOfOrder { min, max });
-    }
-    let gives_up = mapping.maximum_retry_attempts.is_some() || mapping.maximum_record_age.is_some();
-    let controls =
-        gives_up || mapping.bisect || mapping.report_batch_item_failures || mapping.on_failure_topic.is_some();
-    if !mapping.provisioned && controls {
-        rules.push(Rule::ControlsNeedProvisionedPollers);
-    }
-    if mapping.starting_position == StartingPosition::Latest {
-        rules.push(Rule::StartsAtLatest);
-    }
-    if mapping.consumer_group.contains(':') {
-        rules.push(Rule::GroupHasColon(mapping.consumer_group.clone()));
-    }
-    if gives_up && mapping.on_failure_topic.is_none() {
-        rules.push(Rule::GivesUpIntoNothing);
-    }
-    if mapping.maximum_retry_attempts.is_none() && mapping.on_failure_topic.is_some() {
-        rules.push(Rule::EndlessRetriesWithFailureTopic);
-    }
-    if let Some(topic) = infrastructure.topic(&mapping.topic) {
-        rules.extend(source_rules(mapping, topic, infrastructure));
-    } else {
-        rules.push(Rule::UnknownTopic(mapping.topic.clone()));
-    }
-    if let Some(function) = infrastructure.function(&mapping.function) {
-        rules.extend(agreement_rules(mapping, function));
-    } else {
-        rules.push(Rule::UnknownFunction(mapping.function.clone()));
-    }
-    rules
-}
-
-fn source_rules(mapping: &Mapping, source: &Topic, infrastructure: &Infrastructure) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    if mapping.provisioned && mapping.pollers_max > source.partitions {
-        let (pollers, partitions) = (mapping.pollers_max, source.partitions);
-        rules.push(Rule::MorePollersThanPartitions { pollers, partitions, topic: source.name.clone() });
-    }
-    if let (Some(age), Some(retention)) = (mapping.maximum_record_age, retention(source))
-        && age >= retention
-    {
-        rules.push(Rule::AgeReachesRetention { age, retention, topic: source.name.clone() });
-    }
-    let Some(name) = &mapping.on_failure_topic else {
-        return rules;
-    };
-    // Whoever reads it and gives up on nothing, as the archive does, sends nothing round.
-    if infrastructure.mappings.iter().any(|other| other.topic == *name && other.on_failure_topic.is_some()) {
-        rules.push(Rule::FailureTopicIsSource(name.clone()));
-    }
-    let Some(dead_letters) = infrastructure.topic(name) else {
-        rules.push(Rule::UnknownTopic(name.clone()));
-        return rules;
-    };
-    if retention(dead_letters) < retention(source).map(|source| source.min(DEAD_LETTERS_KEPT)) {
-        rules.push(Rule::DeadLettersExpireFirst(name.clone()));
-    }
-    let (needed, found) =
-        (max_message_bytes(source).div_ceil(3) * 4 + DEAD_LETTER_METADATA_BYTES, max_message_bytes(dead_letters));
-    if found < needed {
-        rules.push(Rule::DeadLettersTooSmall { topic: name.clone(), found, needed });
-    }
-    rules
-}
-
-/// What the function is told must be what its mapping does.
-fn agreement_rules(mapping: &Mapping, function: &Function) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    let mut agree = |variable: &'static str, mapping: &str| match function.environment.get(variable) {
-        Some(found) if found != mapping => {
-            rules.push(Rule::EnvironmentDisagrees { variable, found: found.clone(), mapping: mapping.to_owned() });
-        }
-        _ => {}
-    };
-    agree("CONSUMER_GROUP", &mapping.consumer_group);
-    agree("TRANSACTIONS_TOPIC", &mapping.topic);
-    agree("SOURCE_TOPIC", &mapping.topic);
-    if let Some(topic) = &mapping.on_failure_topic {
-        agree("DEAD_LETTERS_TOPIC", topic);
-    }
-    if let Some(age) = mapping.maximum_record_age {
-        agree("MAXIMUM_RECORD_AGE_SECONDS", &age.as_secs().to_string());
-    }
-    if mapping.bisect && keeps_offsets(function) {
-        rules.push(Rule::SplitsBatches);
-    }
-    if function.timeout > MAX_KAFKA_TIMEOUT {
-        rules.push(Rule::TimeoutTooLong(function.timeout));
-    }
-    if let Some(age) = mapping.maximum_record_age.filter(|age| function.timeout >= *age) {
-        rules.push(Rule::TimeoutReachesAge { timeout: function.timeout, age });
     }
     rules
 }
@@ -344,7 +265,7 @@ fn cluster_rules(cluster: &Resource) -> Vec<Rule> {
     let subnets = cluster.properties.pointer("/BrokerNodeGroupInfo/ClientSubnets").and_then(Value::as_array);
     let zones: BTreeSet<_> = subnets.into_iter().flatten().filter_map(Value::as_str).collect();
     let zones = u32::try_from(zones.len()).unwrap_or(u32::MAX);
-    let brokers = integer(cluster, "/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+    let brokers = cluster.integer("/NumberOfBrokerNodes").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
     if zones == 0 || brokers == 0 || !brokers.is_multiple_of(zones) {
         vec![Rule::BrokersUneven { brokers, zones }]
     } else {
@@ -359,24 +280,18 @@ fn configuration_rules(configuration: &Resource) -> Vec<Rule> {
 }
 
 fn scaling_rules(target: &Resource) -> Vec<Rule> {
-    match (integer(target, "/MinCapacity"), integer(target, "/MaxCapacity")) {
+    match (target.integer("/MinCapacity"), target.integer("/MaxCapacity")) {
         (Some(min), Some(max)) if min > max => vec![Rule::ScalingOutOfOrder { min, max }],
         _ => Vec::new(),
     }
 }
 
-pub(super) fn integer(resource: &Resource, pointer: &str) -> Option<i64> {
-    match resource.properties.pointer(pointer)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-fn retention(topic: &Topic) -> Option<Duration> {
+/// How long a topic keeps records.
+pub(super) fn retention(topic: &Topic) -> Option<Duration> {
     topic.config.get("retention.ms")?.parse().ok().map(Duration::from_millis)
 }
 
-fn max_message_bytes(topic: &Topic) -> u64 {
+/// The largest record of a topic.
+pub(super) fn max_message_bytes(topic: &Topic) -> u64 {
     topic.config.get("max.message.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT_MAX_MESSAGE_BYTES)
 }

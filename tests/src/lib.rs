@@ -4,6 +4,7 @@ pub mod command;
 pub mod fixture;
 pub mod hosted;
 pub mod http;
+pub mod promtool;
 pub mod python;
 pub mod real_servers;
 pub mod running;

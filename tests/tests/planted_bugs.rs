@@ -34,8 +34,8 @@ const CRATES: [&str; 8] = [
 ];
 /// The test that goes by seeds; a bug that names none is for this one.
 const SIMULATION: &str = "simulation";
-/// The others: of merging facts and labels, and of the two functions that they make.
-const TESTS: [&str; 4] = [SIMULATION, "merging", "tracking", "labelling"];
+/// The others: of what is remembered of a user's decisions, of merging facts and labels, and of the two functions that they make.
+const TESTS: [&str; 5] = [SIMULATION, "ledger", "merging", "tracking", "labelling"];
 /// Where [`PLANTED`] goes.
 const DOMAIN: &str = "shared/domain/src/lib.rs";
 /// What the copy has and the sources do not.

@@ -21,6 +21,90 @@ pub enum Command {
     Measure(Measure),
     /// Write a new function: package, stack, parameters, sample events with their responses.
     NewFunction(NewFunction),
+    /// Make or change an environment in an AWS account, from the stacks in infra/.
+    Deploy(Deploy),
+    /// Delete an environment's stacks, the last first, and say what is kept.
+    Destroy(Destroy),
+}
+
+/// Which environment, and where.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// An environment of infra/env, such as dev.
+    #[arg(long, value_name = "NAME")]
+    pub env: String,
+    /// The account that is meant; where the credentials are of another one, nothing is done. Prod cannot do without.
+    #[arg(long, value_name = "TWELVE DIGITS")]
+    pub account: Option<String>,
+    /// Ask nothing: agree to everything that would be asked.
+    #[arg(long)]
+    pub yes: bool,
+    /// Take infra/ and events/ from this directory.
+    #[arg(long, value_name = "DIR")]
+    pub checkout: Option<PathBuf>,
+}
+
+/// `cargo xtask deploy`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Region and credentials are those of the environment, as for any AWS client (AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, ...); with a profile
+of IAM Identity Center: eval \"$(aws configure export-credentials --format env)\".
+
+It looks at the account first and does nothing where something is missing. Then it brings the stacks up to date, one after the other, by
+change sets that it shows and asks about; builds and uploads the functions; and lets each new version answer an event that changes nothing,
+gives it a share of the invocations, and takes it back when it fails. It remembers nothing: after a failure or Ctrl-C run it again.
+docs/deploy.md has the first deploy, step by step.
+
+The exit code is 0 when everything is up to date, 1 when a step failed, was not agreed to or was taken back, 2 when the request cannot be
+carried out, 130 after Ctrl-C.
+
+Examples:
+  cargo xtask deploy --env dev --plan
+  cargo xtask deploy --env dev
+  cargo xtask deploy --env dev --code score-transactions
+  cargo xtask deploy --env prod --account 123456789012 --share 5 --watch 600")]
+pub struct Deploy {
+    /// Which environment.
+    #[command(flatten)]
+    pub target: Target,
+    /// Say what the account lacks and what would change, and change nothing.
+    #[arg(long, conflicts_with_all = ["code", "yes"])]
+    pub plan: bool,
+    /// Ship code alone, and touch no stack: of these functions, separated by commas, or of all.
+    #[arg(long, value_name = "FUNCTIONS", value_delimiter = ',', num_args = 0..)]
+    pub code: Option<Vec<String>>,
+    /// Deploy DIR/FUNCTION/bootstrap.zip, as infra/bundle writes them, instead of building.
+    #[arg(long, value_name = "DIR")]
+    pub bundles: Option<PathBuf>,
+    /// Let a stack that is made take over what outlived an earlier one: tables, buckets, a stream.
+    #[arg(long)]
+    pub adopt: bool,
+    /// Logical ids, separated by commas, of resources that may be removed or made anew though they hold data.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub may_lose: Vec<String>,
+    /// Per cent of the invocations that a new version gets at first; 0: all at once.
+    #[arg(long, value_name = "PER CENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=90))]
+    pub share: u8,
+    /// Seconds in which a new version with a share must do well.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub watch: u64,
+}
+
+/// `cargo xtask destroy`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It names first what it would delete and what would be kept (whatever holds data), and asks for the environment's name. What is kept costs
+money until somebody deletes it; a later deploy takes most of it over with --adopt. Interrupted or failed: run it again.
+
+The exit code is 0 when the stacks are gone, 1 when a step failed or was not agreed to, 2 when the request cannot be carried out, 130 after
+Ctrl-C.
+
+Example:
+  cargo xtask destroy --env dev")]
+pub struct Destroy {
+    /// Which environment.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// `cargo xtask new-function`.

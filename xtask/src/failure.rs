@@ -14,6 +14,9 @@ pub enum Failure {
     /// Everything was measured, and an account was not clean. Exit code 1.
     #[error("not clean: {0}")]
     NotClean(String),
+    /// Ctrl-C. Exit code 130, as a shell gives it.
+    #[error("{0}")]
+    Interrupted(String),
 }
 
 impl Failure {
@@ -22,6 +25,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Usage(_) => 2,
             Self::Failed(_) | Self::NotClean(_) => 1,
+            Self::Interrupted(_) => 130,
         })
     }
 }

@@ -1,8 +1,9 @@
-//! `cargo xtask`: work about the repository that is no part of the product. It imports nothing of ours: it runs the commands that
-//! users run and reads what they write, and writes new functions from files.
+//! `cargo xtask`: work about the repository that is no part of the product. It measures by the commands that users run, writes new
+//! functions from files, and deploys: what a deploy does next is `centinela-rollout`'s, and how AWS is asked `centinela-rollout-adapters`'.
 
 mod args;
 mod cases;
+mod deploy;
 mod failure;
 mod figures;
 mod machine;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::Measure(arguments) if arguments.profile => profile::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::NewFunction(arguments) => new_function::run(&arguments),
+        Command::Deploy(arguments) => deploy::run(&arguments),
+        Command::Destroy(arguments) => deploy::destroy(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -213,10 +213,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Leaves a partition of any mapping alone.
+    /// Leaves a partition of any mapping alone that is not disabled.
     async fn pause(&self, pick: u64, lasts: Duration) {
         let Surroundings { platform, tally, .. } = &self.surroundings;
-        let mappings: Vec<_> = platform.mappings().collect();
+        let disabled = platform.disabled();
+        let mappings: Vec<_> = platform.mappings().filter(|(key, _)| !disabled.contains(&key.function)).collect();
         let Some(place) = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(mappings.len()) else { return };
         let (key, mapping) = mappings[place];
         let partitions = mapping.stats().partitions.max(1) as u64;

@@ -102,8 +102,13 @@ impl Surroundings<'_> {
     }
 
     /// As an operator must do it: nothing is sent, everything is committed, its mappings are disabled and their invocations have ended,
-    /// and the new topic's records are clearly later.
+    /// and the new topic's records are clearly later. While the brake holds one of its mappings, what waits would be lost: then the topic
+    /// stays. Meanwhile the brake has to wait, for a mapping that it had disabled would be enabled here.
     pub(super) async fn recreate(&self) -> Result<(), ChaosError> {
+        let Some(_held) = self.platform.hold_mappings(&self.transactions.name) else {
+            tracing::info!("the topic is not recreated: a mapping of it is disabled");
+            return Ok(());
+        };
         self.gate.close(true);
         let outcome = self.recreate_at_rest().await;
         self.gate.close(false);

@@ -256,7 +256,7 @@ mod tests {
     fn drawn(seed: u64) -> Vec<Fault> {
         let sources = Sources::new(seed, "all".parse().unwrap(), Arc::default());
         sources.switch(true);
-        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", body: b"", caller: None };
+        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", path: "/", body: b"", caller: None };
         (0..5_000).map(|_| sources.decide(&request)).collect()
     }
 
@@ -295,7 +295,7 @@ mod tests {
     fn nothing_happens_while_it_is_off_or_that_nobody_asked_for() {
         let sources = Sources::new(7, "kill".parse().unwrap(), Arc::default());
         sources.switch(true);
-        let request = RequestInfo { service: "kinesis", operation: "PutRecords", body: b"", caller: None };
+        let request = RequestInfo { service: "kinesis", operation: "PutRecords", path: "/", body: b"", caller: None };
         assert!((0..5_000).all(|_| sources.decide(&request) == Fault::None));
         assert!((0..5_000).all(|_| sources.decide(&request) == Fault::None));
         let of_mapping = mapping(sources);

@@ -273,6 +273,8 @@ impl Taking<'_> {
             return;
         }
         *next = offset + 1;
+        let bytes = message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+        self.tracker.saw_bytes(message.topic(), bytes);
         let time_ms = message.timestamp().to_millis().unwrap_or_default();
         // No function reads a record with more of them.
         let is_readable = message.headers().is_none_or(|headers| headers.count() <= HEADERS_MAX);

@@ -1,6 +1,6 @@
 //! The sections about what comes beside transactions: user actions, labels, and the lake that everything ends in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use centinela_contracts::{stored_label, stored_profile, stored_risk};
@@ -123,12 +123,15 @@ pub(super) fn risks_differing(besides: &Besides, users: Items<'_>, devices: Item
     let (users_added, devices_added) = besides.labels.counts_above(&earlier);
     let (users_replaced, devices_replaced) = besides.labels.replaced(&earlier);
     let mut differing = 0;
-    for (items, added, replaced) in
-        [(users, &users_added, &users_replaced), (devices, &devices_added, &devices_replaced)]
-    {
+    let (disputed_users, disputed_devices) = (BTreeSet::new(), &besides.disputed_devices);
+    for (items, added, replaced, disputed) in [
+        (users, &users_added, &users_replaced, &disputed_users),
+        (devices, &devices_added, &devices_replaced, disputed_devices),
+    ] {
         let Some(after) = items.after else { continue };
         let before = readable(decoded(items.before, RISK, risk));
-        differing += differing_risks(added, replaced, &decoded(after, RISK, risk), &before).len() as u64;
+        let names = differing_risks(added, replaced, &decoded(after, RISK, risk), &before);
+        differing += names.iter().filter(|name| !disputed.contains(*name)).count() as u64;
     }
     differing
 }

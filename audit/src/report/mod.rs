@@ -8,7 +8,7 @@ mod parts;
 mod totals;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use centinela_local::aws::StoredItem;
 use centinela_local::platform::{MappingKey, PlatformStats};
@@ -28,7 +28,7 @@ use crate::lake::{Lake, LakeCheck};
 use crate::metrics::Metrics;
 use crate::score::ScoreMetrics;
 use crate::streams::StreamChecks;
-use crate::tracker::{Besides, Reconciliation, Seen};
+use crate::tracker::{Besides, Reconciliation, Seen, Volume};
 
 /// The report, as it is written to a file.
 #[derive(Clone, Debug, Serialize)]
@@ -74,6 +74,11 @@ pub struct Report {
     /// The lake, where the stacks have one that is filled and compacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Archive>,
+    /// Records of each topic and what they weigh.
+    pub topics: BTreeMap<String, Volume>,
+    /// Median and 99 % quantile of the latency that calls to DynamoDB and Kinesis were given, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drawn_ms: Option<[f64; 2]>,
     /// What functions made of the stream, where they read one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamChecks>,
@@ -163,6 +168,10 @@ pub struct Evidence<'a> {
     pub lake: Option<(&'a Lake, BTreeMap<String, LakeCheck>)>,
     /// What functions made of the stream.
     pub streams: Option<StreamChecks>,
+    /// Records of each topic and what they weigh.
+    pub topics: BTreeMap<String, Volume>,
+    /// Median and 99 % quantile of the latency that calls were given.
+    pub drawn: Option<(Duration, Duration)>,
     /// Name of the scoring function.
     pub scoring: &'a str,
     /// Topic of the transactions.
@@ -289,6 +298,8 @@ impl Report {
             actions,
             labels,
             archive,
+            topics: evidence.topics,
+            drawn_ms: evidence.drawn.map(|(p50, p99)| [p50, p99].map(|time| rounded(time.as_secs_f64() * 1_000.0))),
             streams: evidence.streams.filter(|_| evidence.is_whole),
             cut: evidence.cut,
             producer: evidence.producer,

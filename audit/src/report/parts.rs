@@ -48,6 +48,8 @@ pub struct Function {
     pub rss_mb_max: u32,
     /// Invocations, failed ones included.
     pub invocations: u64,
+    /// Bytes of its metric lines.
+    pub metric_bytes: u64,
     /// Median number of records of an invocation.
     pub batch_p50: u64,
     /// Processes that were started.
@@ -196,6 +198,7 @@ pub(super) fn function(
         billed_s: rounded(as_f64(stats.billed_ms) / 1_000.0),
         rss_mb_max: stats.rss_mb_max,
         invocations: stats.invocations,
+        metric_bytes: metrics.map_or(0, |metrics| metrics.bytes),
         batch_p50: metrics.map_or(0, |metrics| metrics.batch.value_at_quantile(0.5)),
         cold_starts: stats.cold_starts,
         first_decision_ms: rounded(quantile(&stats.first_decision_ms, 0.5)),

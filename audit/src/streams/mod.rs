@@ -42,12 +42,14 @@ pub struct StreamWatch {
 }
 
 impl StreamWatch {
-    /// Begins at the oldest record. None where the stream is external, or there is nothing to compare it with.
+    /// Begins at the first record of this run. None where the stream is external, or there is nothing to compare it with.
     pub fn start(platform: &Platform, names: &StreamNames) -> Option<Self> {
         let reader = platform.stream_reader(&names.stream, NAME)?;
         let window = names.metrics.as_ref().map_or(Duration::from_secs(10), |(_, window)| *window);
         let finish = CancellationToken::new();
-        let task = tokio::spawn(read(reader, StreamFold::new(window), finish.clone()));
+        let before = platform.stream_start(&names.stream).into_iter().flatten();
+        let before = before.filter_map(|(shard, newest)| Some((shard.clone(), newest.clone()?))).collect();
+        let task = tokio::spawn(read(reader, before, StreamFold::new(window), finish.clone()));
         Some(Self { finish, task })
     }
 
@@ -61,8 +63,13 @@ impl StreamWatch {
     }
 }
 
-async fn read(reader: StreamReader, mut fold: StreamFold, finish: CancellationToken) -> StreamFold {
-    let mut places = BTreeMap::<String, String>::new();
+/// `places` has by shard the newest record that was read already.
+async fn read(
+    reader: StreamReader,
+    mut places: BTreeMap<String, String>,
+    mut fold: StreamFold,
+    finish: CancellationToken,
+) -> StreamFold {
     let mut written = reader.written();
     loop {
         let is_last_look = finish.is_cancelled();

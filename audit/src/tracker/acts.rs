@@ -1,6 +1,6 @@
 //! What the topics of user actions and events say: what profiles and risks should be, and which records must be among the dead letters.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use centinela_contracts::{event_v1, user_action_v1};
 use centinela_domain::risk::Label;
@@ -67,6 +67,8 @@ pub struct Besides {
     pub profiles: BTreeMap<String, ProfileFold>,
     /// What stands about transactions.
     pub labels: LabelFold<DecisionId>,
+    /// Devices of transactions whose labels name several devices, and in one label none: nobody can tell which of them it counts for.
+    pub disputed_devices: BTreeSet<String>,
 }
 
 impl Acts {
@@ -142,12 +144,19 @@ impl Acts {
 
     pub(super) fn reconcile(&self) -> Besides {
         let standing = || self.labels.iter().filter(|(place, _)| !self.dead.contains(*place)).map(|(_, said)| said);
-        // A label without a device is about that of another label of its transaction.
-        let devices: HashMap<DecisionId, &String> =
-            standing().filter_map(|said| Some((said.decision, said.device.as_ref()?))).collect();
-        let mut labels = LabelFold::new();
+        let mut devices = HashMap::<DecisionId, BTreeSet<&String>>::new();
         for said in standing() {
-            let device = said.device.as_ref().or_else(|| devices.get(&said.decision).copied()).cloned();
+            devices.entry(said.decision).or_default().extend(said.device.as_ref());
+        }
+        let (mut labels, mut disputed_devices) = (LabelFold::new(), BTreeSet::new());
+        for said in standing() {
+            let named = &devices[&said.decision];
+            // A label without a device is about that of another label of its transaction: which one, if they name several, is a matter
+            // of their order.
+            if said.device.is_none() && named.len() > 1 {
+                disputed_devices.extend(named.iter().map(|&device| device.clone()));
+            }
+            let device = said.device.as_ref().or_else(|| named.first().copied()).cloned();
             labels.take(said.decision, said.label.clone(), Parties { user: said.user.clone(), device });
         }
         Besides {
@@ -155,6 +164,7 @@ impl Acts {
             lost: self.open.len() as u64,
             profiles: self.profiles.iter().map(|(user, fold)| (user.clone(), fold.clone())).collect(),
             labels,
+            disputed_devices,
         }
     }
 }
@@ -225,5 +235,15 @@ mod tests {
         acts.dead_lettered(Beside::Events, 0, 0);
         acts.dead_lettered(Beside::Events, 0, 1);
         assert!(standing(&acts).iter().all(Vec::is_empty), "nothing stands");
+    }
+
+    #[test]
+    fn devices_between_which_nobody_can_tell_are_named() {
+        let mut acts = Acts::default();
+        acts.saw_event(0, 0, Some(&label("a", "chargeback", Some("u"), Some("d"), TIME_MS)), TIME_MS);
+        acts.saw_event(0, 1, Some(&label("b", "chargeback", Some("u"), Some("e"), TIME_MS + 1)), TIME_MS);
+        assert!(acts.reconcile().disputed_devices.is_empty(), "the later label says which");
+        acts.saw_event(0, 2, Some(&label("c", "confirmed_good", Some("u"), None, TIME_MS + 2)), TIME_MS);
+        assert_eq!(acts.reconcile().disputed_devices, ["d", "e"].map(str::to_owned).into());
     }
 }

@@ -14,6 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -52,6 +53,16 @@ pub struct Tracker {
     state: Mutex<State>,
     acts: Mutex<Acts>,
     dead: Mutex<DeadPlaces>,
+    volumes: Mutex<BTreeMap<String, Volume>>,
+}
+
+/// Records of a topic and what they weigh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Volume {
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes of their keys and values, not compressed.
+    pub bytes: u64,
 }
 
 impl Tracker {
@@ -69,6 +80,7 @@ impl Tracker {
             state: Mutex::new(State::new(expected, whole, remembered)),
             acts: Mutex::default(),
             dead: Mutex::default(),
+            volumes: Mutex::default(),
         }
     }
 
@@ -137,6 +149,22 @@ impl Tracker {
     /// Offsets of a topic beside were deleted before they were read.
     pub fn missed_beside(&self, topic: Beside, offsets: u64) {
         self.acts().missed(topic, offsets);
+    }
+
+    /// A record of a topic, of any kind, and its size.
+    pub fn saw_bytes(&self, topic: &str, bytes: usize) {
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(volume) = volumes.get_mut(topic) {
+            volume.records += 1;
+            volume.bytes += bytes as u64;
+        } else {
+            volumes.insert(topic.to_owned(), Volume { records: 1, bytes: bytes as u64 });
+        }
+    }
+
+    /// What was read of each topic.
+    pub fn volumes(&self) -> BTreeMap<String, Volume> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A topic beside was recreated.

@@ -16,6 +16,7 @@ use crate::erase;
 use crate::features;
 use crate::kafka_args::KafkaSecurity;
 use crate::pending_failures;
+use crate::plan;
 use crate::query;
 
 pub use traffic::{Key, Producer, Traffic};
@@ -62,6 +63,8 @@ pub enum Command {
     PendingFailures(pending_failures::Args),
     /// Ask the lake a ready question, or one of your own.
     Query(Box<query::Args>),
+    /// Say what the stacks cost and carry at any rate, and how they grow.
+    Plan(Box<plan::Args>),
 }
 
 /// What happens without a command: `up` as it is without flags.
@@ -122,6 +125,10 @@ pub struct Up {
     /// Write everything that the functions print to this file.
     #[arg(long, value_name = "FILE")]
     pub logs: Option<PathBuf>,
+    /// Write which function called which action of AWS on what, as IAM names them, to this file as JSON: what its role must allow.
+    /// Of embedded services only.
+    #[arg(long, value_name = "FILE")]
+    pub calls: Option<PathBuf>,
     /// Read the stacks from this directory instead of the ones that are built in.
     #[arg(long, value_name = "DIR")]
     pub infra: Option<PathBuf>,
@@ -207,6 +214,9 @@ pub struct Up {
     /// Port of the HTTP API [default: a free one].
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,
+    /// Port of /metrics, for Prometheus [default: a free one].
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
 }
 
 impl Up {
@@ -236,7 +246,8 @@ pub struct TooLong(Duration);
 Sends generated transactions with what their users do besides and what becomes known later, or the transactions of a file: to Kafka, with
 an idempotent producer that waits for all replicas, or to the API, whose answer means the same; what gets no answer is asked again, for
 half a minute. At the end it prints how many were acknowledged, the rate that was kept, and how long acknowledgements took, counted from
-the time for which each record was meant. The exit code is 0 when every record was acknowledged.
+the time for which each record was meant. The exit code is 0 when every record was acknowledged. The same seed sends the same transaction
+ids again: producers beside each other need a --seed each.
 
 Requests to the API are signed with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (without them as user `centinela`, which a running
 `centinela up` knows), or carry the token of CENTINELA_API_TOKEN.

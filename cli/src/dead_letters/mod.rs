@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use centinela_redrive::{Action as Asked, Plan, Report, Request, Settings};
+use centinela_redrive::{Action as Asked, Letter, Plan, Report, Request, Settings};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -124,8 +124,8 @@ before its record arrives: the record comes back, to be redriven in a quieter mo
 Letters that must be repaired are left alone. --repairs FILE (- is standard input) has a line of JSON for each:
   {\"letter\":\"0-17\",\"value\":\"{...}\"}      or \"value_base64\"
 
-Without --yes it only says what it would do. The exit code is 0 when every letter that was meant was sent or is done, 1 when one was not,
-2 when the request cannot be carried out.
+Without --yes it only says what it would do. The exit code is 0 when every letter that was meant was sent or is done (would be, without
+--yes), 1 when one was not or when there may be more than --limit, 2 when the request cannot be carried out.
 
 Examples:
   centinela dead-letters redrive --endpoints endpoints.json
@@ -142,7 +142,7 @@ pub struct Redrive {
     /// Which.
     #[command(flatten)]
     pub which: Which,
-    /// Records a second at most.
+    /// Records a second at most, from 0.001.
     #[arg(long, value_name = "N", default_value_t = 100.0)]
     pub rate: f64,
     /// Other values for letters.
@@ -228,13 +228,19 @@ async fn look(looking: &Looking, with_bytes: bool) -> Result<(), Failure> {
     let plan = plan(request, Duration::ZERO)?;
     let settings = looking.place.settings(false)?;
     let mut cluster = looking.place.cluster(None).await?;
-    let (letters, more) = centinela_redrive::list(&mut cluster, &settings, &plan).await.map_err(failed)?;
-    if looking.json {
-        letters.iter().for_each(|letter| terminal::print(&format!("{}\n", letter.json(with_bytes))));
-    } else {
-        terminal::print(&shown::letters(&letters, more, with_bytes));
+    let mut count = 0;
+    let print = |letter: &Letter| {
+        count += 1;
+        let text =
+            if looking.json { format!("{}\n", letter.json(with_bytes)) } else { shown::letter(letter, with_bytes) };
+        terminal::print(&text);
+        true
+    };
+    let more = centinela_redrive::list(&mut cluster, &settings, &plan, print).await.map_err(failed)?;
+    if !looking.json {
+        terminal::print(&shown::summary(count, more));
     }
-    if with_bytes && letters.is_empty() && !looking.which.letters.is_empty() {
+    if with_bytes && count == 0 && !looking.which.letters.is_empty() {
         return Err(Failure::Usage("no such letter is open; `centinela dead-letters list` says which are".to_owned()));
     }
     Ok(())
@@ -255,9 +261,9 @@ async fn send_back(redrive: &Redrive) -> Result<(), Failure> {
     let mut cluster = redrive.place.cluster(beside).await?;
     let report = centinela_redrive::redrive(&mut cluster, &settings, &plan).await.map_err(failed)?;
     told(&report, redrive.json)?;
-    match report.failed {
-        0 => Ok(()),
-        failed => Err(Failure::Failed(format!("{failed} records were not acknowledged; their letters are open"))),
+    match shown::open(&report) {
+        None => Ok(()),
+        Some(why) => Err(Failure::Failed(why)),
     }
 }
 

@@ -8,9 +8,9 @@ use centinela_infra::Infrastructure;
 use centinela_local::kafka;
 use centinela_redrive::{Settings, Topics};
 use centinela_redrive_adapters::{Cluster, Config, Lake, Marks};
-use serde_json::Value;
 
 use crate::dynamodb;
+use crate::endpoints_file::EndpointsFile;
 use crate::failure::Failure;
 use crate::kafka_args::KafkaSecurity;
 use crate::query::bucket::Bucket;
@@ -61,11 +61,8 @@ pub struct Beside {
 }
 
 impl Where {
-    fn read(&self) -> Result<Option<Value>, Failure> {
-        let Some(file) = &self.endpoints else { return Ok(None) };
-        let refused = |why: String| Failure::Usage(format!("--endpoints {}: {why}", file.display()));
-        let bytes = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| refused(error.to_string()))
+    fn read(&self) -> Result<Option<EndpointsFile>, Failure> {
+        self.endpoints.as_deref().map(EndpointsFile::read).transpose()
     }
 
     /// What letters are read with. Without a key nothing can be sent.
@@ -104,7 +101,7 @@ impl Where {
     /// The cluster with what is asked beside it.
     pub(super) async fn cluster(&self, beside: Option<&Beside>) -> Result<Cluster, Failure> {
         let endpoints = self.read()?;
-        let named = |field: &str| endpoints.as_ref().and_then(|file| file[field].as_str().map(str::to_owned));
+        let named = |field: &str| endpoints.as_ref().and_then(|file| file.text(field).map(str::to_owned));
         let bootstrap = self.kafka.clone().or_else(|| named("kafka"));
         let bootstrap = bootstrap.ok_or_else(|| Failure::Usage("the endpoints file names no `kafka`".to_owned()))?;
         let config = Config {

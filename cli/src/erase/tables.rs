@@ -12,10 +12,11 @@ use centinela_contracts::stored_user;
 use centinela_domain::{Millis, UserId};
 
 use super::Args;
+use super::index::Index;
 use crate::dynamodb;
 use crate::failure::Failure;
 
-const KEY: &str = "pk";
+pub(super) const KEY: &str = "pk";
 /// The user of a label's item.
 const USER: &str = "u";
 
@@ -44,6 +45,11 @@ impl Tables {
         let (client, database) = dynamodb::open(arguments.dynamodb.as_deref()).await?;
         let (users, labels) = (arguments.user_table.clone(), arguments.label_table.clone());
         Ok(Self { client, users, labels, database })
+    }
+
+    /// The index beside them.
+    pub(super) fn index(&self, table: &str) -> Index {
+        Index::new(&self.client, table, &self.database)
     }
 
     /// What the user's item has, if there is one.
@@ -127,6 +133,6 @@ impl Tables {
     }
 }
 
-fn text(text: &str) -> AttributeValue {
+pub(super) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }

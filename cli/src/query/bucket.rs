@@ -18,6 +18,7 @@ use centinela_object_store::S3Lake;
 use centinela_redrive_adapters::Lake;
 use serde_json::{Value, json};
 
+use crate::endpoints_file::EndpointsFile;
 use crate::failure::Failure;
 
 /// How long the lists may take, which are asked for first. A bucket that cannot be reached is not waited for.
@@ -84,17 +85,13 @@ impl Bucket {
     /// # Errors
     /// When the file cannot be read or names no such bucket.
     pub(crate) async fn of_endpoints(file: &Path, name: Option<&str>) -> Result<Self, Failure> {
-        let refused = |why: &str| Failure::Usage(format!("--endpoints {}: {why}", file.display()));
-        let bytes = std::fs::read(file).map_err(|error| refused(&error.to_string()))?;
-        let endpoints: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
-        let text = |field: &str| endpoints[field].as_str().filter(|text| !text.is_empty());
-        let url = text("s3")
-            .ok_or_else(|| refused("it names no `s3`; `centinela up --endpoints FILE` writes one that does"))?;
+        let endpoints = EndpointsFile::read(file)?;
+        let (refused, text) = (|why: &str| endpoints.refused(why), |field: &str| endpoints.text(field));
+        let url = endpoints.needed("s3")?;
         let name = match name {
             Some(name) => name.to_owned(),
-            None => {
-                lake_of(&endpoints).ok_or_else(|| refused("it names no bucket of a lake; add --lake s3://BUCKET"))?
-            }
+            None => lake_of(endpoints.content())
+                .ok_or_else(|| refused("it names no bucket of a lake; add --lake s3://BUCKET"))?,
         };
         let mut sdk = Box::pin(aws_config::defaults(BehaviorVersion::latest()).load()).await.into_builder();
         if let Some(region) = text("region") {
@@ -178,7 +175,7 @@ fn deadline(patience: Duration) -> Millis {
 }
 
 /// The bucket that is the lake: what the file calls so, or the only one, or the one with such a name.
-fn lake_of(endpoints: &Value) -> Option<String> {
+pub(crate) fn lake_of(endpoints: &Value) -> Option<String> {
     if let Some(lake) = endpoints["lake"].as_str() {
         return Some(lake.to_owned());
     }

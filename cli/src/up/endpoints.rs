@@ -9,7 +9,7 @@ use super::names;
 use crate::outfile;
 
 /// What programs read.
-pub fn as_json(platform: &Platform) -> Value {
+pub fn as_json(platform: &Platform, metrics: &str) -> Value {
     let endpoints = platform.endpoints();
     let infrastructure = platform.infrastructure();
     let functions = platform.functions().map(|(name, host)| {
@@ -26,6 +26,7 @@ pub fn as_json(platform: &Platform) -> Value {
         "api": endpoints.api,
         "issuer": endpoints.issuer,
         "sns": endpoints.sns,
+        "metrics": metrics,
         "region": endpoints.region,
         "access_key_id": endpoints.access_key_id,
         "secret_access_key": shown_secret(platform),
@@ -45,7 +46,7 @@ fn shown_secret(platform: &Platform) -> Option<&str> {
 }
 
 /// What people read.
-pub fn as_text(platform: &Platform, table: &str, file: Option<&Path>) -> String {
+pub fn as_text(platform: &Platform, metrics: &str, table: &str, file: Option<&Path>) -> String {
     let endpoints = platform.endpoints();
     let infrastructure = platform.infrastructure();
     let credentials = match shown_secret(platform) {
@@ -68,6 +69,7 @@ S3        {s3}
 Kinesis   {kinesis}
 Lambda    {lambda}
 HTTP API  {api} (tokens from {issuer})
+Metrics   {metrics}
 
 To look inside, in another terminal:
 {credentials}  kcat -b {kafka} -C -t approved -o beginning -c 3

@@ -15,6 +15,7 @@ pub fn check(arguments: &Up) -> Result<(), Failure> {
         ("--summary", &arguments.summary, Manner::Replaced),
         ("--endpoints", &arguments.endpoints, Manner::Replaced),
         ("--logs", &arguments.logs, Manner::Grown),
+        ("--calls", &arguments.calls, Manner::Replaced),
     ];
     let mut used: Vec<(&str, PathBuf)> = Vec::new();
     if let Some(place) = arguments.traffic.input.as_deref().and_then(place) {

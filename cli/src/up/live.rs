@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use centinela_audit::blocked::Blocked;
 use centinela_audit::tracker::Seen;
-use centinela_local::platform::PlatformStats;
+use centinela_local::platform::{AlarmView, PlatformStats};
 use hdrhistogram::Histogram;
 
 use super::blocked;
+use super::observed;
 use super::report_text::as_time;
 use crate::terminal;
 
@@ -27,6 +28,8 @@ pub struct Look {
     pub blocked: Vec<Blocked>,
     /// Counters of the platform.
     pub stats: PlatformStats,
+    /// How the alarms stand.
+    pub alarms: Vec<AlarmView>,
     /// Transactions that are not decided yet.
     pub lag: u64,
     /// How late the producer is.
@@ -114,6 +117,9 @@ impl Live {
         if look.failed > 0 {
             let _infallible = write!(line, "  {} SENDS FAILED", look.failed);
         }
+        if let Some(alarms) = observed::speaking(&look.alarms) {
+            let _infallible = write!(line, "  ALARM {alarms}");
+        }
         line.push('\n');
         if let Some(newest) = look.blocked.first().filter(|_| blocks > 0) {
             let _infallible = writeln!(line, "  blocked {}", blocked::line(newest));
@@ -142,6 +148,12 @@ impl Live {
             seen.dead_lettered,
             seen.republished,
         );
+        let speaking = observed::speaking(&look.alarms).map(|alarms| format!("ALARM {alarms}"));
+        let quiet = || format!("none of {} alarms speaks", look.alarms.len());
+        let _infallible = write!(table, "  {}", speaking.unwrap_or_else(quiet));
+        let cost = observed::cost_per_million(&look.alarms);
+        let cost = cost.map(|cost| format!(", USD {cost:.2} per million decisions")).unwrap_or_default();
+        let _infallible = writeln!(table, "{cost}");
         if BEHIND_MS_MAX < look.behind_ms {
             let _infallible = writeln!(table, "  the producer is {} ms behind its own times", look.behind_ms);
         }
@@ -188,14 +200,10 @@ mod tests {
         );
         let decision = centinela_contracts::decision_v1::parse(decision.as_bytes()).unwrap();
         let blocked = vec![Blocked::of(&decision).unwrap()];
-        let stats = PlatformStats {
-            dynamodb: Default::default(),
-            objects: None,
-            functions: Default::default(),
-            mappings: Default::default(),
-        };
+        let stats = PlatformStats::default();
         let recent = Histogram::new(3).unwrap();
-        let look = Look { seen: Seen::default(), recent, blocked, stats, lag: 0, behind_ms: 0, failed: 0 };
+        let alarms = Vec::new();
+        let look = Look { seen: Seen::default(), recent, blocked, stats, alarms, lag: 0, behind_ms: 0, failed: 0 };
         let live = Live::new(true);
         let named = |blocks| live.line(&look, 0.0, blocks).contains("young account");
         assert!(named(1) && !named(0));

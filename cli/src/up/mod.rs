@@ -1,11 +1,13 @@
 //! `centinela up`: starts the platform, sends traffic, shows it, and reconciles every record.
 
 mod blocked;
+mod calls;
 mod endpoints;
 mod files;
 mod function_logs;
 mod live;
 mod names;
+mod observed;
 mod pacing;
 mod past;
 mod report_text;
@@ -22,9 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_audit::chaos::{Chaos, Course};
 use centinela_infra::Infrastructure;
-use centinela_local::ServerError;
 use centinela_local::aws::{AwsAccess, Latency};
 use centinela_local::platform::{Platform, PlatformConfig, Ports, Servers};
+use centinela_local::{Calls, ServerError};
 
 use crate::args::{self, Up};
 use crate::aws_credentials;
@@ -35,6 +37,7 @@ use crate::open_files;
 use crate::terminal;
 use crate::traffic::Source;
 use crate::traffic::producer::Pace;
+use calls::Recording;
 use names::default_currency;
 use past::Seeds;
 use run::{Finished, Run};
@@ -80,10 +83,11 @@ pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure>
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     let chaos = chaos(&arguments, source.as_ref());
+    let recording = Recording::new(arguments.calls.as_ref(), &infrastructure);
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
-        started = start(&arguments, infrastructure, servers, seeds, chaos.as_ref(), &interrupt) => started?,
+        started = start(&arguments, infrastructure, servers, seeds, (chaos.as_ref(), &recording.calls), &interrupt) => started?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     // From here on an interrupt finishes the run; a second one drops it, and with it every process.
@@ -92,8 +96,13 @@ pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure>
         () = interrupt.stop.cancelled() => return Err(Failure::Interrupted),
     };
     let Finished { report, failure } = finished?;
+    recording.write()?;
     if !arguments.quiet {
         terminal::print(&report_text::of(&report));
+        // A report that is not whole has no units to go by.
+        if report.is_whole && report.records.decided > 0 {
+            terminal::print(&crate::plan::usd::line(&report));
+        }
     }
     if let Some(path) = &arguments.summary {
         endpoints::write_json(path, &report)
@@ -122,6 +131,7 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         ("kinesis", arguments.kinesis_port),
         ("lambda", arguments.lambda_port),
         ("the HTTP API", arguments.api_port),
+        ("the page of metrics", arguments.metrics_port),
     ];
     let named: Vec<u16> = ports.iter().filter_map(|(_, port)| *port).filter(|port| *port != 0).collect();
     if let Some(twice) =
@@ -206,7 +216,7 @@ async fn start(
     infrastructure: Infrastructure,
     servers: Servers,
     seeds: Seeds,
-    chaos: Option<&Chaos>,
+    (chaos, calls): (Option<&Chaos>, &Calls),
     interrupt: &Interrupt,
 ) -> Result<Platform, Failure> {
     let latency = latency(arguments)?;
@@ -231,6 +241,7 @@ async fn start(
     config.latency = latency;
     config.remembered_tables = state_tables(&config.infrastructure);
     config.seeds = seeds;
+    config.calls = calls.clone();
     config.say = Arc::new(terminal::note);
     if let Some(chaos) = chaos {
         config.mapping_faults = chaos.sources.of_mappings();

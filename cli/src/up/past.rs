@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use centinela_contracts::keyed::DeploymentKey;
 use centinela_contracts::payload::PayloadProblem;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::{stored_device, stored_label, stored_profile, stored_risk, stored_user};
@@ -55,8 +56,12 @@ pub async fn live_through(
     Ok((Some(source), seeds.unwrap_or_default()))
 }
 
-/// The tables that functions write users, devices and labels to.
+/// Where the deployment's key stands.
+const KEY_VARIABLE: &str = "PSEUDONYM_KEY";
+
+/// The tables that functions write users, devices and labels to, and the key that they hide networks and agents with.
 struct Tables {
+    key: Option<DeploymentKey>,
     users: BTreeSet<String>,
     devices: BTreeSet<String>,
     labels: BTreeSet<String>,
@@ -68,14 +73,22 @@ impl Tables {
             let functions = infrastructure.functions.iter();
             functions.filter_map(|function| function.environment.get(variable).cloned()).collect()
         };
-        Self { users: named("USER_TABLE"), devices: named("DEVICE_TABLE"), labels: named("LABEL_TABLE") }
+        let secret = infrastructure.functions.iter().find_map(|function| function.environment.get(KEY_VARIABLE));
+        let key = secret.and_then(|secret| DeploymentKey::new(secret.as_bytes()).ok());
+        Self { key, users: named("USER_TABLE"), devices: named("DEVICE_TABLE"), labels: named("LABEL_TABLE") }
     }
 
     /// The items as functions write them. A user's remembers no decision: nobody has published one.
     fn seeds(&self, past: &Past) -> Seeds {
         let mut users = Items::default();
-        let state =
-            |state: &UserState| stored_user::encode(&StoredUser { state: state.clone(), ledger: Ledger::default() });
+        let state = |state: &UserState| {
+            let mut state = state.clone();
+            if let Some(key) = &self.key {
+                state.networks.iter_mut().for_each(|hash| *hash = key.hidden_network(*hash));
+                state.agents.iter_mut().for_each(|hash| *hash = key.hidden_agent(*hash));
+            }
+            stored_user::encode(&StoredUser { state, ledger: Ledger::default() })
+        };
         past.users.iter().for_each(|(id, known)| users.put(id.as_str(), STATE, state(known)));
         past.profiles.iter().for_each(|(id, known)| users.put(id.as_str(), PROFILE, stored_profile::encode(known)));
         past.user_risks.iter().for_each(|(id, known)| users.put(id.as_str(), RISK, stored_risk::encode(known)));

@@ -28,6 +28,7 @@ use super::endpoints;
 use super::function_logs::{self, SharedFile};
 use super::live::{Live, Look};
 use super::names::Names;
+use super::observed::Observed;
 use super::pacing::Both;
 use crate::args::Up;
 use crate::failure::Failure;
@@ -69,6 +70,7 @@ pub struct Run<'a> {
     stream: Option<StreamWatch>,
     log_file: Option<SharedFile>,
     live: Live,
+    observed: Observed,
     backlog: Option<Backlog>,
     burst: Option<burst::Watch>,
     started: Instant,
@@ -177,6 +179,7 @@ impl<'a> Run<'a> {
             stream,
             log_file,
             live: Live::new(arguments.quiet),
+            observed: Observed::start(arguments.metrics_port).await?,
             backlog: None,
             burst: arguments.burst.map(burst::Watch::new),
             started,
@@ -216,12 +219,13 @@ impl<'a> Run<'a> {
         if !self.arguments.quiet {
             terminal::print(&endpoints::as_text(
                 self.platform,
+                &self.observed.url(),
                 &self.names.user_table,
                 self.arguments.endpoints.as_deref(),
             ));
         }
         let Some(path) = &self.arguments.endpoints else { return Ok(()) };
-        endpoints::write_json(path, &endpoints::as_json(self.platform))
+        endpoints::write_json(path, &endpoints::as_json(self.platform, &self.observed.url()))
             .map_err(|error| Failure::Usage(format!("{} cannot be written: {error}", path.display())))
     }
 
@@ -269,6 +273,7 @@ impl<'a> Run<'a> {
         if let Some(burst) = &mut self.burst {
             burst.saw(self.started.elapsed(), self.tracker.undecided());
         }
+        self.observed.look(self.platform, || self.tracker.seen());
         if self.live.is_due() {
             let stats = self.platform.stats();
             let (topic, function) = (self.names.transactions.clone(), self.names.scoring.clone());
@@ -278,6 +283,7 @@ impl<'a> Run<'a> {
                 recent: self.tracker.recent_latencies(),
                 blocked: self.tracker.last_blocked(),
                 stats,
+                alarms: self.platform.alarms(),
                 lag,
                 behind_ms: self.progress.behind_ms.load(Ordering::Relaxed),
                 failed: self.progress.failed.load(Ordering::Relaxed),

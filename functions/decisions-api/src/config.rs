@@ -9,7 +9,7 @@ use centinela_api::Settings;
 use centinela_domain::Currency;
 use centinela_function::Environment;
 
-use crate::caller::Readers;
+use crate::caller::{Callers, Readers};
 
 /// How long the Kafka client tries to deliver a record; within the function's time.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -20,7 +20,7 @@ pub struct Config {
     pub name_for_logs: NameForLogs,
     pub kafka: IngestConfig,
     pub settings: Settings,
-    pub score_readers: Readers,
+    pub callers: Callers,
 }
 
 impl Config {
@@ -44,7 +44,10 @@ impl Config {
             "a currency of ISO 4217, such as EUR",
             Currency::new,
         );
-        let score_readers = Readers::of(environment.optional("SCORE_READERS").as_deref().unwrap_or_default());
+        let callers = Callers {
+            score_readers: Readers::of(environment.optional("SCORE_READERS").as_deref().unwrap_or_default()),
+            scope_prefix: environment.optional("SCOPE_PREFIX").unwrap_or_default(),
+        };
         let access = environment.kafka();
         let keys = environment.keys()?;
         let kafka = IngestConfig {
@@ -63,7 +66,7 @@ impl Config {
             decision_wait,
             metrics_window: Duration::from_secs(metrics_window),
         };
-        Some(Self { tables, name_for_logs, kafka, settings, score_readers })
+        Some(Self { tables, name_for_logs, kafka, settings, callers })
     }
 }
 
@@ -79,7 +82,7 @@ impl fmt::Debug for Config {
             .field("tables", &self.tables)
             .field("kafka", &self.kafka)
             .field("settings", &self.settings)
-            .field("score_readers", &self.score_readers)
+            .field("callers", &self.callers)
             .finish_non_exhaustive()
     }
 }

@@ -9,14 +9,14 @@ use centinela_api::{Api, BODY_BYTES_MAX, Handled, Kind, Problem, Request, Respon
 use centinela_function::{Answer, Environment, Error, Failure, Function, Invocation};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
-use crate::caller::{Readers, scopes};
+use crate::caller::{Callers, scopes};
 use crate::config::Config;
 use crate::metrics::{self, Counts};
 
 /// The function between two requests.
 pub struct DecisionsApi {
     api: Api<ApiStore, KafkaIngest, SystemClock>,
-    score_readers: Readers,
+    callers: Callers,
 }
 
 impl Function for DecisionsApi {
@@ -29,17 +29,17 @@ impl Function for DecisionsApi {
 
     async fn connect(config: Config) -> Result<Self, Error> {
         let sdk = aws::config().await;
-        let Config { tables, name_for_logs, kafka, settings, score_readers } = config;
+        let Config { tables, name_for_logs, kafka, settings, callers } = config;
         let (store, ingest) = tokio::try_join!(
             ApiStore::connect(&sdk, tables, name_for_logs, DynamoLimits::default()),
             KafkaIngest::connect(kafka),
         )?;
-        Ok(Self { api: Api::new(store, ingest, SystemClock, settings), score_readers })
+        Ok(Self { api: Api::new(store, ingest, SystemClock, settings), callers })
     }
 
     async fn handle(&self, invocation: &Invocation<'_>) -> Result<Answer<Counts>, Failure> {
         let event: ApiGatewayV2httpRequest = invocation.event()?;
-        let handled = match request(event, invocation.request_id(), &self.score_readers) {
+        let handled = match request(event, invocation.request_id(), &self.callers) {
             Ok(request) => self.api.handle(&request, invocation.deadline()).await,
             Err((problem, id)) => {
                 Handled { response: problem.response(&id), operation: None, done: Default::default() }
@@ -54,14 +54,14 @@ impl Function for DecisionsApi {
 fn request(
     event: ApiGatewayV2httpRequest,
     invocation_id: &str,
-    score_readers: &Readers,
+    callers: &Callers,
 ) -> Result<Request, (Problem, String)> {
     let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let context = &event.request_context;
     let request_id = context.request_id.clone().unwrap_or_else(|| invocation_id.to_owned());
     let (content_type, idempotency_key) = (header("content-type"), header("idempotency-key"));
-    let scopes = scopes(context.authorizer.as_ref(), score_readers);
     let route_key = event.route_key.clone().or_else(|| context.route_key.clone()).unwrap_or_default();
+    let scopes = scopes(context.authorizer.as_ref(), &route_key, callers);
     let body = match body(event.body.unwrap_or_default(), event.is_base64_encoded) {
         Ok(body) => body,
         Err(problem) => return Err((problem, request_id)),

@@ -40,7 +40,7 @@ mod tests {
 
     use centinela_brake::Action;
     use centinela_function::configure;
-    use centinela_infra::Infrastructure;
+    use centinela_infra::{Infrastructure, Sources};
 
     fn configured(stacks: &Infrastructure) -> Config {
         let name = env!("CARGO_PKG_NAME");
@@ -60,7 +60,7 @@ mod tests {
     /// A plan whose function is misspelt would brake nothing, and one without an alarm never.
     #[test]
     fn the_plans_of_every_environment_name_what_the_stacks_declare() {
-        for environment in ["local", "dev", "prod"] {
+        for environment in ["local", "dev", "stage", "prod"] {
             let stacks = Infrastructure::bundled(environment).unwrap();
             let Config { brake, alert_topic_arn } = configured(&stacks);
             assert!(stacks.function(&brake.main_function).is_some(), "{environment}: {}", brake.main_function);
@@ -72,10 +72,19 @@ mod tests {
                         assert_eq!(*released, function.reserved_concurrency, "{environment}: {}", step.function);
                     }
                     Action::Mappings { source } => {
-                        let kafka = stacks.mappings.iter().filter(|mapping| mapping.function == step.function);
-                        let has =
-                            kafka.clone().any(|mapping| source.as_ref().is_none_or(|source| mapping.topic == *source));
+                        let kafka = stacks.mappings.iter().map(|mapping| (&mapping.function, &mapping.topic));
+                        let streams = stacks.stream_mappings.iter().filter(|mapping| mapping.enabled);
+                        let streams = streams.map(|mapping| (&mapping.function, &mapping.stream));
+                        let has = kafka.chain(streams).any(|(function, from)| {
+                            *function == step.function && source.as_ref().is_none_or(|source| from == source)
+                        });
                         assert!(has, "{environment}: {} has no such mapping", step.function);
+                        let arn = format!(":function:{}", step.function);
+                        let granted = switched_by_the_role(&stacks);
+                        assert!(
+                            granted.iter().any(|granted| granted.ends_with(&arn)),
+                            "{environment}: no grant, {arn}"
+                        );
                     }
                 }
             }
@@ -84,6 +93,27 @@ mod tests {
             assert_eq!(planned, braking, "{environment}: plans and alarms on the brake's topic");
             assert!(alert_topic_arn.ends_with("centinela-alerts"), "{alert_topic_arn}");
         }
+    }
+
+    /// The functions whose mappings the role may switch.
+    fn switched_by_the_role(stacks: &Infrastructure) -> Vec<String> {
+        let role = stacks.resources.iter().find(|resource| resource.logical_id == "GuardCostsRole").unwrap();
+        let policies = role.properties["Policies"].as_array().into_iter().flatten();
+        let statements = policies.flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+        let switches = statements.filter(|statement| statement["Action"] == "lambda:UpdateEventSourceMapping");
+        let arns = switches.flat_map(|it| it["Condition"]["ArnEquals"]["lambda:FunctionArn"].as_array().unwrap());
+        arns.map(|arn| arn.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// An index that the stacks switch off must not be switched on by a release.
+    #[test]
+    fn an_index_that_is_off_has_no_plan() {
+        let local = Infrastructure::bundled("local").unwrap();
+        assert!(configured(&local).brake.plans.meant("index-writes").is_some());
+        let mut sources = Sources::bundled("local").unwrap();
+        sources.parameters = sources.parameters.replace(r#""IndexDecisionsDays": "1""#, r#""IndexDecisionsDays": "0""#);
+        let off = Infrastructure::from_sources(&sources).unwrap();
+        assert!(configured(&off).brake.plans.meant("index-writes").is_none());
     }
 
     /// The alarms that tell a topic with this ending.

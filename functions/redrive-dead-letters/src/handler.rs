@@ -6,7 +6,7 @@ use centinela_object_store::S3Lake;
 use centinela_redrive::{Action, Plan, RedriveError, Report, Request, drop_letters, list, redrive};
 use centinela_redrive_adapters::{Cluster, Config as Places, Lake, Marks};
 use centinela_telemetry::emf::Metrics;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::info;
 
 use crate::config::Config;
@@ -74,21 +74,31 @@ impl Function for RedriveDeadLetters {
 
 impl RedriveDeadLetters {
     async fn listed(&self, cluster: &mut Cluster, plan: &Plan, bytes: bool) -> Result<Answer<Counts>, Failure> {
-        let (letters, mut more) =
-            list(cluster, &self.config.settings, plan).await.map_err(|error| unavailable(&error))?;
-        let counts = Counts { letters: letters.len() as u64, ..Counts::default() };
-        let (mut shown, mut size) = (Vec::new(), 0);
-        for letter in letters {
-            let letter = letter.json(bytes);
-            size += letter.to_string().len();
-            if size > ANSWER_BYTES_MAX {
-                more = true;
-                break;
-            }
-            shown.push(letter);
-        }
-        let answer = json!({ "letters": shown, "unfinished": more });
+        let mut shown = Shown::default();
+        let listing = list(cluster, &self.config.settings, plan, |letter| shown.take(letter.json(bytes)));
+        let more = listing.await.map_err(|error| unavailable(&error))?;
+        let counts = Counts { letters: shown.letters.len() as u64, ..Counts::default() };
+        let answer = json!({ "letters": shown.letters, "unfinished": more });
         Answer::of(&answer, Metrics { counts, ..Metrics::default() })
+    }
+}
+
+/// Letters as they are answered, as many as an answer holds.
+#[derive(Default)]
+struct Shown {
+    letters: Vec<Value>,
+    size: usize,
+}
+
+impl Shown {
+    /// False when there is no room for it.
+    fn take(&mut self, letter: Value) -> bool {
+        self.size += letter.to_string().len();
+        let has_room = self.size <= ANSWER_BYTES_MAX;
+        if has_room {
+            self.letters.push(letter);
+        }
+        has_room
     }
 }
 
@@ -105,5 +115,19 @@ fn counts(report: &Report) -> Counts {
         dropped: report.dropped,
         left: report.needs_repair + report.cannot,
         failed: report.failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_full_before_it_is_too_large_for_lambda_and_takes_nothing_more() {
+        let mut shown = Shown::default();
+        let letter = || json!({ "value_base64": "A".repeat(1024 * 1024) });
+        let taken = (0..9).take_while(|_| shown.take(letter())).count();
+        assert_eq!((taken, shown.letters.len()), (4, 4));
+        assert!(json!({ "letters": shown.letters }).to_string().len() <= ANSWER_BYTES_MAX);
     }
 }

@@ -18,6 +18,8 @@ centinela_telemetry::counts! {
         dead_lettered: "Parked",
         /// Records answered from the user's remembered decisions.
         replayed: "Replayed",
+        /// Of these, transactions that their producer sent again, at another offset.
+        duplicates: "Duplicates",
         /// Records decided, published and committed long ago, skipped.
         stale: "Stale",
         /// Decisions on events far behind the user's newest one.
@@ -44,6 +46,10 @@ centinela_telemetry::counts! {
         markers_complete: "MarkersSettled",
         /// Pending-failure markers of records that the mapping has given up by their age, taken off.
         markers_retired: "MarkersRetired",
+        /// Users refused because their ring is full of decisions that may be unpublished.
+        full_rings: "FullRings",
+        /// Committed marks that were not written; the next batch writes them.
+        marks_dropped: "MarksDropped",
         /// Records in the batch.
         batch_records: always "BatchRecords",
     }
@@ -73,6 +79,7 @@ fn counts(report: &BatchReport) -> Counts {
         review: report.review as u64,
         dead_lettered: report.dead_lettered as u64,
         replayed: report.replayed as u64,
+        duplicates: report.duplicates as u64,
         stale: report.stale as u64,
         late: report.late as u64,
         ahead: report.ahead as u64,
@@ -85,6 +92,8 @@ fn counts(report: &BatchReport) -> Counts {
         state_unreadable: report.state_unreadable as u64,
         markers_complete: report.markers_complete as u64,
         markers_retired: report.markers_retired as u64,
+        full_rings: report.full_rings as u64,
+        marks_dropped: report.marks_dropped as u64,
         device_notes_dropped: report.device_notes_dropped as u64,
         batch_records: report.records as u64,
     }
@@ -94,15 +103,15 @@ fn counts(report: &BatchReport) -> Counts {
 mod tests {
     use super::*;
     use centinela_infra::Infrastructure;
-    use centinela_telemetry::emf::{Counts as _, Invocation, PROCESSING_MILLISECONDS, line};
+    use centinela_telemetry::emf::{Counts as _, Invocation, OF_THE_CHASSIS, line};
 
     #[test]
     fn every_alarm_on_this_function_watches_a_metric_that_it_sends() {
         let stacks = Infrastructure::bundled("prod").unwrap();
         let watched = stacks.watched_metrics(env!("CARGO_PKG_NAME"));
         assert!(watched.contains("Decided"), "{watched:?}");
-        let unsent: Vec<_> =
-            watched.iter().filter(|name| **name != PROCESSING_MILLISECONDS && !Counts::NAMES.contains(*name)).collect();
+        let is_sent = |name: &&str| OF_THE_CHASSIS.contains(name) || Counts::NAMES.contains(name);
+        let unsent: Vec<_> = watched.iter().filter(|name| !is_sent(name)).collect();
         assert!(unsent.is_empty(), "{unsent:?} are watched and never sent");
     }
 
@@ -110,11 +119,17 @@ mod tests {
     fn the_line_of_a_batch_is_what_its_readers_know() {
         let mut report = BatchReport { records: 3, decided: 2, approved: 1, blocked: 1, ..BatchReport::default() };
         (report.conflicts, report.latencies_ms) = (4, vec![5, 9]);
-        let invocation =
-            Invocation { function: "score-transactions", request_id: "r", at_ms: 7, total_us: 9, init_us: Some(8) };
+        let invocation = Invocation {
+            function: "score-transactions",
+            request_id: "r",
+            at_ms: 7,
+            total_us: 9,
+            init_us: Some(8),
+            oldest_record_ms: Some(1_009),
+        };
         assert_eq!(
             line(&invocation, &of(report, 1)),
-            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"Approved","Unit":"Count"},{"Name":"Blocked","Unit":"Count"},{"Name":"Conflicts","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"}]}]},"Function":"score-transactions","Decided":2,"Approved":1,"Blocked":1,"Conflicts":4,"BatchRecords":3,"ProcessingMilliseconds":[5, 9],"request_id":"r","cold":true,"init_us":8,"decode_us":1,"read_us":0,"decide_us":0,"commit_us":0,"publish_us":0,"total_us":9}"#
+            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"Approved","Unit":"Count"},{"Name":"Blocked","Unit":"Count"},{"Name":"Conflicts","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"},{"Name":"OldestRecordMilliseconds","Unit":"Milliseconds"}]}]},"Function":"score-transactions","Decided":2,"Approved":1,"Blocked":1,"Conflicts":4,"BatchRecords":3,"ProcessingMilliseconds":[5, 9],"OldestRecordMilliseconds":1009,"request_id":"r","cold":true,"init_us":8,"decode_us":1,"read_us":0,"decide_us":0,"commit_us":0,"publish_us":0,"total_us":9}"#
         );
     }
 }

@@ -58,4 +58,18 @@ fn without_an_issuer_there_is_no_api_for_people_and_cors_is_off_unless_it_is_set
     let cors = api(&apis, "PeopleApi").cors.clone().expect("CORS");
     assert_eq!((cors.origins.len(), cors.max_age_s), (2, Some(600)));
     assert_eq!(api(&apis, "MachinesApi").cors, None);
+    // A browser's question comes without a token, and must not meet `$default`, which wants one.
+    let open = route(api(&apis, "PeopleApi"), "OPTIONS /{proxy+}");
+    assert_eq!(open.authorizer, HttpAuthorizer::None);
+}
+
+#[test]
+fn scopes_have_the_issuer_s_prefix() {
+    let sources = with_parameters("local", &[("DecisionsApiScopePrefix", "centinela/")]);
+    let infrastructure = Infrastructure::from_sources(&sources).expect("the stacks are in order");
+    let apis = infrastructure.http_apis();
+    let scopes: Vec<_> = api(&apis, "PeopleApi").routes.iter().flat_map(|route| &route.scopes).collect();
+    assert!(!scopes.is_empty() && scopes.iter().all(|scope| scope.starts_with("centinela/")), "{scopes:?}");
+    let function = infrastructure.functions.iter().find(|function| function.name == "decisions-api").expect("it");
+    assert_eq!(function.environment.get("SCOPE_PREFIX").map(String::as_str), Some("centinela/"));
 }

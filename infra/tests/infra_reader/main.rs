@@ -15,7 +15,7 @@ mod http;
 mod refusals;
 mod rules;
 
-const ENVIRONMENTS: [&str; 3] = ["dev", "local", "prod"];
+const ENVIRONMENTS: [&str; 4] = ["dev", "local", "prod", "stage"];
 
 fn infra_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -50,6 +50,7 @@ fn stacks(files: &[(&str, &str)], parameters: &str) -> Result<Infrastructure, In
         stacks: files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect(),
         environment: "test".to_owned(),
         parameters: parameters.to_owned(),
+        ..Sources::default()
     })
 }
 
@@ -171,7 +172,7 @@ fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_windo
     assert_eq!(mapping.consumer_group, "score-transactions");
     assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && !mapping.bisect);
     assert_eq!((mapping.batch_size, mapping.window), (100, Duration::ZERO));
-    assert_eq!((mapping.pollers_min, mapping.pollers_max), (2, 2));
+    assert_eq!((mapping.pollers_min, mapping.pollers_max), (1, 2));
     assert_eq!(mapping.maximum_retry_attempts, Some(10_000));
     assert_eq!(mapping.maximum_record_age, Some(Duration::from_secs(21_600)));
     assert_eq!(mapping.on_failure_topic.as_deref(), Some("dead-letters"));
@@ -180,9 +181,9 @@ fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_windo
 
 #[test]
 fn the_stream_has_a_mapping_without_windows_and_one_with() {
-    let prod = load("prod");
+    let local = load("local");
     let of = |function: &str| {
-        prod.stream_mappings.iter().find(|mapping| mapping.function == function).expect("it has a mapping")
+        local.stream_mappings.iter().find(|mapping| mapping.function == function).expect("it has a mapping")
     };
     let (index, rollup) = (of("index-decisions"), of("rollup-metrics"));
     for mapping in [index, rollup] {

@@ -150,9 +150,9 @@ fn a_mapping_that_cannot_be_run_is_refused() {
 
 #[test]
 fn a_missing_environment_or_directory_is_one_clear_line() {
-    let refused = refusal(Infrastructure::load(&infra_directory(), "stage"));
-    assert_eq!(refused, "no environment \"stage\": there are parameters for dev, local, prod");
-    assert_eq!(refusal(Infrastructure::bundled("stage")), refused);
+    let refused = refusal(Infrastructure::load(&infra_directory(), "test"));
+    assert_eq!(refused, "no environment \"test\": there are parameters for dev, local, prod, stage");
+    assert_eq!(refusal(Infrastructure::bundled("test")), refused);
     let directory = tempfile::tempdir().expect("a directory can be made");
     assert!(refusal(Infrastructure::load(directory.path(), "local")).starts_with("no *.yaml stack in "));
     assert!(refusal(Infrastructure::load(&directory.path().join("none"), "local")).starts_with("cannot read "));

@@ -11,6 +11,8 @@ pub struct RequestInfo<'a> {
     pub service: &'static str,
     /// The API operation, such as `BatchGetItem`.
     pub operation: &'a str,
+    /// The path: of S3 the bucket and, behind it, the object's key.
+    pub path: &'a str,
     /// The request body, JSON; nothing of S3's.
     pub body: &'a [u8],
     /// Who asks, where the request says so: the function's name.

@@ -5,7 +5,6 @@
 //! the process ends (an S3 directory that the caller names is the one exception). No table, stream or bucket is named here.
 
 mod access;
-mod caller;
 mod dynamodb;
 mod external;
 mod fault;

@@ -26,7 +26,7 @@ use self::keys::Keys;
 use self::locks::Locks;
 use crate::access::AwsAccess;
 use crate::fault::{Fault, FaultSource, NoFaults, ReplyWithheld};
-use centinela_serve::{BoxError, HttpServer, ServerError, warden};
+use centinela_serve::{BoxError, Calls, HttpServer, ServerError, warden};
 
 pub use self::asked::ObjectStats;
 
@@ -69,12 +69,15 @@ pub struct S3Config {
     pub access: AwsAccess,
     /// Decides which requests go wrong.
     pub faults: Arc<dyn FaultSource>,
+    /// Notes whose objects are deleted together, which only the body of a request says.
+    pub calls: Calls,
 }
 
 impl Default for S3Config {
     fn default() -> Self {
         let access = AwsAccess::default();
-        Self { port: None, directory: None, buckets: Vec::new(), access, faults: Arc::new(NoFaults) }
+        let (faults, calls) = (Arc::new(NoFaults), Calls::default());
+        Self { port: None, directory: None, buckets: Vec::new(), access, faults, calls }
     }
 }
 
@@ -110,7 +113,7 @@ impl S3 {
             .map_err(|reason| S3Error::ObjectStore { directory: directory.clone(), reason })?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(config.access.access_key_id, config.access.secret_access_key));
-        builder.set_access(Keys::under(&directory));
+        builder.set_access(Keys::under(&directory, config.calls));
         let (objects, locks) = (Arc::new(builder.build()), Arc::new(Locks::new()));
         let asked = Arc::new(Asked::new(config.faults));
         let asking = Arc::clone(&asked);

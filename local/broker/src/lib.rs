@@ -8,6 +8,7 @@
 mod api;
 mod connection;
 mod groups;
+mod permissions;
 mod random;
 mod requests;
 mod router;
@@ -20,7 +21,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use centinela_serve::{ServerError, listen};
+use centinela_serve::{Calls, ServerError, listen};
 use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -49,11 +50,14 @@ pub struct BrokerConfig {
     /// Groups by the topic that is kept for them: to stay within the disk nothing is given up that one of them has not committed; records
     /// are refused instead, with `KAFKA_STORAGE_ERROR`, and producers try again. The topic's own retention heeds nobody, as in Apache Kafka.
     pub kept_for: BTreeMap<String, Vec<String>>,
+    /// Notes what clients ask for.
+    pub calls: Calls,
 }
 
 impl Default for BrokerConfig {
     fn default() -> Self {
-        Self { port: None, disk_bytes_per_topic: DISK_BYTES_PER_TOPIC, kept_for: BTreeMap::new() }
+        let (kept_for, calls) = (BTreeMap::new(), Calls::default());
+        Self { port: None, disk_bytes_per_topic: DISK_BYTES_PER_TOPIC, kept_for, calls }
     }
 }
 

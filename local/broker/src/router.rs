@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use centinela_serve::Calls;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, ProduceRequest, RequestHeader, ResponseHeader};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::BrokerConfig;
 use crate::api::{self, Api};
 use crate::groups::coordinator::Coordinator;
+use crate::permissions;
 use crate::requests::{configs, groups, log_ends, offsets, records, topics};
 use crate::store::topics::{Topics, now_ms};
 
@@ -46,18 +48,19 @@ struct Shared {
     last_producer_id: AtomicI64,
     /// Whether no request is served.
     frozen: watch::Sender<bool>,
+    calls: Calls,
 }
 
 /// A request's own header.
-struct Call {
-    api: &'static Api,
+pub(crate) struct Call {
+    pub(crate) api: &'static Api,
     version: i16,
     correlation_id: i32,
-    client_id: String,
+    pub(crate) client_id: String,
 }
 
 impl Call {
-    fn decode<R: Decodable>(&self, mut body: Bytes) -> Result<R, NoRequest> {
+    pub(crate) fn decode<R: Decodable>(&self, mut body: Bytes) -> Result<R, NoRequest> {
         let (key, version) = (self.api.key as i16, self.version);
         if !self.api.fits(&body, version) {
             return Err(NoRequest::Unreadable { key, version });
@@ -86,7 +89,8 @@ impl Router {
         let frozen = watch::Sender::new(false);
         // A producer may have outlived an earlier broker on this port: its id must not be anybody else's.
         let last_producer_id = AtomicI64::new(now_ms());
-        Self(Arc::new(Shared { port, topics, groups, last_producer_id, frozen }))
+        let calls = config.calls.clone();
+        Self(Arc::new(Shared { port, topics, groups, last_producer_id, frozen, calls }))
     }
 
     pub(crate) fn topics(&self) -> &Topics {
@@ -95,6 +99,11 @@ impl Router {
 
     pub(crate) fn groups(&self) -> &Coordinator {
         &self.0.groups
+    }
+
+    /// Who called what, where somebody wants to know.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.0.calls
     }
 
     /// Where the only broker of the cluster listens.
@@ -144,6 +153,9 @@ impl Router {
                 return call.encode(&versions).map(Some);
             }
         };
+        if self.calls().is_on() {
+            permissions::note(self, &call, &body);
+        }
         let answer = self.route(&call, body).await?;
         self.thawed().await;
         Ok(answer)

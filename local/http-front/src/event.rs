@@ -77,7 +77,9 @@ pub(crate) fn event(asked: Asked<'_>, parts: &Parts, body: &Bytes) -> Option<Byt
         event["pathParameters"] = json!(asked.path_parameters);
     }
     if !body.is_empty() {
-        match std::str::from_utf8(body).ok().filter(|_| is_text(&parts.headers)) {
+        // Base64 makes four bytes of three; text of which JSON makes more than twice as much is no text that anybody means.
+        let is_handed_over = |text: &&str| is_text(&parts.headers) && escaped_len(text) <= 2 * body.len() + 1024;
+        match std::str::from_utf8(body).ok().filter(is_handed_over) {
             Some(text) => event["body"] = text.into(),
             None => {
                 event["body"] = base64_simd::STANDARD.encode_to_string(body).into();
@@ -86,6 +88,16 @@ pub(crate) fn event(asked: Asked<'_>, parts: &Parts, body: &Bytes) -> Option<Byt
         }
     }
     serde_json::to_vec(&event).ok().map(Bytes::from)
+}
+
+/// The bytes of a text in JSON.
+fn escaped_len(text: &str) -> usize {
+    let len = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(len).sum()
 }
 
 /// What API Gateway hands over as it is.
@@ -175,5 +187,10 @@ mod tests {
         assert_eq!(made["headers"]["x-one"], "1,2");
         assert_eq!((&made["body"], &made["isBase64Encoded"]), (&"{}".into(), &false.into()));
         assert_eq!(read(b"\xff")["isBase64Encoded"], true);
+        let controls: &'static [u8] = &[1; 5_000];
+        assert_eq!(read(controls)["isBase64Encoded"], true, "in JSON it would have six times the bytes");
+        for text in ["\"\\\n\r\t\u{8}\u{c}", "\u{1}\u{1f}\u{7f}é"] {
+            assert_eq!(escaped_len(text), serde_json::to_string(text).unwrap().len() - 2);
+        }
     }
 }

@@ -21,17 +21,23 @@ use crate::bucket::Bucket;
 use crate::caller::{admit, confirm, suits};
 use crate::connections;
 use crate::cors;
+use crate::counted::{ApiCounts, Counted};
 use crate::event::{Asked, event, request_id};
 use crate::issuer::{Checker, Issuer};
 use crate::limits::Limits;
 use crate::path::fit;
-use crate::spec::{ApiSpec, Credentials, RouteSpec};
+use crate::spec::{ApiSpec, Authorizer, Credentials, RouteSpec};
 
 const SERVICE: &str = "the HTTP API";
+/// What a permit of [`Shared::bodies`] stands for.
+const KB: usize = 1024;
 
 /// HTTP APIs on 127.0.0.1. Dropping it stops it without waiting; `shutdown` waits.
 pub struct HttpFront {
     address: SocketAddr,
+    bodies: Arc<Semaphore>,
+    bodies_bytes: usize,
+    counted: Arc<Counted>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -48,6 +54,7 @@ struct Shared {
     limits: Limits,
     /// One permit per KB of body in memory.
     bodies: Arc<Semaphore>,
+    counted: Arc<Counted>,
 }
 
 /// The route that a request takes.
@@ -78,12 +85,15 @@ impl HttpFront {
         let now = Instant::now();
         let throttle = |route: &RouteSpec| Some(Bucket::new(route.rate?, route.burst.map_or(1.0, f64::from), now));
         let apis = apis.into_iter().map(|spec| Api { throttles: spec.routes.iter().map(throttle).collect(), spec });
+        let bodies = Arc::new(Semaphore::new(limits.bodies_bytes / KB));
+        let counted = Arc::new(Counted::default());
         let shared = Arc::new(Shared {
+            counted: Arc::clone(&counted),
             apis: apis.collect(),
             credentials,
             checker: issuer.checker(),
             limits,
-            bodies: Arc::new(Semaphore::new(limits.bodies_bytes / 1024)),
+            bodies: Arc::clone(&bodies),
         });
         let stop = CancellationToken::new();
         let answer = move |request, peer| {
@@ -91,13 +101,25 @@ impl HttpFront {
             async move { Box::pin(shared.answer(request, peer)).await }
         };
         let serving = tokio::spawn(connections::serve(listener, limits, stop.clone(), answer));
-        Ok(Self { address, stop, serving })
+        Ok(Self { address, bodies, bodies_bytes: limits.bodies_bytes, counted, stop, serving })
+    }
+
+    /// What was asked of each API since the last call, by its id.
+    #[must_use]
+    pub fn take_counts(&self) -> BTreeMap<String, ApiCounts> {
+        self.counted.take()
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What all bodies take in memory now.
+    #[must_use]
+    pub fn bodies_bytes(&self) -> usize {
+        self.bodies_bytes.saturating_sub(self.bodies.available_permits() * KB)
     }
 
     /// Accepts nothing more, lets open requests finish for a while, and ends.
@@ -119,18 +141,22 @@ impl Drop for HttpFront {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let (parts, body) = request.into_parts();
-        let id = request_id();
+        let (id, began) = (request_id(), Instant::now());
         let Some(chosen) = self.choose(&parts) else {
             return named(own(StatusCode::NOT_FOUND, "Not Found"), &id);
         };
         let cors = chosen.api.spec.cors.as_ref();
-        if let Some(answer) = cors.and_then(|spec| cors::preflight(spec, &parts.method, &parts.headers)) {
+        // A browser asks without credentials: where the route wants some, it is refused like everybody.
+        let is_open = chosen.api.spec.routes[chosen.index].authorizer == Authorizer::None;
+        let preflight = cors.filter(|_| is_open);
+        if let Some(answer) = preflight.and_then(|spec| cors::preflight(spec, &parts.method, &parts.headers)) {
             return named(answer, &id);
         }
         let mut answer = self.through(&chosen, &parts, body, &id, peer).await.unwrap_or_else(|refused| refused);
         if let Some(spec) = cors {
             cors::mark(spec, &parts.headers, answer.headers_mut());
         }
+        self.counted.answered(&chosen.api.spec.id, answer.status(), began.elapsed());
         named(answer, &id)
     }
 
@@ -209,8 +235,8 @@ impl Shared {
                 if read.len() + data.len() > limit {
                     return Err(too_large());
                 }
-                let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * 1024;
-                let wanted = (read.len() + data.len()).saturating_sub(held).div_ceil(1024);
+                let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * KB;
+                let wanted = (read.len() + data.len()).saturating_sub(held).div_ceil(KB);
                 if wanted > 0 {
                     let more = u32::try_from(wanted).ok();
                     let more = more.and_then(|more| Arc::clone(&self.bodies).try_acquire_many_owned(more).ok());

@@ -10,6 +10,7 @@ mod bucket;
 mod caller;
 mod connections;
 mod cors;
+mod counted;
 mod event;
 mod front;
 mod issuer;
@@ -19,6 +20,7 @@ mod path;
 mod sigv4;
 mod spec;
 
+pub use counted::ApiCounts;
 pub use front::HttpFront;
 pub use issuer::{Issuer, IssuerError};
 pub use limits::Limits;

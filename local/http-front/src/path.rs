@@ -23,6 +23,11 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The name of `{name+}`, which takes all that is left of a path.
+fn greedy(piece: &str) -> Option<&str> {
+    piece.strip_prefix('{')?.strip_suffix("+}")
+}
+
 /// How well a route fits: the route's parameters, and whether it names the path itself. A path that has no text fits only `$default`.
 pub(crate) fn fit(key: &str, method: &str, path: &str) -> Option<(u8, BTreeMap<String, String>)> {
     if key == "$default" {
@@ -35,7 +40,13 @@ pub(crate) fn fit(key: &str, method: &str, path: &str) -> Option<(u8, BTreeMap<S
     let (mut names, mut found) = (template.split('/'), path.split('/'));
     let mut parameters = BTreeMap::new();
     loop {
-        match (names.next(), found.next()) {
+        let (name, piece) = (names.next(), found.next());
+        if let (Some(name), Some(piece)) = (name.and_then(greedy), piece) {
+            let rest: Vec<&str> = std::iter::once(piece).chain(found).collect();
+            parameters.insert(name.to_owned(), decoded(&rest.join("/"))?);
+            return Some((1, parameters));
+        }
+        match (name, piece) {
             (None, None) => break,
             (Some(name), Some(piece)) => match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
                 Some(_) if piece.is_empty() => return None,
@@ -68,5 +79,9 @@ mod tests {
         assert!(rank("GET /v1/users/ana") > rank("ANY /v1/users/ana"));
         assert!(rank("ANY /v1/users/ana") > rank("GET /v1/users/{user_id}"));
         assert!(fit("$default", "BREW", "/anything").is_some());
+        let (rest, found) = fit("GET /{proxy+}", "GET", "/v1/users/a%20b").unwrap();
+        assert_eq!(found["proxy"], "v1/users/a b");
+        assert!(Some(rest) < rank("GET /v1/users/{user_id}") && rank("$default") < Some(rest));
+        assert_eq!(fit("GET /{proxy+}", "POST", "/v1"), None);
     }
 }

@@ -5,6 +5,19 @@ use std::time::Duration;
 
 /// Starts whose times are kept; later ones replace the oldest.
 const STARTS_KEPT_MAX: usize = 4096;
+/// Durations that are kept for whoever takes them; later ones are only added up.
+const DURATIONS_KEPT_MAX: usize = 16 * 1024;
+
+/// How long invocations took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Durations {
+    /// Each, in milliseconds.
+    pub each_ms: Vec<f64>,
+    /// How many more there were, and how long they took together.
+    pub more: u64,
+    /// Milliseconds of those.
+    pub more_ms: f64,
+}
 
 /// Accounts of one function since its host was started.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +32,8 @@ pub struct FunctionStats {
     pub timeouts: u64,
     /// Invocations whose process ended before it answered.
     pub crashes: u64,
+    /// Invocations that were refused because none were allowed.
+    pub throttles: u64,
     /// Environments that never asked for work.
     pub init_failures: u64,
     /// User and system time of all environments, dead ones included. Resolution 10 ms per environment.
@@ -50,11 +65,34 @@ pub(super) enum Ending {
 
 /// The part of [`FunctionStats`] that does not need a look at living processes.
 #[derive(Default)]
-pub(super) struct Accounts(Mutex<FunctionStats>);
+pub(super) struct Accounts {
+    stats: Mutex<FunctionStats>,
+    durations: Mutex<Durations>,
+}
 
 impl Accounts {
     fn lock(&self) -> MutexGuard<'_, FunctionStats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the invocations took that ended since the last call.
+    pub(super) fn take_durations(&self) -> Durations {
+        std::mem::take(&mut *self.durations.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep_duration(&self, took: Duration) {
+        let (mut durations, ms) =
+            (self.durations.lock().unwrap_or_else(PoisonError::into_inner), took.as_secs_f64() * 1_000.0);
+        if durations.each_ms.len() < DURATIONS_KEPT_MAX {
+            durations.each_ms.push(ms);
+        } else {
+            durations.more += 1;
+            durations.more_ms += ms;
+        }
+    }
+
+    pub(super) fn throttled(&self) {
+        self.lock().throttles += 1;
     }
 
     pub(super) fn started(&self) {
@@ -74,6 +112,7 @@ impl Accounts {
     }
 
     pub(super) fn ended(&self, ending: Ending, took: Duration) {
+        self.keep_duration(took);
         let mut stats = self.lock();
         stats.invocations += 1;
         stats.billed_ms += u64::try_from(took.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::accounting::FunctionStats;
+use crate::accounting::{Durations, FunctionStats};
 use crate::environment::{Environment, function_arn};
 use crate::error::{HostError, InvokeError};
 use crate::logs::LogLine;
@@ -78,6 +78,7 @@ impl FunctionHost {
             return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
         }
         if self.pool.concurrency.is_none_allowed() {
+            self.pool.surroundings.accounts.throttled();
             return Err(InvokeError::Throttled);
         }
         let Ok(permit) = self.pool.concurrency.turn().await else {
@@ -150,6 +151,12 @@ impl FunctionHost {
         stats.environments = alive.len();
         stats.busy = alive.iter().filter(|environment| environment.busy.load(Ordering::Relaxed)).count();
         stats
+    }
+
+    /// How long the invocations took that ended since the last call, whoever made it.
+    #[must_use]
+    pub fn take_durations(&self) -> Durations {
+        self.pool.surroundings.accounts.take_durations()
     }
 
     /// The environments that are alive, oldest first.

@@ -23,8 +23,8 @@ mod runtime_api;
 mod sns_api;
 mod spec;
 
-pub use accounting::FunctionStats;
-pub use api::{LambdaApi, Mappings, Served, SwitchedMapping};
+pub use accounting::{Durations, FunctionStats};
+pub use api::{HeldMappings, LambdaApi, Mappings, Served, SwitchedMapping};
 pub use asynchronous::invoke_asynchronously;
 pub use error::{HostError, InvokeError};
 pub use host::FunctionHost;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use centinela_serve::{HttpServer, ServerError};
+use centinela_serve::{Calls, HttpServer, ServerError, caller};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -44,6 +44,7 @@ struct Topics {
     topics: Vec<SnsTopic>,
     messages: AtomicU64,
     say: Say,
+    calls: Calls,
 }
 
 /// SNS on this machine. Dropping it stops it without waiting.
@@ -68,10 +69,19 @@ impl SnsApi {
     }
 
     /// Answers for these topics from now on; `say` is told the topic's name and the subject of every message. What is served first stays.
-    pub fn serve(&self, topics: Vec<SnsTopic>, say: impl Fn(&str, &str) + Send + Sync + 'static) {
-        if self.topics.set(Topics { topics, messages: AtomicU64::new(1), say: Arc::new(say) }).is_err() {
+    /// `calls` notes who publishes.
+    pub fn serve(&self, topics: Vec<SnsTopic>, calls: Calls, say: impl Fn(&str, &str) + Send + Sync + 'static) {
+        if self.topics.set(Topics { topics, messages: AtomicU64::new(1), say: Arc::new(say), calls }).is_err() {
             tracing::warn!("SNS serves something already; nothing changed");
         }
+    }
+
+    /// Publishes from within this process, as CloudWatch does; people are told the subject unless they know it. False when there is no such
+    /// topic, or not yet.
+    pub fn publish(&self, topic_arn: &str, subject: &str, text: &str, is_said: bool) -> bool {
+        let Some(topics) = self.topics.get() else { return false };
+        let (topic, subject) = (topic_arn.to_owned(), Some(subject.to_owned()));
+        topics.publish(&Message { topic, subject, text: text.to_owned() }, is_said).is_some()
     }
 
     /// Where it is.
@@ -86,6 +96,24 @@ impl SnsApi {
     /// When its task panicked.
     pub async fn shutdown(self) -> Result<(), ServerError> {
         self.server.shutdown().await
+    }
+}
+
+impl Topics {
+    /// Hands a message to whoever subscribes to its topic; its id, or none when there is no such topic.
+    fn publish(&self, message: &Message, is_said: bool) -> Option<String> {
+        let topic = self.topics.iter().find(|topic| topic.arn == message.topic)?;
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
+        let id = format!("00000000-0000-4000-8000-{number:012x}");
+        if is_said {
+            let name = topic.arn.rsplit(':').next().unwrap_or_default();
+            (self.say)(name, message.subject.as_deref().unwrap_or("a message without a subject"));
+        }
+        for function in &topic.functions {
+            let event = event(topic, message, &id).to_string();
+            tokio::spawn(invoke_asynchronously(Arc::clone(function), event.into(), "a message of SNS"));
+        }
+        Some(id)
     }
 }
 
@@ -105,6 +133,7 @@ async fn answer(topics: &std::sync::OnceLock<Topics>, request: Request<Incoming>
         );
     };
     let is_post = request.method() == Method::POST;
+    let publisher = caller(request.headers()).map(str::to_owned);
     let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -121,17 +150,13 @@ async fn answer(topics: &std::sync::OnceLock<Topics>, request: Request<Incoming>
         Some(Err(why)) => return refusal(StatusCode::BAD_REQUEST, "InvalidParameter", why),
         None => return refusal(StatusCode::BAD_REQUEST, "InvalidAction", "only Publish is served here"),
     };
-    let Some(topic) = topics.topics.iter().find(|topic| topic.arn == message.topic) else {
+    let Some(id) = topics.publish(&message, true) else {
         let there = topics.topics.iter().map(|topic| topic.arn.as_str()).collect::<Vec<_>>().join(", ");
         return refusal(StatusCode::NOT_FOUND, "NotFound", &format!("there is no such topic; there are {there}"));
     };
-    let number = topics.messages.fetch_add(1, Ordering::Relaxed);
-    let id = format!("00000000-0000-4000-8000-{number:012x}");
-    let name = topic.arn.rsplit(':').next().unwrap_or_default();
-    (topics.say)(name, message.subject.as_deref().unwrap_or("a message without a subject"));
-    for function in &topic.functions {
-        let event = event(topic, &message, &id).to_string();
-        tokio::spawn(invoke_asynchronously(Arc::clone(function), event.into(), "a message of SNS"));
+    if let Some(publisher) = publisher {
+        let name = message.topic.rsplit(':').next().unwrap_or_default();
+        topics.calls.note(&publisher, "sns:Publish", &format!("sns/{name}"));
     }
     let body = format!(
         "<PublishResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishResult><MessageId>{id}</MessageId>\

@@ -14,9 +14,10 @@ use super::error::PlatformError;
 use super::mapped;
 use super::servers::Services;
 use super::specs::{declared_topics, mapping_spec};
+use super::streams_mapped::StreamDrain;
 
 /// One attempt to drain; afterwards it is looked at whether anything moved.
-const DRAIN_SLICE: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// A backlog that does not move for this long is given up.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
@@ -27,10 +28,12 @@ pub(super) struct Past {
     pub(super) starts: BTreeMap<String, Vec<i64>>,
     /// What the tables held, where they were to be remembered.
     pub(super) remembered: BTreeMap<String, Vec<StoredItem>>,
+    /// What was worked off of the streams that functions read; none where nothing was.
+    pub(super) streams: StreamDrain,
 }
 
 /// Decides what the groups of the mappings have not committed yet, with no mapping running afterwards; then notes where every topic
-/// stands and what the tables hold.
+/// stands.
 pub(super) async fn work_off(
     config: &PlatformConfig,
     services: &Services,
@@ -53,11 +56,17 @@ pub(super) async fn work_off(
         past.starts = topic_ends(services.kafka(), &declared_topics(&config.infrastructure)).await?;
         past.starts.append(&mut starts);
     }
-    // What was decided just now is in the tables too, whosever they are.
-    for table in &config.remembered_tables {
-        past.remembered.insert(table.clone(), services.read_back(table).await?);
-    }
     Ok(past)
+}
+
+impl Past {
+    /// Notes what the tables hold: what was decided just now is there too, whosever they are.
+    pub(super) async fn remember(&mut self, config: &PlatformConfig, services: &Services) -> Result<(), PlatformError> {
+        for table in &config.remembered_tables {
+            self.remembered.insert(table.clone(), services.read_back(table).await?);
+        }
+        Ok(())
+    }
 }
 
 /// Works off what a mapping would find; returns where it begins then.
@@ -104,20 +113,32 @@ async fn drain(
     host: &Arc<FunctionHost>,
 ) -> Result<(), PlatformError> {
     let mapping = KafkaMapping::start(spec.clone(), &kafka.bootstrap, settings, Arc::clone(host)).await?;
+    let drain = || async { Ok(mapping.drain(DRAIN_SLICE).await?) };
+    until_drained(drain, |records| {
+        let (topic, group) = (spec.topic.clone(), spec.consumer_group.clone());
+        PlatformError::Backlog { records, topic, group }
+    })
+    .await?;
+    Ok(mapping.stop().await?)
+}
+
+/// Drains until nothing is left; `stuck` says what it means when what is left does not move.
+pub(super) async fn until_drained<F: Future<Output = Result<(), PlatformError>>>(
+    drain: impl Fn() -> F,
+    stuck: impl Fn(u64) -> PlatformError,
+) -> Result<(), PlatformError> {
     let (mut least, mut moved_at) = (u64::MAX, Instant::now());
     loop {
-        match mapping.drain(DRAIN_SLICE).await {
-            Ok(()) => break,
-            Err(MappingError::NotDrained { records, .. }) if records < least => {
+        match drain().await {
+            Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) if records < least => {
                 (least, moved_at) = (records, Instant::now());
             }
-            Err(MappingError::NotDrained { .. }) if moved_at.elapsed() < STUCK_AFTER => {}
-            Err(MappingError::NotDrained { records, .. }) => {
-                let (topic, group) = (spec.topic.clone(), spec.consumer_group.clone());
-                return Err(PlatformError::Backlog { records, topic, group });
+            Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
+                if moved_at.elapsed() >= STUCK_AFTER {
+                    return Err(stuck(records));
+                }
             }
-            Err(error) => return Err(error.into()),
+            ended => return ended,
         }
     }
-    Ok(mapping.stop().await?)
 }

@@ -10,6 +10,7 @@ use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::mapping::MappingFaultSource;
 use centinela_lambda_host::mapping::faults::NoMappingFaults;
+use centinela_serve::Calls;
 
 use super::mapped::MappingKey;
 
@@ -73,6 +74,8 @@ pub struct PlatformConfig {
     pub remembered_tables: Vec<String>,
     /// The items that a table of the embedded database begins with. Nobody else's table is touched.
     pub seeds: BTreeMap<String, Vec<StoredItem>>,
+    /// Notes what the functions call of embedded services, for whoever asks what their roles must allow.
+    pub calls: Calls,
     /// Takes what a person should know, a line at a time.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -95,6 +98,7 @@ impl PlatformConfig {
             servers: Servers::default(),
             remembered_tables: Vec::new(),
             seeds: BTreeMap::new(),
+            calls: Calls::default(),
             say: Arc::new(|line| tracing::info!(line, "platform")),
         }
     }

@@ -2,6 +2,7 @@
 
 use centinela_aws::{DynamoError, EndpointError, KinesisError, S3Error};
 use centinela_broker::BrokerError;
+use centinela_cloudwatch::SpecError;
 use centinela_http_front::IssuerError;
 use centinela_kafka_client::ClusterError;
 use centinela_lambda_host::mapping::MappingError;
@@ -34,6 +35,8 @@ pub enum PlatformError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the stacks have an alarm that cannot be evaluated: {0}")]
+    Alarm(#[from] SpecError),
     #[error(transparent)]
     Host(#[from] HostError),
     #[error("function `{function}` does not start")]
@@ -59,6 +62,11 @@ pub enum PlatformError {
          move the group's offsets"
     )]
     Backlog { records: u64, topic: String, group: String },
+
+    #[error(
+        "{records} records and windows, which a backlog left on a stream for {functions}, do not move; look at the functions' log (--logs)"
+    )]
+    StreamBacklog { records: u64, functions: String },
 }
 
 impl PlatformError {
@@ -66,7 +74,9 @@ impl PlatformError {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         let server = match self {
-            Self::Cluster(ClusterError::GroupTaken { .. }) | Self::Endpoint(EndpointError::Url { .. }) => return true,
+            Self::Cluster(ClusterError::GroupTaken { .. })
+            | Self::Endpoint(EndpointError::Url { .. })
+            | Self::Alarm(_) => return true,
             Self::Server(server)
             | Self::Broker(BrokerError::Server(server))
             | Self::Dynamo(DynamoError::Server(server))

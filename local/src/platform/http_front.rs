@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use centinela_http_front::{ApiSpec, Authorizer, CorsSpec, Credentials, HttpFront, Issuer, Limits, RouteSpec};
+use centinela_http_front::{
+    ApiCounts, ApiSpec, Authorizer, CorsSpec, Credentials, HttpFront, Issuer, Limits, RouteSpec,
+};
 use centinela_infra::{HttpApi, HttpAuthorizer, HttpRoute, Infrastructure, LAPTOP_ACCOUNT, Trigger, TriggerSource};
 use centinela_lambda_host::FunctionHost;
 
@@ -46,6 +48,11 @@ impl HttpApis {
     /// Where the APIs are.
     pub(super) fn url(&self) -> String {
         self.front.url()
+    }
+
+    /// What was asked of each API since the last call, by its logical id in small letters.
+    pub(super) fn take_counts(&self) -> BTreeMap<String, ApiCounts> {
+        self.front.take_counts()
     }
 
     /// Where tokens come from.

@@ -1,10 +1,16 @@
 //! The mappings of a platform: which function reads which topic, and in which order they come to an end.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use centinela_infra::{Function, Infrastructure};
-use centinela_lambda_host::mapping::KafkaMapping;
+use centinela_lambda_host::HeldMappings;
+use centinela_lambda_host::mapping::{KafkaMapping, MappingError};
+
+use super::error::PlatformError;
+use super::specs::mapping_spec;
+use super::{Platform, functions};
 
 /// Variables of a function that name a topic.
 const TOPIC_VARIABLE: &str = "_TOPIC";
@@ -41,6 +47,130 @@ pub struct Cut {
     pub function: String,
     /// By partition, the first offset that is left alone.
     pub ends: Vec<i64>,
+}
+
+impl Platform {
+    /// Starts the mappings of a platform that was started without them, those that run already excepted.
+    ///
+    /// # Errors
+    /// When a mapping names an unknown function, or cannot join its group.
+    pub async fn start_mappings(&self) -> Result<(), PlatformError> {
+        self.start_urgent_mappings().await?;
+        self.start_mappings_where(false).await?;
+        self.start_stream_mappings()
+    }
+
+    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_urgent_mappings(&self) -> Result<(), PlatformError> {
+        self.start_mappings_where(true).await
+    }
+
+    async fn start_mappings_where(&self, urgent: bool) -> Result<(), PlatformError> {
+        let started = &self.mappings[usize::from(!urgent)];
+        if started.get().is_some() {
+            return Ok(());
+        }
+        let settings = self.services.kafka().settings();
+        let mut mappings = Vec::new();
+        for declared in &self.infrastructure.mappings {
+            let function = self.infrastructure.functions.iter().find(|function| function.name == declared.function);
+            let (Some(host), Some(function)) = (self.function(&declared.function), function) else {
+                let (topic, function) = (declared.topic.clone(), declared.function.clone());
+                return Err(PlatformError::UnknownFunction { topic, function });
+            };
+            if functions::is_waited_for(&self.infrastructure, function) != urgent {
+                continue;
+            }
+            let spec = mapping_spec(declared, self.environments);
+            let mapping =
+                KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
+            let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
+            mapping.set_faults((self.mapping_faults)(&key, declared.window));
+            self.control.add(declared, host, &mapping);
+            mappings.push(Mapped { key, mapping });
+        }
+        // Nobody starts them twice at a time.
+        let _started_before = started.set(mappings);
+        Ok(())
+    }
+
+    /// All mappings, by topic and function.
+    pub fn mappings(&self) -> impl Iterator<Item = (&MappingKey, &Arc<KafkaMapping>)> {
+        let mapped = self.mappings.iter().filter_map(OnceLock::get).flatten();
+        mapped.map(|mapped| (&mapped.key, &mapped.mapping))
+    }
+
+    /// The mapping that reads a topic for a function.
+    #[must_use]
+    pub fn mapping(&self, topic: &str, function: &str) -> Option<&Arc<KafkaMapping>> {
+        self.mappings().find(|(key, _)| key.topic == topic && key.function == function).map(|(_, mapping)| mapping)
+    }
+
+    /// The topics that mappings read, in groups: nothing comes onto a topic any more, but from producers, once everything on those of
+    /// the groups before it was handled.
+    #[must_use]
+    pub fn stages(&self) -> Vec<Vec<String>> {
+        stages(&self.infrastructure)
+    }
+
+    /// Functions of which a mapping is disabled, or on its way, each once: the brake, or somebody, has stopped it.
+    #[must_use]
+    pub fn disabled(&self) -> Vec<String> {
+        let mut functions = self.control.disabled();
+        functions.sort_unstable();
+        functions.dedup();
+        functions
+    }
+
+    /// Keeps the brake from the mappings of a topic until what this returns is dropped. None while one of them is disabled.
+    #[must_use]
+    pub fn hold_mappings(&self, topic: &str) -> Option<HeldMappings> {
+        self.control.hold(topic)
+    }
+
+    /// Lets the mappings of these topics take nothing that comes from now on, and says where that is.
+    ///
+    /// # Errors
+    /// When Kafka does not answer.
+    pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
+        let mut mappings: Vec<_> = self.mappings().filter(|(key, _)| topics.contains(&key.topic)).collect();
+        // Whoever reads many topics comes last, so that nothing is missing there of what the others have handled.
+        mappings.sort_by_key(|(key, _)| self.mappings().filter(|(other, _)| other.function == key.function).count());
+        let mut cuts = Vec::new();
+        for (key, mapping) in mappings {
+            let MappingKey { topic, function } = key.clone();
+            cuts.push(Cut { topic, function, ends: mapping.cut().await? });
+        }
+        Ok(cuts)
+    }
+
+    /// Waits until the mappings have handled everything before these cuts, without waiting for their batching windows.
+    ///
+    /// # Errors
+    /// [`MappingError::NotDrained`] after `limit`, with the records of all
+    /// mappings.
+    pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
+        let drains = cuts.iter().filter_map(|cut| {
+            let mapping = self.mapping(&cut.topic, &cut.function)?;
+            Some(async move { mapping.drain_to(&cut.ends, limit).await })
+        });
+        let (mut waiting, mut failure) = (0, None);
+        for outcome in futures::future::join_all(drains).await {
+            match outcome {
+                Ok(()) => {}
+                Err(MappingError::NotDrained { records, .. }) => waiting += records,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            Some(error) => Err(error.into()),
+            None if waiting > 0 => Err(MappingError::NotDrained { records: waiting, deadline: limit }.into()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The topics that mappings read, in groups: nothing comes onto a topic any more once the mappings of the groups before it have handled

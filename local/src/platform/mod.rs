@@ -10,33 +10,38 @@ mod config;
 mod control;
 mod endpoints;
 mod error;
+mod exposed;
 mod functions;
 mod http_front;
 mod mapped;
+mod observing;
+mod recording;
 mod schedules;
 mod servers;
 mod specs;
 mod streams_mapped;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use centinela_aws::{DynamoStats, ObjectStats, SECRET_ACCESS_KEY, StoredItem};
+use centinela_aws::{SECRET_ACCESS_KEY, StoredItem};
 use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
-use centinela_lambda_host::mapping::{KafkaMapping, MappingError, MappingStats};
-use centinela_lambda_host::{FunctionHost, FunctionStats};
+use centinela_lambda_host::FunctionHost;
 use futures::future::BoxFuture;
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
 pub use error::PlatformError;
 pub use mapped::{Cut, MappingKey};
+pub use observing::PlatformStats;
 pub use specs::topic_spec;
 pub use streams_mapped::StreamDrain;
+pub use watch::{AlarmView, MetricTotal};
 
 use backlog::Past;
 use claims::Claims;
@@ -45,8 +50,8 @@ use http_front::HttpApis;
 use mapped::Mapped;
 use schedules::Schedules;
 use servers::Services;
-use specs::mapping_spec;
 use streams_mapped::StreamsMapped;
+use watch::Watch;
 
 /// A running platform. Dropping it kills every function at once; [`Platform::stop`] lets work in progress finish.
 pub struct Platform {
@@ -54,6 +59,7 @@ pub struct Platform {
     past: Past,
     // Dropped in this order: schedules, the API and mappings before functions before services.
     schedules: Schedules,
+    watch: Watch,
     control: Control,
     http_apis: Option<HttpApis>,
     /// Those of functions for whose answer somebody waits, and the others.
@@ -64,20 +70,8 @@ pub struct Platform {
     services: Services,
     environments: Option<usize>,
     mapping_faults: FaultsOfMappings,
+    /// Takes what a person should know, a line at a time.
     say: Arc<dyn Fn(&str) + Send + Sync>,
-}
-
-/// A look at a running platform.
-#[derive(Clone, Debug)]
-pub struct PlatformStats {
-    /// What was asked of DynamoDB and what it would have cost.
-    pub dynamodb: DynamoStats,
-    /// Every function by name.
-    pub functions: BTreeMap<String, FunctionStats>,
-    /// What was asked of S3; none when it is external.
-    pub objects: Option<ObjectStats>,
-    /// Every mapping.
-    pub mappings: BTreeMap<MappingKey, MappingStats>,
 }
 
 impl Platform {
@@ -91,17 +85,20 @@ impl Platform {
     }
 
     async fn put_together(config: PlatformConfig) -> Result<Self, PlatformError> {
+        let config = recording::noted(config);
         if let Some(access) = &config.servers.kafka {
             Claims::check(access, &config.infrastructure).await?;
         }
         let mut services = Box::pin(Services::start(&config)).await?;
         let control = Control::start(&config.ports).await?;
         services.note_control(&control.lambda_url(), &control.sns_url());
+        let watch = Watch::new(&config.infrastructure, watch::now_ms())?;
         let claims = Claims::begin(services.kafka(), &config.infrastructure)?;
         let mut platform = Self {
             infrastructure: config.infrastructure.clone(),
             past: Past::default(),
             schedules: Schedules::default(),
+            watch,
             control,
             http_apis: None,
             mappings: Default::default(),
@@ -119,6 +116,10 @@ impl Platform {
             platform.claims.confirm(&*config.say).await?;
         }
         platform.past = Box::pin(backlog::work_off(&config, &platform.services, &platform.functions)).await?;
+        if config.servers.kafka.is_some() {
+            platform.work_off_streams().await?;
+        }
+        platform.past.remember(&config, &platform.services).await?;
         if !config.mappings_later {
             platform.start_mappings().await?;
         }
@@ -137,7 +138,8 @@ impl Platform {
             let host = functions::start(config, &self.services, function).await?;
             self.functions.insert(function.name.clone(), host);
         }
-        self.control.serve(&self.infrastructure, &self.functions, &config.say);
+        self.watch.listen(&self.functions);
+        self.control.serve(&self.infrastructure, &self.functions, &config.calls, &config.say);
         Ok(())
     }
 
@@ -154,53 +156,6 @@ impl Platform {
                 say(&format!("`{function}` runs but is not invoked: one machine does not run its {trigger} yet"));
             }
         }
-    }
-
-    /// Starts the mappings of a platform that was started without them, those that run already excepted.
-    ///
-    /// # Errors
-    /// When a mapping names an unknown function, or cannot join its group.
-    pub async fn start_mappings(&self) -> Result<(), PlatformError> {
-        self.start_urgent_mappings().await?;
-        self.start_mappings_where(false).await?;
-        self.start_stream_mappings()
-    }
-
-    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn start_urgent_mappings(&self) -> Result<(), PlatformError> {
-        self.start_mappings_where(true).await
-    }
-
-    async fn start_mappings_where(&self, urgent: bool) -> Result<(), PlatformError> {
-        let started = &self.mappings[usize::from(!urgent)];
-        if started.get().is_some() {
-            return Ok(());
-        }
-        let settings = self.services.kafka().settings();
-        let mut mappings = Vec::new();
-        for declared in &self.infrastructure.mappings {
-            let function = self.infrastructure.functions.iter().find(|function| function.name == declared.function);
-            let (Some(host), Some(function)) = (self.function(&declared.function), function) else {
-                let (topic, function) = (declared.topic.clone(), declared.function.clone());
-                return Err(PlatformError::UnknownFunction { topic, function });
-            };
-            if functions::is_waited_for(&self.infrastructure, function) != urgent {
-                continue;
-            }
-            let spec = mapping_spec(declared, self.environments);
-            let mapping =
-                KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
-            let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };
-            mapping.set_faults((self.mapping_faults)(&key, declared.window));
-            self.control.add(declared, host, &mapping);
-            mappings.push(Mapped { key, mapping });
-        }
-        // Nobody starts them twice at a time.
-        let _started_before = started.set(mappings);
-        Ok(())
     }
 
     /// Where the services are.
@@ -225,12 +180,6 @@ impl Platform {
     #[must_use]
     pub fn broker(&self) -> Option<&Broker> {
         self.services.broker()
-    }
-
-    /// All mappings, by topic and function.
-    pub fn mappings(&self) -> impl Iterator<Item = (&MappingKey, &Arc<KafkaMapping>)> {
-        let mapped = self.mappings.iter().filter_map(OnceLock::get).flatten();
-        mapped.map(|mapped| (&mapped.key, &mapped.mapping))
     }
 
     /// The offset of the first record of this run, by partition; empty where a topic began with it.
@@ -262,19 +211,6 @@ impl Platform {
         self.functions.iter().map(|(name, host)| (name.as_str(), host))
     }
 
-    /// The mapping that reads a topic for a function.
-    #[must_use]
-    pub fn mapping(&self, topic: &str, function: &str) -> Option<&Arc<KafkaMapping>> {
-        self.mappings().find(|(key, _)| key.topic == topic && key.function == function).map(|(_, mapping)| mapping)
-    }
-
-    /// The topics that mappings read, in groups: nothing comes onto a topic any more, but from producers, once everything on those of
-    /// the groups before it was handled.
-    #[must_use]
-    pub fn stages(&self) -> Vec<Vec<String>> {
-        mapped::stages(&self.infrastructure)
-    }
-
     /// Invokes a function once with this event, beside whatever else invokes it, and returns its answer.
     ///
     /// # Errors
@@ -285,72 +221,9 @@ impl Platform {
         host.invoke(event).await.map_err(|source| PlatformError::Invoke { function: function.to_owned(), source })
     }
 
-    /// Counters of everything.
-    #[must_use]
-    pub fn stats(&self) -> PlatformStats {
-        PlatformStats {
-            dynamodb: self.services.database_stats(),
-            functions: self.functions.iter().map(|(name, host)| (name.clone(), host.stats())).collect(),
-            objects: self.services.object_stats(),
-            mappings: self
-                .mappings()
-                .map(|(key, mapping)| (key.clone(), mapping.stats()))
-                .chain(self.streams.get().into_iter().flat_map(StreamsMapped::stats))
-                .collect(),
-        }
-    }
-
     /// Kills every process of every function with SIGKILL; says how many. The next invocations start new ones.
     pub fn kill_functions(&self) -> usize {
         self.functions.values().map(|host| host.kill_all()).sum()
-    }
-
-    /// Lets the mappings of these topics take nothing that comes from now on, and says where that is.
-    ///
-    /// # Errors
-    /// When Kafka does not answer.
-    pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
-        let mut mappings: Vec<_> = self.mappings().filter(|(key, _)| topics.contains(&key.topic)).collect();
-        // Whoever reads many topics comes last, so that nothing is missing there of what the others have handled.
-        mappings.sort_by_key(|(key, _)| self.mappings().filter(|(other, _)| other.function == key.function).count());
-        let mut cuts = Vec::new();
-        for (key, mapping) in mappings {
-            let MappingKey { topic, function } = key.clone();
-            cuts.push(Cut { topic, function, ends: mapping.cut().await? });
-        }
-        Ok(cuts)
-    }
-
-    /// Waits until the mappings have handled everything before these cuts, without waiting for their batching windows.
-    ///
-    /// # Errors
-    /// [`MappingError::NotDrained`] after `limit`, with the records of all
-    /// mappings.
-    pub async fn drain(&self, cuts: &[Cut], limit: Duration) -> Result<(), PlatformError> {
-        let drains = cuts.iter().filter_map(|cut| {
-            let mapping = self.mapping(&cut.topic, &cut.function)?;
-            Some(async move { mapping.drain_to(&cut.ends, limit).await })
-        });
-        let disabled = self.control.disabled();
-        if !disabled.is_empty() {
-            let functions = disabled.join(", ");
-            (self.say)(&format!(
-                "mappings of {functions} are disabled, so what is on their topics waits; release them"
-            ));
-        }
-        let (mut waiting, mut failure) = (0, None);
-        for outcome in futures::future::join_all(drains).await {
-            match outcome {
-                Ok(()) => {}
-                Err(MappingError::NotDrained { records, .. }) => waiting += records,
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        match failure {
-            Some(error) => Err(error.into()),
-            None if waiting > 0 => Err(MappingError::NotDrained { records: waiting, deadline: limit }.into()),
-            None => Ok(()),
-        }
     }
 
     /// An object of S3, embedded or not; none where there is none.

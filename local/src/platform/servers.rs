@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use centinela_aws::{
-    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, ObjectStats, ProxiedService, Proxy,
-    ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items, read_object,
+    AwsClient, DynamoConfig, DynamoDb, DynamoStats, Kinesis, KinesisConfig, KinesisStats, ObjectStats, ProxiedService,
+    Proxy, ProxyConfig, S3, S3Config, StoredItem, prepare_buckets, prepare_streams, prepare_tables, read_items,
+    read_object,
 };
 use centinela_broker::{Broker, BrokerConfig};
 use centinela_infra::{Infrastructure, Trigger, TriggerSource};
@@ -134,6 +135,11 @@ impl Services {
         }
     }
 
+    /// What was asked of the embedded Kinesis.
+    pub(super) fn stream_stats(&self) -> Option<KinesisStats> {
+        self.embedded_streams().map(Kinesis::snapshot)
+    }
+
     /// What was asked of the embedded S3.
     pub(super) fn object_stats(&self) -> Option<ObjectStats> {
         self.objects.as_ref().map(S3::snapshot)
@@ -222,7 +228,8 @@ async fn objects(config: &PlatformConfig, threads: &ServiceThreads) -> Result<(O
     let access = config.servers.access.clone();
     let Some(url) = &config.servers.s3 else {
         let faults = Arc::clone(&config.faults);
-        let store = S3Config { port: config.ports.s3, directory: config.objects.clone(), buckets, access, faults };
+        let (port, directory, calls) = (config.ports.s3, config.objects.clone(), config.calls.clone());
+        let store = S3Config { port, directory, buckets, access, faults, calls };
         let embedded = threads.run(S3::start(store)).await?;
         let url = embedded.url();
         return Ok((Some(embedded), url));
@@ -241,7 +248,8 @@ async fn kafka(
         for mapping in &infrastructure.mappings {
             kept_for.entry(mapping.topic.clone()).or_default().push(mapping.consumer_group.clone());
         }
-        let broker = BrokerConfig { port: config.ports.kafka, kept_for, ..BrokerConfig::default() };
+        let (port, calls) = (config.ports.kafka, config.calls.clone());
+        let broker = BrokerConfig { port, kept_for, calls, ..BrokerConfig::default() };
         let disk_bytes_per_topic = config.kafka_disk_bytes.unwrap_or(broker.disk_bytes_per_topic);
         let broker = threads.run(Broker::start(BrokerConfig { disk_bytes_per_topic, ..broker })).await?;
         let topics: Vec<TopicSpec> = infrastructure.topics.iter().map(topic_spec).collect();

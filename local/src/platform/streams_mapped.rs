@@ -14,11 +14,12 @@ use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::Platform;
+use super::backlog::{DRAIN_SLICE, until_drained};
 use super::error::PlatformError;
 use super::mapped::MappingKey;
 
 /// What is left of the streams' mappings to drain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamDrain(Vec<(MappingKey, StreamCut)>);
 
 impl StreamDrain {
@@ -57,6 +58,7 @@ impl Platform {
             let mapping = StreamMapping::start(spec(declared), source, Arc::clone(host))?;
             let key = MappingKey { topic, function };
             mapping.set_faults((self.mapping_faults)(&key, declared.window));
+            self.control.add_stream(declared, host, &mapping);
             mapped.push((key, mapping));
         }
         // Nobody starts them twice at a time.
@@ -103,6 +105,30 @@ impl Platform {
     pub fn cut_streams(&self) -> Result<StreamDrain, PlatformError> {
         let cuts = self.stream_mappings().map(|(key, mapping)| Ok((key.clone(), mapping.cut()?)));
         Ok(StreamDrain(cuts.collect::<Result<_, MappingError>>()?))
+    }
+
+    /// Lets functions handle what a backlog left on the streams, so that a report covers its own run only; the mappings run on.
+    pub(super) async fn work_off_streams(&mut self) -> Result<(), PlatformError> {
+        self.start_stream_mappings()?;
+        let drain = self.cut_streams()?;
+        until_drained(
+            || self.drain_streams(&drain, DRAIN_SLICE),
+            |records| {
+                let functions = drain.functions().collect::<Vec<_>>().join(", ");
+                PlatformError::StreamBacklog { records, functions }
+            },
+        )
+        .await?;
+        self.stream_mappings().for_each(|(_, mapping)| mapping.resume());
+        self.past.streams = drain;
+        Ok(())
+    }
+
+    /// Where this run begins on a stream: by shard the newest record before it; none of a shard without any, and nothing at all where
+    /// the stream began with the run.
+    #[must_use]
+    pub fn stream_start(&self, stream: &str) -> Option<&StreamCut> {
+        self.past.streams.0.iter().find(|(key, _)| key.topic == stream).map(|(_, cut)| cut)
     }
 
     /// Waits until they have handled everything before, and no window is open.

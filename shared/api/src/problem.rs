@@ -59,7 +59,12 @@ const WORDS: [(u16, &str, &str, &str); Kind::ALL.len()] = [
         "What is stored cannot be read",
         "Tell the operators: a person has to repair the user's item. What was sent is not lost.",
     ),
-    (503, "not-accepted", "Kafka did not confirm", "Send the same again after Retry-After: a repetition counts once."),
+    (
+        503,
+        "not-accepted",
+        "Kafka did not confirm",
+        "Send the same again after Retry-After: what the user's item still remembers counts once.",
+    ),
     (503, "state-unavailable", "The database does not answer", "Ask again after Retry-After."),
 ];
 

@@ -117,7 +117,8 @@ impl Report {
         }
         if self.action == "fire" {
             text.push_str(
-                "\nNothing is lost: mappings go on where they stopped. Take it back with `centinela brake release`.\n",
+                "\nMappings go on where they stopped. Take it back with `centinela brake release`, within their records' age (six hours, \
+                 unless the stacks say otherwise): what is older by then goes to the dead letters, and has to be redriven.\n",
             );
         }
         text

@@ -96,6 +96,28 @@ impl DeploymentKey {
         pseudonym
     }
 
+    /// Puts hashes that only this deployment can compute in the place of those of the network and of the user agent: there are so few of
+    /// both that whoever reads an item could try them all. Done twice it gives other hashes.
+    pub fn hide_guessable(&self, transaction: &mut Transaction) {
+        transaction.network = self.hidden_network(transaction.network);
+        transaction.agent = self.hidden_agent(transaction.agent);
+    }
+
+    /// What stands for the hash of a network in a user's state.
+    pub fn hidden_network(&self, hash: u32) -> u32 {
+        self.hidden("network", hash)
+    }
+
+    /// What stands for the hash of a user agent in a user's state.
+    pub fn hidden_agent(&self, hash: u32) -> u32 {
+        self.hidden("agent", hash)
+    }
+
+    fn hidden(&self, field: &str, hash: u32) -> u32 {
+        let [first, second, third, fourth, ..] = self.pseudonym(field, &hash.to_be_bytes());
+        u32::from_be_bytes([first, second, third, fourth])
+    }
+
     fn verified(&self, topic: &str, first: Coordinates, value: &[u8], from: Coordinates) -> Hmac<Sha256> {
         let mut mac = self.placed(VERIFIED, topic, first, value);
         put_place(&mut mac, from);

@@ -10,7 +10,10 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 /// What one attempt gets; both services answer within a tenth of it.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// What one call gets with all its attempts. A mapping that is being enabled is busy for a minute: it must not take the time of the other
+/// steps, and of the alert. Lambda invokes the function twice more, a minute and two later.
+const CALL: Duration = Duration::from_secs(4);
 /// The service says so of what is being changed just now.
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateEventSourceMapping.html>
 const BUSY: [&str; 2] = ["ResourceInUseException", "ResourceConflictException"];
@@ -36,7 +39,7 @@ pub(crate) async fn call(
     body: Bytes,
     deadline: Millis,
 ) -> Result<Bytes, ControlError> {
-    let patience = Patience::until(deadline);
+    let patience = Patience::until(deadline).at_most(CALL);
     let mut last: Cause = Box::new(NoAnswer(Duration::ZERO));
     for attempt in 1.. {
         let Some(left) = patience.left() else { break };
@@ -89,6 +92,13 @@ pub(crate) fn address(service: &str, region: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::time::Instant;
+
+    use aws_config::{Region, SdkConfig};
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use centinela_signed_http::Service;
     use http::{HeaderMap, HeaderValue};
 
     #[test]
@@ -114,5 +124,32 @@ mod tests {
         assert!(matches!(of(404, "ResourceNotFoundException"), ControlError::Missing(_)));
         let ControlError::Refused(cause) = of(403, "AccessDeniedException") else { panic!("a refusal") };
         assert_eq!(cause.to_string(), "lambda answered 403 AccessDeniedException: m");
+    }
+
+    #[tokio::test]
+    async fn what_is_busy_leaves_time_for_the_other_steps_and_the_alert() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = [0; 4096];
+                // Whoever has gone away asks for nothing any more.
+                if stream.read(&mut head).is_ok_and(|read| read > 0) {
+                    let said = "HTTP/1.1 409 Conflict\r\nx-amzn-errortype: ResourceInUseException\r\n\
+                                content-length: 2\r\nconnection: close\r\n\r\n{}";
+                    let _gone = stream.write_all(said.as_bytes());
+                }
+            }
+        });
+        let credentials = SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "test"));
+        let sdk = SdkConfig::builder().region(Region::new("us-east-1")).credentials_provider(credentials).build();
+        let service = Service { name: "lambda", is_s3: false, answer_bytes_max: 1024 };
+        let client = Client::new(&sdk, service, |_| url).unwrap();
+        let began = Instant::now();
+        let asked = Asked { path: "/mappings", ..Asked::default() };
+        let answer = call(&client, "Lambda", Method::GET, &asked, Bytes::new(), Millis(i64::MAX)).await;
+        assert!(matches!(answer, Err(ControlError::Unavailable(_))), "{answer:?}");
+        assert!(began.elapsed() < 5 * CALL, "it has asked for {:?}", began.elapsed());
     }
 }

@@ -18,7 +18,7 @@ const LAMBDA: Service = Service { name: "lambda", is_s3: false, answer_bytes_max
 const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
 /// The most that a page holds.
 const PAGE: &str = "100";
-/// More pages than a function can have mappings for.
+/// More pages than an account has mappings for.
 const PAGES_MAX: usize = 20;
 
 /// Lambda's API.
@@ -37,6 +37,9 @@ struct Described {
     #[serde(rename = "UUID")]
     uuid: String,
     state: String,
+    /// With the alias behind it where the mapping invokes one.
+    #[serde(default)]
+    function_arn: String,
     #[serde(default)]
     topics: Vec<String>,
     event_source_arn: Option<String>,
@@ -48,9 +51,17 @@ struct Reserved {
     reserved_concurrent_executions: Option<u32>,
 }
 
+impl Described {
+    /// Whether it invokes a function, or a version or an alias of it.
+    fn invokes(&self, function: &str) -> bool {
+        let named = self.function_arn.rsplit_once(":function:").map_or(self.function_arn.as_str(), |(_, named)| named);
+        named.split(':').next() == Some(function)
+    }
+}
+
 impl From<Described> for Mapping {
     fn from(described: Described) -> Self {
-        let Described { uuid, state, mut topics, event_source_arn } = described;
+        let Described { uuid, state, mut topics, event_source_arn, .. } = described;
         let of_arn = || event_source_arn.as_deref().and_then(|arn| arn.rsplit('/').next()).unwrap_or("?").to_owned();
         let source = if topics.is_empty() { of_arn() } else { topics.swap_remove(0) };
         Self { id: uuid, source, state }
@@ -90,11 +101,13 @@ impl Control for LambdaControl {
     async fn mappings(&self, function: &str, deadline: Millis) -> Result<Vec<Mapping>, ControlError> {
         let (mut mappings, mut marker) = (Vec::new(), None::<String>);
         for _ in 0..PAGES_MAX {
-            let mut query = vec![("FunctionName", function), ("MaxItems", PAGE)];
+            // Of the account: a mapping that invokes an alias is not one of the bare function's.
+            let mut query = vec![("MaxItems", PAGE)];
             query.extend(marker.as_deref().map(|marker| ("Marker", marker)));
             let page = self.call(Method::GET, MAPPINGS, &query, None, deadline).await?;
             let page: Page = serde_json::from_slice(&page).map_err(unreadable)?;
-            mappings.extend(page.event_source_mappings.into_iter().map(Mapping::from));
+            let of_function = page.event_source_mappings.into_iter().filter(|mapping| mapping.invokes(function));
+            mappings.extend(of_function.map(Mapping::from));
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
                 return Ok(mappings);
@@ -127,5 +140,23 @@ impl Control for LambdaControl {
             None => (Method::DELETE, None),
         };
         self.call(method, &path, &[], body, deadline).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_of_an_alias_is_one_of_its_function() {
+        let invokes = |arn: &str, function: &str| {
+            let described = json!({ "UUID": "u", "State": "Enabled", "FunctionArn": arn });
+            serde_json::from_value::<Described>(described).expect("a mapping").invokes(function)
+        };
+        let arn = "arn:aws:lambda:us-east-1:123456789012:function:dev-score-transactions";
+        assert!(invokes(arn, "dev-score-transactions"));
+        assert!(invokes(&format!("{arn}:live"), "dev-score-transactions"));
+        assert!(!invokes(&format!("{arn}-2"), "dev-score-transactions"));
+        assert!(!invokes("", "dev-score-transactions"));
     }
 }

@@ -1,5 +1,6 @@
 //! One invocation, as a function sees it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_contracts::kafka_event::{EnvelopeError, KafkaBatch};
@@ -27,6 +28,8 @@ pub struct Invocation<'a> {
     pub(crate) context: &'a Context,
     pub(crate) started: Instant,
     pub(crate) is_first: bool,
+    /// The broker's time of the batch's oldest record; the largest number of another event.
+    pub(crate) oldest: AtomicI64,
 }
 
 /// What a function answers, and what its metric line says.
@@ -106,7 +109,22 @@ impl Invocation<'_> {
                 "the source topic takes its records' times from producers; set message.timestamp.type to LogAppendTime"
             );
         }
-        KafkaBatch::parse(self.payload.as_bytes()).map_err(unreadable)
+        let batch = KafkaBatch::parse(self.payload.as_bytes()).map_err(unreadable)?;
+        let records = batch.partitions.iter().flat_map(|partition| &partition.records);
+        let times = records.filter_map(|record| match record {
+            Ok(record) => Some(record.coordinates.timestamp),
+            Err(bad) => bad.timestamp,
+        });
+        if let Some(oldest) = times.min() {
+            self.oldest.store(oldest.0, Ordering::Relaxed);
+        }
+        Ok(batch)
+    }
+
+    /// How old the oldest record of the batch is, in milliseconds; none of another event. A time ahead of this clock is of now.
+    pub(crate) fn oldest_record_ms(&self) -> Option<u64> {
+        let oldest = self.oldest.load(Ordering::Relaxed);
+        (oldest != i64::MAX).then(|| u64::try_from(now().since(Millis(oldest))).unwrap_or(0))
     }
 }
 
@@ -163,11 +181,36 @@ mod tests {
     #[test]
     fn an_event_of_another_form_is_a_failure_with_a_type_and_the_place() {
         let context = Context::default();
-        let invocation = Invocation { payload: "[1]", context: &context, started: Instant::now(), is_first: true };
+        let invocation = Invocation {
+            payload: "[1]",
+            context: &context,
+            started: Instant::now(),
+            is_first: true,
+            oldest: AtomicI64::new(i64::MAX),
+        };
         let failure = invocation.event::<String>().expect_err("a list is no text");
         assert_eq!(failure.error_type, "Centinela.EventUnreadable");
         assert!(failure.message.contains("line 1 column"), "{failure:?}");
         let failure = invocation.kafka_batch("transactions").expect_err("a list is no batch");
         assert_eq!(failure.error_type, "Centinela.EnvelopeUnreadable");
+        assert_eq!(invocation.oldest_record_ms(), None);
+    }
+
+    #[test]
+    fn the_oldest_record_of_a_batch_is_known_whether_it_can_be_read_or_not() {
+        let context = Context::default();
+        let payload = r#"{"eventSource":"aws:kafka","records":{"t-0":[
+            {"topic":"t","partition":0,"offset":1,"timestamp":2000,"timestampType":"LOG_APPEND_TIME","value":"MTI="},
+            {"topic":"t","partition":0,"offset":2,"timestamp":1000,"timestampType":"LOG_APPEND_TIME","value":"no base64!"}]}}"#;
+        let invocation = Invocation {
+            payload,
+            context: &context,
+            started: Instant::now(),
+            is_first: true,
+            oldest: AtomicI64::new(i64::MAX),
+        };
+        invocation.kafka_batch("t").expect("a batch");
+        let oldest = invocation.oldest_record_ms().expect("a batch has an oldest record");
+        assert!((now().0 - 1_000).abs_diff(i64::try_from(oldest).expect("a time")) < 60_000, "{oldest}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use centinela_delivery::Causes;
@@ -62,7 +62,8 @@ impl<F: Function> Host<F> {
         let started = Instant::now();
         let LambdaEvent { payload, context } = event;
         let is_first = !self.warm.swap(true, Ordering::Relaxed);
-        let invocation = Invocation { payload: payload.get(), context: &context, started, is_first };
+        let oldest = AtomicI64::new(i64::MAX);
+        let invocation = Invocation { payload: payload.get(), context: &context, started, is_first, oldest };
         let Answer { body, metrics } = self.function.handle(&invocation).await?;
         let body = String::from_utf8(body).unwrap_or_else(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into());
         let invocation = emf::Invocation {
@@ -71,6 +72,7 @@ impl<F: Function> Host<F> {
             at_ms: now().0,
             total_us: micros_since(started),
             init_us: is_first.then_some(self.init_us),
+            oldest_record_ms: invocation.oldest_record_ms(),
         };
         print(emf::line(&invocation, &metrics));
         RawValue::from_string(body).map_err(invalid)

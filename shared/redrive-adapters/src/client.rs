@@ -40,15 +40,30 @@ impl ConsumerContext for Session {}
 /// A consumer that joins no group and commits only what it is told to.
 pub(crate) type Consumer = BaseConsumer<Session>;
 
+/// What a reader does when retention has deleted what it was about to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Go on behind it.
+    Skip,
+    /// Say so.
+    Fail,
+}
+
 /// A consumer in the name of a group.
-pub(crate) fn consumer(access: &KafkaAccess, group: &str) -> Result<Consumer, PortError> {
+pub(crate) fn consumer(access: &KafkaAccess, group: &str, gone: Gone) -> Result<Consumer, PortError> {
     let created = access
         .client()
-        .set("client.id", "centinela-redrive")
+        .set("client.id", group)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
+        .set(
+            "auto.offset.reset",
+            match gone {
+                Gone::Skip => "earliest",
+                Gone::Fail => "error",
+            },
+        )
         .set("fetch.wait.max.ms", "50")
         // Whatever a topic of ours takes.
         .set("fetch.message.max.bytes", "10485760")

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use centinela_domain::{Coordinates, DecisionId, Millis};
 use centinela_kafka_access::KafkaAccess;
-use centinela_redrive::{Found, Handled, Message, Outgoing, PortError, Surroundings};
+use centinela_redrive::{Handled, Message, Outgoing, Place, PortError, Searched, Surroundings};
 use futures::future::join_all;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -13,7 +13,7 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::util::Timeout;
 use tokio::task::block_in_place;
 
-use crate::client::{self, Session};
+use crate::client::{self, Gone, Session};
 use crate::found::Published;
 use crate::lake::Lake;
 use crate::letters::Letters;
@@ -47,7 +47,6 @@ pub struct Cluster {
     lake: Option<Lake>,
     /// From when to when the lake is still to be looked through, for what the topics do not keep any more.
     in_lake: Option<(Millis, Millis)>,
-    found_in_lake: BTreeMap<DecisionId, Found>,
 }
 
 impl Cluster {
@@ -56,12 +55,13 @@ impl Cluster {
     /// # Errors
     /// When a client refuses its settings.
     pub fn new(config: Config, marks: Option<Marks>, lake: Option<Lake>) -> Result<Self, PortError> {
-        let letters = Letters::new(client::consumer(&config.access, &config.group)?, &config.dead_letters);
-        let published = Published::new(client::consumer(&config.access, &config.group)?, config.decisions.clone());
+        let consumer = |gone| client::consumer(&config.access, &config.group, gone);
+        let letters = Letters::new(consumer(Gone::Skip)?, &config.dead_letters);
+        let published = Published::new(consumer(Gone::Fail)?, config.decisions.clone());
         let producer = config
             .access
             .client()
-            .set("client.id", "centinela-redrive")
+            .set("client.id", &config.group)
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "2")
@@ -69,8 +69,7 @@ impl Cluster {
             .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string())
             .create_with_context(Session)
             .map_err(|error| PortError::new("making a kafka client", error))?;
-        let (in_lake, found_in_lake) = (None, BTreeMap::new());
-        Ok(Self { config, letters, published, producer, marks, lake, in_lake, found_in_lake })
+        Ok(Self { config, letters, published, producer, marks, lake, in_lake: None })
     }
 }
 
@@ -83,7 +82,11 @@ impl Surroundings for Cluster {
         block_in_place(|| self.letters.next())
     }
 
-    async fn note_handled(&mut self, handled: &Handled) -> Result<(), PortError> {
+    async fn turn_back(&mut self, to: Place) -> Result<(), PortError> {
+        block_in_place(|| self.letters.turn_back(to))
+    }
+
+    async fn note_handled(&mut self, handled: &mut Handled) -> Result<(), PortError> {
         block_in_place(|| self.letters.note(handled))
     }
 
@@ -98,7 +101,6 @@ impl Surroundings for Cluster {
 
     async fn begin_search(&mut self, since: Millis) -> Result<Millis, PortError> {
         let covers = block_in_place(|| self.published.begin(since))?;
-        self.found_in_lake.clear();
         self.in_lake = None;
         if covers <= since || self.lake.is_none() {
             return Ok(covers);
@@ -108,14 +110,21 @@ impl Surroundings for Cluster {
         Ok(since)
     }
 
-    async fn search(&mut self, wanted: &BTreeSet<DecisionId>) -> Result<BTreeMap<DecisionId, Found>, PortError> {
-        let mut found = block_in_place(|| self.published.search(wanted))?;
-        if let (Some((from, to)), Some(lake)) = (self.in_lake.take(), &self.lake) {
-            self.found_in_lake =
-                lake.search(wanted, from, to).await.inspect_err(|_| self.in_lake = Some((from, to)))?;
+    async fn search(&mut self, wanted: &BTreeSet<DecisionId>, deadline: Option<Millis>) -> Result<Searched, PortError> {
+        let is_late = || deadline.is_some_and(|deadline| now() >= deadline);
+        let mut searched = block_in_place(|| self.published.search(wanted, is_late))?;
+        if let (Some(hours), Some(lake), true) = (self.in_lake, &self.lake, searched.is_all) {
+            match lake.search(wanted, hours, deadline).await {
+                Ok(found) => {
+                    searched.found.extend(found);
+                    self.in_lake = None;
+                }
+                // It is asked again from the beginning.
+                Err(_) if is_late() => searched.is_all = false,
+                Err(error) => return Err(error),
+            }
         }
-        found.extend(self.found_in_lake.iter().map(|(id, found)| (*id, found.clone())));
-        Ok(found)
+        Ok(searched)
     }
 
     async fn ends(&mut self, topic: &str) -> Result<Vec<u64>, PortError> {
@@ -154,11 +163,15 @@ impl Surroundings for Cluster {
     }
 
     fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        now()
     }
 
     async fn pause(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use centinela_contracts::decision_v1;
 use centinela_domain::{DecisionId, Millis};
-use centinela_redrive::{Found, PortError};
+use centinela_redrive::{Found, PortError, Searched};
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Headers as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -20,7 +20,7 @@ const DECISION_ID: &str = "decision-id";
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 /// A broker's clock may be behind another's.
-const CLOCKS_DIFFER_MS: i64 = 60_000;
+pub(crate) const CLOCKS_DIFFER_MS: i64 = 60_000;
 
 /// The decision topics.
 pub(crate) struct Published {
@@ -103,8 +103,17 @@ impl Published {
     }
 
     /// Reads to where the topics end now.
-    pub(crate) fn search(&mut self, wanted: &BTreeSet<DecisionId>) -> Result<BTreeMap<DecisionId, Found>, PortError> {
-        let failed = |error| PortError::new("reading the published decisions", error);
+    pub(crate) fn search(
+        &mut self,
+        wanted: &BTreeSet<DecisionId>,
+        is_late: impl Fn() -> bool,
+    ) -> Result<Searched, PortError> {
+        let failed = |error| match error {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                PortError::new("reading the published decisions", "some were deleted before they were read: ask again")
+            }
+            error => PortError::new("reading the published decisions", error),
+        };
         let mut ends = BTreeMap::new();
         for topic in &self.topics {
             let count = self.next.keys().filter(|(name, _)| name == topic).count();
@@ -116,6 +125,9 @@ impl Published {
         let mut found: BTreeMap<DecisionId, Found> = BTreeMap::new();
         let mut until = Instant::now() + PATIENCE;
         while self.next.iter().any(|(place, next)| ends.get(place).is_some_and(|end| next < end)) {
+            if is_late() {
+                return Ok(Searched { found, is_all: false });
+            }
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     until = Instant::now() + PATIENCE;
@@ -136,7 +148,7 @@ impl Published {
                 ));
             }
         }
-        Ok(found)
+        Ok(Searched { found, is_all: true })
     }
 
     /// Markers of transactions and compacted records have offsets too.

@@ -26,13 +26,21 @@ pub(crate) struct Letters {
     topic: String,
     /// Partitions that are still to be read: the next offset, and where it ends.
     left: Left,
+    /// The same as it was at the beginning.
+    all: Left,
     /// What was committed last, so that only changes are.
     committed: BTreeMap<u32, (u64, String)>,
 }
 
 impl Letters {
     pub(crate) fn new(consumer: Consumer, topic: &str) -> Self {
-        Self { consumer, topic: topic.to_owned(), left: BTreeMap::new(), committed: BTreeMap::new() }
+        Self {
+            consumer,
+            topic: topic.to_owned(),
+            left: BTreeMap::new(),
+            all: BTreeMap::new(),
+            committed: BTreeMap::new(),
+        }
     }
 
     /// The client, for other questions to the cluster.
@@ -48,7 +56,8 @@ impl Letters {
             let missing = format!("there is no topic {}", self.topic);
             return Err(PortError::new("looking for the dead letters", missing));
         }
-        self.left = left.into_iter().filter(|(_, (next, end))| next < end).collect();
+        self.all = left;
+        self.left = self.all.clone();
         self.assign().map_err(|error| PortError::new(format!("reading topic {}", self.topic), error))?;
         Ok(handled)
     }
@@ -57,20 +66,11 @@ impl Letters {
         let count = client::partitions(&self.consumer, &self.topic)?;
         let starts = client::edges(&self.consumer, &self.topic, count, Offset::Beginning)?;
         let ends = client::edges(&self.consumer, &self.topic, count, Offset::End)?;
-        let mut asked = TopicPartitionList::new();
-        for partition in 0..count {
-            asked.add_partition(&self.topic, partition);
-        }
-        let committed = if count == 0 { asked } else { self.consumer.committed_offsets(asked, LIMIT)? };
+        let mut committed = self.committed(0..count)?;
         let (mut handled, mut left) = (Handled::default(), BTreeMap::new());
         for (partition, (start, end)) in (0..count).zip(starts.into_iter().zip(ends)) {
-            let known = committed.find_partition(&self.topic, partition);
-            let known = known.and_then(|known| match known.offset() {
-                Offset::Offset(offset) => Some((offset, known.metadata().to_owned())),
-                _ => None,
-            });
             // Beyond the end it is of a topic that was deleted.
-            let known = known.filter(|(offset, _)| *offset <= end);
+            let known = committed.remove(&partition).filter(|(offset, _)| *offset <= end);
             let (offset, text) = known.unwrap_or((start, String::new()));
             let mut spans = Spans::parse(u64::try_from(offset).unwrap_or_default(), &text);
             spans.raise(u64::try_from(start).unwrap_or_default());
@@ -78,6 +78,35 @@ impl Letters {
             handled.learn(u32::try_from(partition).unwrap_or_default(), spans);
         }
         Ok((handled, left))
+    }
+
+    /// Offsets with their texts. An answer without one is an answer; a partition that cannot be asked is none.
+    fn committed(&self, partitions: impl Iterator<Item = i32>) -> KafkaResult<BTreeMap<i32, (i64, String)>> {
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(&self.topic, partition);
+        }
+        let mut committed = BTreeMap::new();
+        if asked.count() == 0 {
+            return Ok(committed);
+        }
+        for element in self.consumer.committed_offsets(asked, LIMIT)?.elements() {
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                committed.insert(element.partition(), (offset, element.metadata().to_owned()));
+            }
+        }
+        Ok(committed)
+    }
+
+    /// Reads from this place on, to where the topic ended at the beginning.
+    pub(crate) fn turn_back(&mut self, to: Place) -> Result<(), PortError> {
+        let partition = i32::try_from(to.partition).unwrap_or(i32::MAX);
+        self.left = self.all.range(partition..).map(|(partition, left)| (*partition, *left)).collect();
+        if let Some((next, _)) = self.left.get_mut(&partition) {
+            *next = i64::try_from(to.offset).unwrap_or(i64::MAX);
+        }
+        self.assign().map_err(|error| PortError::new(format!("reading topic {}", self.topic), error))
     }
 
     /// Reads the partition that is next and nothing else, so that letters come in their order.
@@ -130,31 +159,58 @@ impl Letters {
         }
     }
 
-    /// Commits what has changed.
-    pub(crate) fn note(&mut self, handled: &Handled) -> Result<(), PortError> {
-        let mut changed = TopicPartitionList::new();
+    /// Commits what has changed, together with what somebody else has committed meanwhile. Kafka compares nothing when it commits, so two
+    /// who do it at the same moment may still undo each other's last step: those letters are open again.
+    pub(crate) fn note(&mut self, handled: &mut Handled) -> Result<(), PortError> {
+        let changed: Vec<u32> = handled
+            .partitions()
+            .filter(|(partition, spans)| {
+                let (below, text, _) = spans.text();
+                self.committed.get(partition).is_none_or(|known| *known != (below, text))
+            })
+            .map(|(partition, _)| partition)
+            .collect();
+        let noting = |error| PortError::new(format!("noting what is handled of topic {}", self.topic), error);
+        self.learn(&changed, handled).map_err(noting)?;
+        let mut committing = TopicPartitionList::new();
         let mut now = Vec::new();
-        for (partition, spans) in handled.partitions() {
+        for partition in changed {
+            let Some(spans) = handled.of(partition) else { continue };
             let (below, text, _) = spans.text();
-            if self.committed.get(&partition).is_some_and(|known| *known == (below, text.clone())) {
-                continue;
-            }
+            let mut element = committing.add_partition(&self.topic, i32::try_from(partition).unwrap_or(i32::MAX));
+            element.set_offset(Offset::Offset(i64::try_from(below).unwrap_or(i64::MAX))).map_err(noting)?;
+            element.set_metadata(&text);
             now.push((partition, (below, text)));
-        }
-        let noting = || format!("noting what is handled of topic {}", self.topic);
-        for (partition, (below, text)) in &now {
-            let (partition, offset) = (i32::try_from(*partition).unwrap_or(i32::MAX), i64::try_from(*below));
-            let mut element = changed.add_partition(&self.topic, partition);
-            element
-                .set_offset(Offset::Offset(offset.unwrap_or(i64::MAX)))
-                .map_err(|error| PortError::new(noting(), error))?;
-            element.set_metadata(text);
         }
         if now.is_empty() {
             return Ok(());
         }
-        self.consumer.commit(&changed, CommitMode::Sync).map_err(|error| PortError::new(noting(), error))?;
+        self.consumer.commit(&committing, CommitMode::Sync).map_err(noting)?;
         self.committed.extend(now);
+        Ok(())
+    }
+
+    /// Takes in what is committed by now.
+    fn learn(&self, partitions: &[u32], handled: &mut Handled) -> KafkaResult<()> {
+        let asked = partitions.iter().filter_map(|partition| i32::try_from(*partition).ok());
+        let committed = self.committed(asked)?;
+        let is_beyond = |(partition, (offset, _)): (&i32, &(i64, String))| {
+            self.all.get(partition).is_none_or(|(_, end)| offset > end)
+        };
+        let ends = if committed.iter().any(is_beyond) {
+            let count = client::partitions(&self.consumer, &self.topic)?;
+            client::edges(&self.consumer, &self.topic, count, Offset::End)?
+        } else {
+            Vec::new()
+        };
+        for (partition, (offset, text)) in committed {
+            let index = usize::try_from(partition).unwrap_or(usize::MAX);
+            // Beyond the end it is of a topic that was deleted.
+            if ends.get(index).is_none_or(|end| offset <= *end) {
+                let spans = Spans::parse(u64::try_from(offset).unwrap_or_default(), &text);
+                handled.merge(u32::try_from(partition).unwrap_or_default(), &spans);
+            }
+        }
         Ok(())
     }
 }

@@ -73,6 +73,12 @@ impl Spans {
         self.fold();
     }
 
+    /// Takes in what somebody else knows.
+    pub fn merge(&mut self, other: &Self) {
+        self.raise(other.below);
+        other.spans.iter().for_each(|(start, end)| self.insert(*start, *end));
+    }
+
     fn insert(&mut self, start: u64, end: u64) {
         if end <= start || end <= self.below {
             return;
@@ -108,6 +114,11 @@ impl Handled {
     /// Takes what is known of a partition.
     pub fn learn(&mut self, partition: u32, spans: Spans) {
         self.0.insert(partition, spans);
+    }
+
+    /// Takes in what somebody else knows of a partition.
+    pub fn merge(&mut self, partition: u32, spans: &Spans) {
+        self.0.entry(partition).or_default().merge(spans);
     }
 
     /// Whether a letter is.
@@ -150,6 +161,15 @@ mod tests {
             assert_eq!(again.contains(offset), offset < 15 || (20..22).contains(&offset), "{offset}");
         }
         assert!(!handled.contains(Place { partition: 0, offset: 0 }));
+    }
+
+    #[test]
+    fn what_two_know_is_known_to_both() {
+        let (mut one, other) = (Spans::parse(10, "1:5+2,3+1"), Spans::parse(12, "1:1+2,2+5,9+1"));
+        one.merge(&other);
+        let expected = |offset: &u64| *offset < 12 || (13..22).contains(offset) || *offset == 31;
+        let known = (0..40).filter(|offset| one.contains(*offset));
+        assert_eq!(known.collect::<Vec<_>>(), (0..40).filter(expected).collect::<Vec<_>>());
     }
 
     #[test]

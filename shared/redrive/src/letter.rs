@@ -107,6 +107,8 @@ pub struct Letter {
     pub originals: Vec<Original>,
     /// Bytes that were left out because the letter would have been too large.
     pub truncated_bytes: u64,
+    /// Records of a batch that are not described in a way that can be read: the others can go back, and the letter stays open.
+    pub broken: u64,
 }
 
 /// Whether a letter can go back.
@@ -117,7 +119,7 @@ pub enum Readiness {
     /// Its value, or what it is about, must be repaired first: it would only come back.
     NeedsRepair(String),
     /// It cannot.
-    Cannot(&'static str),
+    Cannot(String),
 }
 
 impl Letter {
@@ -135,6 +137,7 @@ impl Letter {
                     reason: format!("the message is no dead letter: {problem}"),
                     originals: Vec::new(),
                     truncated_bytes: 0,
+                    broken: 0,
                 },
             },
         }
@@ -168,6 +171,7 @@ impl Letter {
             reason: letter.reason,
             originals: originals.into_iter().collect(),
             truncated_bytes,
+            broken: 0,
         }
     }
 
@@ -199,23 +203,28 @@ impl Letter {
             reason,
             originals,
             truncated_bytes: 0,
+            broken,
         }
     }
 
     /// Whether the letter can go back, with or without another value, and as a record that was never there before or as the one that it was.
     pub fn readiness(&self, repaired: bool, as_new: bool) -> Readiness {
         use DeadLetterReason as Reason;
+        let cannot = |why: &str| Readiness::Cannot(why.to_owned());
         if self.originals.is_empty() {
-            return Readiness::Cannot("it does not hold the record with its place");
+            return cannot("it does not hold the record with its place");
         }
         if self.truncated_bytes > 0 && !repaired {
-            return Readiness::Cannot("its bytes are not all there");
+            return cannot("its bytes are not all there");
         }
         if self.cause == Cause::Function(Reason::UnreadableRecord) {
-            return Readiness::Cannot("it holds the mapping's description of the record, and not its bytes");
+            return cannot("it holds the mapping's description of the record, and not its bytes");
         }
         if !as_new && self.originals.iter().any(|original| original.proof == Proof::None) {
-            return Readiness::Cannot("this deployment has not signed where its record was first");
+            return cannot("this deployment has not signed where its record was first");
+        }
+        if self.broken > 0 && self.originals.iter().any(|original| original.proof == Proof::None) {
+            return cannot("some of its records cannot be read, and the others would go as new ones each time");
         }
         let by_reason = match self.cause {
             Cause::Function(Reason::TransactionIdReused) => Some("the transaction needs an id of its own"),

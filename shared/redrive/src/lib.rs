@@ -9,6 +9,7 @@
 
 mod filter;
 mod handled;
+mod known;
 mod letter;
 mod ports;
 mod redrive;
@@ -19,7 +20,7 @@ mod rounds;
 pub use filter::Filter;
 pub use handled::{Handled, Spans};
 pub use letter::{Cause, Letter, Original, Proof, Readiness, Settings, Topics};
-pub use ports::{Found, Message, Outgoing, Place, PortError, Surroundings};
+pub use ports::{Found, Message, Outgoing, Place, PortError, Searched, Surroundings};
 pub use redrive::{RedriveError, drop_letters, list, redrive};
-pub use report::Report;
+pub use report::{Left, Report};
 pub use request::{Action, Plan, Repair, Request, RequestProblem};

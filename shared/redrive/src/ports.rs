@@ -63,6 +63,15 @@ pub struct Found {
     pub amount: Option<(u64, String)>,
 }
 
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Searched {
+    /// The decisions.
+    pub found: BTreeMap<DecisionId, Found>,
+    /// Whether everything was looked through that was published when it was asked; not so when the time was over before.
+    pub is_all: bool,
+}
+
 /// Something outside could not be asked, or refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}")]
@@ -90,8 +99,11 @@ pub trait Surroundings: Send {
     /// of offsets; none after the last.
     fn next_message(&mut self) -> impl Future<Output = Result<Option<Message>, PortError>> + Send;
 
-    /// Keeps what is handled now.
-    fn note_handled(&mut self, handled: &Handled) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// The next message is the one at this place, which was read before, or the first behind it that is still there.
+    fn turn_back(&mut self, to: Place) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Keeps what is handled now, with what somebody else has handled meanwhile, which is learned.
+    fn note_handled(&mut self, handled: &mut Handled) -> impl Future<Output = Result<(), PortError>> + Send;
 
     /// The committed marks of the transactions' topic, as they are stored. A partition without one is left out; none at all when nobody
     /// keeps marks here, and then nothing can be verified.
@@ -100,11 +112,12 @@ pub trait Surroundings: Send {
     /// Begins to look for decisions that were published since; returns since when all of them can be found.
     fn begin_search(&mut self, since: Millis) -> impl Future<Output = Result<Millis, PortError>> + Send;
 
-    /// Which of these are published by now. Asked again it goes on where it was.
+    /// Which of these are published by now. Asked again it goes on where it was, and says only what is new.
     fn search(
         &mut self,
         wanted: &BTreeSet<DecisionId>,
-    ) -> impl Future<Output = Result<BTreeMap<DecisionId, Found>, PortError>> + Send;
+        deadline: Option<Millis>,
+    ) -> impl Future<Output = Result<Searched, PortError>> + Send;
 
     /// Where the partitions of a topic end, in the order of their numbers.
     fn ends(&mut self, topic: &str) -> impl Future<Output = Result<Vec<u64>, PortError>> + Send;

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use centinela_contracts::dead_letter_v1;
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_domain::{Coordinates, DecisionId, Millis};
+use centinela_domain::{Coordinates, Millis};
 
 use crate::handled::Handled;
+use crate::known::Known;
 use crate::letter::{Letter, Original, Proof, REDRIVEN_FROM, Settings};
-use crate::ports::{Found, Outgoing, PortError, Surroundings};
+use crate::ports::{Outgoing, PortError, Surroundings};
 use crate::report::Report;
 use crate::request::Plan;
 use crate::rounds::Reading;
 
 /// Records that are sent at once.
 const CHUNK_MAX: usize = 500;
-/// Marks older than this are read again, and what was published since is looked through: a mark that is old proves less of busy users.
-const MARKS_FRESH_MS: i64 = 30_000;
+/// Asked again it would read the same again.
+const NO_TIME_TO_LOOK: &str = "there was no time to look through what was published since the oldest of these records: ask for those \
+     since a later time, without the look-up, or by the command, which takes its time";
 
 /// Why it could not go on. What was handled before is noted.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +32,9 @@ pub enum RedriveError {
     NoKey,
 }
 
-/// The open letters that are meant.
+/// Hands the open letters that are meant on, one by one; says whether there may be more.
+///
+/// `take` says whether it had room for the letter; the first for which there is none is the last.
 ///
 /// # Errors
 /// When they cannot be read.
@@ -38,14 +42,16 @@ pub async fn list<W: Surroundings>(
     world: &mut W,
     settings: &Settings,
     plan: &Plan,
-) -> Result<(Vec<Letter>, bool), RedriveError> {
+    mut take: impl FnMut(&Letter) -> bool,
+) -> Result<bool, RedriveError> {
     let handled = world.handled().await?;
-    let mut reading = Reading { world, settings, plan, met: 0, ended: false };
-    let mut letters = Vec::new();
-    while let Some(letter) = reading.next(&handled).await? {
-        letters.push(letter);
+    let mut reading = Reading::new(settings, plan);
+    while let Some(letter) = reading.next(world, &handled, None).await? {
+        if !take(&letter) {
+            return Ok(true);
+        }
     }
-    Ok((letters, !reading.ended))
+    Ok(!reading.ended)
 }
 
 /// Handles the open letters that are meant without sending them.
@@ -58,10 +64,10 @@ pub async fn drop_letters<W: Surroundings>(
     plan: &Plan,
 ) -> Result<Report, RedriveError> {
     let mut handled = world.handled().await?;
-    let mut reading = Reading { world, settings, plan, met: 0, ended: false };
+    let mut reading = Reading::new(settings, plan);
     let mut report = Report { dry_run: plan.dry_run, ..Report::default() };
     let mut dropped = Vec::new();
-    while let Some(letter) = reading.next(&handled).await? {
+    while let Some(letter) = reading.next(world, &handled, None).await? {
         dropped.push(letter.place);
     }
     report.unfinished = !reading.ended;
@@ -69,7 +75,7 @@ pub async fn drop_letters<W: Surroundings>(
     report.dropped = report.letters;
     if !plan.dry_run && !dropped.is_empty() {
         dropped.into_iter().for_each(|place| handled.insert(place));
-        note(world, &handled, &mut report).await?;
+        note(world, &mut handled, &mut report).await?;
     }
     Ok(report)
 }
@@ -82,35 +88,26 @@ pub async fn redrive<W: Surroundings>(world: &mut W, settings: &Settings, plan: 
     let key = settings.key.as_ref().ok_or(RedriveError::NoKey)?;
     let mut handled = world.handled().await?;
     let mut report = Report { dry_run: plan.dry_run, ..Report::default() };
-    let (mut met, mut ended) = (0, false);
-    while !ended && met < plan.limit {
-        let mut reading = Reading { world: &mut *world, settings, plan, met, ended: false };
-        let letters = reading.round(&handled, &mut report).await?;
-        (met, ended) = (reading.met, reading.ended);
-        let mut round = Round { world: &mut *world, settings, plan, key, ends: BTreeMap::new() };
-        if !round.run(letters, &mut handled, &mut report).await? {
-            report.unfinished = true;
-            return Ok(report);
+    let mut reading = Reading::new(settings, plan);
+    while !reading.is_over(world.now()) {
+        let mut part = reading.part(world, &handled).await?;
+        let mut known = Known::begin(world, plan, &mut part).await?;
+        while let Some(letters) = reading.round(world, &mut part, &handled, &mut report).await? {
+            let mut round = Round { world: &mut *world, settings, plan, key, ends: &reading.ends };
+            if !round.run(&letters, &mut known, &mut handled, &mut report).await? {
+                report.unfinished = true;
+                return Ok(report);
+            }
         }
     }
-    report.unfinished = !ended;
+    report.unfinished = !reading.ended;
     Ok(report)
 }
 
-async fn note<W: Surroundings>(world: &mut W, handled: &Handled, report: &mut Report) -> Result<(), PortError> {
+async fn note<W: Surroundings>(world: &mut W, handled: &mut Handled, report: &mut Report) -> Result<(), PortError> {
+    world.note_handled(handled).await?;
     report.forgetful |= handled.partitions().any(|(_, spans)| !spans.text().2);
-    world.note_handled(handled).await
-}
-
-/// What is known of the decisions of a round.
-#[derive(Default)]
-struct Known {
-    wanted: BTreeSet<DecisionId>,
-    found: BTreeMap<DecisionId, Found>,
-    marks: BTreeMap<u32, Coordinates>,
-    read_at: Millis,
-    /// Everything that was published since is found.
-    covers: Option<Millis>,
+    Ok(())
 }
 
 struct Round<'a, W> {
@@ -119,106 +116,61 @@ struct Round<'a, W> {
     plan: &'a Plan,
     key: &'a DeploymentKey,
     /// Where the partitions of a topic end.
-    ends: BTreeMap<String, Vec<u64>>,
+    ends: &'a BTreeMap<String, Vec<u64>>,
 }
 
 impl<W: Surroundings> Round<'_, W> {
     /// False when there was no time for all.
     async fn run(
         &mut self,
-        letters: Vec<Letter>,
+        letters: &[Letter],
+        known: &mut Known,
         handled: &mut Handled,
         report: &mut Report,
     ) -> Result<bool, PortError> {
-        let letters = self.believable(letters, report).await?;
-        let mut known = self.begin(&letters).await?;
         let chunk = (self.plan.rate.ceil() as usize).clamp(1, CHUNK_MAX);
         for letters in letters.chunks(chunk) {
-            if self.plan.deadline.is_some_and(|deadline| self.world.now() >= deadline) {
+            if self.plan.is_late(self.world.now()) {
+                return Ok(false);
+            }
+            if !known.look(self.world, self.plan).await? {
+                let is_nothing_done = report.sent + report.found == 0;
+                report.stopped = is_nothing_done.then(|| NO_TIME_TO_LOOK.to_owned());
                 return Ok(false);
             }
             let began = self.world.now();
-            self.look(&mut known).await?;
-            let sent = self.send(letters, &known, handled, report).await;
+            let sent = self.send(letters, known, handled, report).await;
             if self.plan.dry_run {
                 continue;
             }
             note(self.world, handled, report).await?;
             let due = Duration::from_secs_f64(sent as f64 / self.plan.rate);
-            let spent = Duration::from_millis(self.world.now().since(began).max(0).unsigned_abs());
-            if due > spent {
-                self.world.pause(due - spent).await;
+            let now = self.world.now();
+            let due = due.saturating_sub(Duration::from_millis(now.since(began).max(0).unsigned_abs()));
+            let due = self.plan.time_left(now).map_or(due, |left| due.min(left));
+            if !due.is_zero() {
+                self.world.pause(due).await;
             }
         }
         Ok(true)
-    }
-
-    /// A mapping signs nothing: that a record was where it says is believed as far as the topic goes, for a place that never was would
-    /// keep its user's ring waiting.
-    async fn believable(&mut self, letters: Vec<Letter>, report: &mut Report) -> Result<Vec<Letter>, PortError> {
-        let topics: BTreeSet<&String> =
-            letters.iter().flat_map(|letter| &letter.originals).map(|original| &original.topic).collect();
-        for topic in topics {
-            if !self.ends.contains_key(topic) {
-                let ends = self.world.ends(topic).await?;
-                self.ends.insert(topic.clone(), ends);
-            }
-        }
-        let mut believed = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let never_was = |original: &&Original| {
-                let end = self.ends[&original.topic].get(original.at.partition as usize);
-                original.proof == Proof::OfTheMapping && end.is_none_or(|end| original.at.offset >= *end)
-            };
-            let gone = letter.originals.iter().find(|original| self.ends[&original.topic].is_empty());
-            if let Some(original) = gone {
-                report.cannot += 1;
-                report.name(letter.place, format!("there is no topic `{}`", original.topic));
-            } else if !self.plan.as_new && letter.originals.iter().any(|original| never_was(&original)) {
-                report.cannot += 1;
-                report
-                    .name(letter.place, "its record cannot have been where it says: the topic ends before".to_owned());
-            } else {
-                believed.push(letter);
-            }
-        }
-        Ok(believed)
-    }
-
-    async fn begin(&mut self, letters: &[Letter]) -> Result<Known, PortError> {
-        let mut known = Known::default();
-        if !self.plan.verify {
-            return Ok(known);
-        }
-        let originals = || letters.iter().flat_map(|letter| &letter.originals);
-        let transactions = || originals().filter_map(|original| Some((original.decision?, original.at.timestamp)));
-        known.wanted = transactions().map(|(decision, _)| decision).collect();
-        if let Some(since) = transactions().map(|(_, at)| at).min() {
-            known.covers = Some(self.world.begin_search(since).await?);
-        }
-        Ok(known)
-    }
-
-    /// The marks first, then what was published by whoever was at work when they were read.
-    async fn look(&mut self, known: &mut Known) -> Result<(), PortError> {
-        let is_fresh = known.read_at != Millis::default() && self.world.now().since(known.read_at) < MARKS_FRESH_MS;
-        if known.covers.is_none() || is_fresh {
-            return Ok(());
-        }
-        known.marks = self.world.marks().await?;
-        known.read_at = self.world.now();
-        if !known.marks.is_empty() && !self.plan.dry_run {
-            self.world.pause(self.plan.grace).await;
-        }
-        let found = self.world.search(&known.wanted).await?;
-        known.found.extend(found);
-        Ok(())
     }
 
     /// Sends what has no decision; what is found or acknowledged is handled. Returns how many records were sent.
     async fn send(&mut self, letters: &[Letter], known: &Known, handled: &mut Handled, report: &mut Report) -> usize {
         let (mut out, mut owners, mut failed) = (Vec::new(), Vec::new(), BTreeSet::new());
         for letter in letters {
+            // Somebody has dropped or sent it since it was read.
+            if handled.contains(letter.place) {
+                continue;
+            }
+            if letter.broken > 0 {
+                report.cannot += 1;
+                report.name(
+                    letter.place,
+                    format!("{} of its records cannot be read; the others are sent", letter.broken),
+                );
+                failed.insert(letter.place);
+            }
             for original in &letter.originals {
                 if let Some(found) = original.decision.and_then(|decision| known.found.get(&decision)) {
                     if found.amount.is_some() && found.amount != original.amount {
@@ -269,7 +221,8 @@ impl<W: Surroundings> Round<'_, W> {
         }
         let is_transaction = *topic == self.settings.topics.transactions && original.decision.is_some();
         let is_covered = known.covers.is_some_and(|covers| covers <= at.timestamp) && !known.marks.is_empty();
-        let is_verified = !as_new && is_transaction && is_covered;
+        let was_looked_for = original.decision.is_some_and(|decision| known.was_looked_for(&decision));
+        let is_verified = !as_new && is_transaction && is_covered && was_looked_for;
         if is_verified {
             let nothing_yet = Coordinates { partition, offset: 0, timestamp: Millis(0) };
             let from = known.marks.get(&partition).copied().unwrap_or(nothing_yet);

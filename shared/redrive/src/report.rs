@@ -43,6 +43,9 @@ pub struct Report {
     pub failed: u64,
     /// Whether there may be more than was looked at: ask again.
     pub unfinished: bool,
+    /// Why asking again may not be enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// Whether what is handled did not fit where it is kept: some letters will seem open that are not.
     pub forgetful: bool,
     /// The first letters that were left alone.
@@ -60,7 +63,7 @@ impl Report {
             }
             Readiness::Cannot(why) => {
                 self.cannot += 1;
-                (*why).to_owned()
+                why.clone()
             }
         };
         self.name(place, why);

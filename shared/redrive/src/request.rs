@@ -16,6 +16,8 @@ const LISTED: usize = 100;
 const SENT: usize = 10_000;
 /// Records a second unless something else is said.
 const RATE: f64 = 100.0;
+/// Fewest records a second: a pause between two is a quarter of an hour then, and never more than a clock can count.
+const RATE_MIN: f64 = 0.001;
 /// Most records a second.
 const RATE_MAX: f64 = 100_000.0;
 /// Repairs in one request.
@@ -98,7 +100,7 @@ pub enum RequestProblem {
     #[error("a request takes {REPAIRS_MAX} repairs at most, this one has {0}")]
     Repairs(usize),
     /// Not a rate.
-    #[error("a rate is a number of records a second above 0 and at most {RATE_MAX}")]
+    #[error("a rate is a number of records a second from {RATE_MIN} to {RATE_MAX}")]
     Rate,
     /// A drop of everything is hardly what is meant.
     #[error("to drop letters say which: by places, reasons, time, topic, partition or text")]
@@ -128,12 +130,28 @@ pub struct Plan {
     pub deadline: Option<Millis>,
 }
 
+impl Plan {
+    /// Whether it is time to stop.
+    pub(crate) fn is_late(&self, now: Millis) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// What is left of the time; none when nobody counts it.
+    pub(crate) fn time_left(&self, now: Millis) -> Option<Duration> {
+        self.deadline.map(|deadline| Duration::from_millis(deadline.since(now).max(0).unsigned_abs()))
+    }
+}
+
 impl Request {
     /// Reads a request.
     ///
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str) -> Result<Self, RequestProblem> {
+        // serde takes a list for a struct of which every field may be absent.
+        if !text.trim_start().starts_with('{') {
+            return Err(RequestProblem::Json("it is no object".to_owned()));
+        }
         serde_json::from_str(text).map_err(|error| RequestProblem::Json(error.to_string()))
     }
 
@@ -158,7 +176,7 @@ impl Request {
             return Err(RequestProblem::Repairs(self.repairs.len()));
         }
         let rate = self.rate.unwrap_or(RATE);
-        if !(rate > 0.0 && rate <= RATE_MAX) {
+        if !(RATE_MIN..=RATE_MAX).contains(&rate) {
             return Err(RequestProblem::Rate);
         }
         let limit = match self.action {
@@ -217,7 +235,8 @@ mod tests {
             ("[]", "not readable"),
             (r#"{"acton":"list"}"#, "acton"),
             (r#"{"letters":["3"]}"#, "PARTITION-OFFSET"),
-            (r#"{"rate":0}"#, "above 0"),
+            (r#"{"rate":0}"#, "from 0.001 to"),
+            (r#"{"rate":1e-300}"#, "from 0.001 to"),
             (r#"{"action":"drop"}"#, "say which"),
             (r#"{"repairs":[{"letter":"0-1"}]}"#, "needs a `value`"),
             (r#"{"repairs":[{"letter":"0-1","value_base64":"*"}]}"#, "needs a `value`"),

@@ -15,7 +15,7 @@ use centinela_domain::{
 
 use crate::outgoing::{again, outgoing};
 use crate::ports::{Background, Outgoing, ScoreError, Scored, Scorer, Versioned, Write};
-use crate::work::{Decoded, Work};
+use crate::work::{Decoded, Work, is_verified};
 
 /// How a record is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub(crate) struct Answer {
     pub ahead: bool,
     pub guarded: bool,
     pub degraded: bool,
+    /// Of a replay: its producer sent the transaction again, at another place.
+    pub duplicate: bool,
 }
 
 /// A job on its way to a plan.
@@ -92,6 +94,8 @@ struct Draft {
     expected: Option<u64>,
     item: StoredUser,
     replies: Vec<(usize, Reply)>,
+    /// Those of them whose place is new to the ring.
+    duplicates: Vec<usize>,
     visits: Vec<Visit>,
     changed: bool,
     full_from: Option<usize>,
@@ -112,6 +116,7 @@ impl Draft {
             expected,
             item,
             replies: Vec::new(),
+            duplicates: Vec::new(),
             visits: Vec::new(),
             changed: false,
             full_from: None,
@@ -132,7 +137,9 @@ impl Draft {
                     Reply::OtherContent
                 }
                 Some(_) => {
-                    self.changed |= ledger.repeat(work.content.digest, work.at, committed);
+                    let is_new_place = ledger.repeat(work.content.digest, work.at, committed);
+                    self.changed |= is_new_place;
+                    self.duplicates.extend((is_new_place && !work.is_redriven()).then_some(index));
                     self.visits.push(visit(work));
                     Reply::Replay
                 }
@@ -209,6 +216,7 @@ impl Draft {
             ahead: decision.is_some_and(|decision| decision.ahead),
             guarded: decision.is_some_and(|decision| decision.guarded),
             degraded: decision.is_some_and(|decision| decision.missing.any()),
+            duplicate: self.duplicates.contains(&index),
         }
     }
 
@@ -216,14 +224,6 @@ impl Draft {
     fn next_version(&self) -> u64 {
         self.expected.map_or(1, |version| version + 1)
     }
-}
-
-/// Whether it is proved that the record was not decided: no decision on it was published by whoever handled what stands before the mark,
-/// and none that stands behind the mark has left the ring.
-fn is_verified(work: &Work, ledger: &Ledger) -> bool {
-    work.verified.is_some_and(|from| {
-        from.partition == work.at.partition && from.offset <= work.at.offset && !ledger.may_have_evicted_since(from)
-    })
 }
 
 fn visit(work: &Work) -> Visit {

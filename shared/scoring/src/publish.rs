@@ -188,7 +188,10 @@ impl<P: Ports> Scoring<P> {
 
 fn count(report: &mut BatchReport, answer: &Answer, work: &Work, now: Millis) {
     match answer.reply {
-        Reply::Replay => report.replayed += 1,
+        Reply::Replay => {
+            report.replayed += 1;
+            report.duplicates += usize::from(answer.duplicate);
+        }
         Reply::Stale => report.stale += 1,
         Reply::Undecidable | Reply::OtherContent => {}
         Reply::New => {

@@ -40,6 +40,8 @@ pub struct BatchReport {
     pub degraded: usize,
     /// Records answered from the ring.
     pub replayed: usize,
+    /// Of these, transactions that their producer sent again, at a place that the ring did not know.
+    pub duplicates: usize,
     /// Records that were complete long ago.
     pub stale: usize,
     /// Records dead-lettered.

@@ -63,7 +63,7 @@ fn a_replay_answers_with_the_stored_bytes_and_writes_nothing() {
     bench.deliver(records.clone());
     let (first, asked) = (distinct(&bench.published()), bench.fakes.shared().writes_asked);
     let report = bench.deliver_batch(batch(records));
-    assert_eq!(report.replayed, 3);
+    assert_eq!((report.replayed, report.duplicates), (3, 0));
     assert_eq!(distinct(&bench.published()), first, "the same bytes, although the model would score differently now");
     assert_eq!(bench.fakes.shared().writes_asked, asked, "a replayed batch costs no write");
 }
@@ -100,7 +100,9 @@ fn a_producers_duplicate_within_sixteen_decisions_is_answered_from_the_ring() {
         bench.pass(40 * 86_400_000);
     }
     let report = bench.deliver([transaction(1, 7, "ana", "t0")]);
-    assert_eq!((report.decided, report.replayed), (0, 1));
+    assert_eq!((report.decided, report.replayed, report.duplicates), (0, 1, 1));
+    let again = bench.deliver([transaction(1, 7, "ana", "t0")]);
+    assert_eq!((again.replayed, again.duplicates), (1, 0), "a redelivery is not the producer's");
     assert_eq!(bench.transactions("ana"), RingSize::DEFAULT.newest as u64);
 }
 

@@ -27,6 +27,12 @@ impl Patience {
         Self { ends: start.checked_add(left).unwrap_or_else(|| start + Duration::from_secs(86_400)) }
     }
 
+    /// The same, and no longer than `limit` from now.
+    #[must_use]
+    pub fn at_most(self, limit: Duration) -> Self {
+        Self { ends: Instant::now().checked_add(limit).map_or(self.ends, |ends| ends.min(self.ends)) }
+    }
+
     /// What is left, none when nothing is.
     pub fn left(self) -> Option<Duration> {
         Some(self.ends.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
@@ -54,5 +60,7 @@ mod tests {
     async fn there_is_no_further_attempt_when_no_time_is_left() {
         assert!(!Patience::until(Millis(0)).pause_after(1).await);
         assert!(Patience::until(Millis(i64::MAX)).pause_after(1).await);
+        assert!(!Patience::until(Millis(i64::MAX)).at_most(Duration::ZERO).pause_after(1).await);
+        assert!(!Patience::until(Millis(0)).at_most(Duration::from_secs(9)).pause_after(1).await);
     }
 }

@@ -10,6 +10,13 @@ pub const NAMESPACE: &str = "Centinela";
 pub const DIMENSION: &str = "Function";
 /// Milliseconds from the broker's time of a record to its published decision.
 pub const PROCESSING_MILLISECONDS: &str = "ProcessingMilliseconds";
+/// Milliseconds from the broker's time of a Kafka batch's oldest record to the batch's answer, whatever became of the record: one value
+/// per batch, of a batch that is late. [`PROCESSING_MILLISECONDS`] speaks only of what was decided, so it is silent while nothing is.
+pub const OLDEST_RECORD_MILLISECONDS: &str = "OldestRecordMilliseconds";
+/// From this age on it is sent. A line costs by its length, and nobody asks for the oldest record of a batch that is in time.
+pub const OLDEST_RECORD_SENT_FROM_MS: u64 = 1_000;
+/// What the chassis sends of its own accord; a function's [`Counts`] have the rest.
+pub const OF_THE_CHASSIS: [&str; 2] = [PROCESSING_MILLISECONDS, OLDEST_RECORD_MILLISECONDS];
 /// Most values that the format allows for one metric in one line.
 const VALUES_MAX: usize = 100;
 
@@ -86,6 +93,8 @@ pub struct Invocation<'a> {
     pub total_us: u64,
     /// How long the start took, in microseconds; in the first invocation of an environment only.
     pub init_us: Option<u64>,
+    /// How old the oldest record of its Kafka batch is at its end, in milliseconds by the broker's time; none of another event.
+    pub oldest_record_ms: Option<u64>,
 }
 
 /// The line, without its line feed.
@@ -111,6 +120,11 @@ pub fn line<C: Counts>(invocation: &Invocation<'_>, metrics: &Metrics<C>) -> Str
     }
     if !metrics.processing_ms.is_empty() {
         push(&mut line, format_args!(r#"{separator}{{"Name":"{PROCESSING_MILLISECONDS}","Unit":"Milliseconds"}}"#));
+        separator = ",";
+    }
+    let oldest_record_ms = invocation.oldest_record_ms.filter(|oldest_ms| *oldest_ms >= OLDEST_RECORD_SENT_FROM_MS);
+    if oldest_record_ms.is_some() {
+        push(&mut line, format_args!(r#"{separator}{{"Name":"{OLDEST_RECORD_MILLISECONDS}","Unit":"Milliseconds"}}"#));
     }
     push(&mut line, format_args!(r#"]}}]}},"{DIMENSION}":{}"#, quoted(invocation.function)));
     for (name, count) in counts() {
@@ -119,6 +133,9 @@ pub fn line<C: Counts>(invocation: &Invocation<'_>, metrics: &Metrics<C>) -> Str
     if !metrics.processing_ms.is_empty() {
         let values = thinned(&metrics.processing_ms);
         push(&mut line, format_args!(r#","{PROCESSING_MILLISECONDS}":{values:?}"#));
+    }
+    if let Some(oldest_ms) = oldest_record_ms {
+        push(&mut line, format_args!(r#","{OLDEST_RECORD_MILLISECONDS}":{oldest_ms}"#));
     }
     push_fields(&mut line, invocation, &metrics.stages);
     line.push('}');
@@ -219,13 +236,29 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_record_is_told_when_it_is_old() {
+        let of = |oldest_ms| {
+            let invocation = Invocation { oldest_record_ms: oldest_ms, ..Invocation::default() };
+            parsed(&invocation, &Metrics::default())["OldestRecordMilliseconds"].clone()
+        };
+        assert_eq!([None, Some(999), Some(31_000)].map(of), [Value::Null, Value::Null, json!(31_000)]);
+    }
+
+    #[test]
     fn the_fields_of_a_line_have_their_order() {
-        let invocation = Invocation { function: "f", request_id: "r", at_ms: 7, total_us: 9, init_us: Some(8) };
+        let invocation = Invocation {
+            function: "f",
+            request_id: "r",
+            at_ms: 7,
+            total_us: 9,
+            init_us: Some(8),
+            oldest_record_ms: Some(1_000),
+        };
         let stages = vec![("read_us", 2), ("decide_us", 3)];
         let metrics = Metrics { counts: Scored { decided: 1, ..Scored::default() }, processing_ms: vec![4], stages };
         assert_eq!(
             line(&invocation, &metrics),
-            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"}]}]},"Function":"f","Decided":1,"BatchRecords":0,"ProcessingMilliseconds":[4],"request_id":"r","cold":true,"init_us":8,"read_us":2,"decide_us":3,"total_us":9}"#
+            r#"{"_aws":{"Timestamp":7,"CloudWatchMetrics":[{"Namespace":"Centinela","Dimensions":[["Function"]],"Metrics":[{"Name":"Decided","Unit":"Count"},{"Name":"BatchRecords","Unit":"Count"},{"Name":"ProcessingMilliseconds","Unit":"Milliseconds"},{"Name":"OldestRecordMilliseconds","Unit":"Milliseconds"}]}]},"Function":"f","Decided":1,"BatchRecords":0,"ProcessingMilliseconds":[4],"OldestRecordMilliseconds":1000,"request_id":"r","cold":true,"init_us":8,"read_us":2,"decide_us":3,"total_us":9}"#
         );
     }
 }

@@ -174,6 +174,8 @@ async fn a_mapping_is_listed_and_switched_over_http_and_is_in_use_meanwhile() {
         served.mappings.add("fixture", &host.arn(), "arn:aws:kafka:x:0:cluster/c/1", details, Arc::clone(&slow) as _);
     }
     let mappings = Arc::clone(&served.mappings);
+    let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/prices";
+    mappings.add("another", &host.arn(), stream, json!({ "BatchSize": 10 }), Arc::clone(&slow) as _);
     api.serve(served);
     let get = async |path: String| send(&api, "GET", &path, "", Vec::new()).await;
     let first = get(format!("{MAPPINGS}/?FunctionName=fixture&MaxItems=2")).await.1;
@@ -183,7 +185,8 @@ async fn a_mapping_is_listed_and_switched_over_http_and_is_in_use_meanwhile() {
     let all = [listed(&first), listed(&second)].concat();
     let topics: Vec<_> = all.iter().map(|mapping| mapping["Topics"][0].as_str().expect("a topic")).collect();
     assert_eq!((topics, second.get("NextMarker")), (vec!["orders", "refunds", "returns"], None));
-    assert_eq!(listed(&get(format!("{MAPPINGS}?FunctionName=another")).await.1), Vec::<Value>::new());
+    assert_eq!(listed(&get(format!("{MAPPINGS}?FunctionName=nobody")).await.1), Vec::<Value>::new());
+    assert_eq!(listed(&get(format!("{MAPPINGS}?EventSourceArn={stream}")).await.1)[0]["BatchSize"], 10);
 
     let path = format!("{MAPPINGS}/{}", all[1]["UUID"].as_str().expect("an identifier"));
     let put = async |enabled: bool| {
@@ -213,6 +216,16 @@ async fn a_mapping_is_listed_and_switched_over_http_and_is_in_use_meanwhile() {
     put(true).await;
     assert_eq!(switched("Enabling").await, "Enabled");
     assert!(mappings.disabled().is_empty());
+    // Who must switch a mapping for something else holds it: nobody else may meanwhile, and one that is disabled is not held.
+    let held = mappings.hold("refunds").expect("it is enabled");
+    assert_eq!((state().await.as_str(), mappings.hold("refunds").is_none()), ("Updating", true));
+    assert!(put(false).await.0.starts_with("http/1.1 409"));
+    drop(held);
+    assert_eq!(state().await, "Enabled");
+    put(false).await;
+    assert_eq!(switched("Disabling").await, "Disabled");
+    assert!(mappings.hold("refunds").is_none());
+    assert_eq!(state().await, "Disabled", "it is left as it was");
     let (head, _) = send(&api, "PUT", &path, "", br#"{"Enabled":true,"BatchSize":7}"#.to_vec()).await;
     assert!(head.starts_with("http/1.1 400"), "{head}");
     api.shutdown().await.expect("it ends");

@@ -92,6 +92,7 @@ impl World {
         infrastructure.functions.retain(|function| FUNCTIONS.contains(&function.name.as_str()));
         infrastructure.mappings.retain(|mapping| mapping.function == FUNCTIONS[0]);
         infrastructure.triggers.clear();
+        infrastructure.stream_mappings.clear();
         change(&mut infrastructure);
         let outage = Arc::new(Outage::default());
         let mut config = PlatformConfig::new(infrastructure, &binaries);
@@ -157,14 +158,23 @@ impl World {
         serde_json::from_str(&self.command(&[arguments, &["--json"]].concat())).unwrap()
     }
 
-    /// Starts the command, and kills it after a while.
-    pub fn killed_after(&self, arguments: &[&str], time: Duration) {
+    /// What it reports when letters stay open that were meant: its exit code says so.
+    #[track_caller]
+    pub fn report_of_some(&self, arguments: &[&str]) -> Value {
+        let output = tokio::task::block_in_place(|| self.dead_letters(arguments).arg("--json").output().unwrap());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "and one line says why");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Starts the command, and kills it at a moment that comes before its end.
+    pub async fn killed_when(&self, arguments: &[&str], is_so: impl Fn(&Self) -> bool) {
         let mut command = self.dead_letters(arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(time);
-        // It may have ended.
-        let _ended = child.kill();
-        child.wait().unwrap();
+        self.until("the command is at work", is_so).await;
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.code(), None, "it has ended before");
     }
 
     /// Redrives until no letter is open any more.

@@ -137,6 +137,24 @@ async fn a_disabled_mapping_invokes_nothing_and_goes_on_where_it_was() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invocation_that_is_throttled_is_no_try_of_its_records() {
+    let stream = Scripted::new(&["shardId-0"]);
+    let given_up = Some("arn:aws:sqs:us-east-1:000000000000:given-up".to_owned());
+    let spec = StreamMappingSpec { maximum_retry_attempts: Some(0), on_failure: given_up, ..spec() };
+    let world = World::start(stream, spec).await;
+    world.fixture.host.allow(0);
+    world.stream.put("shardId-0", &["a", "b"]);
+    let cut = world.mapping.cut().expect("the stream is there");
+    let drained = world.mapping.drain_to(&cut, Duration::from_millis(300)).await;
+    assert!(matches!(drained, Err(MappingError::NotDrained { records: 2, .. })), "{drained:?}");
+    world.fixture.host.allow(usize::MAX);
+    world.drain().await;
+    assert_eq!(world.handled("shardId-0"), ["a", "b"]);
+    assert_eq!((world.mapping.given_up().len(), world.mapping.stats().bisected), (0, 0));
+    world.finish().await;
+}
+
 /// Everything goes wrong that can.
 struct Worst;
 

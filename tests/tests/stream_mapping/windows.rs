@@ -44,6 +44,26 @@ async fn a_window_that_is_not_over_stays_open_until_the_end_of_a_run_is_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_open_while_its_mapping_is_disabled_goes_on_with_its_state() {
+    let stream = Scripted::new(&[SHARD]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_millis();
+    let in_an_hour = u64::try_from(now).expect("fits") + 3_600_000;
+    stream.put_at(SHARD, in_an_hour, &["a"]);
+    let world = World::start(stream, windowed()).await;
+    while world.stream.handled(SHARD).is_none() {
+        tokio::task::yield_now().await;
+    }
+    world.mapping.disable().await;
+    world.stream.put_at(SHARD, in_an_hour, &["b", "c"]);
+    world.mapping.enable();
+    world.drain().await;
+    let windows = world.fixture.windows();
+    let seen: Vec<_> = windows.iter().map(|(_, _, early, seen)| (*early, seen.as_deref())).collect();
+    assert_eq!(seen, [(false, Some("a b c"))]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn late_records_have_a_window_of_their_own_and_leave_the_newest_open() {
     let stream = Scripted::new(&[SHARD]);
     stream.put_at(SHARD, LONG_AGO_MS + 10_000, &["a"]);

@@ -1,7 +1,7 @@
 //! `cargo xtask new-function`: a function's package, stack, parameters and sample events, from the files in `xtask/templates`.
 //!
-//! A template is a tree like the repository's, about a function `example-name`. It writes new files only, and adds parameters to
-//! `infra/env/*.json`.
+//! A template is a tree like the repository's, about a function `example-name`. It writes new files only, adds parameters to
+//! `infra/env/*.json`, and to the runbook what its alarms mean.
 
 mod name;
 mod parameters;
@@ -17,6 +17,9 @@ use name::Name;
 
 /// Parameters of a template's stack with their values, beside the tree.
 const PARAMETERS: &str = "parameters.json";
+/// What its alarms mean and what to do, beside the tree; they go to the end of the runbook.
+const SECTIONS: &str = "runbook.md";
+const RUNBOOK: &str = "docs/runbook.md";
 
 /// Carries the command out.
 pub fn run(arguments: &NewFunction) -> Result<(), Failure> {
@@ -41,15 +44,16 @@ fn create(root: &Path, name: &Name, source: Source) -> Result<Vec<PathBuf>, Fail
     collect(&template, Path::new(""), &mut files).map_err(failed(&template))?;
     refuse_taken(root, name)?;
     // Nothing is written before all of it fits.
-    let environments = with_parameters(root, &template, name)?;
+    let mut changed = with_parameters(root, &template, name)?;
+    changed.push(with_sections(root, &template, name)?);
     let mut written = Vec::new();
-    for file in files.iter().filter(|file| *file != Path::new(PARAMETERS)) {
+    for file in files.iter().filter(|file| ![PARAMETERS, SECTIONS].map(Path::new).contains(&file.as_path())) {
         let to = PathBuf::from(name.put_into(&file.to_string_lossy()));
         let text = fs::read_to_string(template.join(file)).map_err(failed(file))?;
         write(&root.join(&to), &name.put_into(&text)).map_err(failed(&to))?;
         written.push(to);
     }
-    for (file, text) in environments {
+    for (file, text) in changed {
         write(&root.join(&file), &text).map_err(failed(&file))?;
         written.push(file);
     }
@@ -68,6 +72,14 @@ fn with_parameters(root: &Path, template: &Path, name: &Name) -> Result<Vec<(Pat
         after.map_err(|why| Failure::Failed(format!("{}: {why}", file.display()))).map(|after| (file, after))
     };
     files.into_iter().map(with).collect()
+}
+
+/// The runbook with the sections of the new alarms.
+fn with_sections(root: &Path, template: &Path, name: &Name) -> Result<(PathBuf, String), Failure> {
+    let sections = fs::read_to_string(template.join(SECTIONS)).map_err(failed(Path::new(SECTIONS)))?;
+    let mut runbook = fs::read_to_string(root.join(RUNBOOK)).map_err(failed(Path::new(RUNBOOK)))?;
+    runbook.push_str(&name.put_into(&sections));
+    Ok((PathBuf::from(RUNBOOK), runbook))
 }
 
 /// A name is a package's, a stack's, a folder of events' and of a Kafka function its topic's: all must be free.

@@ -14,8 +14,8 @@ fn repository() -> PathBuf {
 /// A copy of the stacks, the templates and the lock file.
 fn copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let mut files = vec![PathBuf::from("Cargo.lock"), PathBuf::from("rustfmt.toml")];
-    for directory in ["infra/env", "infra/40-functions", "xtask/templates"] {
+    let mut files = ["Cargo.lock", "rustfmt.toml", RUNBOOK].map(PathBuf::from).to_vec();
+    for directory in ["infra/env", "infra/40-functions", "infra/calls", "xtask/templates"] {
         collect(&repository().join(directory), Path::new(directory), &mut files).unwrap();
     }
     let shared = fs::read_dir(repository().join("infra")).unwrap().map(|entry| entry.unwrap().file_name());
@@ -49,7 +49,7 @@ fn a_function_of_each_source_keeps_every_rule_and_agrees_on_its_name() {
         format(root, &name).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(root.join(format!("functions/{name}/Cargo.toml")).is_file());
     }
-    for environment in ["dev", "local", "prod"] {
+    for environment in ["dev", "local", "prod", "stage"] {
         let stacks = loaded(root, environment);
         assert_eq!(stacks.findings(), Vec::new(), "{environment}");
         let functions: BTreeSet<_> = stacks.functions.iter().map(|function| function.binary.as_str()).collect();
@@ -58,6 +58,13 @@ fn a_function_of_each_source_keeps_every_rule_and_agrees_on_its_name() {
         }
     }
     let local = loaded(root, "local");
+    let runbook = fs::read_to_string(root.join(RUNBOOK)).unwrap();
+    let alarms = local.resources.iter().filter_map(|resource| resource.properties["AlarmName"].as_str());
+    let untold: Vec<_> = alarms
+        .filter_map(|alarm| alarm.strip_prefix("centinela-").filter(|short| short.starts_with("try-")))
+        .filter(|short| !runbook.contains(&format!("\n### `{short}`\n")))
+        .collect();
+    assert!(untold.is_empty(), "the runbook has no section for {untold:?}");
     let mapping = local.mappings.iter().find(|mapping| mapping.function == "try-kafka").unwrap();
     assert_eq!((mapping.topic.as_str(), mapping.consumer_group.as_str()), ("try-kafka", "try-kafka"));
     let of_templates = local.triggers.iter().filter(|trigger| trigger.function.starts_with("try-"));

@@ -51,6 +51,8 @@ impl Run<'_> {
             beside_functions: [tracks.as_deref(), applies.as_deref()],
             lake: self.names.lake.as_ref().zip(lake),
             streams,
+            topics: self.tracker.volumes(),
+            drawn: self.arguments.latency,
             scoring: &self.names.scoring,
             topic: &self.names.transactions,
             stats,

@@ -39,6 +39,10 @@ pub struct TableUnits {
     pub read_units: f64,
     /// Writes that changed nothing because their condition did not hold.
     pub failed_conditions: u64,
+    /// Requests and statements that read and were throttled.
+    pub read_throttles: u64,
+    /// Requests and statements that write and were throttled.
+    pub write_throttles: u64,
 }
 
 /// Which of the two units an operation is charged in.
@@ -73,6 +77,21 @@ impl Meter {
 
     pub(super) fn throttled(&mut self, requests: usize) {
         self.throttled += requests as u64;
+    }
+
+    /// So many requests, keys or statements of a request that names these tables were throttled.
+    pub(super) fn throttled_at(&mut self, tables: &[String], direction: Direction, requests: u64) {
+        for table in tables {
+            self.count(table, |counters| match direction {
+                Direction::Read => counters.read_throttles += requests,
+                Direction::Write => counters.write_throttles += requests,
+            });
+        }
+    }
+
+    /// Everything that was throttled.
+    pub(super) fn throttles(&self) -> u64 {
+        self.throttled
     }
 
     pub(super) fn charge(&mut self, table: &str, direction: Direction, units: f64) {

@@ -8,6 +8,7 @@ mod meter;
 mod object;
 mod sent;
 mod statement;
+mod tables;
 mod upstream;
 
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use centinela_serve::{BoxError, HttpServer, ServerError};
+use centinela_serve::{BoxError, HttpServer, ServerError, caller};
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -30,7 +31,6 @@ pub use upstream::ProxiedService;
 pub(crate) use upstream::{Answer, Upstream, operation, target};
 
 use crate::access::AwsAccess;
-use crate::caller::caller;
 use crate::external::client::AwsClient;
 use crate::external::error::EndpointError;
 use crate::fault::{Fault, FaultSource, ReplyWithheld, RequestInfo};
@@ -191,19 +191,25 @@ impl Shared {
         let fault = self.faults.decide(&RequestInfo {
             service: self.service.name(),
             operation,
+            path: head.uri.path(),
             body: &body,
-            caller: caller(&head),
+            caller: caller(&head.headers),
         });
         match fault {
             Fault::Throttle => {
-                self.meter().throttled(1);
+                let mut meter = self.meter();
+                meter.throttled(1);
+                if self.service == ProxiedService::DynamoDb {
+                    meter.throttled_at(&tables::tables(&body), tables::direction(operation), 1);
+                }
+                drop(meter);
                 let code = "ProvisionedThroughputExceededException";
                 return Ok(self.service.refusal(StatusCode::BAD_REQUEST, code, self.service.throttled()));
             }
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::None | Fault::ReplyLost | Fault::Partial { .. } => {}
         }
-        match self.exchange(target, body, fault, caller(&head)).await {
+        match self.exchange(target, body, fault, caller(&head.headers)).await {
             Ok(answer) if fault != Fault::ReplyLost => Ok(answer),
             // Lost on purpose, or as if the server had closed the connection, which it has.
             Ok(_) | Err(_) => Err(ReplyWithheld),
@@ -221,18 +227,23 @@ impl Shared {
             return self.upstream.call(target, body.clone()).await;
         };
         let (status, answer) = match exchange.forwarded() {
-            Some(body) => self.upstream.call(target, body).await?,
+            Some(forwarded) => self.upstream.call(target, forwarded).await?,
             // Nothing is left of it.
             None => exchange.instead(),
         };
         let mut meter = self.meter();
         meter.asked_by(caller);
+        let throttled_before = meter.throttles();
         let answer = match exchange {
             Exchange::DynamoDb(exchange) => {
                 exchange.finish(status, answer, &mut meter, &|table, item| self.upstream.stored(table, item))
             }
             Exchange::Kinesis(exchange) => exchange.finish(status, answer, &mut meter),
         };
+        let throttled = meter.throttles() - throttled_before;
+        if throttled > 0 && self.service == ProxiedService::DynamoDb {
+            meter.throttled_at(&tables::tables(&body), tables::direction(operation(target)), throttled);
+        }
         Ok((status, answer))
     }
 

@@ -7,7 +7,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::caller::caller;
+use centinela_serve::caller;
+
 use crate::fault::{Fault, FaultSource, RequestInfo};
 
 /// What was asked of S3.
@@ -39,7 +40,7 @@ impl Asked {
     /// Counts a request; its fault.
     pub(super) fn came(&self, method: &Method, head: &Parts) -> Fault {
         let operation = operation(method, head);
-        let caller = caller(head);
+        let caller = caller(&head.headers);
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         *stats.calls.entry(operation.to_owned()).or_default() += 1;
         if let Some(caller) = caller {
@@ -52,7 +53,7 @@ impl Asked {
             stats.put_bytes += length.unwrap_or(0);
         }
         drop(stats);
-        self.faults.decide(&RequestInfo { service: "s3", operation, body: b"", caller })
+        self.faults.decide(&RequestInfo { service: "s3", operation, path: head.uri.path(), body: b"", caller })
     }
 }
 

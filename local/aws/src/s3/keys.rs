@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use centinela_serve::{Calls, caller};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
     CopyObjectInput, CopySource, DeleteBucketInput, DeleteObjectsInput, PostObjectInput, UploadPartCopyInput,
@@ -21,11 +22,12 @@ const UPLOAD: &str = "CreateMultipartUpload";
 /// Looks at every signed request before it reaches the files.
 pub(super) struct Keys {
     directory: PathBuf,
+    calls: Calls,
 }
 
 impl Keys {
-    pub(super) fn under(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    pub(super) fn under(directory: &Path, calls: Calls) -> Self {
+        Self { directory: directory.to_owned(), calls }
     }
 }
 
@@ -56,6 +58,12 @@ impl S3Access for Keys {
 
     async fn delete_objects(&self, request: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
         let DeleteObjectsInput { bucket, delete, .. } = &request.input;
+        if let Some(caller) = caller(&request.headers).filter(|_| self.calls.is_on()) {
+            for object in &delete.objects {
+                let folder = object.key.split_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+                self.calls.note(caller, "s3:DeleteObject", &format!("bucket/{bucket}/{folder}*"));
+            }
+        }
         delete.objects.iter().try_for_each(|object| refuse(bucket, &object.key, BESIDE_KEY))
     }
 

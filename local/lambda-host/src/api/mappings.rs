@@ -15,12 +15,15 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{json_answer, refusal};
 use super::{Answer, asked};
+use crate::mapping::stream::StreamMapping;
 use crate::mapping::{KafkaMapping, MappingError};
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_ListEventSourceMappings.html>
 const PAGE_MAX: usize = 100;
 /// Why a mapping is as it is, where a person or a program asked for it.
 const ASKED_FOR: &str = "USER_INITIATED";
+/// Held for something else.
+const UPDATING: &str = "Updating";
 
 /// What can be disabled and enabled while it runs.
 pub trait SwitchedMapping: Send + Sync {
@@ -38,6 +41,29 @@ impl SwitchedMapping for KafkaMapping {
 
     fn enable(&self) -> BoxFuture<'_, Result<(), MappingError>> {
         Box::pin(KafkaMapping::enable(self))
+    }
+}
+
+impl SwitchedMapping for StreamMapping {
+    fn disable(&self) -> BoxFuture<'_, Result<(), MappingError>> {
+        Box::pin(async {
+            StreamMapping::disable(self).await;
+            Ok(())
+        })
+    }
+
+    fn enable(&self) -> BoxFuture<'_, Result<(), MappingError>> {
+        StreamMapping::enable(self);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Mappings that nobody else may switch meanwhile: they are in use. Dropping it lets them go, enabled.
+pub struct HeldMappings(Vec<Arc<Entry>>);
+
+impl Drop for HeldMappings {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|entry| entry.becomes("Enabled", ASKED_FOR));
     }
 }
 
@@ -99,6 +125,35 @@ impl Mappings {
         self.all().iter().filter(off).map(|entry| entry.function.clone()).collect()
     }
 
+    /// Takes hold of the mappings of a Kafka topic, for what needs them enabled and must switch them itself. None when one of them is
+    /// disabled, or on its way: then nothing is held.
+    #[must_use]
+    pub fn hold(&self, topic: &str) -> Option<HeldMappings> {
+        let mut held = HeldMappings(Vec::new());
+        let reads = |entry: &Arc<Entry>| entry.details.get("Topics").is_some_and(|topics| topics[0] == topic);
+        for entry in self.all().into_iter().filter(reads) {
+            if !entry.hold() {
+                return None;
+            }
+            held.0.push(entry);
+        }
+        Some(held)
+    }
+
+    /// A mapping by the name of its function, as calls are noted.
+    pub(super) fn of(&self, id: &str) -> String {
+        self.named(id).map_or_else(|_| "mapping/?".to_owned(), |entry| format!("mapping/{}", entry.function))
+    }
+
+    /// Whether the mapping of this topic for this function is there and enabled.
+    #[must_use]
+    pub fn is_enabled(&self, function: &str, topic: &str) -> bool {
+        let reads = |entry: &Entry| entry.details.get("Topics").and_then(|topics| topics.get(0)) == Some(&topic.into());
+        let all = self.all();
+        let found = all.iter().find(|entry| entry.function == function && reads(entry));
+        found.is_some_and(|entry| matches!(entry.state().name, "Enabled" | "Enabling"))
+    }
+
     fn all(&self) -> Vec<Arc<Entry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -131,13 +186,23 @@ impl Entry {
     fn begin(&self, is_on: bool) -> Result<bool, &'static str> {
         let mut state = self.state();
         let name = match (state.name, is_on) {
-            (name @ ("Enabling" | "Disabling"), _) => return Err(name),
+            (name @ ("Enabling" | "Disabling" | UPDATING), _) => return Err(name),
             ("Enabled", true) | ("Disabled", false) => return Ok(false),
             (_, true) => "Enabling",
             (_, false) => "Disabling",
         };
         *state = State { name, reason: ASKED_FOR.to_owned(), modified: SystemTime::now() };
         Ok(true)
+    }
+
+    /// Whether it was enabled, and now is in use.
+    fn hold(&self) -> bool {
+        let mut state = self.state();
+        let is_on = state.name == "Enabled";
+        if is_on {
+            state.name = UPDATING;
+        }
+        is_on
     }
 
     fn becomes(&self, name: &'static str, reason: &str) {

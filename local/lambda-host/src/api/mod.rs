@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use centinela_serve::{HttpServer, ServerError};
+use centinela_serve::{Calls, HttpServer, ServerError, caller};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 
 use crate::host::FunctionHost;
 use answers::refusal;
-pub use mappings::{Mappings, SwitchedMapping};
+pub use mappings::{HeldMappings, Mappings, SwitchedMapping};
 
 /// The largest body of what is no invocation.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -38,6 +38,8 @@ pub struct Served {
     pub reserved: BTreeMap<String, u32>,
     /// Filled as they start.
     pub mappings: Arc<Mappings>,
+    /// Notes who asks for what.
+    pub calls: Calls,
 }
 
 /// What is there, and what is reserved now.
@@ -45,6 +47,7 @@ struct Known {
     functions: BTreeMap<String, Arc<FunctionHost>>,
     reserved: Mutex<BTreeMap<String, u32>>,
     mappings: Arc<Mappings>,
+    calls: Calls,
 }
 
 /// The API of this machine's functions. Dropping it stops it without waiting.
@@ -72,8 +75,8 @@ impl LambdaApi {
 
     /// Answers for these from now on. What is served first stays.
     pub fn serve(&self, served: Served) {
-        let Served { functions, reserved, mappings } = served;
-        let known = Known { functions, reserved: Mutex::new(reserved), mappings };
+        let Served { functions, reserved, mappings, calls } = served;
+        let known = Known { functions, reserved: Mutex::new(reserved), mappings, calls };
         if self.known.set(known).is_err() {
             tracing::warn!("the Lambda API serves something already; nothing changed");
         }
@@ -123,6 +126,9 @@ async fn route(known: &OnceLock<Known>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().trim_matches('/').to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let parts: Vec<&str> = path.split('/').collect();
+    if let Some(caller) = caller(request.headers()) {
+        note(known, caller, &method, &parts);
+    }
     match (&method, parts.as_slice()) {
         (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => invoke::answer(known, name, request).await,
         (&Method::GET, ["2015-03-31", "event-source-mappings"]) => mappings::list(&known.mappings, &query),
@@ -144,6 +150,27 @@ async fn route(known: &OnceLock<Known>, request: Request<Incoming>) -> Answer {
             refusal(StatusCode::NOT_FOUND, "UnknownOperationException", &what)
         }
     }
+}
+
+/// Notes a call in the words of IAM, where somebody wants to know.
+fn note(known: &Known, caller: &str, method: &Method, parts: &[&str]) {
+    if !known.calls.is_on() {
+        return;
+    }
+    let function = |named: &str| {
+        known.function(named).map_or_else(|_| "function/?".to_owned(), |(name, _)| format!("function/{name}"))
+    };
+    let (action, on) = match (method.as_str(), parts) {
+        ("POST", [_, "functions", name, "invocations"]) => ("InvokeFunction", function(name)),
+        ("GET", [_, "event-source-mappings"]) => ("ListEventSourceMappings", "*".to_owned()),
+        ("GET", [_, "event-source-mappings", id]) => ("GetEventSourceMapping", known.mappings.of(id)),
+        ("PUT", [_, "event-source-mappings", id]) => ("UpdateEventSourceMapping", known.mappings.of(id)),
+        ("GET", [_, "functions", name, "concurrency"]) => ("GetFunctionConcurrency", function(name)),
+        ("PUT", [_, "functions", name, "concurrency"]) => ("PutFunctionConcurrency", function(name)),
+        ("DELETE", [_, "functions", name, "concurrency"]) => ("DeleteFunctionConcurrency", function(name)),
+        _ => ("Other", parts.join("/")),
+    };
+    known.calls.note(caller, &format!("lambda:{action}"), &on);
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Box<Answer>> {

@@ -293,9 +293,11 @@ impl Deliveries {
         match verdict {
             None => in_flight.put_back(batch, now),
             Some(verdict) => {
+                let records = batch.records.len() as u64;
                 let outcome = in_flight.answered(batch, &verdict, &rules, again, now);
                 counters.totals.records += outcome.handled as u64;
                 counters.totals.retried_batches += u64::from(outcome.retried);
+                counters.totals.retried_records += if outcome.retried { records } else { 0 };
                 counters.totals.bisected += u64::from(outcome.bisected);
                 counters.totals.replayed_batches += u64::from(outcome.replaying);
                 if let Verdict::AllFailed { reason } = verdict {

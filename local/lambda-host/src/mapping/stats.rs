@@ -1,7 +1,7 @@
 //! What a mapping has done and how far behind it is.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -13,10 +13,20 @@ use super::repeats::{Problem, Repeats};
 pub struct MappingStats {
     /// Offsets in the topic that are not complete yet, over all partitions.
     pub lag: u64,
+    /// The same of the partition with the most.
+    pub lag_max: u64,
+    /// Where the partitions end, added up: with the lag it says how far the mapping is. Of Kafka only.
+    pub end: u64,
+    /// Records that were read from the topic. Of Kafka only; begins anew when the mapping does.
+    pub polled: u64,
     /// Records that the function has handled.
     pub records: u64,
     /// Invocations made, retries included.
     pub batches: u64,
+    /// Records in them, those of retries included.
+    pub invoked_records: u64,
+    /// Records in those that left something to deliver again.
+    pub retried_records: u64,
     /// Median number of records of an invocation.
     pub batch_size_p50: usize,
     /// Largest number of records of an invocation.
@@ -45,6 +55,8 @@ pub struct MappingStats {
     pub windows_ended_early: u64,
     /// Of these, windows of late records.
     pub late_windows: u64,
+    /// How old the newest record of the last invocation was, in milliseconds. Of streams only.
+    pub iterator_age_ms: u64,
     /// Invocations that are running.
     pub in_flight: usize,
     /// Bytes of records that were read and wait.
@@ -69,6 +81,7 @@ impl Counters {
     pub(super) fn invoked(&mut self, records: usize) {
         self.totals.batches += 1;
         self.totals.in_flight += 1;
+        self.totals.invoked_records += records as u64;
         self.totals.batch_size_max = self.totals.batch_size_max.max(records);
         if self.batch_sizes.len() <= records {
             self.batch_sizes.resize(records + 1, 0);
@@ -103,11 +116,19 @@ pub(super) struct Gauge {
     pub(super) position: AtomicI64,
     /// One past the newest record that is known of.
     pub(super) end: AtomicI64,
+    /// Records that were read.
+    read: AtomicU64,
 }
 
 impl Gauge {
     pub(super) fn saw_end(&self, end: i64) {
         self.end.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// Notes that a record was read, and that the partition reaches behind it.
+    pub(super) fn read_to(&self, end: i64) {
+        self.saw_end(end);
+        self.read.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -212,14 +233,28 @@ impl Shared {
     pub(super) fn stats(&self) -> MappingStats {
         let gauges = self.gauges();
         let ends: Vec<i64> = gauges.iter().map(|gauge| gauge.end.load(Ordering::Relaxed)).collect();
-        let lag = self.open_below(&ends);
+        let open = |gauge: &Arc<Gauge>| {
+            let open = gauge.end.load(Ordering::Relaxed).saturating_sub(gauge.position.load(Ordering::Relaxed));
+            u64::try_from(open).unwrap_or(0)
+        };
         let counters = self.counters();
-        let partitions = gauges.len();
-        MappingStats { lag, partitions, batch_size_p50: counters.batch_size_p50(), ..counters.totals.clone() }
+        MappingStats {
+            lag: self.open_below(&ends),
+            lag_max: gauges.iter().map(open).max().unwrap_or(0),
+            end: ends.iter().map(|end| u64::try_from(*end).unwrap_or(0)).sum(),
+            polled: gauges.iter().map(|gauge| gauge.read.load(Ordering::Relaxed)).sum(),
+            partitions: gauges.len(),
+            batch_size_p50: counters.batch_size_p50(),
+            ..counters.totals.clone()
+        }
     }
 }
 
 fn gauges(starts_and_ends: &[(i64, i64)]) -> impl Iterator<Item = Arc<Gauge>> + '_ {
-    let gauge = |(start, end): &(i64, i64)| Gauge { position: AtomicI64::new(*start), end: AtomicI64::new(*end) };
+    let gauge = |(start, end): &(i64, i64)| Gauge {
+        position: AtomicI64::new(*start),
+        end: AtomicI64::new(*end),
+        ..Gauge::default()
+    };
     starts_and_ends.iter().map(gauge).map(Arc::new)
 }

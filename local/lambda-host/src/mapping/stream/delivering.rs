@@ -74,6 +74,7 @@ impl Deliveries {
             let event = self.event(&piece.records, slot.and_then(|slot| self.windows.get(slot)), false, false);
             let Some(verdict) = self.invoke(event, &piece.records, fault).await else { return false };
             match verdict {
+                StreamVerdict::Throttled => pieces.push_front(piece),
                 StreamVerdict::Failed { reason } => {
                     self.failed(reason);
                     self.again(piece, &mut pieces);
@@ -213,6 +214,7 @@ impl Deliveries {
                 None => return false,
                 Some(StreamVerdict::HandledTo { .. }) if is_repeated || !self.is_delivered_again() => break,
                 Some(StreamVerdict::HandledTo { .. }) => is_repeated = true,
+                Some(StreamVerdict::Throttled) => {}
                 Some(StreamVerdict::Failed { reason }) => self.failed(reason),
             }
             if !self.rest(pause).await {
@@ -247,7 +249,7 @@ impl Deliveries {
             }
         };
         self.duplicate(fault, &event, records.len());
-        shared.counted.counters().invoked(records.len());
+        shared.invoked(records);
         let answer = shared.host.invoke(event.clone()).await;
         shared.counted.counters().totals.in_flight -= 1;
         drop(busy);
@@ -258,6 +260,7 @@ impl Deliveries {
             Ok(body) => response::read(&body, records, spec.report_batch_item_failures, has_windows),
             // Not the records' fault: no attempt is counted.
             Err(InvokeError::Stopped) => return None,
+            Err(InvokeError::Throttled) => StreamVerdict::Throttled,
             Err(error) => StreamVerdict::Failed { reason: error.to_string() },
         };
         self.remember(event, records.len());

@@ -28,7 +28,8 @@ pub(super) struct OfWindow<'a> {
 }
 
 /// ARN of a stream on this machine.
-pub(super) fn stream_arn(stream: &str) -> String {
+#[must_use]
+pub fn stream_arn(stream: &str) -> String {
     format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stream}")
 }
 

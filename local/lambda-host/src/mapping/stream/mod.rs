@@ -6,7 +6,9 @@
 //! returned; the last one of a window has no records. A window ends when a record of a later one comes, when its time is over and its
 //! shard has nothing more, when its shard ends, and early when its state is above 1 MB: then the same window goes on without a state.
 //! AWS does not say what becomes of a record that arrives, by its time, in a window before the open one; here it is in a window of its
-//! own, with those bounds and a state of its own, that ends as soon as another record comes.
+//! own, with those bounds and a state of its own, that ends as soon as another record comes. Nor does it say what becomes of a window
+//! that is open while its mapping is disabled: here it keeps its state, takes the records of its time that still wait, and ends when the
+//! mapping is enabled.
 //!
 //! Facts: <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-windows.html>,
@@ -36,6 +38,7 @@ use crate::host::FunctionHost;
 use shared::{Progress, Shared};
 use worker::Worker;
 
+pub use event::stream_arn;
 pub use shared::StreamCut;
 pub use source::{Page, Place, ShardInfo, StreamRecord, StreamSource, StreamUnreadable};
 pub use spec::{StreamMappingSpec, StreamStart};
@@ -140,6 +143,11 @@ impl StreamMapping {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Takes again what came after a cut, and waits for windows as it did.
+    pub fn resume(&self) {
+        self.shared.control.send_modify(|control| (control.cut, control.hurried) = (None, false));
     }
 
     /// Starts no further invocations, waits for those in flight and ends. Open windows stay without an end. Stopping twice is fine.

@@ -18,6 +18,9 @@ pub(super) enum StreamVerdict {
         /// JSON of an object; none without windows.
         state: Option<String>,
     },
+    /// The function never had it: it is delivered again, and no attempt is counted.
+    /// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html> (`MaximumRetryAttempts`).
+    Throttled,
     /// The whole batch failed.
     Failed {
         /// What to tell the operator.

@@ -120,7 +120,18 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> MappingStats {
-        MappingStats { lag: self.open(None), partitions: self.progress().len(), ..self.counted.stats() }
+        let (lag, partitions) = (self.open(None), self.progress().len());
+        MappingStats { lag, lag_max: lag, partitions, ..self.counted.stats() }
+    }
+
+    /// Counts an invocation with these records.
+    pub(super) fn invoked(&self, records: &[Held]) {
+        let mut counters = self.counted.counters();
+        counters.invoked(records.len());
+        if let Some(newest) = records.last() {
+            counters.totals.iterator_age_ms =
+                u64::try_from(now_ms()).unwrap_or(0).saturating_sub(newest.record.arrived_ms);
+        }
     }
 
     /// Lets records go, with a report in the words of AWS.

@@ -1,0 +1,219 @@
+//! What must be kept, and for how long: policies of deletion, retention of topics and logs, lifecycle of buckets, backups of tables.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::Infrastructure;
+use super::model::{Resource, Topic};
+use super::rules::retention;
+
+/// Kinds that hold what cannot be made again.
+const STATEFUL: [&str; 8] = [
+    "AWS::DynamoDB::Table",
+    "AWS::KMS::Key",
+    "AWS::Kinesis::Stream",
+    "AWS::MSK::Cluster",
+    "AWS::MSK::Topic",
+    "AWS::S3::Bucket",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+];
+const DAY: Duration = Duration::from_secs(86_400);
+/// The least days that a topic keeps its records. What is to be decided waits out a week of trouble, actions a month; what is archived
+/// waits out a long weekend without an archive.
+const KEPT_DAYS: [(&str, u32); 6] =
+    [("transactions", 7), ("user_actions", 30), ("events", 3), ("approved", 3), ("blocked", 3), ("dead-letters", 14)];
+/// Of topics that are none of these.
+const KEPT_DAYS_ELSE: u32 = 3;
+/// S3 refuses these classes before this day. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html>
+const INFREQUENT: [&str; 2] = ["STANDARD_IA", "ONEZONE_IA"];
+const INFREQUENT_DAYS: i64 = 30;
+/// The lake is hot for a week and warm for a month.
+const HOT_DAYS: i64 = 7;
+const WARM_DAYS: i64 = 30;
+/// Variables that name a table, and the attribute by which the code lets its items expire.
+const EXPIRING: [(&str, &str); 3] = [("LABEL_TABLE", "ttl"), ("DECISION_TABLE", "x"), ("METRIC_TABLE", "x")];
+
+/// What would be lost, or kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
+pub enum KeepingRule {
+    #[error("would be deleted with its stack: DeletionPolicy must be RetainExceptOnCreate or Retain, is {0}")]
+    DeletedWithStack(String),
+    #[error("would be deleted when an update replaces it: UpdateReplacePolicy must be Retain, is {0}")]
+    DeletedByReplacement(String),
+    #[error("topic \"{topic}\" keeps records for {kept:?}, must be at least {days} days")]
+    KeptTooShort { topic: String, kept: Duration, days: u32 },
+    #[error("has no point-in-time recovery")]
+    NoRecovery,
+    #[error("can be deleted by one call in this environment: DeletionProtectionEnabled must be on")]
+    NotProtected,
+    #[error(
+        "items have their time to live in attribute \"{wanted}\", the table looks at \"{found}\": they would stay for ever"
+    )]
+    NeverExpires { wanted: &'static str, found: String },
+    #[error("lets items expire by \"{0}\", and the function that owns them writes no such attribute")]
+    ExpiresByNothing(String),
+    #[error("writes its logs to \"{0}\", which no stack declares: AWS would make it, without a key and for ever")]
+    UndeclaredLogs(String),
+    #[error("keeps no old versions: what is overwritten is gone")]
+    NotVersioned,
+    #[error("lifecycle rule \"{0}\" is not enabled")]
+    RuleOff(String),
+    #[error("lifecycle rule \"{rule}\" moves objects to {class} on day {day}, {why}")]
+    MovedTooEarly { rule: String, class: String, day: i64, why: &'static str },
+    #[error("lifecycle rule \"{rule}\" expires objects on day {expires}, before it moves them on day {moves}")]
+    ExpiresBeforeMove { rule: String, expires: i64, moves: i64 },
+    #[error("lifecycle rule \"{rule}\" deletes the lake's files after {days} days")]
+    LakeExpires { rule: String, days: i64 },
+    #[error("no lifecycle rule moves the lake's files to a colder class")]
+    NeverColder,
+    #[error("keeps records for {found} hours, fewer than a mapping's maximum record age of {age:?}")]
+    StreamTooShort { found: i64, age: Duration },
+    #[error("keeps messages for {0} seconds, fewer than the 14 days in which somebody looks")]
+    QueueTooShort(i64),
+}
+
+/// What is wrong with how one resource is kept.
+pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
+    let mut rules = Vec::new();
+    if STATEFUL.contains(&resource.kind.as_str()) {
+        let said = |policy: &Option<String>| policy.clone().unwrap_or_else(|| "not set".to_owned());
+        if !matches!(resource.deletion_policy.as_deref(), Some("Retain" | "RetainExceptOnCreate")) {
+            rules.push(KeepingRule::DeletedWithStack(said(&resource.deletion_policy)));
+        }
+        if resource.update_replace_policy.as_deref() != Some("Retain") {
+            rules.push(KeepingRule::DeletedByReplacement(said(&resource.update_replace_policy)));
+        }
+    }
+    match resource.kind.as_str() {
+        "AWS::MSK::Topic" => rules.extend(topic_rules(resource, infrastructure)),
+        "AWS::DynamoDB::Table" => rules.extend(table_rules(resource, infrastructure)),
+        "AWS::S3::Bucket" => rules.extend(bucket_rules(resource, infrastructure)),
+        "AWS::Lambda::Function" => rules.extend(log_rules(resource, infrastructure)),
+        "AWS::Kinesis::Stream" => rules.extend(stream_rules(resource, infrastructure)),
+        "AWS::SQS::Queue" => {
+            let kept = resource.integer("/MessageRetentionPeriod").unwrap_or(345_600);
+            rules.extend((kept < 1_209_600).then_some(KeepingRule::QueueTooShort(kept)));
+        }
+        _ => {}
+    }
+    rules
+}
+
+fn topic_rules(resource: &Resource, infrastructure: &Infrastructure) -> Option<KeepingRule> {
+    let of = |topic: &&Topic| topic.file == resource.file && topic.logical_id == resource.logical_id;
+    let topic = infrastructure.topics.iter().find(of)?;
+    let days = KEPT_DAYS.iter().find(|(name, _)| *name == topic.name).map_or(KEPT_DAYS_ELSE, |(_, days)| *days);
+    let kept = retention(topic)?;
+    (kept < days * DAY).then(|| KeepingRule::KeptTooShort { topic: topic.name.clone(), kept, days })
+}
+
+fn table_rules(table: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
+    let mut rules = Vec::new();
+    if !table.is_on("/PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled") {
+        rules.push(KeepingRule::NoRecovery);
+    }
+    if infrastructure.is_for_customers() && !table.is_on("/DeletionProtectionEnabled") {
+        rules.push(KeepingRule::NotProtected);
+    }
+    let name = table.text("/TableName").unwrap_or_default();
+    let found = table.text("/TimeToLiveSpecification/AttributeName");
+    let found = found.filter(|_| table.is_on("/TimeToLiveSpecification/Enabled"));
+    let variables = infrastructure.functions.iter().flat_map(|function| &function.environment);
+    let named: Vec<&str> =
+        variables.filter(|(_, table)| *table == name).map(|(variable, _)| variable.as_str()).collect();
+    match (EXPIRING.iter().find(|(variable, _)| named.contains(variable)), found) {
+        (Some(&(_, wanted)), found) if found != Some(wanted) => {
+            let found = found.unwrap_or("nothing").to_owned();
+            rules.push(KeepingRule::NeverExpires { wanted, found });
+        }
+        (None, Some(found)) => rules.push(KeepingRule::ExpiresByNothing(found.to_owned())),
+        _ => {}
+    }
+    rules
+}
+
+fn log_rules(function: &Resource, infrastructure: &Infrastructure) -> Option<KeepingRule> {
+    let group = function.text("/LoggingConfig/LogGroup").map(str::to_owned);
+    let group = group.unwrap_or_else(|| format!("/aws/lambda/{}", function.text("/FunctionName").unwrap_or_default()));
+    let mut groups = infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::Logs::LogGroup");
+    let is_declared = groups.any(|declared| declared.text("/LogGroupName") == Some(&group));
+    (!is_declared).then_some(KeepingRule::UndeclaredLogs(group))
+}
+
+fn stream_rules(stream: &Resource, infrastructure: &Infrastructure) -> Option<KeepingRule> {
+    let found = stream.integer("/RetentionPeriodHours").unwrap_or(24);
+    let name = stream.text("/Name").unwrap_or_default();
+    let mappings = infrastructure.stream_mappings.iter().filter(|mapping| mapping.stream == name);
+    let age = mappings.filter_map(|mapping| mapping.maximum_record_age).max()?;
+    let hours = u64::try_from(found).unwrap_or(0);
+    (age > Duration::from_secs(hours * 3_600)).then_some(KeepingRule::StreamTooShort { found, age })
+}
+
+fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
+    let mut rules = Vec::new();
+    let lifecycle = bucket.list("/LifecycleConfiguration/Rules");
+    let is_versioned = bucket.text("/VersioningConfiguration/Status") == Some("Enabled");
+    let name = bucket.text("/BucketName").unwrap_or_default();
+    let is_lake = infrastructure
+        .functions
+        .iter()
+        .any(|function| function.environment.get("LAKE_BUCKET").is_some_and(|bucket| bucket == name));
+    if is_lake && !is_versioned {
+        rules.push(KeepingRule::NotVersioned);
+    }
+    let mut coldest = 0;
+    for rule in lifecycle {
+        let id = rule.get("Id").and_then(Value::as_str).unwrap_or("without an id").to_owned();
+        if rule.get("Status").and_then(Value::as_str) != Some("Enabled") {
+            rules.push(KeepingRule::RuleOff(id.clone()));
+        }
+        let moves: Vec<(i64, &str)> = transitions(rule);
+        rules.extend(moves.iter().filter_map(|move_| too_early(&id, *move_, is_lake)));
+        let last = moves.iter().map(|(day, _)| *day).max().unwrap_or(0);
+        coldest = coldest.max(last);
+        if let Some(expires) = number(rule, "ExpirationInDays") {
+            if expires <= last {
+                rules.push(KeepingRule::ExpiresBeforeMove { rule: id.clone(), expires, moves: last });
+            }
+            let prefix = rule.get("Prefix").and_then(Value::as_str).unwrap_or_default();
+            // Raw objects are gone once they are compacted; the files of the lake and what says which they are stay.
+            let meets = |kept: &str| kept.starts_with(prefix) || prefix.starts_with(kept);
+            if is_lake && (meets("lake/") || meets("manifests/")) {
+                rules.push(KeepingRule::LakeExpires { rule: id, days: expires });
+            }
+        }
+    }
+    if is_lake && coldest == 0 {
+        rules.push(KeepingRule::NeverColder);
+    }
+    rules
+}
+
+fn transitions(rule: &Value) -> Vec<(i64, &str)> {
+    let moves = rule.get("Transitions").and_then(Value::as_array).into_iter().flatten().chain(rule.get("Transition"));
+    moves.filter_map(|one| Some((number(one, "TransitionInDays")?, one.get("StorageClass")?.as_str()?))).collect()
+}
+
+fn too_early(rule: &str, (day, class): (i64, &str), is_lake: bool) -> Option<KeepingRule> {
+    let why = match class {
+        class if INFREQUENT.contains(&class) && day < INFREQUENT_DAYS => "which S3 refuses before day 30",
+        class if is_lake && class.starts_with("GLACIER") && day < WARM_DAYS => "while it is still warm, until day 30",
+        // What must be restored first answers no question, and no erased person can be taken out of it.
+        "GLACIER" | "DEEP_ARCHIVE" if is_lake => "where it must be restored before it answers: use GLACIER_IR",
+        _ if is_lake && day < HOT_DAYS => "while it is still hot, until day 7",
+        _ => return None,
+    };
+    Some(KeepingRule::MovedTooEarly { rule: rule.to_owned(), class: class.to_owned(), day, why })
+}
+
+fn number(value: &Value, name: &str) -> Option<i64> {
+    match value.get(name)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,202 @@
+//! What must be watched: an alarm that was taken away is missed by nobody until it should have spoken.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::alarms::{dimensions, metrics, text};
+use super::attributes::mapping_id;
+use super::mappings::keeps_offsets;
+use super::metrics::{DIMENSION, NAMESPACE};
+use super::model::Resource;
+use super::wiring::tells_brake;
+use super::{Infrastructure, TriggerSource};
+
+/// What must not happen, or not stop to happen, by function and the metric that counts it.
+const NEVER: [(&str, &[&str]); 9] = [
+    (
+        "score-transactions",
+        &[
+            "FullRings",
+            "Guarded",
+            "IdConflicts",
+            "MarkersRetired",
+            "MarksDropped",
+            "OrderTripwire",
+            "Parked",
+            "StateUnreadable",
+            "Unsettled",
+        ],
+    ),
+    ("track-user-actions", &["DeadLettered", "StateUnreadable"]),
+    ("apply-labels", &["DeadLettered", "StateUnreadable"]),
+    ("archive-records", &["Failed", "Unplaced"]),
+    ("compact-lake", &["FailedHours", "Hours", "UnfinishedHours", "UnreadableObjects"]),
+    ("decisions-api", &["Failed"]),
+    ("guard-costs", &["MissingTargets"]),
+    ("index-decisions", &["StateUnreadable", "Unreadable"]),
+    ("rollup-metrics", &["Unreadable"]),
+];
+
+/// Something that nothing watches.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
+pub enum MissingAlarm {
+    #[error("no alarm watches {metric} of it: {why}")]
+    NotWatched { metric: &'static str, why: &'static str },
+    #[error("no alarm watches that it takes more than 500 ms {0}")]
+    SlowUnnoticed(&'static str),
+    #[error("no alarm watches what a million decisions cost")]
+    CostUnwatched,
+    #[error("no alarm watches how many of its decisions block, from a minimum of them upwards")]
+    BlockRateUnwatched,
+}
+
+/// What should watch one resource and does not.
+pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<MissingAlarm> {
+    let watch = Watch(infrastructure);
+    match resource.kind.as_str() {
+        "AWS::Lambda::Function" => function_rules(resource, &watch),
+        "AWS::Lambda::EventSourceMapping" => mapping_rules(resource, &watch),
+        "AWS::SQS::Queue" => {
+            let name = resource.text("/QueueName").unwrap_or_default();
+            let why = "somebody must look at what was given up";
+            watch.all("AWS/SQS", &[("ApproximateNumberOfMessagesVisible", why)], "QueueName", name)
+        }
+        "AWS::DynamoDB::Table" => {
+            let name = resource.text("/TableName").unwrap_or_default();
+            let watched = ["WriteThrottleEvents", "ThrottledRequests", "ReadThrottleEvents"];
+            let is_watched = watched.iter().any(|metric| watch.any("AWS/DynamoDB", metric, "TableName", name));
+            let why = "throttled writes are decisions that come late";
+            not_watched(is_watched, "WriteThrottleEvents", why).into_iter().collect()
+        }
+        "AWS::Kinesis::Stream" => {
+            let name = resource.text("/Name").unwrap_or_default();
+            let why = "refused records are decisions that come late";
+            watch.all("AWS/Kinesis", &[("WriteProvisionedThroughputExceeded", why)], "StreamName", name)
+        }
+        "AWS::MSK::Cluster" => cluster_rules(resource, &watch),
+        _ => Vec::new(),
+    }
+}
+
+fn not_watched(is_watched: bool, metric: &'static str, why: &'static str) -> Option<MissingAlarm> {
+    (!is_watched).then_some(MissingAlarm::NotWatched { metric, why })
+}
+
+/// What the alarms of an environment watch.
+struct Watch<'a>(&'a Infrastructure);
+
+impl<'a> Watch<'a> {
+    fn alarms(&self) -> impl Iterator<Item = &'a Resource> {
+        self.0.resources.iter().filter(|one| one.kind == "AWS::CloudWatch::Alarm")
+    }
+
+    /// Whether an alarm for people watches the metric with a dimension of this value.
+    fn any(&self, namespace: &str, metric: &str, dimension: &str, value: &str) -> bool {
+        self.alarms().filter(|alarm| !tells_brake(alarm, self.0)).flat_map(metrics).any(|watched| {
+            text(watched, "Namespace") == namespace
+                && text(watched, "MetricName") == metric
+                && dimensions(watched).contains(&(dimension, value))
+        })
+    }
+
+    fn all(
+        &self,
+        namespace: &str,
+        wanted: &[(&'static str, &'static str)],
+        dimension: &str,
+        value: &str,
+    ) -> Vec<MissingAlarm> {
+        let missing = wanted.iter().filter(|(metric, _)| !self.any(namespace, metric, dimension, value));
+        missing.map(|&(metric, why)| MissingAlarm::NotWatched { metric, why }).collect()
+    }
+}
+
+fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
+    let name = declared.text("/FunctionName").unwrap_or_default();
+    let Some(function) = watch.0.function(name) else { return Vec::new() };
+    let wanted = [
+        ("Errors", "failed invocations are tried again, and paid, until somebody looks"),
+        ("Throttles", "throttled invocations are neither invocations nor errors"),
+    ];
+    let mut rules = watch.all("AWS/Lambda", &wanted, "FunctionName", name);
+    let never = NEVER.iter().find(|(binary, _)| *binary == function.binary).map_or(&[] as &[&str], |(_, never)| *never);
+    let why = "it must not happen unseen";
+    rules.extend(
+        never
+            .iter()
+            .filter(|metric| !watch.any(NAMESPACE, metric, DIMENSION, name))
+            .map(|&metric| MissingAlarm::NotWatched { metric, why }),
+    );
+    // The main job; whoever looks its offsets up decides nothing.
+    if !keeps_offsets(function) || watch.0.mappings.iter().all(|mapping| mapping.function != name) {
+        return rules;
+    }
+    let processing = |statistic: &str| {
+        watch.alarms().any(|alarm| {
+            alarm.text("/MetricName") == Some("ProcessingMilliseconds")
+                && dimensions(&alarm.properties).contains(&(DIMENSION, name))
+                && [alarm.text("/Statistic"), alarm.text("/ExtendedStatistic")].contains(&Some(statistic))
+        })
+    };
+    rules.extend((!processing("Average")).then_some(MissingAlarm::SlowUnnoticed("on average")));
+    rules.extend((!processing("p99")).then_some(MissingAlarm::SlowUnnoticed("in one of a hundred")));
+    let is_share = |alarm: &Resource| {
+        let names: BTreeSet<&str> = metrics(alarm).map(|metric| text(metric, "MetricName")).collect();
+        let expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+        let expressions: Vec<&str> = expressions.collect();
+        // Nothing is divided by nothing, and a handful of decisions is no rate.
+        let from_a_minimum =
+            expressions.iter().any(|one| one.contains('/') && one.contains("IF(") && one.contains(">="));
+        names.contains("Blocked") && names.contains("Decided") && from_a_minimum && !tells_brake(alarm, watch.0)
+    };
+    rules.extend((!watch.alarms().any(is_share)).then_some(MissingAlarm::BlockRateUnwatched));
+    let is_cost = |alarm: &Resource| {
+        let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+        expressions.any(|one| one.contains("1000000 *") && one.contains("/ decided"))
+    };
+    rules.extend((!watch.alarms().any(is_cost)).then_some(MissingAlarm::CostUnwatched));
+    rules
+}
+
+fn mapping_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
+    let of_it = |file: &str, id: &str| file == declared.file && id == declared.logical_id;
+    let id = mapping_id(&declared.logical_id);
+    if let Some(mapping) = watch.0.mappings.iter().find(|one| of_it(&one.file, &one.logical_id)) {
+        let mut wanted = vec![("SumOffsetLag", "records wait, or nobody reads them")];
+        if mapping.on_failure_topic.is_some() {
+            wanted
+                .push(("OnFailureDestinationDeliveredEventCount", "records that are given up make the lag look well"));
+            wanted.push(("DroppedEventCount", "records were lost"));
+        }
+        return watch.all("AWS/Lambda", &wanted, "EventSourceMappingUUID", &id);
+    }
+    let of_stream = |trigger: &&super::Trigger| {
+        of_it(&trigger.file, &trigger.logical_id) && matches!(trigger.source, TriggerSource::Kinesis(_))
+    };
+    let Some(trigger) = watch.0.triggers.iter().find(of_stream) else { return Vec::new() };
+    let is_off = declared.properties.get("Enabled").is_some_and(|on| *on == Value::Bool(false) || on == "false");
+    if is_off {
+        return Vec::new();
+    }
+    let wanted = [("IteratorAge", "records wait until the stream forgets them")];
+    watch.all("AWS/Lambda", &wanted, "FunctionName", &trigger.function)
+}
+
+fn cluster_rules(cluster: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
+    let name = cluster.text("/ClusterName").unwrap_or_default();
+    let size = cluster.text("/BrokerNodeGroupInfo/InstanceType").unwrap_or_default();
+    let mut wanted = vec![
+        ("CpuIdle", "brokers that are busy answer late"),
+        ("PartitionCount", "MSK refuses updates of brokers that have too many"),
+        ("ConnectionCount", "brokers refuse more than 3,000 clients"),
+    ];
+    // AWS keeps these of Express brokers to itself.
+    if !size.starts_with("express.") {
+        wanted.push(("OfflinePartitionsCount", "nothing can be written to a partition without a leader"));
+        wanted.push(("KafkaDataLogsDiskUsed", "a broker whose disk is full stops"));
+    }
+    watch.all("AWS/Kafka", &wanted, "Cluster Name", name)
+}

@@ -1,0 +1,21 @@
+//! From one rate to a larger one: the parameters of the larger deployment, and the updates that lead there, one after the other, because AWS
+//! refuses them together. The rules by which it refuses are a model of their own ([`rules`]), and a runbook is held against it.
+
+mod brokers;
+pub mod rules;
+mod runbook;
+mod target;
+
+use std::collections::BTreeMap;
+
+pub use brokers::cheapest_brokers;
+pub use runbook::{Action, Change, Step, runbook};
+pub use target::{Goal, parameters_for};
+
+/// An environment's parameters by name, as its file has them.
+pub type Parameters = BTreeMap<String, String>;
+
+/// A parameter that is a whole number; none where it is not there.
+pub(crate) fn number(parameters: &Parameters, name: &str) -> Option<u32> {
+    parameters.get(name)?.parse().ok()
+}
