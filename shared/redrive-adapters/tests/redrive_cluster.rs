@@ -112,9 +112,12 @@ async fn decisions_that_were_deleted_before_they_were_read_are_not_taken_for_non
     let kafka = kafka();
     write(&kafka, "approved", 1, 10);
     let mut cluster = cluster(&kafka);
+    // Nothing is read ahead while it is written.
+    kafka.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 1000]);
     cluster.begin_search(Millis(0)).await.unwrap();
     // More than this broker keeps of a partition.
     write(&kafka, "approved", 8, 900_000);
+    kafka.clear_request_errors(RDKafkaApiKey::Fetch);
     let error = cluster.search(&BTreeSet::new(), None).await.unwrap_err();
     assert!(error.source.to_string().contains("deleted before"), "{error}: {}", error.source);
 }

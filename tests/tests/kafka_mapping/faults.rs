@@ -91,9 +91,12 @@ async fn duplicate_deliveries_come_beside_the_batches_and_commit_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_split_batch_keeps_its_order() {
     let world = World::start(1).await;
-    world.send_all(0, &["ok"; 9]).await;
     let mapping = world.map(KafkaMappingSpec { batch_size: 9, ..spec() }).await;
-    mapping.set_faults(Arc::new(Always { fault: DeliveryFault::Split, ..Always::default() }));
+    let always =
+        Arc::new(Always { fault: DeliveryFault::Split, held_back: AtomicBool::new(true), ..Always::default() });
+    mapping.set_faults(always.clone());
+    world.send_all(0, &["ok"; 9]).await;
+    always.held_back.store(false, Ordering::SeqCst);
     mapping.drain(PATIENCE).await.expect("drained");
     assert_eq!(offsets_of(&world.fixture.handled(), "orders-0"), (0..9).collect::<Vec<_>>());
     assert!(world.fixture.deliveries().len() > 1);
