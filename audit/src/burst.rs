@@ -27,7 +27,7 @@ pub struct Burst {
     pub begun_s: f64,
     /// How long it lasted.
     pub seconds: f64,
-    /// Most transactions at a time that were sent and not decided, before it.
+    /// Most transactions at a time that were sent and not decided, in the second half of the time before it: processes start in the first.
     pub undecided_before: u64,
     /// The same, from its beginning on.
     pub undecided_max: u64,
@@ -54,7 +54,9 @@ impl Watch {
     pub fn saw(&mut self, at: Duration, undecided: u64) {
         let Course { begins, length, .. } = self.course;
         if at < begins {
-            self.before = self.before.max(undecided);
+            if begins / 2 <= at {
+                self.before = self.before.max(undecided);
+            }
             return;
         }
         self.most = self.most.max(undecided);
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_burst_is_worked_off_when_no_more_wait_than_before_it() {
-        let burst = seen(&[(3, 40), (9, 20), (12, 5_000), (14, 30), (15, 9_000), (20, 41), (22, 40), (30, 7_000)]);
+        let burst =
+            seen(&[(3, 700), (5, 40), (9, 20), (12, 5_000), (14, 30), (15, 9_000), (20, 41), (22, 40), (30, 7_000)]);
         assert_eq!((burst.undecided_before, burst.undecided_max), (40, 9_000));
         // What comes down within the burst is no end of it.
         assert_eq!(burst.caught_up_s, Some(7.0));

@@ -8,6 +8,8 @@ from . import fetch
 
 # What an idiomatic or interpreted function can take on two processors, and a rate at which it does not fall behind.
 SLOW_RATE = 200
+# Whom every table has, so that its figures can be compared.
+COMPARED_WITH = ("centinela", "flink-at-least-once")
 MODEL = fetch.REPOSITORY / "model/artifacts/current"
 # Flink passes on what has gathered after so many ms; its default of 100 is twenty times our p50.
 BUFFER_TIMEOUT_MS = "5"

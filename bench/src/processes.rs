@@ -86,6 +86,8 @@ struct Table {
 struct Row {
     parent: u32,
     cpu_us: u64,
+    /// Of children that ended and were waited for: what an environment spent must not vanish with it.
+    ended_us: u64,
     rss_kb: u64,
 }
 
@@ -96,9 +98,9 @@ impl Table {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             // A process may end between the look at the directory and the look at it.
             let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-            let Some((parent, cpu_us)) = parse_stat(&stat) else { continue };
+            let Some(row) = parse_stat(&stat) else { continue };
             let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            table.put(pid, Row { parent, cpu_us, rss_kb: parse_rss(&status) });
+            table.put(pid, Row { rss_kb: parse_rss(&status), ..row });
         }
         table
     }
@@ -110,11 +112,11 @@ impl Table {
 
     fn spent(&self, pid: u32) -> Spent {
         let own = self.processes.get(&pid).copied().unwrap_or_default();
-        let mut spent = Spent { own_us: own.cpu_us, children_us: 0, rss_kb: own.rss_kb };
+        let mut spent = Spent { own_us: own.cpu_us, children_us: own.ended_us, rss_kb: own.rss_kb };
         let mut below = self.children.get(&pid).cloned().unwrap_or_default();
         while let Some(child) = below.pop() {
             let row = self.processes.get(&child).copied().unwrap_or_default();
-            spent.children_us += row.cpu_us;
+            spent.children_us += row.cpu_us + row.ended_us;
             spent.rss_kb += row.rss_kb;
             below.extend(self.children.get(&child).into_iter().flatten());
         }
@@ -122,13 +124,16 @@ impl Table {
     }
 }
 
-/// Parent, and user and system time of all threads. <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn parse_stat(stat: &str) -> Option<(u32, u64)> {
+/// Parent, and user and system time of all threads and of ended children; without memory. <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn parse_stat(stat: &str) -> Option<Row> {
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-    let ticks = |place: usize| fields.get(place)?.parse::<u64>().ok();
-    let parent = fields.get(1)?.parse().ok()?;
-    Some((parent, (ticks(11)? + ticks(12)?) * 1_000_000 / TICKS_PER_SECOND))
+    // Two fields each: in user space, in the kernel.
+    let us = |place: usize| {
+        let ticks = |place: usize| fields.get(place)?.parse::<u64>().ok();
+        Some((ticks(place)? + ticks(place + 1)?) * 1_000_000 / TICKS_PER_SECOND)
+    };
+    Some(Row { parent: fields.get(1)?.parse().ok()?, cpu_us: us(11)?, ended_us: us(13)?, rss_kb: 0 })
 }
 
 fn parse_rss(status: &str) -> u64 {
@@ -144,16 +149,16 @@ mod tests {
     fn what_grandchildren_spent_counts_and_what_others_spent_does_not() {
         let mut table = Table::default();
         for (pid, parent, cpu_us, rss_kb) in [(7, 1, 100, 10), (8, 7, 20, 5), (9, 8, 3, 2), (10, 1, 1_000, 99)] {
-            table.put(pid, Row { parent, cpu_us, rss_kb });
+            table.put(pid, Row { parent, cpu_us, ended_us: 1, rss_kb });
         }
-        assert_eq!(table.spent(7), Spent { own_us: 100, children_us: 23, rss_kb: 17 });
+        assert_eq!(table.spent(7), Spent { own_us: 100, children_us: 26, rss_kb: 17 });
         assert_eq!(table.spent(77), Spent::default());
     }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = "7 (java (odd)) S 1 7 7 0 -1 4194304 90 0 0 0 30 12 0 0 20 0 1 0 100 0 0 18446744073709551615";
-        assert_eq!(parse_stat(stat), Some((1, 420_000)));
+        let stat = "7 (java (odd)) S 1 7 7 0 -1 4194304 90 0 0 0 30 12 5 2 20 0 1 0 100 0 0 18446744073709551615";
+        assert_eq!(parse_stat(stat), Some(Row { parent: 1, cpu_us: 420_000, ended_us: 70_000, rss_kb: 0 }));
         assert_eq!(parse_rss("Name:\tjava\nVmHWM:\t  512 kB\n"), 512);
     }
 

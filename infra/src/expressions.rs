@@ -37,7 +37,7 @@ const FUNCTIONS: [&str; 26] = [
 const DEPTH_MAX: u32 = 32;
 
 /// Names in an expression of metric math that are none of these ids, and no function.
-pub(super) fn unknown_names<'a>(expression: &'a str, is_id: impl Fn(&str) -> bool) -> Vec<&'a str> {
+pub(super) fn unknown_names(expression: &str, is_id: impl Fn(&str) -> bool) -> Vec<&str> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let names = words.filter(|word| word.starts_with(|letter: char| letter.is_ascii_alphabetic()));
     names.filter(|word| !is_id(word) && !FUNCTIONS.contains(word)).collect()

@@ -142,6 +142,13 @@ struct Bench {
     epoch_unix_ms: u64,
 }
 
+/// The records of a live run that count for latency.
+struct Counted<'a> {
+    places: std::ops::Range<usize>,
+    /// When each was to be sent, in µs from the epoch.
+    meant_us: &'a dyn Fn(usize) -> u64,
+}
+
 /// What was seen at one moment.
 struct Moment {
     at: Instant,
@@ -196,12 +203,12 @@ impl Bench {
         wanted <= most
     }
 
-    /// Puts the report together. `of` are the places of the records that count for latency, `meant` when each was to be sent.
+    /// Puts the report together; `lived` is there in a live run only.
     fn report(
         self,
         told: &Told,
         (from, to): (&Moment, &Moment),
-        lived: Option<(std::ops::Range<usize>, &dyn Fn(usize) -> u64)>,
+        lived: Option<Counted<'_>>,
     ) -> Result<Report, MeasureError> {
         let (epoch, epoch_unix_ms, records) = (self.epoch, self.epoch_unix_ms, self.records);
         let arrivals = self.answers.finish().ok_or(MeasureError::NoReader)?;
@@ -215,10 +222,9 @@ impl Bench {
         let harness_us = to.own_us.saturating_sub(from.own_us) as f64 / measured.max(1) as f64;
         cpu.insert("harness".to_owned(), report::Cost { own_us: rounded(harness_us), ..report::Cost::default() });
         let first_ms = came.iter().min().map(|at_us| epoch_unix_ms + at_us / 1_000);
-        let busy = from
-            .machine_us
-            .zip(to.machine_us)
-            .map(|((used, all), (used_then, all_then))| (used_then - used) as f64 / (all_then - all).max(1) as f64);
+        let busy = from.machine_us.zip(to.machine_us).map(|((used, all), (used_then, all_then))| {
+            used_then.saturating_sub(used) as f64 / all_then.saturating_sub(all).max(1) as f64
+        });
         Ok(Report {
             sent: records.unique(),
             decided: came.len() as u64,
@@ -228,7 +234,7 @@ impl Bench {
             first_decision_s: first_ms.map(|at| rounded(at.saturating_sub(told.started_unix_ms) as f64 / 1_000.0)),
             tx_s: rounded(measured as f64 / seconds.max(f64::MIN_POSITIVE)),
             measured,
-            latency_ms: lived.and_then(|(places, meant)| latency(&arrivals, &records, places, meant)),
+            latency_ms: lived.and_then(|counted| latency(&arrivals, &records, counted.places, counted.meant_us)),
             cpu,
             machine_busy: busy.map(|busy| (busy * 1_000.0).round() / 1_000.0),
             problem: arrivals.problem,
@@ -264,7 +270,7 @@ pub fn live(arguments: &Live) -> Result<(), MeasureError> {
     bench.await_decided(bench.records.unique() as u64, STUCK);
     let meant = bench.us(started);
     let meant = |place: usize| meant + schedule.due(place - 1).as_micros() as u64;
-    let mut report = bench.report(&told, (&from, &to), Some((counted, &meant)))?;
+    let mut report = bench.report(&told, (&from, &to), Some(Counted { places: counted, meant_us: &meant }))?;
     report.mode = "live";
     report.behind_ms = rounded(behind.as_secs_f64() * 1_000.0);
     crate::print(&json!({ "report": report }).to_string());
