@@ -129,6 +129,7 @@ fn the_scripts_keep_their_own_rules_and_refuse_what_they_do_not_know() {
         (["run", "nobody"], 2, "`nobody`"),
         (["run", "--repeat=0"], 2, "1 to 99"),
         (["instructions", "--help"], 0, "--write"),
+        (["instructions", "--wrong"], 2, "`--wrong`"),
         (["doublings", "--help"], 0, "fits an invocation"),
     ] {
         let (code, said) = python(&arguments).expect("it was there just now");
