@@ -37,20 +37,21 @@ class Contender:
     says: str
     guarantees: str
     is_slow: bool
-    make: Callable[[], Callable[[str, pathlib.Path], list]]
+    # Takes cargo's profile, of what is built here.
+    make: Callable[[str], Callable[[str, pathlib.Path], list]]
     is_hosted: bool
 
-    def prepare(self):
-        bench = fetch.binaries("centinela-bench", "score-transactions")
-        return Ready(self.make(), self.is_hosted, bench / "centinela-bench")
+    def prepare(self, profile):
+        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile)
+        return Ready(self.make(profile), self.is_hosted, bench / "centinela-bench")
 
 
 def hosted(program):
     """A function before our own mapping; `program` says where the program is, none for Centinela's own."""
 
-    def make():
-        bench = fetch.binaries("centinela-bench", "score-transactions") / "centinela-bench"
-        place = program()
+    def make(profile):
+        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile) / "centinela-bench"
+        place = program(profile)
 
         def command(kafka, directory):
             asked = [bench, "host", "--kafka", kafka]
@@ -59,12 +60,12 @@ def hosted(program):
     return make
 
 
-def stock_rust():
-    built = fetch.binaries("stock-rust") / "stock-rust"
+def stock_rust(profile):
+    built = fetch.binaries("stock-rust", profile=profile) / "stock-rust"
     return lambda directory: built
 
 
-def python():
+def python(_profile):
     interpreter = fetch.python()
 
     def bootstrap(directory):
@@ -78,7 +79,7 @@ def python():
 
 
 def jvm(name, main, arguments):
-    def make():
+    def make(_profile):
         lib = fetch.jars(name)
         compiled = fetch.classes(name, lib)
 
@@ -96,7 +97,7 @@ ALL = {contender.name: contender for contender in (
     Contender(
         "centinela", "the deciding function, with its database and stream on this machine",
         "one decision per transaction, durable before it is published, once in effect; evidence, reasons, order of partitions kept",
-        False, hosted(lambda: None), True),
+        False, hosted(lambda _profile: None), True),
     Contender(
         "flink-at-least-once", "Flink 2.2.1, state in the heap, a checkpoint every second",
         "after a crash up to a second is decided again, from older state, and published again, maybe with another outcome",

@@ -94,11 +94,11 @@ def python():
     return interpreter
 
 
-def binaries(*names):
+def binaries(*names, profile="release"):
     """The directory with these programs of the workspace, built if need be."""
     if not shutil.which("cargo"):
         raise Skipped("Rust is needed to build; there is no cargo")
-    asked = ["cargo", "build", "--locked", "--release"]
+    asked = ["cargo", "build", "--locked", "--profile", profile]
     for name in names:
         asked += ["--bin", name]
     if subprocess.run(asked, cwd=REPOSITORY).returncode != 0:
@@ -107,7 +107,7 @@ def binaries(*names):
     found = re.search(r'"target_directory":"([^"]+)"', known.stdout)
     if not found:
         raise Failed("cargo does not say where it builds")
-    return pathlib.Path(found[1]) / "release"
+    return pathlib.Path(found[1]) / profile
 
 
 def need_java():

@@ -26,7 +26,7 @@ def fault(report):
 def of(kept, arguments):
     """The page's text, from what `bench/run --json` keeps."""
     reports, busy = kept["reports"], kept["busy"]
-    lines = [f"Measured on {kept['machine']}{'; ' + busy if busy else ''}, at commit {kept['commit']}. "
+    lines = [f"Measured on {kept['machine']}{'; ' + busy if busy else ''}, at commit {kept['commit']}, profile {kept['profile']}. "
              f"Medians of {arguments.repeat} alternating runs; memory is the most of all."]
     if arguments.quick:
         lines.append("These are quick runs: they show that everything works, not how fast it is.")

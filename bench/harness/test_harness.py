@@ -20,7 +20,8 @@ def report(name, mode="live", size=1_667, own=100.0, children=50.0, p50=8.0, **m
 
 def tables(reports, skipped=(), failed=()):
     arguments = argparse.Namespace(repeat=3, quick=False, seconds=60)
-    kept = {"machine": "a machine", "commit": "abc", "busy": None, "skipped": dict(skipped), "failed": failed, "reports": reports}
+    kept = {"machine": "a machine", "commit": "abc", "profile": "release", "busy": None, "skipped": dict(skipped), "failed": failed,
+            "reports": reports}
     return table.of(kept, arguments)
 
 
