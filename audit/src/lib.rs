@@ -6,6 +6,7 @@
 
 pub mod backlog;
 pub mod blocked;
+pub mod burst;
 pub mod chaos;
 pub mod end;
 pub mod errors;

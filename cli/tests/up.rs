@@ -157,6 +157,14 @@ fn a_backlog_is_decided_once_after_all_of_it_was_there() {
 }
 
 #[test]
+fn a_burst_is_decided_whole_and_the_report_says_when_it_was_worked_off() {
+    let (code, report, said) = up(&["--rate", "100", "--for", "4s", "--burst", "8x1s@1s"]);
+    assert_clean(code, &report, &said);
+    assert!((1_090..=1_101).contains(&count(&report, "sent")), "{report}");
+    assert!(report["burst"]["caught_up_s"].as_f64().is_some(), "{report}");
+}
+
+#[test]
 fn a_backlog_may_be_delivered_twice() {
     let (code, report, said) = up(&["--backlog", "500", "--redeliver"]);
     assert_clean(code, &report, &said);
@@ -326,6 +334,8 @@ fn a_request_that_makes_no_sense_is_one_clear_line_and_exit_code_2() {
         (&["up", "--shape", "hot=2"], "hot=SHARE"),
         (&["up", "--backlog", "1000", "--rate", "5"], "--rate"),
         (&["up", "--backlog", "1000", "--chaos"], "--chaos"),
+        (&["up", "--burst", "10x10s", "--for", "15s"], "--burst"),
+        (&["up", "--burst", "10x10s", "--rate", "0"], "--rate 0"),
         (&["up", "--summary", "/no/such/directory/a.json"], "/no/such/directory"),
         (&["up", "--infra", "/no/such/directory"], "/no/such/directory"),
         (&["send"], "--kafka"),

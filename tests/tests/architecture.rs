@@ -107,14 +107,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &["infra", "rollout", "rollout-adapters"]),
+    (
+        "bench",
+        &["local", "infra", "traffic", "adapters", "inference", "scoring", "delivery", "contracts", "domain"],
+    ),
+    ("stock-rust", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
 
 /// What only one layer may link: a crate's name, and the crates of ours that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("tract-onnx", &["inference"]),
+    ("tract-onnx", &["inference", "stock-rust"]),
     ("tract-onnx-opl", &["inference"]),
-    ("lambda_runtime", &["function", "e2e"]),
+    ("lambda_runtime", &["function", "e2e", "stock-rust"]),
     ("kafka-protocol", &["broker"]),
     ("dynoxide-rs", &["aws"]),
     ("s3s", &["aws"]),

@@ -167,11 +167,16 @@ Examples:
   cargo xtask measure --json measured.json --page docs/benchmarks.md
   cargo xtask measure --quick --only e2e-1667,starts
   cargo xtask measure --only e2e-1667 --repeat 3
+  cargo xtask measure --latency-profile --json latency.json
   cargo xtask measure --profile")]
 pub struct Measure {
     /// Ten seconds a run and small counts: shows that everything works, not how fast it is.
     #[arg(long)]
     pub quick: bool,
+    /// Other rows: calls as slow as in AWS, for ten minutes, with users that are not alike, in a burst, and with an hour's backlog. They take
+    /// three quarters of an hour.
+    #[arg(long)]
+    pub latency_profile: bool,
     /// Only these rows, separated by commas; see --list.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -188,7 +193,7 @@ pub struct Measure {
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,
     /// Instead of the table: where the CPU time of the function goes at 1,667 transactions a second, by `perf`.
-    #[arg(long, conflicts_with_all = ["only", "list", "repeat", "json", "page"])]
+    #[arg(long, conflicts_with_all = ["latency_profile", "only", "list", "repeat", "json", "page"])]
     pub profile: bool,
 }
 

@@ -18,6 +18,8 @@ pub enum Kind {
     Load,
     /// A backlog is worked off.
     Backlog,
+    /// Much more than the rate for a while, and the way back.
+    Burst,
     /// Processes are started.
     Starts,
 }
@@ -91,6 +93,35 @@ pub fn all(quick: bool) -> Vec<Case> {
     cases
 }
 
+/// Rows with calls as slow as in AWS: ten minutes of the usual, users that are not alike, a burst, and an hour's traffic that waits. The
+/// last two send at a rate that no two cores take, and the usual rate all the while after it.
+pub fn latency_profile(quick: bool) -> Vec<Case> {
+    // Seconds of the usual, of users that are not alike, and of both bursts with what they are.
+    let (usual, unlike, short, long) = match quick {
+        true => (10, 10, (10, "10x1s@3s"), (10, "20x1s@3s")),
+        false => (600, 120, (180, "10x10s@30s"), (1_800, "61x60s@30s")),
+    };
+    let case = |name, says, kind, seconds: u64, more: &[&str]| {
+        let length = format!("{seconds}s");
+        let mut arguments = strings(&["--cold", "--rate", "1667", "--for", &length, "--latency", LATENCY]);
+        arguments.extend(strings(more));
+        Case { name, says, kind, servers: Servers::Embedded, arguments, seconds: seconds + AROUND_S }
+    };
+    vec![
+        case("latency-long", "100,000 a minute for ten minutes", Kind::Load, usual, &[]),
+        case("latency-hot", "a tenth of all from one user", Kind::Load, unlike, &["--shape", "hot"]),
+        case("latency-zipf", "users drawn by Zipf's law, exponent 1.2", Kind::Load, unlike, &["--shape", "zipf"]),
+        case("latency-burst", "ten times the rate for ten seconds", Kind::Burst, short.0, &["--burst", short.1]),
+        case(
+            "latency-hour",
+            "an hour's traffic within a minute, and the catch-up",
+            Kind::Burst,
+            long.0,
+            &["--burst", long.1, "--kafka-disk", "8192"],
+        ),
+    ]
+}
+
 fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -129,6 +160,19 @@ mod tests {
         let names: Vec<&str> =
             chosen(all(true), &strings(&["backlog", "e2e-200"])).unwrap().iter().map(|case| case.name).collect();
         assert_eq!(names, ["e2e-200", "backlog"]);
+    }
+
+    #[test]
+    fn every_row_of_the_latency_profile_has_a_name_of_its_own_and_lasts_longer_than_its_burst() {
+        for quick in [false, true] {
+            let (usual, profile) = (all(quick), latency_profile(quick));
+            assert!(profile.iter().all(|case| usual.iter().all(|other| other.name != case.name)));
+            for case in profile.iter().filter(|case| case.kind == Kind::Burst) {
+                let burst = case.arguments.iter().find_map(|word| word.split_once('@')).expect("it says when");
+                let begins: u64 = burst.1.trim_end_matches('s').parse().expect("seconds");
+                assert!(begins < case.seconds, "{}", case.name);
+            }
+        }
     }
 
     #[test]

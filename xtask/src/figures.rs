@@ -38,7 +38,7 @@ macro_rules! stage {
 const TABLES: &[Table] = &[
     Table {
         title: "End to end, in ms from the intended send time to a consumer that has the decision",
-        kinds: &[Kind::Load],
+        kinds: &[Kind::Load, Kind::Burst],
         columns: &[
             column!("tx/s", 0, "/account/rate_tx_s"),
             column!("p50", 1, "/account/latency_ms/p50"),
@@ -101,6 +101,18 @@ const TABLES: &[Table] = &[
             column!("AWS emulators", 0, "/account/backlog/steady/cpu_us_per_tx/aws_stand_ins"),
             column!("Kafka clients", 0, "/account/backlog/steady/cpu_us_per_tx/kafka_clients"),
             column!("platform", 0, "/account/backlog/steady/cpu_us_per_tx/platform"),
+            column!("records a batch (median)", 0, "/account/function/score-transactions/batch_p50"),
+        ],
+    },
+    Table {
+        title: "A burst, while the usual rate goes on",
+        kinds: &[Kind::Burst],
+        columns: &[
+            column!("times the rate", 0, "/account/burst/factor"),
+            column!("for, s", 0, "/account/burst/seconds"),
+            column!("undecided before", 0, "/account/burst/undecided_before"),
+            column!("undecided at most", 0, "/account/burst/undecided_max"),
+            column!("worked off after, s", 1, "/account/burst/caught_up_s"),
             column!("records a batch (median)", 0, "/account/function/score-transactions/batch_p50"),
         ],
     },

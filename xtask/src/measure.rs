@@ -34,7 +34,8 @@ struct Measured {
 /// # Errors
 /// When a row is unknown, nothing can be built or written, a run fails, or an account is not clean.
 pub fn run(arguments: &Measure) -> Result<(), Failure> {
-    let cases = cases::chosen(cases::all(arguments.quick), &arguments.only)?;
+    let rows = if arguments.latency_profile { cases::latency_profile } else { cases::all };
+    let cases = cases::chosen(rows(arguments.quick), &arguments.only)?;
     if arguments.list {
         let lines =
             cases.iter().map(|case| format!("{:<18}{}: {}\n", case.name, case.says, command_line(&case.arguments)));
@@ -228,8 +229,16 @@ mod tests {
             skipped: vec![("real-200", "there is no script".to_owned())],
             faults: Vec::new(),
         };
-        let arguments =
-            Measure { quick: true, only: Vec::new(), list: false, repeat: 1, json: None, page: None, profile: false };
+        let arguments = Measure {
+            quick: true,
+            latency_profile: false,
+            only: Vec::new(),
+            list: false,
+            repeat: 1,
+            json: None,
+            page: None,
+            profile: false,
+        };
         let text = text(&cases, &measured, &arguments);
         for line in [
             "| e2e-200 | 200 | – ",

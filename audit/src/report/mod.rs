@@ -21,6 +21,7 @@ pub use beside::{Actions, Archive, Items, Labels};
 pub use parts::{Cut, Database, Function, Mapping, Process, Producer, SentBeside};
 
 use crate::backlog::Backlog;
+use crate::burst::Burst;
 use crate::chaos;
 use crate::figures::{Percentiles, ProcessCpu, as_f64, rounded};
 use crate::lake::{Lake, LakeCheck};
@@ -57,6 +58,9 @@ pub struct Report {
     /// How the backlog was worked off, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog: Option<Backlog>,
+    /// What became of the burst, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Burst>,
     /// The mapping of the transactions for the scoring function.
     pub mapping: Mapping,
     /// Every mapping, by function and topic.
@@ -288,6 +292,7 @@ impl Report {
                 rss_mb_max: threads::rss_mb_max(),
             }),
             backlog: evidence.backlog,
+            burst: None,
             mapping: mapping.map(parts::mapping).unwrap_or_default(),
             mappings: parts::mappings(&stats),
             actions,

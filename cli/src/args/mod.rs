@@ -6,6 +6,7 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use centinela_audit::burst::Course;
 use centinela_audit::chaos::{Kind, Kinds};
 use clap::{Args, Parser, Subcommand};
 
@@ -20,7 +21,7 @@ use crate::query;
 
 pub use traffic::{Key, Producer, Traffic};
 pub use values::parse_duration;
-use values::parse_latency;
+use values::{parse_burst, parse_latency};
 
 /// Transactions per second when nothing else is asked for.
 pub const RATE_DEFAULT: f64 = 200.0;
@@ -101,6 +102,7 @@ Examples:
   centinela up --rate 1667 --for 60s --shape hot=0.2
   centinela up --cold
   centinela up --backlog 200000
+  centinela up --rate 1667 --for 120s --burst 10x10s@30s
   centinela up --rate 0 --endpoints endpoints.json
   centinela up --kafka 127.0.0.1:9092 --dynamodb http://127.0.0.1:8000 --rate 500 --for 30s
   centinela up --latency 5ms,12ms --rate 1667 --for 60s
@@ -166,6 +168,10 @@ pub struct Up {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..),
           conflicts_with_all = ["rate", "duration", "kill", "chaos"])]
     pub backlog: Option<u64>,
+    /// Send so many times the rate for a while, from 10 s on or from the time behind the @; the report says how much piled up and when it
+    /// was worked off. 61x60s is an hour's traffic in a minute.
+    #[arg(long, value_name = "FACTORxTIME[@TIME]", value_parser = parse_burst, conflicts_with_all = ["input", "backlog"])]
+    pub burst: Option<Course>,
     /// Let every call to DynamoDB and Kinesis take as long as in AWS: a log-normal distribution with this median and this 99 %
     /// quantile, drawn by --seed. What the server itself needs is part of the time.
     #[arg(long, value_name = "P50,P99", value_parser = parse_latency, allow_hyphen_values = true)]

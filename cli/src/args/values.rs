@@ -3,11 +3,16 @@
 use std::num::FpCategory;
 use std::time::Duration;
 
+use centinela_audit::burst::Course;
 use centinela_traffic::Shape;
 
 /// More would be nothing but log-ins.
 const ACTIONS_MAX: f64 = 20.0;
 const RATE_MIN: f64 = 0.001;
+/// A burst is more than usual.
+const BURST_MAX: f64 = 1_000.0;
+/// When a burst begins that does not say when: processes have started and caches are filled.
+const BURST_BEGINS: Duration = Duration::from_secs(10);
 const RATE_MAX: f64 = 1_000_000.0;
 /// Ten years.
 const HOURS_MAX: u64 = 87_600;
@@ -39,6 +44,22 @@ pub enum BadValue {
     /// Not two times in their order.
     #[error("a latency is two times, the median and the longer 99 % quantile, such as 5ms,12ms")]
     Latency,
+    /// Not a burst.
+    #[error(
+        "a burst is a factor above 1 and at most {BURST_MAX}, x, and a time, such as 10x10s; @ and a time say when it begins, such as \
+         10x10s@30s"
+    )]
+    Burst,
+}
+
+/// `10x10s` or `10x10s@30s`.
+pub(super) fn parse_burst(text: &str) -> Result<Course, BadValue> {
+    let (course, begins) = text.split_once('@').map_or((text, None), |(course, begins)| (course, Some(begins)));
+    let (factor, length) = course.split_once('x').ok_or(BadValue::Burst)?;
+    let time = |text: &str| parse_duration(text).map_err(|_| BadValue::Burst);
+    let factor = factor.parse().ok().filter(|factor: &f64| 1.0 < *factor && *factor <= BURST_MAX);
+    let begins = begins.map_or(Ok(BURST_BEGINS), time)?;
+    Ok(Course { factor: factor.ok_or(BadValue::Burst)?, begins, length: time(length)? })
 }
 
 pub(super) fn parse_latency(text: &str) -> Result<(Duration, Duration), BadValue> {
@@ -116,6 +137,17 @@ mod tests {
         assert_eq!(parse_latency("5ms,12ms"), Ok((Duration::from_millis(5), Duration::from_millis(12))));
         for wrong in ["5ms", "12ms,5ms", "5ms,5ms", "0ms,5ms", "fast,slow", "5ms,12ms,20ms"] {
             assert_eq!(parse_latency(wrong), Err(BadValue::Latency), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_burst_is_a_factor_and_a_time_and_may_say_when() {
+        let (begins, length) = (Duration::from_secs(10), Duration::from_secs(5));
+        assert_eq!(parse_burst("2.5x5s"), Ok(Course { factor: 2.5, begins, length }));
+        let begins = Duration::from_secs(30);
+        assert_eq!(parse_burst("10x5s@30s"), Ok(Course { factor: 10.0, begins, length }));
+        for wrong in ["", "10x", "x10s", "10s", "1x10s", "1001x10s", "NaNx10s", "10x10s@", "10x10s@now"] {
+            assert_eq!(parse_burst(wrong), Err(BadValue::Burst), "{wrong}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use centinela_audit::burst::Course;
 use centinela_audit::tracker::Tracker;
 use centinela_local::kafka::{self, ClusterError, KafkaAccess};
 use rdkafka::ClientConfig;
@@ -33,6 +34,8 @@ const FULL_REST: Duration = Duration::from_millis(1);
 pub enum Pace {
     /// Records per second; above 0.
     Rate(f64),
+    /// The same, and more of them for a while.
+    Burst(f64, Course),
     /// As fast as it goes, with at most this many records waiting for their decision (where somebody counts decisions).
     Window(u64),
 }
@@ -43,6 +46,25 @@ impl Pace {
     pub fn due(self, started: Instant, sent: u64) -> Option<Instant> {
         match self {
             Self::Rate(rate) => Some(started + Duration::from_secs_f64(sent as f64 / rate)),
+            Self::Burst(rate, Course { factor, begins, length }) => {
+                let (before, within) = (rate * begins.as_secs_f64(), rate * factor * length.as_secs_f64());
+                let extra = (sent as f64 - before).clamp(0.0, within);
+                // What the burst sends takes less of the time by its factor.
+                let usual = sent as f64 - extra;
+                Some(started + Duration::from_secs_f64(usual / rate + extra / (rate * factor)))
+            }
+            Self::Window(_) => None,
+        }
+    }
+
+    /// Transactions that are sent in this time; none when nothing says so.
+    pub fn within(self, time: Duration) -> Option<f64> {
+        match self {
+            Self::Rate(rate) => Some(rate * time.as_secs_f64()),
+            Self::Burst(rate, Course { factor, begins, length }) => {
+                let burst = time.saturating_sub(begins).min(length);
+                Some(rate * (time.as_secs_f64() + (factor - 1.0) * burst.as_secs_f64()))
+            }
             Self::Window(_) => None,
         }
     }
@@ -254,7 +276,7 @@ impl Sender {
                 return None;
             }
             let rest = match pace {
-                Pace::Rate(_) => at.saturating_duration_since(now).min(REST_MAX),
+                Pace::Rate(_) | Pace::Burst(..) => at.saturating_duration_since(now).min(REST_MAX),
                 Pace::Window(window) if window <= observer.undecided() => FULL_REST,
                 Pace::Window(_) => Duration::ZERO,
             };
@@ -323,6 +345,18 @@ mod tests {
 
         fn undecided(&self) -> u64 {
             0
+        }
+    }
+
+    #[test]
+    fn a_burst_sends_more_for_a_while_and_the_usual_before_and_after_it() {
+        let course = Course { factor: 10.0, begins: Duration::from_secs(2), length: Duration::from_secs(1) };
+        let (pace, started) = (Pace::Burst(100.0, course), Instant::now());
+        let due_ms = |sent| pace.due(started, sent).map(|at| (at - started).as_millis());
+        assert_eq!([0, 100, 200, 700, 1_200, 1_300].map(due_ms), [0, 1_000, 2_000, 2_500, 3_000, 4_000].map(Some));
+        for (seconds, sent) in [(1, 100.0), (3, 1_200.0), (4, 1_300.0)] {
+            let within = pace.within(Duration::from_secs(seconds)).expect("it has a rate");
+            assert!((within - sent).abs() < 1e-6, "{within} in {seconds} s");
         }
     }
 

@@ -152,11 +152,25 @@ fn check(arguments: &Up) -> Result<Option<Pace>, Failure> {
         return Ok(Some(Pace::Window(u64::MAX)));
     }
     Ok(match traffic.rate {
+        Some(0.0) if arguments.burst.is_some() => return refuse("--rate 0 sends nothing, so --burst has no use"),
         Some(0.0) => None,
-        Some(rate) => Some(Pace::Rate(rate)),
         None if traffic.input.is_some() => Some(Pace::Window(WINDOW_RECORDS)),
-        None => Some(Pace::Rate(args::RATE_DEFAULT)),
+        rate => Some(paced(rate.unwrap_or(args::RATE_DEFAULT), arguments)?),
     })
+}
+
+/// A rate, with a burst where one is asked for that comes within the run.
+fn paced(rate: f64, arguments: &Up) -> Result<Pace, Failure> {
+    let Some(burst) = arguments.burst else { return Ok(Pace::Rate(rate)) };
+    let end = burst.begins + burst.length;
+    match arguments.traffic.duration {
+        Some(duration) if duration <= end => Err(Failure::Usage(format!(
+            "--burst ends {} s after the first transaction, and --for is {} s; make the run longer, or say @TIME",
+            end.as_secs_f64(),
+            duration.as_secs_f64()
+        ))),
+        _ => Ok(Pace::Burst(rate, burst)),
+    }
 }
 
 /// What the function that decides is told besides what the stacks say.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use centinela_audit::backlog::Backlog;
+use centinela_audit::burst::Burst;
 use centinela_audit::figures::{LONGEST_US, Percentiles, ProcessCpu};
 use centinela_audit::lake::LakeCheck;
 use centinela_audit::report::Report;
@@ -70,6 +71,9 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if let Some(backlog) = &report.backlog {
         write_backlog(out, backlog)?;
+    }
+    if let Some(burst) = &report.burst {
+        write_burst(out, burst)?;
     }
     if let Some(producer) = &report.producer {
         writeln!(
@@ -231,6 +235,17 @@ fn write_backlog(out: &mut String, backlog: &Backlog) -> std::fmt::Result {
             steady.tx_s, steady.function_cpu_us_per_tx
         ),
     }
+}
+
+fn write_burst(out: &mut String, burst: &Burst) -> std::fmt::Result {
+    let worked_off = burst
+        .caught_up_s
+        .map_or_else(|| "never worked off".to_owned(), |seconds| format!("worked off {seconds:.1} s after its end"));
+    writeln!(
+        out,
+        "  burst       {} times the rate for {} s: {} undecided at most, {} before it; {worked_off}",
+        burst.factor, burst.seconds, burst.undecided_max, burst.undecided_before
+    )
 }
 
 fn milliseconds(times: &Percentiles) -> String {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use centinela_audit::backlog::{self, Backlog};
+use centinela_audit::burst;
 use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
@@ -71,6 +72,7 @@ pub struct Run<'a> {
     live: Live,
     observed: Observed,
     backlog: Option<Backlog>,
+    burst: Option<burst::Watch>,
     started: Instant,
     cpu: CpuLedger,
     cpu_at_start: Option<CpuTimes>,
@@ -120,6 +122,7 @@ impl<'a> Run<'a> {
         end.read().await;
         let mut report = run.report(is_producer, chaos.as_ref(), &mut end).await;
         report.chaos = chaos.and_then(|chaos| chaos.table());
+        report.burst = run.burst.map(burst::Watch::finish);
         let unwritten = match &run.log_file {
             None => None,
             Some(file) => file.finish().await.map(Failure::Failed),
@@ -178,6 +181,7 @@ impl<'a> Run<'a> {
             live: Live::new(arguments.quiet),
             observed: Observed::start(arguments.metrics_port).await?,
             backlog: None,
+            burst: arguments.burst.map(burst::Watch::new),
             started,
             cpu_at_start: cpu.times(),
             cpu,
@@ -265,6 +269,9 @@ impl<'a> Run<'a> {
         if CPU_LOOK_EVERY <= self.cpu_looked_at.elapsed() {
             self.cpu_looked_at = Instant::now();
             self.cpu.look();
+        }
+        if let Some(burst) = &mut self.burst {
+            burst.saw(self.started.elapsed(), self.tracker.undecided());
         }
         self.observed.look(self.platform, || self.tracker.seen());
         if self.live.is_due() {
@@ -366,10 +373,7 @@ async fn connect(platform: &Platform, topics: Topics, progress: &Arc<Progress>) 
 )]
 fn places(arguments: &Up, traffic: Option<&(Source, Pace)>) -> usize {
     let Some((source, pace)) = traffic else { return 0 };
-    let by_time = match (pace, arguments.traffic.duration) {
-        (Pace::Rate(rate), Some(duration)) => rate * duration.as_secs_f64(),
-        _ => 0.0,
-    };
+    let by_time = arguments.traffic.duration.and_then(|duration| pace.within(duration)).unwrap_or(0.0);
     let by_count = arguments.backlog.map_or(by_time, |records| records as f64);
     source.expected().map_or(by_count, |records| records as f64).min(PLACES_MAX) as usize
 }

@@ -1,0 +1,121 @@
+"""Who takes part: what each is, what it guarantees, and how it is started."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from . import fetch
+
+# What an idiomatic or interpreted function can take on two processors, and a rate at which it does not fall behind.
+SLOW_RATE = 200
+# Whom every table has, so that its figures can be compared.
+COMPARED_WITH = ("centinela", "flink-at-least-once")
+MODEL = fetch.REPOSITORY / "model/artifacts/current"
+# Flink passes on what has gathered after so many ms; its default of 100 is twenty times our p50.
+BUFFER_TIMEOUT_MS = "5"
+# What both engines ask of Java 17.
+OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in (
+    "java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.text", "java.time", "java.util",
+    "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks", "jdk.internal.ref", "sun.nio.ch",
+    "sun.nio.cs", "sun.security.action", "sun.util.calendar")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A contender that can be started."""
+
+    # Takes the brokers and a directory of its own, and returns the command line.
+    command: Callable[[str, pathlib.Path], list]
+    # Whether the process is the host of a function, which is its child and is counted apart.
+    is_hosted: bool
+    bench: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    name: str
+    says: str
+    guarantees: str
+    is_slow: bool
+    # Takes cargo's profile, of what is built here.
+    make: Callable[[str], Callable[[str, pathlib.Path], list]]
+    is_hosted: bool
+
+    def prepare(self, profile):
+        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile)
+        return Ready(self.make(profile), self.is_hosted, bench / "centinela-bench")
+
+
+def hosted(program):
+    """A function before our own mapping; `program` says where the program is, none for Centinela's own."""
+
+    def make(profile):
+        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile) / "centinela-bench"
+        place = program(profile)
+
+        def command(kafka, directory):
+            asked = [bench, "host", "--kafka", kafka]
+            return asked + ["--program", place(directory)] if place else asked
+        return command
+    return make
+
+
+def stock_rust(profile):
+    built = fetch.binaries("stock-rust", profile=profile) / "stock-rust"
+    return lambda directory: built
+
+
+def python(_profile):
+    interpreter = fetch.python()
+
+    def bootstrap(directory):
+        # Lambda starts a file named like this; a function's process gets no variables but Lambda's and its own.
+        file = directory / "bootstrap"
+        file.write_text(f"#!/bin/sh\nexport BENCH_MODEL_DIRECTORY='{MODEL}'\n"
+                        f"exec '{interpreter}' -B '{fetch.BENCH / 'peers/python/handler.py'}'\n")
+        file.chmod(0o755)
+        return file
+    return bootstrap
+
+
+def jvm(name, main, arguments):
+    def make(_profile):
+        lib = fetch.jars(name)
+        compiled = fetch.classes(name, lib)
+
+        def command(kafka, directory):
+            return ["java", "-Xmx1g", *OPENS, "-cp", f"{compiled}:{lib}/*", main, kafka, *arguments]
+        return command
+    return make
+
+
+def flink(guarantee):
+    return jvm("flink", "centinela.bench.FlinkJob", [guarantee, MODEL, BUFFER_TIMEOUT_MS])
+
+
+ALL = {contender.name: contender for contender in (
+    Contender(
+        "centinela", "the deciding function, with its database and stream on this machine",
+        "one decision per transaction, durable before it is published, once in effect; evidence, reasons, order of partitions kept",
+        False, hosted(lambda _profile: None), True),
+    Contender(
+        "flink-at-least-once", "Flink 2.2.1, state in the heap, a checkpoint every second",
+        "after a crash up to a second is decided again, from older state, and published again, maybe with another outcome",
+        False, flink("at-least-once"), False),
+    Contender(
+        "flink-exactly-once", "the same with transactions",
+        "one decision per transaction for readers of committed records; a decision is visible with its checkpoint, a second later",
+        False, flink("exactly-once"), False),
+    Contender(
+        "spark", "Spark 4.2.0 Structured Streaming, micro-batches, state in RocksDB",
+        "state once in effect; after a crash a micro-batch is published again, with the same outcome if its input is the same",
+        False, jvm("spark", "centinela.bench.SparkJob", [MODEL]), False),
+    Contender(
+        "python", "a tuned function in Python: boto3, ONNX Runtime, 25 conditional writes to a call",
+        "once in effect within a user's sixteen newest transactions; no stored evidence, a bad record stops its partition",
+        True, hosted(python), True),
+    Contender(
+        "stock-rust", "a function in Rust from the shelf: aws_lambda_events, serde_json, the SDK, tract, put and update of an idempotency record",
+        "each transaction worked on once within an hour; two environments may overwrite one user's state; three writes",
+        True, hosted(stock_rust), True),
+)}
