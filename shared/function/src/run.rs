@@ -16,7 +16,8 @@ use tracing::{error, info, warn};
 use crate::invocation::{invalid, micros_since, now};
 use crate::{Answer, Environment, Failure, Invocation, configure, runtime_api};
 
-/// Where Lambda is asked for work.
+/// Where Lambda is asked for work: a host and a port. Emulators give a URL, whose path says which function asks; the lean loop has no use
+/// for one.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// Which client asks: the lean one, unless this says `sdk`.
 const WIRE_CLIENT: &str = "WIRE_CLIENT";
@@ -52,7 +53,7 @@ pub async fn run<F: Function>() -> Result<(), Error> {
         .inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     match std::env::var(RUNTIME_API) {
-        Ok(authority) if !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") => {
+        Ok(authority) if !authority.contains('/') && !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") => {
             let invoke = async |payload: &str, context: Context| {
                 let body = host.invoke(payload, &context).await?;
                 Ok::<_, Diagnostic>(body.into_bytes())
