@@ -27,7 +27,8 @@ The plans stand in infra/40-functions/guard-costs.yaml: per alarm the mappings t
 mapping that is disabled loses nothing and goes on where it stopped. `release` puts the plans' targets to what the stacks declare, whoever
 changed them, but for the main job, which is touched by --main-job, or where GuardCostsStopMainJob says so, only.
 
-An alarm is named in full, or by its end: `writes` for `centinela-brake-writes`. With --endpoints it asks a running `centinela up`,
+An alarm is named in full, by what stands behind `brake-` in it (`writes` for `centinela-brake-writes`), or by an end that no other has.
+With --endpoints it asks a running `centinela up`,
 otherwise AWS, with region and credentials of the environment, a profile or the machine's role, which needs lambda:InvokeFunction.
 
 The exit code is 0 when all was done, 1 when something was not, 2 when the request cannot be carried out.
@@ -104,7 +105,6 @@ impl Command {
 struct Report {
     action: String,
     dry_run: bool,
-    reason: Option<String>,
     plans: Vec<Plan>,
     alerted: bool,
 }
@@ -144,9 +144,6 @@ pub async fn run(arguments: Args) -> Result<(), Failure> {
     let reports: Vec<Report> = serde_json::from_slice(&answer)
         .map_err(|error| Failure::Failed(format!("{} answered something else: {error}", arguments.function)))?;
     for report in &reports {
-        if report.action == "nothing" {
-            return Err(Failure::Usage(report.reason.clone().unwrap_or_else(|| "nothing was done".to_owned())));
-        }
         if !arguments.json {
             terminal::print(&shown(report));
         }
@@ -170,6 +167,7 @@ fn refused(function: &str, url: &str, error: &CallError) -> Failure {
         CallError::Refused { code, message } if code == "Centinela.BrakeIncomplete" => {
             Failure::Failed(message.trim_end().to_owned())
         }
+        CallError::Refused { code, message } if code == "Centinela.RequestInvalid" => Failure::Usage(message.clone()),
         CallError::Refused { message, .. } => Failure::Failed(format!("{function} refused: {message}")),
         unreachable @ CallError::Unreachable(_) => Failure::Failed(format!("{function} at {url}: {unreachable}")),
     }
@@ -251,7 +249,6 @@ mod tests {
         let report = |action: &str| Report {
             action: action.to_owned(),
             dry_run: false,
-            reason: None,
             plans: vec![Plan {
                 alarm: "centinela-brake-writes".to_owned(),
                 kind: "cost".to_owned(),

@@ -199,6 +199,15 @@ fn the_plan_of_cost_brakes_side_jobs_and_leaves_the_main_job_unless_it_is_told()
         let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         body["ReservedConcurrentExecutions"].as_u64()
     };
+    for (arguments, words) in [
+        (["fire", "wirtes"], ["alarm `wirtes` has no plan", "centinela-brake-writes"]),
+        (["release", "lag"], ["`lag` may mean", "centinela-brake-user-actions-lag, centinela-brake-events-lag"]),
+    ] {
+        let mut command = centinela(&["brake", "--json", "--endpoints"]);
+        assert_one_line(command.arg(&endpoints).args(arguments), 2, &words);
+    }
+    let writes = brake(&endpoints, &["fire", "writes", "--dry-run"]);
+    assert!(String::from_utf8_lossy(&writes.stdout).starts_with("centinela-brake-writes (cost)\n"), "{writes:?}");
     let before = reserved();
     let fired = steps(&brake(&endpoints, &["fire", "invocations", "--json"]));
     let kept: Vec<_> = fired.iter().filter(|step| step.0 == "kept").map(|step| step.1.as_str()).collect();

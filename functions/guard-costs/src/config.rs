@@ -109,11 +109,11 @@ mod tests {
     #[test]
     fn an_index_that_is_off_has_no_plan() {
         let local = Infrastructure::bundled("local").unwrap();
-        assert!(configured(&local).brake.plans.meant("index-writes").is_some());
+        assert!(configured(&local).brake.plans.meant("index-writes").is_ok());
         let mut sources = Sources::bundled("local").unwrap();
         sources.parameters = sources.parameters.replace(r#""IndexDecisionsDays": "1""#, r#""IndexDecisionsDays": "0""#);
         let off = Infrastructure::from_sources(&sources).unwrap();
-        assert!(configured(&off).brake.plans.meant("index-writes").is_none());
+        assert!(configured(&off).brake.plans.meant("index-writes").is_err());
     }
 
     /// The alarms that tell a topic with this ending.

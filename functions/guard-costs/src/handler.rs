@@ -38,12 +38,12 @@ impl Function for GuardCosts {
 
     /// An invocation that fails is tried again by Lambda, twice; all that was done already is found so.
     async fn handle(&self, invocation: &Invocation<'_>) -> Result<Answer<Counts>, Failure> {
-        let requests = parse(invocation.payload())
-            .map_err(|error| Failure::new("Centinela.RequestInvalid", "nothing was braked", &error))?;
+        let requests = parse(invocation.payload()).map_err(|error| invalid(&error))?;
         let deadline = invocation.deadline().work;
         let (mut reports, mut counts) = (Vec::with_capacity(requests.len()), Counts::default());
         for request in &requests {
             let report = self.brake.carry_out(request, &self.lambda, &self.alerts, deadline).await;
+            let report = report.map_err(|error| invalid(&error))?;
             count(&mut counts, request, &report);
             match request {
                 Request::Show => {}
@@ -60,6 +60,10 @@ impl Function for GuardCosts {
         }
         Answer::of(&reports, Metrics { counts, ..Metrics::default() })
     }
+}
+
+fn invalid(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new("Centinela.RequestInvalid", "nothing was done", error)
 }
 
 fn count(counts: &mut Counts, request: &Request, report: &Report) {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use centinela_domain::Millis;
 
-use crate::plan::{Action, Kind, Plan, Plans, Step};
+use crate::plan::{Action, Kind, NameError, Plan, Plans, Step};
 use crate::ports::{Alerts, Control, ControlError, Mapping};
 use crate::report::{Outcome, PlanReport, Report, StepReport};
 use crate::request::Request;
@@ -51,17 +51,20 @@ struct Order {
 
 impl Brake {
     /// Carries a request out and says so; what was not done is in the report, and whatever it is may be asked again.
+    ///
+    /// # Errors
+    /// When an operator names no plan, or what may mean several; nothing was done then. An alarm without a plan is reported, and told.
     pub async fn carry_out(
         &self,
         request: &Request,
         control: &impl Control,
         alerts: &impl Alerts,
         deadline: Millis,
-    ) -> Report {
-        let mut report = self.worked(request, control, deadline).await;
+    ) -> Result<Report, NameError> {
+        let mut report = self.worked(request, control, deadline).await?;
         let is_to_tell = match request {
             Request::Alarm { .. } => true,
-            Request::Fire { .. } | Request::Release { .. } => !report.dry_run && !report.plans.is_empty(),
+            Request::Fire { .. } | Request::Release { .. } => !report.dry_run,
             Request::Show | Request::Other { .. } => false,
         };
         if is_to_tell {
@@ -70,28 +73,27 @@ impl Brake {
                 Err(error) => report.unsaid = Some(causes(&error)),
             }
         }
-        report
+        Ok(report)
     }
 
-    async fn worked(&self, request: &Request, control: &impl Control, deadline: Millis) -> Report {
-        let nothing = |reason: String| Report { action: "nothing", reason: Some(reason), ..Report::default() };
-        let unknown = |alarm: &str| nothing(format!("alarm `{alarm}` has no plan; there are {}", self.plans.alarms()));
+    async fn worked(&self, request: &Request, control: &impl Control, deadline: Millis) -> Result<Report, NameError> {
+        let nothing = |reason: String| Ok(Report { action: "nothing", reason: Some(reason), ..Report::default() });
         let (action, reason, plans, order) = match request {
             Request::Other { what } => return nothing(what.clone()),
             Request::Alarm { name, reason } => {
-                let Some(plan) = self.plans.of_alarm(name) else { return unknown(name) };
+                let Some(plan) = self.plans.of_alarm(name) else {
+                    return nothing(format!("alarm `{name}` has no plan; there are {}", self.plans.alarms()));
+                };
                 let order = Order { wanted: Wanted::Braked, dry_run: self.only_says, main_job: false };
                 ("fire", Some(reason.clone()), vec![plan], order)
             }
             Request::Fire { alarm, dry_run, main_job } => {
-                let Some(plan) = self.plans.meant(alarm) else { return unknown(alarm) };
                 let order = Order { wanted: Wanted::Braked, dry_run: *dry_run, main_job: *main_job };
-                ("fire", Some("an operator asked for it".to_owned()), vec![plan], order)
+                ("fire", Some("an operator asked for it".to_owned()), vec![self.plans.meant(alarm)?], order)
             }
             Request::Release { alarm, dry_run, main_job } => {
-                let plans = match alarm.as_deref().map(|alarm| self.plans.meant(alarm).ok_or(alarm)) {
-                    Some(Err(alarm)) => return unknown(alarm),
-                    Some(Ok(plan)) => vec![plan],
+                let plans = match alarm {
+                    Some(alarm) => vec![self.plans.meant(alarm)?],
                     None => self.plans.iter().collect(),
                 };
                 let order = Order { wanted: Wanted::Released, dry_run: *dry_run, main_job: *main_job };
@@ -110,7 +112,7 @@ impl Brake {
             }
             done.push(PlanReport { alarm: plan.alarm.clone(), kind: plan.kind, steps });
         }
-        Report { action, dry_run: order.dry_run, reason, plans: done, ..Report::default() }
+        Ok(Report { action, dry_run: order.dry_run, reason, plans: done, ..Report::default() })
     }
 
     fn may_touch(&self, plan: &Plan, step: &Step, order: Order) -> bool {

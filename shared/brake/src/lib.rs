@@ -12,7 +12,7 @@ mod report;
 mod request;
 
 pub use apply::{Brake, MainJob};
-pub use plan::{Action, Kind, Plan, PlanError, Plans, Step};
+pub use plan::{Action, Kind, NameError, Plan, PlanError, Plans, Step};
 pub use ports::{Alerts, Control, ControlError, Mapping};
 pub use report::{Outcome, PlanReport, Report, StepReport};
 pub use request::{Request, RequestError, parse};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// More plans, or steps of one, are a mistake.
 const PLANS_MAX: usize = 64;
-/// What a short name is put behind.
-const SHORT_AFTER: &str = "-";
+/// What stands before the short name of an alarm.
+const SHORT_AFTER: &str = "-brake-";
 
 /// What an alarm is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -80,6 +80,27 @@ pub enum PlanError {
     Step(String),
 }
 
+/// The name that an operator gave is not that of one plan. Nothing is done; the operator is to name one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No plan has it.
+    #[error("alarm `{name}` has no plan; name one of {plans}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// The alarms of all plans.
+        plans: String,
+    },
+    /// More than one may be meant.
+    #[error("`{name}` may mean {plans}; name one of them in full")]
+    Ambiguous {
+        /// What was given.
+        name: String,
+        /// The alarms of the plans that it may mean.
+        plans: String,
+    },
+}
+
 impl TryFrom<WrittenStep> for Step {
     type Error = PlanError;
 
@@ -147,21 +168,38 @@ impl Plans {
         self.0.iter().find(|plan| plan.alarm == alarm)
     }
 
-    /// The plan that a person means: by the alarm's name, or by its last words where only one alarm ends with them.
-    #[must_use]
-    pub fn meant(&self, name: &str) -> Option<&Plan> {
-        self.of_alarm(name).or_else(|| {
-            let ending = format!("{SHORT_AFTER}{name}");
-            let mut ending_so = self.0.iter().filter(|plan| plan.alarm.ends_with(&ending));
-            ending_so.next().filter(|_| !name.is_empty() && ending_so.next().is_none())
-        })
+    /// The plan that a person means: by the alarm's name, by all that stands behind `-brake-` in it, or by its last words. The first of
+    /// these that any alarm has counts, so `writes` means `centinela-brake-writes` although `centinela-brake-index-writes` ends so too.
+    ///
+    /// # Errors
+    /// When no alarm has it, or more than one.
+    pub fn meant(&self, name: &str) -> Result<&Plan, NameError> {
+        let short = |plan: &&Plan| plan.alarm.rsplit_once(SHORT_AFTER).is_some_and(|(_, short)| short == name);
+        let ends = |plan: &&Plan| !name.is_empty() && plan.alarm.ends_with(&format!("-{name}"));
+        let mut found: Vec<&Plan> = self.of_alarm(name).into_iter().collect();
+        if found.is_empty() {
+            found = self.0.iter().filter(short).collect();
+        }
+        if found.is_empty() {
+            found = self.0.iter().filter(ends).collect();
+        }
+        let name = name.to_owned();
+        match found.as_slice() {
+            [plan] => Ok(*plan),
+            [] => Err(NameError::Unknown { name, plans: self.alarms() }),
+            several => Err(NameError::Ambiguous { name, plans: listed(several.iter().copied()) }),
+        }
     }
 
     /// The alarms' names, for messages.
     #[must_use]
     pub fn alarms(&self) -> String {
-        self.0.iter().map(|plan| plan.alarm.as_str()).collect::<Vec<_>>().join(", ")
+        listed(self.0.iter())
     }
+}
+
+fn listed<'a>(plans: impl Iterator<Item = &'a Plan>) -> String {
+    plans.map(|plan| plan.alarm.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -189,15 +227,37 @@ mod tests {
     }
 
     #[test]
-    fn a_short_name_means_the_one_alarm_that_ends_with_it() {
+    fn a_short_name_means_the_alarm_that_has_it_and_otherwise_the_one_that_ends_with_it() {
         let plan = |alarm: &str| {
             format!(r#"{{"alarm":"{alarm}","kind":"cost","steps":[{{"function":"f","mappings":"off"}}]}}"#)
         };
-        let text = format!("[{},{},{}]", plan("dev-brake-writes"), plan("dev-brake-lag"), plan("dev-other-lag"));
+        let alarms = [
+            "dev-brake-index-writes",
+            "dev-brake-writes",
+            "dev-brake-user-actions-lag",
+            "dev-brake-events-lag",
+            "other",
+        ];
+        let text = format!("[{}]", alarms.map(plan).join(","));
         let plans = Plans::parse(&text).expect("plans");
-        let meant = |name: &str| plans.meant(name).map(|plan| plan.alarm.as_str());
-        assert_eq!(meant("writes"), Some("dev-brake-writes"));
-        assert_eq!(meant("dev-brake-lag"), Some("dev-brake-lag"));
-        assert_eq!((meant("lag"), meant(""), meant("nothing")), (None, None, None));
+        for (name, alarm) in [
+            ("writes", "dev-brake-writes"),
+            ("index-writes", "dev-brake-index-writes"),
+            ("brake-writes", "dev-brake-writes"),
+            ("dev-brake-writes", "dev-brake-writes"),
+            ("events-lag", "dev-brake-events-lag"),
+            ("actions-lag", "dev-brake-user-actions-lag"),
+            ("other", "other"),
+        ] {
+            assert_eq!(plans.meant(name).map(|plan| plan.alarm.as_str()), Ok(alarm), "{name}");
+        }
+        for name in ["", "nothing", "ites", "-writes"] {
+            let error = plans.meant(name).expect_err(name);
+            assert!(matches!(error, NameError::Unknown { .. }), "{name}: {error}");
+            assert!(alarms.iter().all(|alarm| error.to_string().contains(alarm)), "{error}");
+        }
+        let error = plans.meant("lag").expect_err("two end so");
+        let meant = "dev-brake-user-actions-lag, dev-brake-events-lag".to_owned();
+        assert_eq!(error, NameError::Ambiguous { name: "lag".to_owned(), plans: meant });
     }
 }

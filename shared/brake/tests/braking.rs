@@ -98,7 +98,7 @@ fn brake(main_job: MainJob) -> Brake {
 }
 
 fn ask(brake: &Brake, request: &Request, world: &World) -> Report {
-    run(brake.carry_out(request, world, world, Millis(0)))
+    run(brake.carry_out(request, world, world, Millis(0))).expect("it names a plan")
 }
 
 fn alarm(name: &str) -> Request {
@@ -181,6 +181,18 @@ fn what_is_shown_is_how_things_stand_and_nothing_changes() {
     let shown = ask(&brake, &Request::Show, &world);
     assert_eq!((shown.count(Outcome::Braked), shown.count(Outcome::Missing), world.changes()), (2, 1, changes));
     assert!(!shown.alerted);
+}
+
+/// An operator may type it again; an alarm may not.
+#[test]
+fn an_operator_who_names_no_plan_is_refused_and_nothing_is_done() {
+    let (world, brake) = (World::new(), brake(MainJob::Always));
+    let fire = |alarm: &str| Request::Fire { alarm: alarm.to_owned(), dry_run: false, main_job: true };
+    for request in [fire("wirtes"), fire(""), release(Some("wirtes"))] {
+        let refused = run(brake.carry_out(&request, &world, &world, Millis(0))).expect_err("no plan has this name");
+        assert!(refused.to_string().contains("p-brake-writes, p-brake-flood"), "{refused}");
+    }
+    assert_eq!((world.changes(), world.said.lock().expect("a lock").len()), (0, 0));
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! Alarms in a running system: what the real functions print makes one speak, and what it does reaches the real brake. And the page of
 //! metrics is what Prometheus reads.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says why")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a skipped test says why, and what fired and cleared an alarm is for whoever runs the tests"
+)]
+
+mod asked_for;
 
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
