@@ -14,7 +14,7 @@ const FEATURES: usize = 56;
 const FADING: usize = 11;
 /// What goes out for a transaction: a decision with its evidence, and an ordinary user's item of less than a write unit.
 pub(crate) const DECISION_BYTES: usize = 850;
-pub(crate) const ITEM_BYTES: usize = 700;
+pub(crate) const ITEM_BYTES: usize = 360;
 
 /// A node of a complete tree, laid out in the order of levels.
 #[derive(Clone, Copy)]

@@ -256,7 +256,8 @@ mod tests {
     fn drawn(seed: u64) -> Vec<Fault> {
         let sources = Sources::new(seed, "all".parse().unwrap(), Arc::default());
         sources.switch(true);
-        let request = RequestInfo { service: "dynamodb", operation: "BatchGetItem", path: "/", body: b"", caller: None };
+        let request =
+            RequestInfo { service: "dynamodb", operation: "BatchGetItem", path: "/", body: b"", caller: None };
         (0..5_000).map(|_| sources.decide(&request)).collect()
     }
 

@@ -53,7 +53,9 @@ pub async fn run<F: Function>() -> Result<(), Error> {
         .inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
     match std::env::var(RUNTIME_API) {
-        Ok(authority) if !authority.contains('/') && !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") => {
+        Ok(authority)
+            if !authority.contains('/') && !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") =>
+        {
             let invoke = async |payload: &str, context: Context| {
                 let body = host.invoke(payload, &context).await?;
                 Ok::<_, Diagnostic>(body.into_bytes())

@@ -43,7 +43,8 @@ impl State {
         set("hour", hour as f64);
         set("weekday", (at.div_euclid(DAY_MS) + 3).rem_euclid(7) as f64);
         set("night", f64::from(u8::from(hour < 6)));
-        let device_type = ["mobile", "desktop", "tablet", "pos"].iter().position(|known| *known == transaction.device_type);
+        let device_type =
+            ["mobile", "desktop", "tablet", "pos"].iter().position(|known| *known == transaction.device_type);
         set("device_type", device_type.unwrap_or(4) as f64);
         set("user_transactions", self.transactions as f64);
         for place in 0..HALF_LIVES_MS.len() {
