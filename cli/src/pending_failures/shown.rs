@@ -126,15 +126,7 @@ fn duration(milliseconds: i64) -> String {
 /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>, to the millisecond.
 fn rfc3339(instant: Millis) -> String {
     let (days, of_day) = (instant.0.div_euclid(DAY_MS), instant.0.rem_euclid(DAY_MS));
-    // Days of the proleptic Gregorian calendar, counted in 400-year cycles of years that begin in March.
-    let since_march = days + 719_468;
-    let (cycle, of_cycle) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
-    let year_of_cycle = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let day_of_year = of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = cycle * 400 + year_of_cycle + i64::from(month <= 2);
+    let (year, month, day) = centinela_calendar::date(days);
     let (hour, minute) = (of_day / HOUR_MS, of_day % HOUR_MS / MINUTE_MS);
     let (second, millisecond) = (of_day % MINUTE_MS / SECOND_MS, of_day % SECOND_MS);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")

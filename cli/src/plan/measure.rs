@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Args, before: &Measured) -> Result<(), Failure> {
         reports.push(report);
     }
     let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_A_DAY);
-    let day = arguments.day.clone().unwrap_or_else(|| date(today));
+    let day = arguments.day.clone().unwrap_or_else(|| date(i64::try_from(today).unwrap_or_default()));
     let machine = arguments.machine.as_deref().unwrap_or(&before.machine);
     let origin = Origin { measured_on: &day, machine, command: &before.command };
     let measured = before.with_reports(&reports, origin).map_err(|error| usage(&error))?;
@@ -37,17 +37,9 @@ pub(super) fn run(arguments: &Args, before: &Measured) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The date of a day since 1970 (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
-fn date(day: u64) -> String {
-    let shifted = day + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+/// A day since 1970 as `2026-11-28`.
+fn date(day: i64) -> String {
+    let (year, month, day) = centinela_calendar::date(day);
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -42,7 +42,7 @@ fn calendar(text: &str) -> Option<Moment> {
     let milliseconds = number(fraction, fraction.len()).filter(|_| (1..=3).contains(&fraction.len()))?;
     let milliseconds = milliseconds * 10_i64.pow(3 - u32::try_from(fraction.len()).ok()?);
     let moment =
-        Moment(days_since_1970(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds);
+        Moment(centinela_calendar::days(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds);
     let in_range =
         (1970..=9999).contains(&year) && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
     // The 31st of a month of 30 days would be the first of the next.
@@ -52,14 +52,6 @@ fn calendar(text: &str) -> Option<Moment> {
 fn number(digits: &str, length: usize) -> Option<i64> {
     let is_number = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
-}
-
-/// <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 impl Moment {
@@ -73,16 +65,8 @@ impl Moment {
         self.0
     }
 
-    /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>
     fn date(self) -> (i64, i64, i64) {
-        let days = self.0.div_euclid(DAY_MS) + 719_468;
-        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+        centinela_calendar::date(self.0.div_euclid(DAY_MS))
     }
 
     /// As the calendar has it, such as `2026-11-28 17:30:00.000`.

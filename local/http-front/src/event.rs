@@ -136,16 +136,8 @@ fn query_of(query: &str) -> Option<Map<String, Value>> {
 /// As access logs write it: `28/Nov/2026:12:00:00 +0000`.
 fn log_time(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days: eras of 400 years that begin in March.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12;
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    let name = MONTHS[usize::try_from(month).unwrap_or_default()];
+    let (year, month, day) = centinela_calendar::date(i64::try_from(days).unwrap_or(i64::MAX / 2));
+    let name = MONTHS[usize::try_from(month - 1).unwrap_or_default()];
     format!("{day:02}/{name}/{year}:{:02}:{:02}:{:02} +0000", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn milliseconds(text: &str) -> Option<i64> {
     }
     let (fraction_ms, zone) = fraction(&bytes[19..])?;
     let day_ms = (hour * 60 + minute) * MINUTE_MS + second * 1000 + fraction_ms;
-    Some(days_since_1970(year, month, day) * DAY_MS + day_ms - offset_minutes(zone)? * MINUTE_MS)
+    Some(centinela_calendar::days(year, month, day) * DAY_MS + day_ms - offset_minutes(zone)? * MINUTE_MS)
 }
 
 fn number(bytes: &[u8], at: usize, digits: usize) -> Option<i64> {
@@ -62,16 +62,6 @@ fn days_in_month(year: i64, month: i64) -> i64 {
         2 => 28,
         _ => 31,
     }
-}
-
-/// Days of the proleptic Gregorian calendar, counted in 400-year cycles of years that begin in March.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let cycle = year.div_euclid(400);
-    let year_of_cycle = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
-    cycle * 146_097 + day_of_cycle - 719_468
 }
 
 #[cfg(test)]

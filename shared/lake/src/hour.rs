@@ -48,43 +48,23 @@ impl Hour {
         let mut parts = date.splitn(3, '-');
         let (year, month, day) = (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
         let hour = digits(hour, 2).filter(|hour| *hour < 24)?;
-        let found = Self(days_of(year, month, day) * 24 + hour);
+        let found = Self(centinela_calendar::days(year, month, day) * 24 + hour);
         // A date that there is reads back as itself.
-        ((0..=HOUR_MAX).contains(&found.0) && found.date() == (year, month, day)).then_some(found)
+        ((0..=HOUR_MAX).contains(&found.0) && centinela_calendar::date(found.0.div_euclid(24)) == (year, month, day)).then_some(found)
     }
 
     /// `dt=2026-11-28/hour=17/`: the hour as folders.
     pub fn folder(self) -> String {
-        let ((year, month, day), hour) = (self.date(), self.0.rem_euclid(24));
+        let ((year, month, day), hour) = (centinela_calendar::date(self.0.div_euclid(24)), self.0.rem_euclid(24));
         format!("dt={year:04}-{month:02}-{day:02}/hour={hour:02}/")
     }
 
-    /// Year, month and day, by <https://howardhinnant.github.io/date_algorithms.html>.
-    fn date(self) -> (i64, i64, i64) {
-        let z = self.0.div_euclid(24) + 719_468;
-        let era = z.div_euclid(146_097);
-        let day_of_era = z.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * day_of_year + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        (year_of_era + era * 400 + i64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
-    }
-}
-
-/// Days from 1970, by the same page.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// `2026-11-28T17`.
 impl fmt::Display for Hour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ((year, month, day), hour) = (self.date(), self.0.rem_euclid(24));
+        let ((year, month, day), hour) = (centinela_calendar::date(self.0.div_euclid(24)), self.0.rem_euclid(24));
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}")
     }
 }

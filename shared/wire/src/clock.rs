@@ -53,7 +53,7 @@ impl Moment {
     /// Of seconds since 1970.
     pub(crate) fn of(seconds: i64) -> Self {
         let seconds = seconds.clamp(0, YEAR_MAX_S);
-        let (year, month, day) = civil(seconds / DAY_S);
+        let (year, month, day) = centinela_calendar::date(seconds / DAY_S);
         let in_day = seconds % DAY_S;
         let mut text = *b"00000000T000000Z";
         digits(&mut text[0..4], year);
@@ -85,30 +85,6 @@ fn digits(place: &mut [u8], mut value: i64) {
     }
 }
 
-/// Year, month and day of a number of days since 1970. Counts in eras of 400 years that begin in March, so that a leap day is the last of its
-/// year (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// The same the other way round.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
 /// Seconds since 1970 of `Sun, 06 Nov 1994 08:49:37 GMT`, the form in which servers write a date
 /// (<https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>).
 fn http_date(text: &str) -> Option<i64> {
@@ -121,7 +97,7 @@ fn http_date(text: &str) -> Option<i64> {
     let mut clock = words.next()?.split(':');
     let (hour, minute, second) = (number(clock.next()?, 23)?, number(clock.next()?, 59)?, number(clock.next()?, 60)?);
     let ends = words.next() == Some("GMT") && words.next().is_none() && clock.next().is_none() && day > 0;
-    ends.then(|| days_of(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second)
+    ends.then(|| centinela_calendar::days(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second)
 }
 
 fn number(text: &str, max: i64) -> Option<i64> {
@@ -182,8 +158,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_day_is_found_again(seconds in 0..YEAR_MAX_S) {
-            let (year, month, day) = civil(seconds / DAY_S);
-            prop_assert_eq!(days_of(year, month, day), seconds / DAY_S);
+            let (year, month, day) = centinela_calendar::date(seconds / DAY_S);
+            prop_assert_eq!(centinela_calendar::days(year, month, day), seconds / DAY_S);
             prop_assert!((1..=12).contains(&month) && (1..=31).contains(&day));
         }
     }
