@@ -153,7 +153,6 @@ struct Counted<'a> {
 struct Moment {
     at: Instant,
     looked: Looked,
-    own_us: u64,
     machine_us: Option<(u64, u64)>,
 }
 
@@ -178,12 +177,7 @@ impl Bench {
     }
 
     fn moment(&self, told: &Told) -> Moment {
-        Moment {
-            at: Instant::now(),
-            looked: Looked::at(&told.processes),
-            own_us: processes::own_us(),
-            machine_us: processes::machine_us(),
-        }
+        Moment { at: Instant::now(), looked: Looked::at(&told.processes), machine_us: processes::machine_us() }
     }
 
     fn us(&self, at: Instant) -> u64 {
@@ -218,9 +212,6 @@ impl Bench {
         let last_us = came.iter().copied().filter(|at_us| *at_us <= since(to.at)).max().unwrap_or_default();
         let end_us = if lived.is_some() { since(to.at) } else { last_us };
         let seconds = end_us.saturating_sub(since(from.at)) as f64 / 1e6;
-        let mut cpu = costs(&to.looked.since(&from.looked), measured);
-        let harness_us = to.own_us.saturating_sub(from.own_us) as f64 / measured.max(1) as f64;
-        cpu.insert("harness".to_owned(), report::Cost { own_us: rounded(harness_us), ..report::Cost::default() });
         let first_ms = came.iter().min().map(|at_us| epoch_unix_ms + at_us / 1_000);
         let busy = from.machine_us.zip(to.machine_us).map(|((used, all), (used_then, all_then))| {
             used_then.saturating_sub(used) as f64 / all_then.saturating_sub(all).max(1) as f64
@@ -235,7 +226,7 @@ impl Bench {
             tx_s: rounded(measured as f64 / seconds.max(f64::MIN_POSITIVE)),
             measured,
             latency_ms: lived.and_then(|counted| latency(&arrivals, &records, counted.places, counted.meant_us)),
-            cpu,
+            cpu: costs(&to.looked.since(&from.looked), measured),
             machine_busy: busy.map(|busy| (busy * 1_000.0).round() / 1_000.0),
             problem: arrivals.problem,
             ..Report::default()
@@ -306,7 +297,10 @@ pub fn backlog(arguments: &Backlog) -> Result<(), MeasureError> {
 fn told() -> Result<Told, MeasureError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    let mut told: Told = serde_json::from_str(&line)?;
+    // What the harness costs stands in the report too.
+    told.processes.insert("harness".to_owned(), std::process::id());
+    Ok(told)
 }
 
 fn topics(stacks: &Infrastructure) -> Vec<DeclaredTopic> {
