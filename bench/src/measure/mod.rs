@@ -36,6 +36,8 @@ const STUCK: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(180);
 /// Share of a backlog that is worked off before the figures begin: processes start and caches fill in it.
 const LEFT_OUT: f64 = 0.3;
+/// Records of a run at most: all of them are held in memory.
+const RECORDS_MAX: usize = 4_000_000;
 
 /// What every run needs.
 #[derive(Clone, Debug, Args)]
@@ -106,6 +108,14 @@ pub enum MeasureError {
     /// Too few records.
     #[error(transparent)]
     Records(#[from] TooFew),
+    /// Too many records.
+    #[error(
+        "{wanted} records are more than the {RECORDS_MAX} that are held in memory; ask for a lower rate or fewer seconds"
+    )]
+    TooMany {
+        /// So many.
+        wanted: usize,
+    },
     /// The operating system refuses.
     #[error("standard input, or a runtime")]
     Io(#[from] io::Error),
@@ -158,6 +168,9 @@ struct Moment {
 
 impl Bench {
     fn prepare(common: &Common, count: usize) -> Result<Self, MeasureError> {
+        if count > RECORDS_MAX {
+            return Err(MeasureError::TooMany { wanted: count });
+        }
         let stacks = only_function()?;
         let named = |variable: &str| stacks.functions[0].environment.get(variable).cloned().unwrap_or_default();
         let source = named("TRANSACTIONS_TOPIC");
@@ -315,4 +328,16 @@ fn topics(stacks: &Infrastructure) -> Vec<DeclaredTopic> {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_records_than_memory_is_meant_for_are_refused_before_any_is_made() {
+        let common = Common { kafka: "127.0.0.1:1".to_owned(), seed: 1, users: 100 };
+        let refused = Bench::prepare(&common, RECORDS_MAX + 1).err();
+        assert!(matches!(refused, Some(MeasureError::TooMany { wanted: 4_000_001 })), "{refused:?}");
+    }
 }
