@@ -117,7 +117,7 @@ pub enum MeasureError {
         wanted: usize,
     },
     /// The operating system refuses.
-    #[error("standard input, or a runtime")]
+    #[error("standard input, a runtime, or a thread")]
     Io(#[from] io::Error),
     /// The line on standard input.
     #[error(
@@ -131,7 +131,7 @@ pub enum MeasureError {
         topic: String,
     },
     /// The reader's thread is gone.
-    #[error("the reader of the decisions could not be started, or died")]
+    #[error("the reader of the decisions died")]
     NoReader,
 }
 
