@@ -15,7 +15,8 @@ BEHIND_MAX_MS = 1_000
 def fault(report):
     """What is wrong with what a contender did, or None. A duplicate that comes again with another outcome is the contender's own affair."""
     if report["decided"] < report["sent"]:
-        return f"{report['sent'] - report['decided']} of {report['sent']} transactions were not decided in time"
+        missing = f"{report['sent'] - report['decided']} of {report['sent']} transactions were not decided in time"
+        return f"{missing}; their reader's first complaint: {report['problem']}" if report["problem"] else missing
     if report["unknown"]:
         return f"{report['unknown']} decisions are on no transaction that was sent"
     if report["behind_ms"] > BEHIND_MAX_MS:

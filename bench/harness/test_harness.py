@@ -13,7 +13,7 @@ from .words import Failed
 def report(name, mode="live", size=1_667, own=100.0, children=50.0, p50=8.0, **more):
     cost = {"own_us": own, "children_us": children, "rss_mb": 300}
     return {"contender": name, "mode": mode, "size": size, "turn": 1, "sent": 10, "decided": 10, "repeated": 0,
-            "contradicted": 0, "unknown": 0, "behind_ms": 4.0, "tx_s": 1_000.0,
+            "contradicted": 0, "unknown": 0, "behind_ms": 4.0, "tx_s": 1_000.0, "problem": None,
             "first_decision_s": 1.5, "latency_ms": {"p50": p50, "p99": 20.0, "p999": 30.0}, "machine_busy": 0.5,
             "is_hosted": name == "centinela", "cpu": {"contender": cost, "kafka": {"own_us": 70.0}}, **more}
 
@@ -45,6 +45,7 @@ class Tables(unittest.TestCase):
         self.assertIsNone(table.fault(report("centinela")))
         self.assertIn("3 of 10", table.fault(report("centinela", decided=7)))
         self.assertIn("3 of 10", tables([report("centinela", decided=7)]))
+        self.assertIn("broker is down", table.fault(report("centinela", decided=7, problem="the broker is down")))
 
     def test_a_decision_on_nothing_and_a_sender_that_was_held_up_are_faults(self):
         self.assertIn("no transaction", table.fault(report("centinela", unknown=1)))

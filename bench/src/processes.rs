@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use serde::Serialize;
-
 /// Clock ticks a second in `/proc`: `USER_HZ`, 100 by every Linux ABI that this runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// What one contender or server spent so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// The process itself, in µs of user and system time.
     pub own_us: u64,
@@ -52,12 +50,6 @@ impl Looked {
         };
         Self(self.0.iter().map(less).collect())
     }
-}
-
-/// What this process spent, in µs.
-#[must_use]
-pub fn own_us() -> u64 {
-    Table::read(Path::new("/proc")).spent(std::process::id()).own_us
 }
 
 /// Time of all processors in µs since the start of the machine: of anything but waiting, and in all.

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::MeasureError;
 use super::records::Records;
 
 /// Longest wait for a message before it is asked whether to end.
@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Answers {
     decided: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Arrivals>>,
+    thread: JoinHandle<Arrivals>,
 }
 
 /// What came.
@@ -41,13 +41,13 @@ impl Answers {
     /// Reads every partition of the topics from its beginning; of transactions only what is committed.
     ///
     /// # Errors
-    /// When the client refuses its settings.
+    /// When the client refuses its settings, or no thread can be started.
     pub fn read(
         bootstrap: &str,
         topics: &[(String, usize)],
         records: &Arc<Records>,
         epoch: Instant,
-    ) -> Result<Self, KafkaError> {
+    ) -> Result<Self, MeasureError> {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", bootstrap)
@@ -75,7 +75,7 @@ impl Answers {
         };
         let ends = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("answers".to_owned());
-        let thread = thread.spawn(move || counting.run(&consumer, &ends)).ok();
+        let thread = thread.spawn(move || counting.run(&consumer, &ends))?;
         Ok(Self { decided, stop, thread })
     }
 
@@ -84,10 +84,10 @@ impl Answers {
         self.decided.load(Ordering::Relaxed)
     }
 
-    /// Ends the reading; none when its thread could not be started, or panicked.
-    pub fn finish(mut self) -> Option<Arrivals> {
+    /// Ends the reading; none when its thread panicked.
+    pub fn finish(self) -> Option<Arrivals> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take()?.join().ok()
+        self.thread.join().ok()
     }
 }
 

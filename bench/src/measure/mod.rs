@@ -36,6 +36,8 @@ const STUCK: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(180);
 /// Share of a backlog that is worked off before the figures begin: processes start and caches fill in it.
 const LEFT_OUT: f64 = 0.3;
+/// Records of a run at most: all of them are held in memory.
+const RECORDS_MAX: usize = 4_000_000;
 
 /// What every run needs.
 #[derive(Clone, Debug, Args)]
@@ -106,8 +108,16 @@ pub enum MeasureError {
     /// Too few records.
     #[error(transparent)]
     Records(#[from] TooFew),
+    /// Too many records.
+    #[error(
+        "{wanted} records are more than the {RECORDS_MAX} that are held in memory; ask for a lower rate or fewer seconds"
+    )]
+    TooMany {
+        /// So many.
+        wanted: usize,
+    },
     /// The operating system refuses.
-    #[error("standard input, or a runtime")]
+    #[error("standard input, a runtime, or a thread")]
     Io(#[from] io::Error),
     /// The line on standard input.
     #[error(
@@ -121,7 +131,7 @@ pub enum MeasureError {
         topic: String,
     },
     /// The reader's thread is gone.
-    #[error("the reader of the decisions could not be started, or died")]
+    #[error("the reader of the decisions died")]
     NoReader,
 }
 
@@ -153,12 +163,14 @@ struct Counted<'a> {
 struct Moment {
     at: Instant,
     looked: Looked,
-    own_us: u64,
     machine_us: Option<(u64, u64)>,
 }
 
 impl Bench {
     fn prepare(common: &Common, count: usize) -> Result<Self, MeasureError> {
+        if count > RECORDS_MAX {
+            return Err(MeasureError::TooMany { wanted: count });
+        }
         let stacks = only_function()?;
         let named = |variable: &str| stacks.functions[0].environment.get(variable).cloned().unwrap_or_default();
         let source = named("TRANSACTIONS_TOPIC");
@@ -178,12 +190,7 @@ impl Bench {
     }
 
     fn moment(&self, told: &Told) -> Moment {
-        Moment {
-            at: Instant::now(),
-            looked: Looked::at(&told.processes),
-            own_us: processes::own_us(),
-            machine_us: processes::machine_us(),
-        }
+        Moment { at: Instant::now(), looked: Looked::at(&told.processes), machine_us: processes::machine_us() }
     }
 
     fn us(&self, at: Instant) -> u64 {
@@ -218,9 +225,6 @@ impl Bench {
         let last_us = came.iter().copied().filter(|at_us| *at_us <= since(to.at)).max().unwrap_or_default();
         let end_us = if lived.is_some() { since(to.at) } else { last_us };
         let seconds = end_us.saturating_sub(since(from.at)) as f64 / 1e6;
-        let mut cpu = costs(&to.looked.since(&from.looked), measured);
-        let harness_us = to.own_us.saturating_sub(from.own_us) as f64 / measured.max(1) as f64;
-        cpu.insert("harness".to_owned(), report::Cost { own_us: rounded(harness_us), ..report::Cost::default() });
         let first_ms = came.iter().min().map(|at_us| epoch_unix_ms + at_us / 1_000);
         let busy = from.machine_us.zip(to.machine_us).map(|((used, all), (used_then, all_then))| {
             used_then.saturating_sub(used) as f64 / all_then.saturating_sub(all).max(1) as f64
@@ -235,7 +239,7 @@ impl Bench {
             tx_s: rounded(measured as f64 / seconds.max(f64::MIN_POSITIVE)),
             measured,
             latency_ms: lived.and_then(|counted| latency(&arrivals, &records, counted.places, counted.meant_us)),
-            cpu,
+            cpu: costs(&to.looked.since(&from.looked), measured),
             machine_busy: busy.map(|busy| (busy * 1_000.0).round() / 1_000.0),
             problem: arrivals.problem,
             ..Report::default()
@@ -306,7 +310,10 @@ pub fn backlog(arguments: &Backlog) -> Result<(), MeasureError> {
 fn told() -> Result<Told, MeasureError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    let mut told: Told = serde_json::from_str(&line)?;
+    // What the harness costs stands in the report too.
+    told.processes.insert("harness".to_owned(), std::process::id());
+    Ok(told)
 }
 
 fn topics(stacks: &Infrastructure) -> Vec<DeclaredTopic> {
@@ -321,4 +328,16 @@ fn topics(stacks: &Infrastructure) -> Vec<DeclaredTopic> {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_records_than_memory_is_meant_for_are_refused_before_any_is_made() {
+        let common = Common { kafka: "127.0.0.1:1".to_owned(), seed: 1, users: 100 };
+        let refused = Bench::prepare(&common, RECORDS_MAX + 1).err();
+        assert!(matches!(refused, Some(MeasureError::TooMany { wanted: 4_000_001 })), "{refused:?}");
+    }
 }
