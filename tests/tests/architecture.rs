@@ -61,7 +61,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("aws", &["serve"]),
     ("lambda-host", &["kafka-client", "serve", "calendar"]),
     ("http-front", &["lambda-host", "serve", "calendar"]),
-    ("local", &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve", "calendar"]),
+    (
+        "local",
+        &["aws", "broker", "cloudwatch", "http-front", "infra", "kafka-client", "lambda-host", "serve", "calendar"],
+    ),
     ("testkit", &["scoring", "delivery", "verdict", "contracts", "domain"]),
     ("function", &["delivery", "contracts", "telemetry", "wire", "domain", "kafka-access"]),
     (

@@ -41,8 +41,11 @@ fn calendar(text: &str) -> Option<Moment> {
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
     let milliseconds = number(fraction, fraction.len()).filter(|_| (1..=3).contains(&fraction.len()))?;
     let milliseconds = milliseconds * 10_i64.pow(3 - u32::try_from(fraction.len()).ok()?);
-    let moment =
-        Moment(centinela_calendar::days(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds);
+    let moment = Moment(
+        centinela_calendar::days(year, month, day) * DAY_MS
+            + ((hour * 60 + minute) * 60 + second) * 1000
+            + milliseconds,
+    );
     let in_range =
         (1970..=9999).contains(&year) && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
     // The 31st of a month of 30 days would be the first of the next.

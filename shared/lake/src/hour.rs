@@ -50,7 +50,8 @@ impl Hour {
         let hour = digits(hour, 2).filter(|hour| *hour < 24)?;
         let found = Self(centinela_calendar::days(year, month, day) * 24 + hour);
         // A date that there is reads back as itself.
-        ((0..=HOUR_MAX).contains(&found.0) && centinela_calendar::date(found.0.div_euclid(24)) == (year, month, day)).then_some(found)
+        ((0..=HOUR_MAX).contains(&found.0) && centinela_calendar::date(found.0.div_euclid(24)) == (year, month, day))
+            .then_some(found)
     }
 
     /// `dt=2026-11-28/hour=17/`: the hour as folders.
@@ -58,7 +59,6 @@ impl Hour {
         let ((year, month, day), hour) = (centinela_calendar::date(self.0.div_euclid(24)), self.0.rem_euclid(24));
         format!("dt={year:04}-{month:02}-{day:02}/hour={hour:02}/")
     }
-
 }
 
 /// `2026-11-28T17`.
