@@ -198,13 +198,13 @@ impl Stream {
         }
     }
 
-    /// Whether TLS has decrypted something that nobody has read; the socket does not know of it.
+    /// Whether TLS has decrypted something that nobody has read, or a farewell; the socket does not know of it.
     fn holds_more(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => {
                 let state = stream.get_mut().1.process_new_packets();
-                state.map_or(true, |state| state.plaintext_bytes_to_read() > 0)
+                state.map_or(true, |state| state.plaintext_bytes_to_read() > 0 || state.peer_has_closed())
             }
         }
     }
