@@ -5,7 +5,7 @@ use httparse::{EMPTY_HEADER, Response, Status, parse_chunk_size};
 /// Headers of an answer at most.
 const HEADERS_MAX: usize = 64;
 /// The longest head that is read, in bytes.
-pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// The longest line with a chunk's size, or of what follows the last chunk.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::address::Address;
-use crate::answer::{self, ChunkProblem, Chunks, Framing, HEAD_BYTES_MAX, Head, Headers, Step};
+use crate::answer::{self, ChunkProblem, Chunks, Framing, Head, Headers, Step};
 use crate::failure::CallError;
 use crate::request::RequestBuffer;
 
@@ -133,9 +133,6 @@ impl Connection {
             }
             if self.more(READ_BYTES).await? == 0 {
                 return Err(CallError::Closed);
-            }
-            if self.input.len() > HEAD_BYTES_MAX + READ_BYTES && !self.input.windows(4).any(|end| end == b"\r\n\r\n") {
-                return Err(CallError::Http("its head is longer than 32 KB"));
             }
         }
     }
