@@ -60,13 +60,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the next value begins.
-    pub fn position(&mut self) -> usize {
+    pub(crate) fn position(&mut self) -> usize {
         self.whitespace();
         self.at
     }
 
-    /// The input from `start`, a position that was passed, to here.
-    pub fn since(&self, start: usize) -> &'a [u8] {
+    /// The input from `start` to here.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.at]
     }
 
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number, as its text.
-    pub fn number(&mut self) -> Result<&'a [u8], Syntax> {
+    pub(crate) fn number(&mut self) -> Result<&'a [u8], Syntax> {
         self.whitespace();
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `true` or `false`.
-    pub fn bool(&mut self) -> Result<bool, Syntax> {
+    pub(crate) fn bool(&mut self) -> Result<bool, Syntax> {
         self.whitespace();
         if self.byte() == Some(b't') {
             return self.literal(b"true").map(|()| true);

@@ -41,7 +41,7 @@ impl<'a> Text<'a> {
     }
 
     /// The bytes as they stand in the input, for an excerpt.
-    pub fn raw(self) -> &'a [u8] {
+    pub(crate) fn raw(self) -> &'a [u8] {
         self.raw
     }
 }
