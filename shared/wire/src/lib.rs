@@ -1,9 +1,9 @@
 //! The calls of a batch, lean: signed HTTP/1.1 to DynamoDB and Kinesis, without the SDK's clients.
 //!
-//! An SDK call costs its caller five times what its bytes cost (docs/decisions/0038). Here a request is written once, into the buffer of the
-//! connection that sends it, and an answer is read where it arrived. What is asked and what an answer means are the caller's matter: nothing is
-//! tried again here, and a call takes as long as it takes; who drops it closes its connection. Credentials and region come from the SDK's
-//! provider chain, TLS is rustls with the machine's certificates.
+//! A call by the SDK's clients costs its caller up to seven times the CPU (`cargo run --release --example call_cost`; why: docs/decisions/0038).
+//! Here a request is written once, into the buffer of the connection that sends it, and an answer is read where it arrived. What is asked and
+//! what an answer means are the caller's matter: nothing is tried again here, and a call takes as long as it takes; who drops it closes its
+//! connection. Credentials and region come from the SDK's provider chain, TLS is rustls with the machine's certificates.
 //!
 //! [`Plain`] is the same without a signature, for a server on the machine: Lambda's Runtime API.
 //!
