@@ -124,13 +124,8 @@ impl Reader<'_> {
             attributes: Some(table.attributes.as_slice()),
             consistent: self.consistent,
         });
-        // DynamoDB refuses a table without keys.
-        let (places, asked): (Vec<usize>, Vec<KeysOf<'_>>) =
-            keys_of.enumerate().filter(|(_, table)| !table.keys.is_empty()).unzip();
-        let mut found = self.client.batch_get(&asked, limit).await.map_err(Some)?;
-        found.items.iter_mut().for_each(|(place, _)| *place = places[*place]);
-        found.unprocessed.iter_mut().for_each(|(place, _)| *place = places[*place]);
-        Ok(found)
+        let tables: Vec<KeysOf<'_>> = keys_of.collect();
+        self.client.batch_get(&tables, limit).await.map_err(Some)
     }
 }
 

@@ -74,8 +74,8 @@ impl DynamoStateStore {
                 break;
             }
             match self.batch_get(&pending, budget).await {
-                Ok((tables, found)) => {
-                    pending = self.take(&tables, found, &mut answer);
+                Ok(found) => {
+                    pending = self.take(found, &mut answer);
                     if pending.is_empty() {
                         break;
                     }
@@ -109,8 +109,8 @@ impl DynamoStateStore {
         answer
     }
 
-    /// Asks once. Answers with the tables that were asked, by which the answer names its items.
-    async fn batch_get(&self, keys: &[Key], budget: Budget) -> Result<(Vec<Kind>, Found), CallFailure> {
+    /// Asks once. The answer names its items by their places in [`Kind::ALL`].
+    async fn batch_get(&self, keys: &[Key], budget: Budget) -> Result<Found, CallFailure> {
         let limit = budget.left().ok_or(CallFailure::OutOfTime)?.min(self.config.limits.attempt);
         let (mut users, mut devices, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
@@ -122,24 +122,19 @@ impl DynamoStateStore {
         }
         let partitions = partitions.iter().map(String::as_str).collect();
         let config = &self.config;
-        let (kinds, tables): (Vec<Kind>, Vec<KeysOf<'_>>) = [
-            (Kind::User, keys_of(&config.user_table, users, false)),
-            (Kind::Device, keys_of(&config.device_table, devices, false)),
-            (Kind::Partition, keys_of(&config.marks_table, partitions, true)),
-        ]
-        .into_iter()
-        // DynamoDB refuses a table without keys.
-        .filter(|(_, table)| !table.keys.is_empty())
-        .unzip();
-        let found = self.client.batch_get(&tables, limit).await.map_err(CallFailure::Service)?;
-        Ok((kinds, found))
+        let tables = [
+            keys_of(&config.user_table, users, false),
+            keys_of(&config.device_table, devices, false),
+            keys_of(&config.marks_table, partitions, true),
+        ];
+        self.client.batch_get(&tables, limit).await.map_err(CallFailure::Service)
     }
 
     /// Takes over what was read and returns what was left unprocessed.
-    fn take(&self, tables: &[Kind], found: Found, answer: &mut ReadAnswer) -> Vec<Key> {
+    fn take(&self, found: Found, answer: &mut ReadAnswer) -> Vec<Key> {
         for (table, attributes) in found.items {
             let Some(Stored::Text(key)) = attributes.get(KEY) else { continue };
-            let Some(key) = tables[table].key(key) else { continue };
+            let Some(key) = Kind::ALL[table].key(key) else { continue };
             if let Err(problem) = self.take_item(&key, attributes, answer) {
                 error!(error = %Causes(&problem), "a person has to repair an item");
                 answer.problem = Some(problem);
@@ -151,7 +146,7 @@ impl DynamoStateStore {
                 }
             }
         }
-        found.unprocessed.iter().filter_map(|(table, key)| tables[*table].key(key)).collect()
+        found.unprocessed.iter().filter_map(|(table, key)| Kind::ALL[*table].key(key)).collect()
     }
 
     /// Takes what of the item is ours, which may be nothing, and what its other owners say, which may be unreadable.
@@ -192,6 +187,9 @@ enum Kind {
 }
 
 impl Kind {
+    /// In the order in which their tables are asked.
+    const ALL: [Self; 3] = [Self::User, Self::Device, Self::Partition];
+
     /// Which of our keys this is; none for one that we never asked for.
     fn key(self, key: &str) -> Option<Key> {
         match self {

@@ -23,7 +23,7 @@ struct AnswersMissing {
 
 pub(super) async fn batch_get(client: &Client, tables: &[KeysOf<'_>]) -> Result<Found, ServiceFailure> {
     let mut call = client.batch_get_item();
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.keys.is_empty()) {
         let keys = table.keys.iter().map(|key| key_of(key)).collect();
         let mut wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(table.consistent);
         if let Some(attributes) = table.attributes {

@@ -71,7 +71,7 @@ impl Item {
 pub struct KeysOf<'a> {
     /// The table.
     pub table: &'a str,
-    /// The values of its partition key, which is text.
+    /// The values of its partition key, which is text. DynamoDB refuses a table without any, so such a one is not asked.
     pub keys: Vec<&'a str>,
     /// Which attributes are wanted, the key among them; none for all of them.
     pub attributes: Option<&'a [&'static str]>,

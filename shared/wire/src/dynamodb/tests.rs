@@ -144,6 +144,7 @@ proptest! {
             .map(|(table, keys)| KeysOf {
                 table, keys: keys.iter().map(String::as_str).collect(), attributes: Some(ATTRIBUTES), consistent,
             })
+            .chain([KeysOf { table: "without-keys", keys: Vec::new(), attributes: Some(ATTRIBUTES), consistent }])
             .collect();
         let mut ours = Vec::new();
         write::batch_get(&mut ours, "pk", &plain);

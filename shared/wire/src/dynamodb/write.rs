@@ -10,7 +10,7 @@ use super::{KeysOf, Statement, Update, Value};
 pub(super) fn batch_get(out: &mut Vec<u8>, key: &str, tables: &[KeysOf<'_>]) {
     out.extend_from_slice(b"{\"RequestItems\":{");
     let mut separator = Separator::default();
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.keys.is_empty()) {
         separator.push(out);
         push_text(out, table.table);
         out.extend_from_slice(b":{\"Keys\":[");
