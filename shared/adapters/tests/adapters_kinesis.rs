@@ -1,21 +1,20 @@
 //! The decision stream against embedded streams that misbehave on request, by either client.
 
+#[macro_use]
+mod clients;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_kinesis::config::Credentials;
 use centinela_adapters::aws::{Services, WireClient};
 use centinela_adapters::{ConnectError, KinesisConfig, KinesisStream, SystemClock};
 use centinela_delivery::{Clock, PublishError};
 use centinela_domain::{DecisionId, Millis, Outcome, TransactionId, UserId};
-use centinela_local::aws::{
-    ACCESS_KEY_ID, Fault, FaultSource, Kinesis, KinesisConfig as Streams, REGION, ReadFrom, RequestInfo,
-    SECRET_ACCESS_KEY, StreamSpec,
-};
+use centinela_local::aws::{Fault, FaultSource, Kinesis, KinesisConfig as Streams, ReadFrom, RequestInfo, StreamSpec};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
+use clients::sdk;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -63,14 +62,7 @@ async fn stream(by: WireClient, next: Vec<Fault>, always: Fault) -> Result<(Kine
 }
 
 async fn client(by: WireClient, service: &Kinesis) -> Result<centinela_adapters::Streams, ConnectError> {
-    let sdk = aws_config::defaults(BehaviorVersion::latest())
-        .endpoint_url(service.url())
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
-        .retry_config(aws_config::retry::RetryConfig::disabled())
-        .load()
-        .await;
-    Services::new(&sdk, by)?.streams().await
+    Services::new(&sdk(&service.url()).await, by)?.streams().await
 }
 
 /// How often each payload is in the stream, by partition key.
@@ -148,25 +140,6 @@ async fn a_missing_stream_and_a_huge_record_are_refused(by: WireClient) -> TestR
     let results = stream.publish(&[outgoing("t-1", Outcome::Approved), huge], soon()).await;
     assert!(matches!(results[..], [Ok(()), Err(PublishError::Refused(_))]), "{results:?}");
     Ok(())
-}
-
-/// Each of these once with the lean client and once with the SDK's.
-macro_rules! by_both_clients {
-    ($($name:ident,)*) => {$(
-        mod $name {
-            use super::WireClient;
-
-            #[tokio::test]
-            async fn lean() -> super::TestResult {
-                super::$name(WireClient::Lean).await
-            }
-
-            #[tokio::test]
-            async fn sdk() -> super::TestResult {
-                super::$name(WireClient::Sdk).await
-            }
-        }
-    )*};
 }
 
 by_both_clients! {

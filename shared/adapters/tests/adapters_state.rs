@@ -1,13 +1,14 @@
 //! The state store against an embedded DynamoDB that misbehaves on request, by either client.
 
+#[macro_use]
+mod clients;
+
 use std::collections::HashSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -17,13 +18,11 @@ use centinela_contracts::stored_partition::{PENDING_FAILURES_MAX, PendingFailure
 use centinela_contracts::stored_user::StoredUser;
 use centinela_delivery::Clock;
 use centinela_domain::{DeviceId, DeviceState, Ledger, Mark, Millis, UserId, UserState};
-use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, REGION, RequestInfo,
-    SECRET_ACCESS_KEY, TableSpec,
-};
+use centinela_local::aws::{AttrType, DynamoConfig as Service, DynamoDb, Fault, FaultSource, RequestInfo, TableSpec};
 use centinela_scoring::ports::{
     Commit, DecisionState, KnownDevices, Marks, ReadRequest, StateReader, StoreError, Versioned, Write,
 };
+use clients::sdk;
 use serde_json::Value;
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -77,16 +76,6 @@ fn config() -> DynamoConfig {
         name_for_logs: Arc::new(|_| "pseudonym".to_owned()),
         limits: DynamoLimits::default(),
     }
-}
-
-async fn sdk(url: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .endpoint_url(url)
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
-        .retry_config(aws_config::retry::RetryConfig::disabled())
-        .load()
-        .await
 }
 
 impl World {
@@ -444,25 +433,6 @@ async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one(
     let throttling = World::with(by, |_, _, _| Fault::Throttle).await?;
     DynamoStateStore::connect(throttling.tables.clone(), config()).await?;
     Ok(())
-}
-
-/// Each of these once with the lean client and once with the SDK's.
-macro_rules! by_both_clients {
-    ($($name:ident,)*) => {$(
-        mod $name {
-            use super::WireClient;
-
-            #[tokio::test]
-            async fn lean() -> super::TestResult {
-                super::$name(WireClient::Lean).await
-            }
-
-            #[tokio::test]
-            async fn sdk() -> super::TestResult {
-                super::$name(WireClient::Sdk).await
-            }
-        }
-    )*};
 }
 
 by_both_clients! {

@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
 
+#[macro_use]
+mod clients;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::Credentials;
 use centinela_adapters::aws::{Services, WireClient};
 use centinela_adapters::{ConnectError, DynamoLimits, DynamoLookup, DynamoRollups, SystemClock, Tables};
 use centinela_contracts::{decision_v1, stored_decision, stored_rollup};
@@ -17,12 +18,13 @@ use centinela_domain::{
     AmountMinor, Currency, Decision, DecisionId, Millis, MissingInputs, ModelStamp, Outcome, RecordedFeatures, Rollup,
     TransactionId, UserId,
 };
-use centinela_local::aws::{
-    ACCESS_KEY_ID, AttrType, DynamoConfig, DynamoDb, Fault, FaultSource, REGION, RequestInfo, SECRET_ACCESS_KEY,
-    TableSpec,
-};
+use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, Fault, FaultSource, RequestInfo, TableSpec};
 use centinela_lookup::{IndexDecisions, Limits};
 use centinela_rollup::ports::{RollupItem, Rollups};
+use clients::sdk;
+
+/// A failed one panics.
+type TestResult = ();
 
 const DECISIONS: &str = "decisions";
 const METRICS: &str = "decision_metrics";
@@ -52,16 +54,6 @@ async fn service() -> DynamoDb {
     let tables = vec![table(DECISIONS, None), table(METRICS, Some("sk"))];
     let faults = Arc::new(Unreliable::default());
     DynamoDb::start(DynamoConfig { port: None, tables, faults, latency: None }).await.expect("a database")
-}
-
-async fn sdk(url: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .endpoint_url(url)
-        .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "test"))
-        .retry_config(aws_config::retry::RetryConfig::disabled())
-        .load()
-        .await
 }
 
 async fn tables(service: &DynamoDb, by: WireClient) -> Tables {
@@ -123,25 +115,6 @@ async fn a_missing_table_is_known_at_the_start(by: WireClient) {
     let refused = DynamoLookup::connect(tables(&service, by).await, "nowhere", DynamoLimits::default()).await;
     assert!(matches!(refused, Err(ConnectError::Tables { .. })), "{refused:?}");
     service.shutdown().await.unwrap();
-}
-
-/// Each of these once with the lean client and once with the SDK's.
-macro_rules! by_both_clients {
-    ($($name:ident,)*) => {$(
-        mod $name {
-            use super::WireClient;
-
-            #[tokio::test]
-            async fn lean() {
-                super::$name(WireClient::Lean).await;
-            }
-
-            #[tokio::test]
-            async fn sdk() {
-                super::$name(WireClient::Sdk).await;
-            }
-        }
-    )*};
 }
 
 by_both_clients! {
