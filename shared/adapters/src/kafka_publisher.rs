@@ -276,8 +276,9 @@ fn start(client: &ClientConfig) -> Result<ThreadedProducer<Session>, KafkaError>
 
 /// Waits, within a limit, until the producer can send: what it waits for in init no decision waits for later.
 async fn until_identified(producer: &ThreadedProducer<Session>) {
-    // Without an id in time the first messages wait for it.
-    tokio::time::timeout(IDENTIFIED_LIMIT, producer.context().identified()).await.unwrap_or_default();
+    if tokio::time::timeout(IDENTIFIED_LIMIT, producer.context().identified()).await.is_err() {
+        warn!("nothing was heard of the kafka producer's id in time: the first messages wait until it has one");
+    }
 }
 
 fn topics_of(producer: &ThreadedProducer<Session>) -> Result<HashSet<String>, KafkaError> {
@@ -318,7 +319,21 @@ fn classified(error: KafkaError) -> PublishError {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
+
+    /// The word on it is a line of text, which another librdkafka may write otherwise: then every start would wait for its limit.
+    #[tokio::test]
+    async fn a_start_hears_of_the_producers_id() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let access = KafkaAccess::plaintext(&cluster.bootstrap_servers());
+        let key = DeploymentKey::new(b"a key for tests only").expect("a key");
+        let config = KafkaConfig::of_dead_letters("test", access, "dead-letters".to_owned(), key);
+        let producer = start(&client_config(&config)).expect("a producer");
+        let heard = tokio::time::timeout(Duration::from_secs(60), producer.context().identified()).await;
+        assert!(heard.is_ok(), "the producer has an id within half a second, and nothing was heard of it");
+    }
 
     #[test]
     fn what_another_try_cannot_change_is_refused_and_everything_else_is_not() {
