@@ -2,7 +2,8 @@
 
 use centinela_contracts::batch_response::KafkaBatchResponse;
 
-/// Where the time of a batch went, in microseconds.
+/// Where the time of a batch went, in microseconds. A round is read while the one before it is written, so that a batch of several rounds
+/// took less than the sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
     /// Reading users, devices and committed marks.
