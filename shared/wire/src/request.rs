@@ -16,8 +16,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) user_agent: &'a str,
 }
 
-/// The buffer of a connection.
-#[derive(Debug, Default)]
+/// The buffer of a connection. It shows itself nowhere: a token stands in it, and what is written.
+#[derive(Default)]
 pub(crate) struct RequestBuffer {
     /// Room for the head, then the body.
     bytes: Vec<u8>,

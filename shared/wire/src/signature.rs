@@ -10,8 +10,8 @@ use crate::clock::Moment;
 #[derive(Clone)]
 pub(crate) struct SigningKey(Hmac<Sha256>);
 
-/// What is signed beside the body.
-#[derive(Clone, Copy, Debug)]
+/// What is signed beside the body. It shows itself nowhere: the token is a secret.
+#[derive(Clone, Copy)]
 pub(crate) struct Signed<'a> {
     pub(crate) authority: &'a str,
     pub(crate) content_type: &'a str,
