@@ -208,6 +208,7 @@ an expression names what is not there | score BlockRate/Properties/Metrics/[2]/E
 an expression is not closed | score BlockRate/Properties/Metrics/[2]/Expression replace decided, 0) => decided, 0 | Unbalanced
 an alarm gives back two metrics | score BlockRate/Properties/Metrics/[1]/ReturnData = true | NotOneResult
 an alarm speaks when all is well | score SlowTail/Properties/ComparisonOperator = LessThanThreshold | WrongSide
+a hundred invocations a minute may fail | score ScoreTransactionsFails/Properties/Threshold = 99 | ThresholdTooHigh
 errors are averaged | score ScoreTransactionsFails/Properties/Statistic = Average | WrongStatistic
 lag is summed up over time | score Lag/Properties/Statistic = Sum | WrongStatistic
 a metric of AWS is misspelt | score ScoreTransactionsThrottled/Properties/MetricName = Throttle | MetricFromNobody
