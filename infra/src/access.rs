@@ -84,7 +84,8 @@ fn why(by: By) -> &'static str {
     }
 }
 
-/// Wildcards and strangers in any policy for somebody's identity.
+/// Wildcards in any policy, whether it is somebody's or a thing's, and strangers in a role's. A key's own is `exposure`'s: the account
+/// administers it with `kms:*`.
 pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
     let mut rules = Vec::new();
     let documents: Vec<&Value> = match resource.kind.as_str() {
@@ -96,9 +97,12 @@ pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
             rules.extend(trust_rules(resource));
             inline(resource).collect()
         }
-        "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy" => {
-            resource.properties.get("PolicyDocument").into_iter().collect()
-        }
+        "AWS::IAM::ManagedPolicy"
+        | "AWS::IAM::Policy"
+        | "AWS::S3::BucketPolicy"
+        | "AWS::SNS::TopicPolicy"
+        | "AWS::SQS::QueuePolicy" => resource.properties.get("PolicyDocument").into_iter().collect(),
+        "AWS::MSK::ClusterPolicy" => resource.properties.get("Policy").into_iter().collect(),
         _ => return rules,
     };
     for statement in documents.into_iter().flat_map(statements).filter(|statement| statement.allows()) {

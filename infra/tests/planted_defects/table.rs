@@ -66,6 +66,7 @@ the brake may make roles | guard-costs GuardCostsRole grant iam:PutRolePolicy on
 anybody may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: '*', Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
 alarms are told in the clear | 10 AlertTopic/Properties/KmsMasterKeyId remove | NotEncrypted
 alarms use a key of AWS's, with which they are lost | 10 AlertTopic/Properties/KmsMasterKeyId = alias/aws/sns | UnknownKey
+alarms may do everything with their topic | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Action = 'sns:*' | WildcardAction
 alarms may not publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Principal/Service = budgets.amazonaws.com | TopicRefuses
 alarms of any account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition remove | ServiceForAnybody
 nobody hears of alarms in production | env AlertEmail =  | NobodySubscribed
