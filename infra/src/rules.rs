@@ -216,6 +216,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         rules.extend(cost_caps::unjudged(resource));
         rules.extend(wrapped(access::policy_rules(resource)));
         rules.extend(wrapped(access::application_rules(resource, infrastructure)));
+        rules.extend(wrapped(access::people_rules(resource, infrastructure)));
         rules.extend(wrapped(alarms::rules(resource, infrastructure)));
         rules.extend(wrapped(alarm_times::rules(resource, infrastructure)));
         rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));

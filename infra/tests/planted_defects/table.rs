@@ -294,6 +294,9 @@ results are not encrypted | 70 WorkGroup/Properties/WorkGroupConfiguration/Resul
 results stay for ever | 70 Results/Properties/LifecycleConfiguration/Rules/[0]/AbortIncompleteMultipartUpload remove | Uncapped
 analysts may do everything with Athena | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=AskInThisWorkgroup]/Action/[0] = 'athena:*' | WildcardAction
 analysts may write anywhere | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=WriteResults]/Resource = '*' | WildcardResource
+analysts may list all of the lake | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ListTheLake]/Condition remove | PeopleSeeRaw
+analysts may list raw objects | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ListTheLake]/Condition/StringLike/s3:prefix add raw/* | PeopleSeeRaw
+analysts may read all of the lake | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ReadTheLake]/Resource/[0]/[0] replace /lake/* => /* | PeopleSeeRaw
 another account may be an analyst | 70 AnalystRole/Properties/AssumeRolePolicyDocument/Statement/[0]/Principal/AWS = arn:aws:iam::999999999999:root | TrustsOthers
 a month may cost a million | env MonthlyBudgetUsd = 1000000 | LimitTooHigh
 the budget tells nobody | 80 Budget/Properties/NotificationsWithSubscribers remove | BudgetTellsNobody
