@@ -58,6 +58,10 @@ pub enum ExposureRule {
     NobodyAdministers,
     #[error("does not let {service} use the key, so {what}")]
     KeyRefuses { service: &'static str, what: &'static str },
+    #[error(
+        "tells \"{0}\", which is a stranger: a topic tells functions and queues of this account, and the one address in AlertEmail"
+    )]
+    TellsStrangers(String),
     #[error("does not let {0} publish, so no alarm reaches anybody")]
     TopicRefuses(&'static str),
 }
@@ -74,6 +78,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let takes_others = resource.kind == "AWS::MSK::ClusterPolicy";
             document.map(|document| stranger_rules(document, takes_others)).unwrap_or_default()
         }
+        "AWS::SNS::Subscription" => subscription_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Permission" => permission_rules(resource),
         "AWS::Lambda::Url" if resource.text("/AuthType") != Some("AWS_IAM") => vec![ExposureRule::OpenUrl],
         "AWS::ApiGatewayV2::Route" => route_rules(resource),
@@ -145,6 +150,23 @@ fn stranger_rules(document: &Value, takes_others: bool) -> Vec<ExposureRule> {
         }
     }
     rules
+}
+
+/// Whoever hears of alarms learns what is down, and what is guarded.
+fn subscription_rule(subscription: &Resource, infrastructure: &Infrastructure) -> Option<ExposureRule> {
+    let endpoint = subscription.text("/Endpoint").unwrap_or_default();
+    let is_known = match subscription.text("/Protocol") {
+        Some("lambda" | "sqs" | "firehose") => endpoint.contains(&format!(":{LAPTOP_ACCOUNT}:")),
+        // One parameter names one address: of two on a topic one is a stranger's, whichever.
+        Some("email") => {
+            let same = ["/Protocol", "/TopicArn"];
+            let is_beside = |one: &&Resource| same.iter().all(|name| one.text(name) == subscription.text(name));
+            let subscriptions = infrastructure.resources.iter().filter(|one| one.kind == subscription.kind);
+            subscriptions.filter(is_beside).all(|one| one.text("/Endpoint") == Some(endpoint))
+        }
+        _ => false,
+    };
+    (!is_known).then(|| ExposureRule::TellsStrangers(endpoint.to_owned()))
 }
 
 fn permission_rules(permission: &Resource) -> Vec<ExposureRule> {

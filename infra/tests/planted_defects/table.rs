@@ -69,6 +69,9 @@ alarms use a key of AWS's, with which they are lost | 10 AlertTopic/Properties/K
 alarms may do everything with their topic | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Action = 'sns:*' | WildcardAction
 alarms may not publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Principal/Service = budgets.amazonaws.com | TopicRefuses
 alarms of any account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition remove | ServiceForAnybody
+somebody else hears of alarms too | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: email, Endpoint: stranger@elsewhere.example}} | TellsStrangers
+a page of somebody else's hears of alarms | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: https, Endpoint: 'https://elsewhere.example/'}} | TellsStrangers
+a queue of another account hears of alarms | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: sqs, Endpoint: 'arn:aws:sqs:us-east-1:999999999999:other'}} | TellsStrangers
 nobody hears of alarms in production | env AlertEmail =  | NobodySubscribed
 * brokers take what is not encrypted | 20 Cluster/Properties/EncryptionInfo/EncryptionInTransit/ClientBroker = TLS_PLAINTEXT | NotTls
 brokers speak in the clear to each other | 20 Cluster/Properties/EncryptionInfo/EncryptionInTransit/InCluster = false | PlainBetweenBrokers
