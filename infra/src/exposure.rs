@@ -11,6 +11,8 @@ use super::{Infrastructure, LAPTOP_ACCOUNT};
 const BLOCKS: [&str; 4] = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"];
 /// Routes that anybody may ask: whether the system lives.
 const OPEN_ROUTES: [&str; 2] = ["GET /v1/health", "ANY /v1/health"];
+/// The bucket in which every request to a bucket is noted.
+const NOTED_IN: &str = "/LoggingConfiguration/DestinationBucketName";
 /// Keys of conditions that bind a service of AWS to this account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html>
 const BINDING: [&str; 5] = [
@@ -48,6 +50,10 @@ pub enum ExposureRule {
     NoAudience,
     #[error("does not note who called: it has no access log")]
     NoAccessLog,
+    #[error(
+        "nobody notes who connects to whom in it: a flow log of it must be on where customers' money is decided about"
+    )]
+    FlowsUnseen,
     #[error("notes {0}, which names people")]
     NamesPeople(&'static str),
     #[error("writes what was asked for to \"{0}\", which is no bucket of the stacks")]
@@ -70,6 +76,7 @@ pub enum ExposureRule {
 pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<ExposureRule> {
     match resource.kind.as_str() {
         "AWS::S3::Bucket" => bucket_rules(resource, infrastructure),
+        "AWS::EC2::VPC" => flow_rule(resource, infrastructure).into_iter().collect(),
         "AWS::KMS::Key" => key_rules(resource, infrastructure),
         "AWS::SNS::Topic" => topic_rules(resource, infrastructure),
         "AWS::S3::BucketPolicy" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" | "AWS::MSK::ClusterPolicy" => {
@@ -123,7 +130,20 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Expos
     if !of_bucket.any(denies_plain) {
         rules.push(ExposureRule::WithoutTlsOnly);
     }
+    // Who asks for the notes themselves is not noted again.
+    let holds_notes = infrastructure.resources.iter().any(|other| other.text(NOTED_IN) == Some(name));
+    let is_noted = bucket.text(NOTED_IN).is_some_and(|to| infrastructure.buckets.iter().any(|one| one.name == to));
+    if infrastructure.is_production() && !is_noted && !holds_notes {
+        rules.push(ExposureRule::NoAccessLog);
+    }
     rules
+}
+
+fn flow_rule(network: &Resource, infrastructure: &Infrastructure) -> Option<ExposureRule> {
+    let id = format!("vpc-{}", network.logical_id);
+    let mut logs = infrastructure.resources.iter().filter(|one| one.kind == "AWS::EC2::FlowLog");
+    let is_noted = logs.any(|log| log.text("/ResourceId") == Some(&id));
+    (infrastructure.is_production() && !is_noted).then_some(ExposureRule::FlowsUnseen)
 }
 
 /// Whether a condition binds a statement to this account.

@@ -258,6 +258,9 @@ compaction runs at no time | env CompactLakeSchedule = cron(15 * * * *) | NoSche
 compaction is switched off | compact CompactLakeRule/Properties/State = DISABLED | SwitchedOff
 anybody may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn remove | InvokedByAnybody
 requests ask nobody who they are | decisions-api MachinesDecide/Properties/AuthorizationType = NONE | OpenRoute
+nobody notes who connects to whom in production | env FlowLogs = off | FlowsUnseen
+nobody notes who asks for objects of production | env BucketLogs = off | NoAccessLog
+nobody notes who asks for files of the lake | 30 Lake/Properties/LoggingConfiguration remove | NoAccessLog
 requests are not noted | decisions-api MachinesStage/Properties/AccessLogSettings remove | NoAccessLog
 the access log names people | decisions-api MachinesStage/Properties/AccessLogSettings/Format = '{"ip":"$context.identity.sourceIp"}' | NamesPeople
 requests have no limit | decisions-api MachinesStage/Properties/DefaultRouteSettings remove | Uncapped
