@@ -35,6 +35,8 @@ pub enum WiringRule {
     PlanForNoFunction(String),
     #[error("tells the brake, which has no plan for it")]
     NoPlan,
+    #[error("its alarms only say what they would do: in production AT_ALARMS must be brake, is \"{0}\"")]
+    BrakeOnlySays(String),
     #[error("waits {waits} ms for a decision, as long as its timeout of {timeout} ms: it could never say pending")]
     WaitsTooLong { waits: i64, timeout: i64 },
     #[error("gives a late invocation {grace} s, fewer than the {timeout} s that one may take")]
@@ -153,6 +155,8 @@ fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<W
     if let Some(plans) = function.environment.get("BRAKE_PLANS") {
         rules.extend(plan_rules(plans, infrastructure));
     }
+    let at_alarms = function.environment.get("AT_ALARMS").filter(|does| *does != "brake");
+    rules.extend(at_alarms.filter(|_| infrastructure.is_production()).cloned().map(WiringRule::BrakeOnlySays));
     let number = |name: &str| function.environment.get(name).and_then(|text| text.parse::<i64>().ok());
     let timeout = i64::try_from(function.timeout.as_millis()).unwrap_or(i64::MAX);
     if let Some(waits) = number("DECISION_WAIT_MS").filter(|waits| *waits >= timeout) {

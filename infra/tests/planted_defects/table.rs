@@ -276,6 +276,7 @@ the brake may do everything with functions | guard-costs GuardCostsRole/Properti
 the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace brake-writes => brake-rites | PlanForNoAlarm
 the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace compact-lake => compact-lakes | PlanForNoFunction
 the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace {"alarm" => "alarm" | PlansUnreadable
+the brake of production only says what it would do | env GuardCostsAtAlarms = say | BrakeOnlySays
 the brake is never told | 50 BrakeWrites/Properties/AlarmActions/[1] remove | PlanNeverTold
 the brake may not be called | guard-costs GuardCostsMayBeCalled remove | MayNotInvoke
 what is given up of the stream goes nowhere | index IndexDecisionsMapping/Properties/DestinationConfig/OnFailure/Destination = arn:aws:sqs:us-east-1:000000000000:other | UnknownDestination
