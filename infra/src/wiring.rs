@@ -25,6 +25,8 @@ pub enum WiringRule {
     SwitchedOff,
     #[error("sends to \"{0}\", which is no topic or queue of the stacks")]
     UnknownDestination(String),
+    #[error("has its items under {found}, and the functions ask for {wanted}")]
+    OtherKey { wanted: String, found: String },
     #[error("BRAKE_PLANS cannot be read: {0}")]
     PlansUnreadable(String),
     #[error("a plan is for alarm \"{0}\", which no stack declares")]
@@ -47,6 +49,17 @@ pub enum WiringRule {
 
 /// Variables that mean the same in every function.
 const SHARED_VARIABLES: [&str; 3] = ["DEFAULT_CURRENCY", "KAFKA_AUTH", "KAFKA_BOOTSTRAP"];
+
+/// Variables that name a table, and the attributes, all of them texts, under which the code has its items: `KEY` and `PART` in
+/// `shared/adapters`.
+const KEYS: [(&str, &[&str]); 6] = [
+    ("USER_TABLE", &["pk"]),
+    ("DEVICE_TABLE", &["pk"]),
+    ("SETTLED_TABLE", &["pk"]),
+    ("LABEL_TABLE", &["pk"]),
+    ("DECISION_TABLE", &["pk"]),
+    ("METRIC_TABLE", &["pk", "sk"]),
+];
 
 #[derive(Deserialize)]
 struct Plan {
@@ -73,6 +86,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let by = resource.text("/FunctionName").and_then(|named| bypasses(named, infrastructure));
             mapping_rules(resource, infrastructure).into_iter().chain(by).collect()
         }
+        "AWS::DynamoDB::Table" => key_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         "AWS::Lambda::Alias" => {
             let is_latest = resource.text("/FunctionVersion").is_none_or(|version| version == "$LATEST");
@@ -143,6 +157,19 @@ fn mapping_rules(mapping: &Resource, infrastructure: &Infrastructure) -> Option<
     let function = mapping.text("/FunctionName").map(function_name).unwrap_or_default();
     let days = infrastructure.function(function).and_then(|function| function.environment.get("DECISION_DAYS"));
     (is_off && days.is_none_or(|days| days != "0")).then_some(WiringRule::SwitchedOff)
+}
+
+fn key_rule(declared: &Resource, infrastructure: &Infrastructure) -> Option<WiringRule> {
+    let mut tables = infrastructure.tables.iter();
+    let table = tables.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)?;
+    let is_named = |wanted: &str| {
+        infrastructure.functions.iter().any(|function| function.environment.get(wanted) == Some(&table.name))
+    };
+    let (_, wanted) = KEYS.iter().find(|(variable, _)| is_named(variable))?;
+    let found = [Some(&table.partition_key), table.sort_key.as_ref()];
+    let found: Vec<String> = found.into_iter().flatten().map(|(name, kind)| format!("{name} ({kind})")).collect();
+    let wanted: Vec<String> = wanted.iter().map(|name| format!("{name} (S)")).collect();
+    (found != wanted).then(|| WiringRule::OtherKey { wanted: wanted.join(", "), found: found.join(", ") })
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<WiringRule> {

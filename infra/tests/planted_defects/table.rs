@@ -113,6 +113,9 @@ a table cannot be put back to an hour ago | 30 UserState/Properties/PointInTimeR
 tables of production can be deleted by one call | env TableDeletionProtection = false | NotProtected
 labels stay for ever | 30 Labels/Properties/TimeToLiveSpecification/AttributeName = tll | NeverExpires
 the index stays for ever | 30 Decisions/Properties/TimeToLiveSpecification remove | NeverExpires
+labels have another key than the code's | 30 Labels/Properties/AttributeDefinitions/[0]/AttributeName = id && 30 Labels/Properties/KeySchema/[0]/AttributeName = id | OtherKey
+users have a number for a key | 30 UserState/Properties/AttributeDefinitions/[0]/AttributeType = N | OtherKey
+windows have another order than the code's | 30 DecisionMetrics/Properties/AttributeDefinitions/[1]/AttributeName = part && 30 DecisionMetrics/Properties/KeySchema/[1]/AttributeName = part | OtherKey
 users expire | 30 UserState/Properties/TimeToLiveSpecification = {AttributeName: ttl, Enabled: true} | ExpiresByNothing
 * a table is deleted with its stack | 30 UserState/DeletionPolicy = Delete | DeletedWithStack
 a table is deleted when it is replaced | 30 Labels/UpdateReplacePolicy = Delete | DeletedByReplacement
