@@ -4,7 +4,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::Infrastructure;
+use super::alarms::metrics;
 use super::model::Resource;
+use super::required_alarms::is_account_concurrency;
 
 /// Sizes of brokers that MSK has. <https://docs.aws.amazon.com/msk/latest/developerguide/broker-instance-types.html>
 const STANDARD: [(&str, &[&str]); 3] = [
@@ -26,6 +28,10 @@ const NOT_ON_EXPRESS: [&str; 3] =
     ["default.replication.factor", "min.insync.replicas", "unclean.leader.election.enable"];
 /// An HTTP API waits so long for a function. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const API_SECONDS_MAX: i64 = 30;
+
+/// So many concurrent executions stay with the functions that reserve none.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
+const UNRESERVED: u64 = 100;
 
 /// What AWS would refuse, or not do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -51,6 +57,10 @@ pub enum Trap {
     NoSchedule(String),
     #[error("answers an API that waits for {API_SECONDS_MAX} s, and may take {0} s")]
     SlowerThanApi(i64),
+    #[error(
+        "reckons with {account} concurrent executions of the account, of which functions reserve {reserved}, and {UNRESERVED} cannot be reserved: a deploy would be refused"
+    )]
+    TooMuchReserved { reserved: u64, account: u64 },
     #[error("on-demand billing takes no ProvisionedThroughput")]
     ThroughputOnDemand,
     #[error("takes code for {0}, provided.al2 has ended: use provided.al2023")]
@@ -81,6 +91,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let has_units = resource.properties.get("ProvisionedThroughput").is_some();
             (on_demand && has_units).then_some(Trap::ThroughputOnDemand).into_iter().collect()
         }
+        "AWS::CloudWatch::Alarm" => concurrency_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         "AWS::KMS::Alias" => {
             let name = resource.text("/AliasName").unwrap_or_default();
@@ -131,6 +142,19 @@ fn stream_rules(stream: &Resource) -> Option<Trap> {
         (false, None) => Some(Trap::NoShards),
         _ => None,
     }
+}
+
+/// The alarm on the account's concurrency divides by what the account has, which the stacks say nowhere else.
+fn concurrency_rule(alarm: &Resource, infrastructure: &Infrastructure) -> Option<Trap> {
+    if !metrics(alarm).any(is_account_concurrency) {
+        return None;
+    }
+    let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+    let account: u64 = expressions.find_map(|one| one.rsplit_once('/')?.1.trim().parse().ok())?;
+    let reserved: u64 =
+        infrastructure.functions.iter().filter_map(|function| function.reserved_concurrency).map(u64::from).sum();
+    let is_too_much = reserved > 0 && reserved.saturating_add(UNRESERVED) > account;
+    is_too_much.then_some(Trap::TooMuchReserved { reserved, account })
 }
 
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-budgets-budgetsaction-definition.html>

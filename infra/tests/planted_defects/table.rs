@@ -162,6 +162,8 @@ a function has a role of somebody else's | score ScoreTransactions/Properties/Ro
 * production logs in without encryption | env KafkaAuth = plaintext | PlainLogin
 a function may run as often as it likes | score ScoreTransactions/Properties/ReservedConcurrentExecutions remove | Uncapped
 variables have a key of AWS's | score ScoreTransactions/Properties/KmsKeyArn remove | NotEncrypted
+functions reserve more than the account has | env DecisionsApiConcurrency = 900 | TooMuchReserved
+an account has less than functions reserve | env AccountConcurrency = 200 | TooMuchReserved
 a function for other processors | score ScoreTransactions/Properties/Architectures = [x86_64] | NotPackagedForArm
 a system that has ended | score ScoreTransactions/Properties/Runtime = provided.al2 | OldRuntime
 metric lines are filtered away | score ScoreTransactions/Properties/LoggingConfig/ApplicationLogLevel = WARN | MetricsFiltered
