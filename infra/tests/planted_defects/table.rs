@@ -260,6 +260,10 @@ the archive may read what it put | archive ArchiveRecordsRole grant s3:GetObject
 the archive's pollers have no limit | archive TransactionsMapping/Properties/ProvisionedPollerConfig/MaximumPollers remove | Uncapped
 compaction is never called | compact CompactLakeMayBeCalled remove | MayNotInvoke
 compaction runs at no time | env CompactLakeSchedule = cron(15 * * * *) | NoSchedule
+compaction runs once a month | env CompactLakeSchedule = cron(15 0 1 * ? *) | CompactsTooRarely
+erased people stay in the lake for a month | env CompactLakeErasureSchedule = cron(45 2 1 * ? *) | CompactsTooRarely
+nobody is erased from the lake | compact CompactLakeErasureRule/Properties/Targets/[0]/Input remove | CompactsTooRarely
+compaction deletes what is being read | env CompactLakeGraceSeconds = 1 | DeletedWhileRead
 compaction is switched off | compact CompactLakeRule/Properties/State = DISABLED | SwitchedOff
 anybody may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn remove | InvokedByAnybody
 requests ask nobody who they are | decisions-api MachinesDecide/Properties/AuthorizationType = NONE | OpenRoute
