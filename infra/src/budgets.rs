@@ -21,7 +21,7 @@ pub enum BudgetRule {
     BudgetTellsNobody(&'static str),
     #[error("nothing is stopped when it is used up: it needs an action at 100 % or less")]
     StopsNothing,
-    #[error("the policy that its action puts on roles allows something, so it stops nothing")]
+    #[error("the policy that its action puts on roles is not the stacks', or allows something, so it stops nothing")]
     StopAllows,
     #[error("no subscription tells of cost anomalies at once, to a topic of the stacks")]
     AnomaliesUntold,
@@ -62,10 +62,12 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     let put_on: Vec<&str> = of_kind("AWS::Budgets::BudgetsAction")
         .filter_map(|one| one.text("/Definition/IamActionDefinition/PolicyArn"))
         .collect();
-    let allows = of_kind("AWS::IAM::ManagedPolicy").any(|policy| {
-        let is_put_on = put_on.iter().any(|arn| arn.ends_with(&format!("/{}", policy.logical_id)));
-        let document = policy.properties.get("PolicyDocument");
-        is_put_on && document.into_iter().flat_map(statements).any(|statement| statement.allows())
+    let allows = put_on.iter().any(|arn| {
+        let is_it = |policy: &&Resource| arn.ends_with(&format!("/{}", policy.logical_id));
+        let document =
+            of_kind("AWS::IAM::ManagedPolicy").find(is_it).and_then(|it| it.properties.get("PolicyDocument"));
+        // Of one that is not the stacks' nobody here knows what it allows.
+        document.is_none_or(|document| statements(document).into_iter().any(|statement| statement.allows()))
     });
     rules.extend(allows.then_some(BudgetRule::StopAllows));
     let hears = of_kind("AWS::CE::AnomalySubscription")

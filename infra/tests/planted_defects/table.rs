@@ -320,6 +320,7 @@ the budget tells when it is used up ten times | 80 Budget/Properties/Notificatio
 nothing is stopped when the budget is used up | 80 StopWhatWaits remove | StopsNothing
 what can wait is stopped at the double budget | 80 StopWhatWaits/Properties/ActionThreshold/Value = 200 | StopsNothing
 anomalies are told once a day | 80 AnomalySubscription/Properties/Frequency = DAILY | AnomaliesUntold
+what stops at the budget is somebody else's | 80 StopWhatWaits/Properties/Definition/IamActionDefinition/PolicyArn = arn:aws:iam::aws:policy/AdministratorAccess | StopAllows
 what stops at the budget allows | 80 WhatWaits/Properties/PolicyDocument/Statement/[0]/Effect = Allow | StopAllows
 the budget acts by something else than it says | 80 StopWhatWaits/Properties/ActionType = RUN_SSM_DOCUMENTS | ActionUnfit
 a property is misspelt | 30 UserState/Properties/PointInTimeRecoverySpecifications = {PointInTimeRecoveryEnabled: true} | lint E3002
