@@ -159,6 +159,9 @@ fn is_bound(statement: Statement<'_>) -> bool {
 fn stranger_rules(document: &Value, takes_others: bool) -> Vec<ExposureRule> {
     let mut rules = Vec::new();
     for statement in statements(document).into_iter().filter(|statement| statement.allows() && !is_bound(*statement)) {
+        if statement.0.get("NotPrincipal").is_some() {
+            rules.push(ExposureRule::Anybody("everybody but some".to_owned()));
+        }
         for principal in statement.principals() {
             let rule = match principal {
                 service if service.ends_with(".amazonaws.com") => ExposureRule::ServiceForAnybody(service.to_owned()),

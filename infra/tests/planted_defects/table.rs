@@ -55,6 +55,9 @@ another account opens the key of the lake | 10 LakeKey/Properties/KeyPolicy/Stat
 another account reads the lake | 30 LakePolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: {AWS: '999999999999'}, Action: 's3:GetObject', Resource: !Sub '${Lake.Arn}/*'} | Anybody
 alarms of another account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition/StringEquals/aws:SourceAccount = '999999999999' | ServiceForAnybody
 alarms of every account may publish, by a condition | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringLike: {'aws:SourceAccount': '*'}} | ServiceForAnybody
+alarms of every other account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringNotEquals: {'aws:SourceAccount': !Ref 'AWS::AccountId'}} | ServiceForAnybody
+alarms of whoever does not say of which account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringEqualsIfExists: {'aws:SourceAccount': !Ref 'AWS::AccountId'}} | ServiceForAnybody
+everybody but another account may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, NotPrincipal: {AWS: '999999999999'}, Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
 another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/Principal = '999999999999' | InvokedByAnybody
 rules of another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn = arn:aws:events:us-east-1:999999999999:rule/compact-lake | InvokedByAnybody
 every account reaches the brokers | env ClientAccounts = * | Anybody
