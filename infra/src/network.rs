@@ -121,7 +121,10 @@ fn subnet_rules(subnet: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
 fn is_public(block: &str) -> bool {
     let first = block.split('/').next().unwrap_or_default();
     match first.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(address)) => !address.is_private(),
+        Ok(std::net::IpAddr::V4(address)) => {
+            let last = addresses(block).map(|(_, last)| std::net::Ipv4Addr::from(last));
+            !address.is_private() || last.is_none_or(|last| !last.is_private())
+        }
         Ok(std::net::IpAddr::V6(address)) => !address.is_unique_local(),
         Err(_) => false,
     }

@@ -39,6 +39,7 @@ functions may go to the bucket of another region | 10 FunctionSecurityGroup/Prop
 functions may not go to the stream | 10 FunctionsToEndpoints remove | NoWayOut
 functions may not go to the brokers | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[0] remove | NoWayOut
 functions may go to addresses of the internet | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress add {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 52.0.0.0/8} | OpenToEverywhere
+functions may go to addresses of the internet next to private ones | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress add {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 10.0.0.0/7} | OpenToEverywhere
 names are not resolved in the network | 10 Vpc/Properties/EnableDnsSupport = false | NoNames
 a function that asks the brokers is not in their network | score ScoreTransactions/Properties/VpcConfig remove | NotInVpc
 two brokers stand in one zone | 10 PrivateSubnetB/Properties/AvailabilityZone = !Select [0, !GetAZs ''] | SameZone
