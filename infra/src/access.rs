@@ -272,6 +272,12 @@ impl Infrastructure {
         let mut resources = self.resources.iter();
         resources.find(|resource| resource.file == function.file && resource.logical_id == function.logical_id)
     }
+
+    /// The function that was read from a resource.
+    pub(super) fn declared_function(&self, declared: &Resource) -> Option<&Function> {
+        let mut functions = self.functions.iter();
+        functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
+    }
 }
 
 fn role_of<'a>(declared: &Resource, infrastructure: &'a Infrastructure) -> Option<&'a Resource> {

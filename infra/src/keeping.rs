@@ -169,8 +169,7 @@ fn log_rules(function: &Resource, infrastructure: &Infrastructure) -> Option<Kee
 
 /// Of the function that compacts: it is known by how long it leaves an hour open.
 fn compaction_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
-    let mut functions = infrastructure.functions.iter();
-    let function = functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id);
+    let function = infrastructure.declared_function(declared);
     let Some(function) = function.filter(|one| one.environment.contains_key("CLOSE_AFTER_SECONDS")) else {
         return Vec::new();
     };

@@ -341,11 +341,7 @@ fn foreign(resource: &str) -> String {
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {
-    let mut functions = infrastructure.functions.iter();
-    let Some(function) = functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
-    else {
-        return Vec::new();
-    };
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let mut rules = Vec::new();
     if let Some(auth) = function.environment.get("KAFKA_AUTH").filter(|auth| *auth != "iam")
         && !infrastructure.is_one_machine()

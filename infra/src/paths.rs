@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::Infrastructure;
-use super::model::{Function, Resource};
+use super::model::Resource;
 use super::network::{BROKER_PORT, called_through, is_in_vpc, port, service_of};
 
 /// Where the APIs of AWS listen.
@@ -112,7 +112,7 @@ fn lets_in(endpoint: &Resource, from: &str, infrastructure: &Infrastructure) -> 
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<PathRule> {
-    let Some(function) = infrastructure.functions.iter().find(|one| is_of(one, declared)) else { return Vec::new() };
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let asks_brokers = function.environment.contains_key("KAFKA_BOOTSTRAP");
     if !is_in_vpc(function, infrastructure) {
         return asks_brokers.then_some(PathRule::NotInVpc).into_iter().collect();
@@ -144,10 +144,6 @@ fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<P
         barred.extend((!has_way).then(|| PathRule::NoWayOut(service.to_owned())));
     }
     barred
-}
-
-fn is_of(function: &Function, declared: &Resource) -> bool {
-    function.file == declared.file && function.logical_id == declared.logical_id
 }
 
 fn zone_rule(cluster: &Resource, infrastructure: &Infrastructure) -> Option<PathRule> {

@@ -307,11 +307,7 @@ fn function_rules(function: &Function, infrastructure: &Infrastructure) -> Vec<R
     if let Some(reserved) = function.reserved_concurrency.filter(|reserved| *reserved < wanted) {
         rules.push(Rule::TooLittleConcurrency { reserved, wanted });
     }
-    let declared = infrastructure
-        .resources
-        .iter()
-        .find(|resource| resource.file == function.file && resource.logical_id == function.logical_id);
-    let packaged = declared.is_some_and(|resource| {
+    let packaged = infrastructure.declaration(function).is_some_and(|resource| {
         resource.properties.pointer("/Architectures/0").and_then(Value::as_str) == Some("arm64")
             && resource.properties.get("Handler").and_then(Value::as_str) == Some("bootstrap")
     });

@@ -173,11 +173,7 @@ fn key_rule(declared: &Resource, infrastructure: &Infrastructure) -> Option<Wiri
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<WiringRule> {
-    let mut functions = infrastructure.functions.iter();
-    let Some(function) = functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
-    else {
-        return Vec::new();
-    };
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let mut rules = Vec::new();
     if let Some(plans) = function.environment.get("BRAKE_PLANS") {
         rules.extend(plan_rules(plans, infrastructure));
