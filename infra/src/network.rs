@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::iam::{Decision, Request, decide, statements};
 use super::model::{Function, Resource};
+use super::paths::lets_in;
 use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION, calls};
 
 /// Where brokers listen for clients that log in with IAM.
@@ -231,21 +232,8 @@ fn reach_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let brokers: BTreeSet<String> = cluster.list("/BrokerNodeGroupInfo/SecurityGroups").iter().map(text).collect();
     let let_in = |from: &str| {
-        let apart = infrastructure.resources.iter().filter(|rule| {
-            rule.kind == "AWS::EC2::SecurityGroupIngress"
-                && rule.text("/GroupId").is_some_and(|group| brokers.contains(group))
-        });
-        let within = infrastructure
-            .resources
-            .iter()
-            .filter(|group| brokers.contains(&format!("sg-{}", group.logical_id)))
-            .flat_map(|group| group.list("/SecurityGroupIngress"));
-        let mut rules = apart.map(|rule| &rule.properties).chain(within);
-        rules.any(|rule| {
-            rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from)
-                && port(rule, "FromPort") <= BROKER_PORT
-                && port(rule, "ToPort") >= BROKER_PORT
-        })
+        let groups: BTreeSet<&str> = brokers.iter().map(String::as_str).collect();
+        lets_in(&groups, from, BROKER_PORT, infrastructure)
     };
     if !infrastructure.mappings.is_empty() {
         let cut_off = brokers.iter().filter(|group| !let_in(group));

@@ -66,7 +66,8 @@ fn endpoint_rules(endpoint: &Resource, infrastructure: &Infrastructure) -> Vec<P
     if endpoint.text("/VpcEndpointType") == Some("Interface") {
         let groups: BTreeSet<&str> =
             callers.iter().flat_map(|caller| texts(caller.list("/VpcConfig/SecurityGroupIds"))).collect();
-        let shut = groups.into_iter().filter(|from| !lets_in(endpoint, from, infrastructure));
+        let own: BTreeSet<&str> = texts(endpoint.list("/SecurityGroupIds")).collect();
+        let shut = groups.into_iter().filter(|from| !lets_in(&own, from, API_PORT, infrastructure));
         let no_name = (!endpoint.is_on("/PrivateDnsEnabled")).then_some(PathRule::NoPrivateName);
         return shut.map(|from| PathRule::ClosedEndpoint(from.to_owned())).chain(no_name).collect();
     }
@@ -104,11 +105,11 @@ fn is_for(rule: &Value, wanted: i64) -> bool {
     port(rule, "FromPort") <= wanted && port(rule, "ToPort") >= wanted
 }
 
-fn lets_in(endpoint: &Resource, from: &str, infrastructure: &Infrastructure) -> bool {
-    let groups: BTreeSet<&str> = texts(endpoint.list("/SecurityGroupIds")).collect();
-    group_rules(&groups, "Ingress", infrastructure)
+/// Whether groups let another one in on a port.
+pub(super) fn lets_in(groups: &BTreeSet<&str>, from: &str, on: i64, infrastructure: &Infrastructure) -> bool {
+    group_rules(groups, "Ingress", infrastructure)
         .into_iter()
-        .any(|rule| is_for(rule, API_PORT) && rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from))
+        .any(|rule| is_for(rule, on) && rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from))
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<PathRule> {
