@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::Infrastructure;
 use super::iam::statements;
-use super::model::Resource;
+use super::model::{Resource, decimal};
 use super::wiring::topics;
 
 /// What a month may cost: the customer's own figure.
@@ -33,7 +33,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
         return Vec::new();
     }
     let mut rules = Vec::new();
-    let limit = number(budget.properties.pointer("/Budget/BudgetLimit/Amount"));
+    let limit = budget.properties.pointer("/Budget/BudgetLimit/Amount").and_then(decimal);
     if limit.is_none_or(|usd| usd > USD_MAX) {
         rules.push(BudgetRule::LimitTooHigh(limit.map_or_else(|| "without a limit".to_owned(), |usd| usd.to_string())));
     }
@@ -46,7 +46,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     let tells = |kind: &str| {
         budget.list("/NotificationsWithSubscribers").iter().any(|one| {
             one.pointer("/Notification/NotificationType").and_then(Value::as_str) == Some(kind)
-                && number(one.pointer("/Notification/Threshold")).is_some_and(|percent| percent <= 100.0)
+                && one.pointer("/Notification/Threshold").and_then(decimal).is_some_and(|percent| percent <= 100.0)
                 && is_told(one.get("Subscribers"))
         })
     };
@@ -54,7 +54,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     rules.extend((!tells("ACTUAL")).then_some(BudgetRule::BudgetTellsNobody("a month that costs too much")));
     let of_kind = |kind: &'static str| infrastructure.resources.iter().filter(move |one| one.kind == kind);
     let stops = of_kind("AWS::Budgets::BudgetsAction").any(|action| {
-        number(action.properties.pointer("/ActionThreshold/Value")).is_some_and(|percent| percent <= 100.0)
+        action.properties.pointer("/ActionThreshold/Value").and_then(decimal).is_some_and(|percent| percent <= 100.0)
             && action.text("/ActionThreshold/Type") == Some("PERCENTAGE")
             && is_told(action.properties.get("Subscribers"))
     });
@@ -74,12 +74,4 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
         .any(|one| one.text("/Frequency") == Some("IMMEDIATE") && is_told(one.properties.get("Subscribers")));
     rules.extend((!hears).then_some(BudgetRule::AnomaliesUntold));
     rules
-}
-
-fn number(value: Option<&Value>) -> Option<f64> {
-    match value? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::model::{Resource, Topic};
+use super::model::{Resource, Topic, whole};
 use super::rules::retention;
 use super::traps::{DAY_SECONDS, HOUR_SECONDS, comes_every};
 use super::{Infrastructure, TriggerSource};
@@ -285,9 +285,5 @@ fn too_early(rule: &str, (day, class): (i64, &str), is_lake: bool) -> Option<Kee
 }
 
 fn number(value: &Value, name: &str) -> Option<i64> {
-    match value.get(name)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
+    whole(value.get(name)?)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::iam::{Decision, Request, decide, statements};
-use super::model::{Function, Resource};
+use super::model::{Function, Resource, whole};
 use super::paths::lets_in;
 use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION, calls};
 
@@ -191,11 +191,7 @@ fn open_rules(rule: &Value) -> Vec<NetworkRule> {
 }
 
 pub(super) fn port(rule: &Value, name: &str) -> i64 {
-    match rule.get(name) {
-        Some(Value::Number(number)) => number.as_i64().unwrap_or(-1),
-        Some(Value::String(text)) => text.parse().unwrap_or(-1),
-        _ => -1,
-    }
+    rule.get(name).and_then(whole).unwrap_or(-1)
 }
 
 fn cluster_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {
