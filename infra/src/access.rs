@@ -72,6 +72,10 @@ pub enum AccessRule {
     CommitsForOurs(String),
     #[error("lets whoever has it write to \"{0}\", on which only functions answer: a forged decision looks like ours")]
     ForgesAnswers(String),
+    #[error(
+        "lets people do {action} on {resource}: raw objects are compaction's, analysts need lake/ and manifests/ alone"
+    )]
+    PeopleSeeRaw { action: &'static str, resource: String },
     #[error("\"{0}\" may take this role, which is neither a service of AWS nor this account")]
     TrustsOthers(String),
 }
@@ -84,7 +88,8 @@ fn why(by: By) -> &'static str {
     }
 }
 
-/// Wildcards and strangers in any policy for somebody's identity.
+/// Wildcards in any policy, whether it is somebody's or a thing's, and strangers in a role's. A key's own is `exposure`'s: the account
+/// administers it with `kms:*`.
 pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
     let mut rules = Vec::new();
     let documents: Vec<&Value> = match resource.kind.as_str() {
@@ -96,9 +101,12 @@ pub(super) fn policy_rules(resource: &Resource) -> Vec<AccessRule> {
             rules.extend(trust_rules(resource));
             inline(resource).collect()
         }
-        "AWS::IAM::ManagedPolicy" | "AWS::IAM::Policy" => {
-            resource.properties.get("PolicyDocument").into_iter().collect()
-        }
+        "AWS::IAM::ManagedPolicy"
+        | "AWS::IAM::Policy"
+        | "AWS::S3::BucketPolicy"
+        | "AWS::SNS::TopicPolicy"
+        | "AWS::SQS::QueuePolicy" => resource.properties.get("PolicyDocument").into_iter().collect(),
+        "AWS::MSK::ClusterPolicy" => resource.properties.get("Policy").into_iter().collect(),
         _ => return rules,
     };
     for statement in documents.into_iter().flat_map(statements).filter(|statement| statement.allows()) {
@@ -153,6 +161,34 @@ fn trust_rules(role: &Resource) -> Vec<AccessRule> {
     let is_ours = |who: &str| who.ends_with(".amazonaws.com") || who.contains(&format!("::{}:", super::LAPTOP_ACCOUNT));
     let strangers = trusted.flat_map(Statement::principals).filter(|who| !is_ours(who));
     strangers.map(|who| AccessRule::TrustsOthers(who.to_owned())).collect()
+}
+
+/// What a role that people take lets them see of a lake beside its files and manifests.
+pub(super) fn people_rules(role: &Resource, infrastructure: &Infrastructure) -> Vec<AccessRule> {
+    let trust = role.properties.get("AssumeRolePolicyDocument");
+    let mut taken_by = trust.into_iter().flat_map(statements).flat_map(Statement::principals);
+    let is_for_people = taken_by.any(|who| !who.ends_with(".amazonaws.com"));
+    if role.kind != "AWS::IAM::Role" || !is_for_people {
+        return Vec::new();
+    }
+    let granted: Vec<Statement<'_>> = documents(role, infrastructure).into_iter().flat_map(statements).collect();
+    let variables = infrastructure.functions.iter().filter_map(|function| function.environment.get("LAKE_BUCKET"));
+    let lakes: BTreeSet<&str> = variables.map(String::as_str).collect();
+    let mut rules = Vec::new();
+    for lake in lakes {
+        let bucket = format!("arn:aws:s3:::{lake}");
+        for (action, resource, context) in [
+            ("s3:ListBucket", bucket.clone(), Vec::new()),
+            ("s3:ListBucket", bucket.clone(), vec![("s3:prefix", "raw/x".to_owned())]),
+            ("s3:GetObject", format!("{bucket}/raw/x"), Vec::new()),
+        ] {
+            let request = Request { action: action.to_owned(), resource: resource.clone(), context };
+            if decide(granted.iter().copied(), &request) == Decision::Allowed {
+                rules.push(AccessRule::PeopleSeeRaw { action, resource });
+            }
+        }
+    }
+    rules
 }
 
 /// A function's role against what the function needs.
@@ -235,6 +271,12 @@ impl Infrastructure {
     pub(super) fn declaration(&self, function: &Function) -> Option<&Resource> {
         let mut resources = self.resources.iter();
         resources.find(|resource| resource.file == function.file && resource.logical_id == function.logical_id)
+    }
+
+    /// The function that was read from a resource.
+    pub(super) fn declared_function(&self, declared: &Resource) -> Option<&Function> {
+        let mut functions = self.functions.iter();
+        functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
     }
 }
 

@@ -1,13 +1,12 @@
 //! When an alarm speaks: one that needs more trouble in a row than ever comes, or more time than anybody has, is none.
 
-use serde_json::Value;
 use thiserror::Error;
 
 use super::alarms::{dimensions, metrics, text};
 use super::attributes::mapping_id;
 use super::mappings::keeps_offsets;
 use super::metrics::NAMESPACE;
-use super::model::Resource;
+use super::model::{Resource, whole};
 use super::{Infrastructure, TriggerSource};
 
 /// Customers notice by then themselves.
@@ -56,10 +55,6 @@ pub(super) fn rules(alarm: &Resource, infrastructure: &Infrastructure) -> Vec<Al
         rules.push(AlarmTime::AsksTwiceOfRare { metric: metric.to_owned(), periods: wanted });
     }
     rules
-}
-
-fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// Whether it is about what customers wait for: the main job, by its own metrics or by those of its mapping.

@@ -10,7 +10,7 @@ use super::Infrastructure;
 use super::attributes::mapping_id;
 use super::expressions::{alarms_of, is_balanced, unknown_names};
 use super::metrics::{self, BLOCKED_PER_CENT_MAX, Bad, DIMENSION, LAG_OF_ARCHIVE_MAX, Measure, NAMESPACE, Watchable};
-use super::model::Resource;
+use super::model::{Resource, decimal};
 use super::wiring::{tells_brake, topics};
 
 /// Metrics of a mapping that are sent only when their group is switched on.
@@ -139,11 +139,7 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 fn number(alarm: &Resource, name: &str) -> Option<f64> {
-    match alarm.properties.get(name)? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
+    decimal(alarm.properties.get(name)?)
 }
 
 fn too_high(metric: &str, found: f64, most: f64) -> AlarmRule {

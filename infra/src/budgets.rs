@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::Infrastructure;
 use super::iam::statements;
-use super::model::Resource;
+use super::model::{Resource, decimal};
 use super::wiring::topics;
 
 /// What a month may cost: the customer's own figure.
@@ -21,7 +21,7 @@ pub enum BudgetRule {
     BudgetTellsNobody(&'static str),
     #[error("nothing is stopped when it is used up: it needs an action at 100 % or less")]
     StopsNothing,
-    #[error("the policy that its action puts on roles allows something, so it stops nothing")]
+    #[error("the policy that its action puts on roles is not the stacks', or allows something, so it stops nothing")]
     StopAllows,
     #[error("no subscription tells of cost anomalies at once, to a topic of the stacks")]
     AnomaliesUntold,
@@ -33,7 +33,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
         return Vec::new();
     }
     let mut rules = Vec::new();
-    let limit = number(budget.properties.pointer("/Budget/BudgetLimit/Amount"));
+    let limit = budget.properties.pointer("/Budget/BudgetLimit/Amount").and_then(decimal);
     if limit.is_none_or(|usd| usd > USD_MAX) {
         rules.push(BudgetRule::LimitTooHigh(limit.map_or_else(|| "without a limit".to_owned(), |usd| usd.to_string())));
     }
@@ -46,7 +46,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     let tells = |kind: &str| {
         budget.list("/NotificationsWithSubscribers").iter().any(|one| {
             one.pointer("/Notification/NotificationType").and_then(Value::as_str) == Some(kind)
-                && number(one.pointer("/Notification/Threshold")).is_some_and(|percent| percent <= 100.0)
+                && one.pointer("/Notification/Threshold").and_then(decimal).is_some_and(|percent| percent <= 100.0)
                 && is_told(one.get("Subscribers"))
         })
     };
@@ -54,7 +54,7 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     rules.extend((!tells("ACTUAL")).then_some(BudgetRule::BudgetTellsNobody("a month that costs too much")));
     let of_kind = |kind: &'static str| infrastructure.resources.iter().filter(move |one| one.kind == kind);
     let stops = of_kind("AWS::Budgets::BudgetsAction").any(|action| {
-        number(action.properties.pointer("/ActionThreshold/Value")).is_some_and(|percent| percent <= 100.0)
+        action.properties.pointer("/ActionThreshold/Value").and_then(decimal).is_some_and(|percent| percent <= 100.0)
             && action.text("/ActionThreshold/Type") == Some("PERCENTAGE")
             && is_told(action.properties.get("Subscribers"))
     });
@@ -62,22 +62,16 @@ pub(super) fn rules(budget: &Resource, infrastructure: &Infrastructure) -> Vec<B
     let put_on: Vec<&str> = of_kind("AWS::Budgets::BudgetsAction")
         .filter_map(|one| one.text("/Definition/IamActionDefinition/PolicyArn"))
         .collect();
-    let allows = of_kind("AWS::IAM::ManagedPolicy").any(|policy| {
-        let is_put_on = put_on.iter().any(|arn| arn.ends_with(&format!("/{}", policy.logical_id)));
-        let document = policy.properties.get("PolicyDocument");
-        is_put_on && document.into_iter().flat_map(statements).any(|statement| statement.allows())
+    let allows = put_on.iter().any(|arn| {
+        let is_it = |policy: &&Resource| arn.ends_with(&format!("/{}", policy.logical_id));
+        let document =
+            of_kind("AWS::IAM::ManagedPolicy").find(is_it).and_then(|it| it.properties.get("PolicyDocument"));
+        // Of one that is not the stacks' nobody here knows what it allows.
+        document.is_none_or(|document| statements(document).into_iter().any(|statement| statement.allows()))
     });
     rules.extend(allows.then_some(BudgetRule::StopAllows));
     let hears = of_kind("AWS::CE::AnomalySubscription")
         .any(|one| one.text("/Frequency") == Some("IMMEDIATE") && is_told(one.properties.get("Subscribers")));
     rules.extend((!hears).then_some(BudgetRule::AnomaliesUntold));
     rules
-}
-
-fn number(value: Option<&Value>) -> Option<f64> {
-    match value? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Infrastructure;
-use super::model::Resource;
+use super::model::{Resource, whole};
 use super::rules::Rule;
 
 /// The kinds that the rules of this crate judge, and the plan prices. Another may cost, open or lose anything, and nobody would see it.
@@ -98,9 +98,8 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             unless(bounded, "ThrottlingRateLimit and ThrottlingBurstLimit")
         }
         "AWS::Athena::WorkGroup" => {
-            let enforced = resource.properties.pointer("/WorkGroupConfiguration/EnforceWorkGroupConfiguration");
+            let enforced = resource.is_on("/WorkGroupConfiguration/EnforceWorkGroupConfiguration");
             let cutoff = has("/WorkGroupConfiguration/BytesScannedCutoffPerQuery");
-            let enforced = enforced.is_some_and(|value| *value == Value::Bool(true) || value.as_str() == Some("true"));
             unless(cutoff && enforced, "BytesScannedCutoffPerQuery, enforced")
         }
         "AWS::S3::Bucket" => bucket(resource),
@@ -128,9 +127,7 @@ fn table(resource: &Resource, infrastructure: &Infrastructure) -> Vec<&'static s
             ["MaxReadRequestUnits", "MaxWriteRequestUnits"].iter().all(|unit| {
                 let units = of.pointer("/OnDemandThroughput").and_then(|units| units.get(unit));
                 // -1 is AWS's way to say "no limit".
-                units.is_some_and(|units| {
-                    units.as_i64().or_else(|| units.as_str()?.parse().ok()).is_some_and(|units| units > 0)
-                })
+                units.and_then(whole).is_some_and(|units| units > 0)
             })
         };
         let all = capped(properties) && indexes.into_iter().flatten().all(capped);

@@ -11,6 +11,8 @@ use super::{Infrastructure, LAPTOP_ACCOUNT};
 const BLOCKS: [&str; 4] = ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"];
 /// Routes that anybody may ask: whether the system lives.
 const OPEN_ROUTES: [&str; 2] = ["GET /v1/health", "ANY /v1/health"];
+/// The bucket in which every request to a bucket is noted.
+const NOTED_IN: &str = "/LoggingConfiguration/DestinationBucketName";
 /// Keys of conditions that bind a service of AWS to this account.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html>
 const BINDING: [&str; 5] = [
@@ -48,6 +50,10 @@ pub enum ExposureRule {
     NoAudience,
     #[error("does not note who called: it has no access log")]
     NoAccessLog,
+    #[error(
+        "nobody notes who connects to whom in it: a flow log of it must be on where customers' money is decided about"
+    )]
+    FlowsUnseen,
     #[error("notes {0}, which names people")]
     NamesPeople(&'static str),
     #[error("writes what was asked for to \"{0}\", which is no bucket of the stacks")]
@@ -58,6 +64,10 @@ pub enum ExposureRule {
     NobodyAdministers,
     #[error("does not let {service} use the key, so {what}")]
     KeyRefuses { service: &'static str, what: &'static str },
+    #[error(
+        "tells \"{0}\", which is a stranger: a topic tells functions and queues of this account, and the one address in AlertEmail"
+    )]
+    TellsStrangers(String),
     #[error("does not let {0} publish, so no alarm reaches anybody")]
     TopicRefuses(&'static str),
 }
@@ -66,6 +76,7 @@ pub enum ExposureRule {
 pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec<ExposureRule> {
     match resource.kind.as_str() {
         "AWS::S3::Bucket" => bucket_rules(resource, infrastructure),
+        "AWS::EC2::VPC" => flow_rule(resource, infrastructure).into_iter().collect(),
         "AWS::KMS::Key" => key_rules(resource, infrastructure),
         "AWS::SNS::Topic" => topic_rules(resource, infrastructure),
         "AWS::S3::BucketPolicy" | "AWS::SNS::TopicPolicy" | "AWS::SQS::QueuePolicy" | "AWS::MSK::ClusterPolicy" => {
@@ -74,6 +85,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let takes_others = resource.kind == "AWS::MSK::ClusterPolicy";
             document.map(|document| stranger_rules(document, takes_others)).unwrap_or_default()
         }
+        "AWS::SNS::Subscription" => subscription_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Permission" => permission_rules(resource),
         "AWS::Lambda::Url" if resource.text("/AuthType") != Some("AWS_IAM") => vec![ExposureRule::OpenUrl],
         "AWS::ApiGatewayV2::Route" => route_rules(resource),
@@ -118,7 +130,20 @@ fn bucket_rules(bucket: &Resource, infrastructure: &Infrastructure) -> Vec<Expos
     if !of_bucket.any(denies_plain) {
         rules.push(ExposureRule::WithoutTlsOnly);
     }
+    // Who asks for the notes themselves is not noted again.
+    let holds_notes = infrastructure.resources.iter().any(|other| other.text(NOTED_IN) == Some(name));
+    let is_noted = bucket.text(NOTED_IN).is_some_and(|to| infrastructure.buckets.iter().any(|one| one.name == to));
+    if infrastructure.is_production() && !is_noted && !holds_notes {
+        rules.push(ExposureRule::NoAccessLog);
+    }
     rules
+}
+
+fn flow_rule(network: &Resource, infrastructure: &Infrastructure) -> Option<ExposureRule> {
+    let id = format!("vpc-{}", network.logical_id);
+    let mut logs = infrastructure.resources.iter().filter(|one| one.kind == "AWS::EC2::FlowLog");
+    let is_noted = logs.any(|log| log.text("/ResourceId") == Some(&id));
+    (infrastructure.is_production() && !is_noted).then_some(ExposureRule::FlowsUnseen)
 }
 
 /// Whether a condition binds a statement to this account.
@@ -134,6 +159,9 @@ fn is_bound(statement: Statement<'_>) -> bool {
 fn stranger_rules(document: &Value, takes_others: bool) -> Vec<ExposureRule> {
     let mut rules = Vec::new();
     for statement in statements(document).into_iter().filter(|statement| statement.allows() && !is_bound(*statement)) {
+        if statement.0.get("NotPrincipal").is_some() {
+            rules.push(ExposureRule::Anybody("everybody but some".to_owned()));
+        }
         for principal in statement.principals() {
             let rule = match principal {
                 service if service.ends_with(".amazonaws.com") => ExposureRule::ServiceForAnybody(service.to_owned()),
@@ -145,6 +173,23 @@ fn stranger_rules(document: &Value, takes_others: bool) -> Vec<ExposureRule> {
         }
     }
     rules
+}
+
+/// Whoever hears of alarms learns what is down, and what is guarded.
+fn subscription_rule(subscription: &Resource, infrastructure: &Infrastructure) -> Option<ExposureRule> {
+    let endpoint = subscription.text("/Endpoint").unwrap_or_default();
+    let is_known = match subscription.text("/Protocol") {
+        Some("lambda" | "sqs" | "firehose") => endpoint.contains(&format!(":{LAPTOP_ACCOUNT}:")),
+        // One parameter names one address: of two on a topic one is a stranger's, whichever.
+        Some("email") => {
+            let same = ["/Protocol", "/TopicArn"];
+            let is_beside = |one: &&Resource| same.iter().all(|name| one.text(name) == subscription.text(name));
+            let subscriptions = infrastructure.resources.iter().filter(|one| one.kind == subscription.kind);
+            subscriptions.filter(is_beside).all(|one| one.text("/Endpoint") == Some(endpoint))
+        }
+        _ => false,
+    };
+    (!is_known).then(|| ExposureRule::TellsStrangers(endpoint.to_owned()))
 }
 
 fn permission_rules(permission: &Resource) -> Vec<ExposureRule> {

@@ -80,10 +80,14 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// Every value that a condition of any operator names for a key.
+    /// Every value that a condition names for a key, which must be there and have one of them: an operator that is met by all others, or
+    /// without the key, binds nobody.
     pub(super) fn condition_values(self, key: &str) -> Vec<&'a str> {
         let operators = self.0.get("Condition").and_then(Value::as_object).into_iter().flatten();
-        let named = operators.filter_map(|(_, keys)| keys.as_object());
+        let is_binding = |operator: &str| {
+            !operator.contains("Not") && !operator.ends_with("IfExists") && !operator.starts_with("ForAllValues:")
+        };
+        let named = operators.filter(|(operator, _)| is_binding(operator)).filter_map(|(_, keys)| keys.as_object());
         named
             .flatten()
             .filter(|(name, _)| name.eq_ignore_ascii_case(key))

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::Infrastructure;
-use super::model::{Resource, Topic};
+use super::model::{Resource, Topic, whole};
 use super::rules::retention;
+use super::traps::{DAY_SECONDS, HOUR_SECONDS, comes_every};
+use super::{Infrastructure, TriggerSource};
 
 /// Kinds that hold what cannot be made again.
 const STATEFUL: [&str; 8] = [
@@ -37,6 +38,9 @@ const WARM_DAYS: i64 = 30;
 const OLD_DAYS_MAX: i64 = 30;
 /// Variables that name a table, and the attribute by which the code lets its items expire.
 const EXPIRING: [(&str, &str); 3] = [("LABEL_TABLE", "ttl"), ("DECISION_TABLE", "x"), ("METRIC_TABLE", "x")];
+
+/// A query of Athena may last so long. <https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>
+const QUERY_SECONDS: u64 = 1_800;
 
 /// What would be lost, or kept for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -84,6 +88,10 @@ pub enum KeepingRule {
     NeverColder,
     #[error("keeps records for {found} hours, fewer than a mapping's maximum record age of {age:?}")]
     StreamTooShort { found: i64, age: Duration },
+    #[error("nothing starts it once {every}, so {what}")]
+    CompactsTooRarely { every: &'static str, what: &'static str },
+    #[error("deletes what it replaced after {found} s, while whoever began before may read it for {wanted} s")]
+    DeletedWhileRead { found: u64, wanted: u64 },
     #[error("keeps messages for {0} seconds, fewer than the 14 days in which somebody looks")]
     QueueTooShort(i64),
 }
@@ -104,7 +112,10 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
         "AWS::MSK::Topic" => rules.extend(topic_rules(resource, infrastructure)),
         "AWS::DynamoDB::Table" => rules.extend(table_rules(resource, infrastructure)),
         "AWS::S3::Bucket" => rules.extend(bucket_rules(resource, infrastructure)),
-        "AWS::Lambda::Function" => rules.extend(log_rules(resource, infrastructure)),
+        "AWS::Lambda::Function" => {
+            rules.extend(log_rules(resource, infrastructure));
+            rules.extend(compaction_rules(resource, infrastructure));
+        }
         "AWS::Kinesis::Stream" => rules.extend(stream_rules(resource, infrastructure)),
         "AWS::SQS::Queue" => {
             let kept = resource.integer("/MessageRetentionPeriod").unwrap_or(345_600);
@@ -154,6 +165,33 @@ fn log_rules(function: &Resource, infrastructure: &Infrastructure) -> Option<Kee
     let mut groups = infrastructure.resources.iter().filter(|resource| resource.kind == "AWS::Logs::LogGroup");
     let is_declared = groups.any(|declared| declared.text("/LogGroupName") == Some(&group));
     (!is_declared).then_some(KeepingRule::UndeclaredLogs(group))
+}
+
+/// Of the function that compacts: it is known by how long it leaves an hour open.
+fn compaction_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<KeepingRule> {
+    let function = infrastructure.declared_function(declared);
+    let Some(function) = function.filter(|one| one.environment.contains_key("CLOSE_AFTER_SECONDS")) else {
+        return Vec::new();
+    };
+    let mut rules = Vec::new();
+    let grace = function.environment.get("GRACE_SECONDS");
+    let found: u64 = grace.and_then(|grace| grace.parse().ok()).unwrap_or(0);
+    let wanted = QUERY_SECONDS.max(function.timeout.as_secs());
+    rules.extend((found < wanted).then_some(KeepingRule::DeletedWhileRead { found, wanted }));
+    let is_started = |for_erased: bool, seconds: u64| {
+        infrastructure.triggers.iter().filter(|trigger| trigger.function == function.name).any(|trigger| {
+            let asks = trigger.input.as_ref().is_some_and(|input| input.contains("\"erased\""));
+            let TriggerSource::Schedule(expression) = &trigger.source else { return false };
+            asks == for_erased && comes_every(expression).is_some_and(|every| every <= seconds)
+        })
+    };
+    for (for_erased, seconds, every, what) in [
+        (false, HOUR_SECONDS, "an hour", "hours that are closed wait, and readers with them"),
+        (true, DAY_SECONDS, "a day for erased people", "their rows stay in the lake"),
+    ] {
+        rules.extend((!is_started(for_erased, seconds)).then_some(KeepingRule::CompactsTooRarely { every, what }));
+    }
+    rules
 }
 
 fn stream_rules(stream: &Resource, infrastructure: &Infrastructure) -> Option<KeepingRule> {
@@ -247,9 +285,5 @@ fn too_early(rule: &str, (day, class): (i64, &str), is_lake: bool) -> Option<Kee
 }
 
 fn number(value: &Value, name: &str) -> Option<i64> {
-    match value.get(name)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
+    whole(value.get(name)?)
 }

@@ -292,6 +292,11 @@ impl Infrastructure {
         matches!(self.environment.as_str(), "prod" | "stage")
     }
 
+    /// Whether it is where the customers' own money is decided about.
+    pub(crate) fn is_production(&self) -> bool {
+        self.environment == "prod"
+    }
+
     /// What is wrong with the stacks as a whole, though each could be read: empty for stacks that may be deployed.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {

@@ -235,6 +235,24 @@ pub struct Resource {
     pub update_replace_policy: Option<String>,
 }
 
+/// A whole number, however it is written: a parameter's is a text.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A number, however it is written.
+pub(super) fn decimal(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
 impl Resource {
     /// The text at a JSON pointer into the properties.
     pub(super) fn text(&self, pointer: &str) -> Option<&str> {
@@ -243,11 +261,7 @@ impl Resource {
 
     /// The whole number at a JSON pointer, however it is written.
     pub(super) fn integer(&self, pointer: &str) -> Option<i64> {
-        match self.properties.pointer(pointer)? {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        }
+        whole(self.properties.pointer(pointer)?)
     }
 
     /// Whether the flag at a JSON pointer is set, however it is written.

@@ -6,7 +6,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::iam::{Decision, Request, decide, statements};
-use super::model::{Function, Resource};
+use super::model::{Function, Resource, whole};
+use super::paths::lets_in;
 use super::{Infrastructure, LAPTOP_ACCOUNT, LAPTOP_REGION, calls};
 
 /// Where brokers listen for clients that log in with IAM.
@@ -121,7 +122,10 @@ fn subnet_rules(subnet: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
 fn is_public(block: &str) -> bool {
     let first = block.split('/').next().unwrap_or_default();
     match first.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(address)) => !address.is_private(),
+        Ok(std::net::IpAddr::V4(address)) => {
+            let last = addresses(block).map(|(_, last)| std::net::Ipv4Addr::from(last));
+            !address.is_private() || last.is_none_or(|last| !last.is_private())
+        }
         Ok(std::net::IpAddr::V6(address)) => !address.is_unique_local(),
         Err(_) => false,
     }
@@ -187,11 +191,7 @@ fn open_rules(rule: &Value) -> Vec<NetworkRule> {
 }
 
 pub(super) fn port(rule: &Value, name: &str) -> i64 {
-    match rule.get(name) {
-        Some(Value::Number(number)) => number.as_i64().unwrap_or(-1),
-        Some(Value::String(text)) => text.parse().unwrap_or(-1),
-        _ => -1,
-    }
+    rule.get(name).and_then(whole).unwrap_or(-1)
 }
 
 fn cluster_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {
@@ -228,21 +228,8 @@ fn reach_rules(cluster: &Resource, infrastructure: &Infrastructure) -> Vec<Netwo
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let brokers: BTreeSet<String> = cluster.list("/BrokerNodeGroupInfo/SecurityGroups").iter().map(text).collect();
     let let_in = |from: &str| {
-        let apart = infrastructure.resources.iter().filter(|rule| {
-            rule.kind == "AWS::EC2::SecurityGroupIngress"
-                && rule.text("/GroupId").is_some_and(|group| brokers.contains(group))
-        });
-        let within = infrastructure
-            .resources
-            .iter()
-            .filter(|group| brokers.contains(&format!("sg-{}", group.logical_id)))
-            .flat_map(|group| group.list("/SecurityGroupIngress"));
-        let mut rules = apart.map(|rule| &rule.properties).chain(within);
-        rules.any(|rule| {
-            rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from)
-                && port(rule, "FromPort") <= BROKER_PORT
-                && port(rule, "ToPort") >= BROKER_PORT
-        })
+        let groups: BTreeSet<&str> = brokers.iter().map(String::as_str).collect();
+        lets_in(&groups, from, BROKER_PORT, infrastructure)
     };
     if !infrastructure.mappings.is_empty() {
         let cut_off = brokers.iter().filter(|group| !let_in(group));
@@ -338,11 +325,7 @@ fn foreign(resource: &str) -> String {
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<NetworkRule> {
-    let mut functions = infrastructure.functions.iter();
-    let Some(function) = functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
-    else {
-        return Vec::new();
-    };
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let mut rules = Vec::new();
     if let Some(auth) = function.environment.get("KAFKA_AUTH").filter(|auth| *auth != "iam")
         && !infrastructure.is_one_machine()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::Infrastructure;
-use super::model::{Function, Resource};
+use super::model::Resource;
 use super::network::{BROKER_PORT, called_through, is_in_vpc, port, service_of};
 
 /// Where the APIs of AWS listen.
@@ -66,7 +66,8 @@ fn endpoint_rules(endpoint: &Resource, infrastructure: &Infrastructure) -> Vec<P
     if endpoint.text("/VpcEndpointType") == Some("Interface") {
         let groups: BTreeSet<&str> =
             callers.iter().flat_map(|caller| texts(caller.list("/VpcConfig/SecurityGroupIds"))).collect();
-        let shut = groups.into_iter().filter(|from| !lets_in(endpoint, from, infrastructure));
+        let own: BTreeSet<&str> = texts(endpoint.list("/SecurityGroupIds")).collect();
+        let shut = groups.into_iter().filter(|from| !lets_in(&own, from, API_PORT, infrastructure));
         let no_name = (!endpoint.is_on("/PrivateDnsEnabled")).then_some(PathRule::NoPrivateName);
         return shut.map(|from| PathRule::ClosedEndpoint(from.to_owned())).chain(no_name).collect();
     }
@@ -104,15 +105,15 @@ fn is_for(rule: &Value, wanted: i64) -> bool {
     port(rule, "FromPort") <= wanted && port(rule, "ToPort") >= wanted
 }
 
-fn lets_in(endpoint: &Resource, from: &str, infrastructure: &Infrastructure) -> bool {
-    let groups: BTreeSet<&str> = texts(endpoint.list("/SecurityGroupIds")).collect();
-    group_rules(&groups, "Ingress", infrastructure)
+/// Whether groups let another one in on a port.
+pub(super) fn lets_in(groups: &BTreeSet<&str>, from: &str, on: i64, infrastructure: &Infrastructure) -> bool {
+    group_rules(groups, "Ingress", infrastructure)
         .into_iter()
-        .any(|rule| is_for(rule, API_PORT) && rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from))
+        .any(|rule| is_for(rule, on) && rule.get("SourceSecurityGroupId").and_then(Value::as_str) == Some(from))
 }
 
 fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<PathRule> {
-    let Some(function) = infrastructure.functions.iter().find(|one| is_of(one, declared)) else { return Vec::new() };
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let asks_brokers = function.environment.contains_key("KAFKA_BOOTSTRAP");
     if !is_in_vpc(function, infrastructure) {
         return asks_brokers.then_some(PathRule::NotInVpc).into_iter().collect();
@@ -144,10 +145,6 @@ fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<P
         barred.extend((!has_way).then(|| PathRule::NoWayOut(service.to_owned())));
     }
     barred
-}
-
-fn is_of(function: &Function, declared: &Resource) -> bool {
-    function.file == declared.file && function.logical_id == declared.logical_id
 }
 
 fn zone_rule(cluster: &Resource, infrastructure: &Infrastructure) -> Option<PathRule> {

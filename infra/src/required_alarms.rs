@@ -181,15 +181,18 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
     rules
 }
 
+/// The sum over all functions of the account.
+pub(super) fn is_account_concurrency(metric: &Value) -> bool {
+    text(metric, "MetricName") == "ConcurrentExecutions" && dimensions(metric).is_empty()
+}
+
 /// What the main job stands on: its table's cap, the account's, and that somebody is woken when customers wait.
 fn around_rules(function: &Function, watch: &Watch<'_>) -> Vec<MissingAlarm> {
     let table = function.environment.get("USER_TABLE").map(String::as_str).unwrap_or_default();
     let why = "at its cap every further write is refused";
     let wanted = [("ConsumedWriteCapacityUnits", why)];
     let mut rules = watch.all("AWS/DynamoDB", &wanted, "TableName", table);
-    let of_account =
-        |metric: &Value| text(metric, "MetricName") == "ConcurrentExecutions" && dimensions(metric).is_empty();
-    if !watch.alarms().flat_map(metrics).any(of_account) {
+    if !watch.alarms().flat_map(metrics).any(is_account_concurrency) {
         let why = "when the account has none left, every function waits";
         rules.push(MissingAlarm::AccountUnwatched("the account's ConcurrentExecutions", why));
     }

@@ -216,6 +216,7 @@ pub(super) fn check(infrastructure: &Infrastructure) -> Vec<Finding> {
         rules.extend(cost_caps::unjudged(resource));
         rules.extend(wrapped(access::policy_rules(resource)));
         rules.extend(wrapped(access::application_rules(resource, infrastructure)));
+        rules.extend(wrapped(access::people_rules(resource, infrastructure)));
         rules.extend(wrapped(alarms::rules(resource, infrastructure)));
         rules.extend(wrapped(alarm_times::rules(resource, infrastructure)));
         rules.extend(wrapped(required_alarms::rules(resource, infrastructure)));
@@ -306,11 +307,7 @@ fn function_rules(function: &Function, infrastructure: &Infrastructure) -> Vec<R
     if let Some(reserved) = function.reserved_concurrency.filter(|reserved| *reserved < wanted) {
         rules.push(Rule::TooLittleConcurrency { reserved, wanted });
     }
-    let declared = infrastructure
-        .resources
-        .iter()
-        .find(|resource| resource.file == function.file && resource.logical_id == function.logical_id);
-    let packaged = declared.is_some_and(|resource| {
+    let packaged = infrastructure.declaration(function).is_some_and(|resource| {
         resource.properties.pointer("/Architectures/0").and_then(Value::as_str) == Some("arm64")
             && resource.properties.get("Handler").and_then(Value::as_str) == Some("bootstrap")
     });

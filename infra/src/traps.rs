@@ -4,8 +4,12 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::Infrastructure;
+use super::alarms::metrics;
 use super::model::Resource;
+use super::required_alarms::is_account_concurrency;
 
+pub(super) const HOUR_SECONDS: u64 = 3_600;
+pub(super) const DAY_SECONDS: u64 = 86_400;
 /// Sizes of brokers that MSK has. <https://docs.aws.amazon.com/msk/latest/developerguide/broker-instance-types.html>
 const STANDARD: [(&str, &[&str]); 3] = [
     ("kafka.t3", &["small"]),
@@ -26,6 +30,10 @@ const NOT_ON_EXPRESS: [&str; 3] =
     ["default.replication.factor", "min.insync.replicas", "unclean.leader.election.enable"];
 /// An HTTP API waits so long for a function. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const API_SECONDS_MAX: i64 = 30;
+
+/// So many concurrent executions stay with the functions that reserve none.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html>
+const UNRESERVED: u64 = 100;
 
 /// What AWS would refuse, or not do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -51,6 +59,10 @@ pub enum Trap {
     NoSchedule(String),
     #[error("answers an API that waits for {API_SECONDS_MAX} s, and may take {0} s")]
     SlowerThanApi(i64),
+    #[error(
+        "reckons with {account} concurrent executions of the account, of which functions reserve {reserved}, and {UNRESERVED} cannot be reserved: a deploy would be refused"
+    )]
+    TooMuchReserved { reserved: u64, account: u64 },
     #[error("on-demand billing takes no ProvisionedThroughput")]
     ThroughputOnDemand,
     #[error("takes code for {0}, provided.al2 has ended: use provided.al2023")]
@@ -81,6 +93,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let has_units = resource.properties.get("ProvisionedThroughput").is_some();
             (on_demand && has_units).then_some(Trap::ThroughputOnDemand).into_iter().collect()
         }
+        "AWS::CloudWatch::Alarm" => concurrency_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         "AWS::KMS::Alias" => {
             let name = resource.text("/AliasName").unwrap_or_default();
@@ -133,6 +146,19 @@ fn stream_rules(stream: &Resource) -> Option<Trap> {
     }
 }
 
+/// The alarm on the account's concurrency divides by what the account has, which the stacks say nowhere else.
+fn concurrency_rule(alarm: &Resource, infrastructure: &Infrastructure) -> Option<Trap> {
+    if !metrics(alarm).any(is_account_concurrency) {
+        return None;
+    }
+    let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
+    let account: u64 = expressions.find_map(|one| one.rsplit_once('/')?.1.trim().parse().ok())?;
+    let reserved: u64 =
+        infrastructure.functions.iter().filter_map(|function| function.reserved_concurrency).map(u64::from).sum();
+    let is_too_much = reserved > 0 && reserved.saturating_add(UNRESERVED) > account;
+    is_too_much.then_some(Trap::TooMuchReserved { reserved, account })
+}
+
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-budgets-budgetsaction-definition.html>
 fn budget_rules(action: &Resource) -> Option<Trap> {
     let kind = action.text("/ActionType").unwrap_or_default();
@@ -148,8 +174,7 @@ fn budget_rules(action: &Resource) -> Option<Trap> {
 
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
 fn is_schedule(expression: &str) -> bool {
-    let inside = |name: &str| expression.strip_prefix(name).and_then(|rest| rest.strip_suffix(')'));
-    if let Some(rate) = inside("rate(") {
+    if let Some(rate) = inside(expression, "rate(") {
         let words: Vec<&str> = rate.split(' ').collect();
         let [number, unit] = words.as_slice() else { return false };
         let Ok(number) = number.parse::<u32>() else { return false };
@@ -157,12 +182,37 @@ fn is_schedule(expression: &str) -> bool {
         let many = matches!(*unit, "minutes" | "hours" | "days");
         return (number == 1 && one) || (number > 1 && many);
     }
-    let Some(cron) = inside("cron(") else { return false };
+    let Some(cron) = inside(expression, "cron(") else { return false };
     let fields: Vec<&str> = cron.split(' ').filter(|field| !field.is_empty()).collect();
     let [minute, hour, day, _, weekday, _] = fields.as_slice() else { return false };
     let below =
         |field: &str, limit: u32| field.parse::<u32>().is_err() || field.parse().is_ok_and(|at: u32| at < limit);
     (*day == "?") != (*weekday == "?") && below(minute, 60) && below(hour, 24)
+}
+
+fn inside<'a>(expression: &'a str, name: &str) -> Option<&'a str> {
+    expression.strip_prefix(name)?.strip_suffix(')')
+}
+
+/// The seconds within which a schedule comes again; none where it leaves days out, or is none. Of a cron only hours and days are told apart.
+pub(super) fn comes_every(expression: &str) -> Option<u64> {
+    if let Some(rate) = inside(expression, "rate(") {
+        let (number, unit) = rate.split_once(' ')?;
+        let seconds: u64 = match unit.trim_end_matches('s') {
+            "minute" => 60,
+            "hour" => HOUR_SECONDS,
+            "day" => DAY_SECONDS,
+            _ => return None,
+        };
+        return number.parse::<u64>().ok()?.checked_mul(seconds);
+    }
+    let fields: Vec<&str> = inside(expression, "cron(")?.split_whitespace().collect();
+    let [_, hour, days @ ..] = fields.as_slice() else { return None };
+    let is_every = |field: &&str| matches!(*field, "*" | "?");
+    if days.len() != 4 || !days.iter().all(is_every) {
+        return None;
+    }
+    Some(if is_every(hour) { HOUR_SECONDS } else { DAY_SECONDS })
 }
 
 fn function_rules(function: &Resource, infrastructure: &Infrastructure) -> Vec<Trap> {
@@ -190,7 +240,7 @@ fn function_rules(function: &Resource, infrastructure: &Infrastructure) -> Vec<T
 
 #[cfg(test)]
 mod tests {
-    use super::is_schedule;
+    use super::{comes_every, is_schedule};
 
     #[test]
     fn a_schedule_is_what_eventbridge_takes() {
@@ -206,6 +256,24 @@ mod tests {
             "hourly",
         ] {
             assert!(!is_schedule(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_comes_again_within_an_hour_a_day_or_nobody_knows_when() {
+        for (schedule, seconds) in [
+            ("rate(1 hour)", Some(3_600)),
+            ("rate(5 minutes)", Some(300)),
+            ("rate(30 days)", Some(2_592_000)),
+            ("cron(15 * * * ? *)", Some(3_600)),
+            ("cron(45 2 * * ? *)", Some(86_400)),
+            ("cron(45 2 ? * MON *)", None),
+            ("cron(45 2 1 * ? *)", None),
+            ("cron(45 2 * * ? 2026)", None),
+            ("cron(15 * * * *)", None),
+            ("hourly", None),
+        ] {
+            assert_eq!(comes_every(schedule), seconds, "{schedule}");
         }
     }
 }

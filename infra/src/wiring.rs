@@ -25,6 +25,8 @@ pub enum WiringRule {
     SwitchedOff,
     #[error("sends to \"{0}\", which is no topic or queue of the stacks")]
     UnknownDestination(String),
+    #[error("has its items under {found}, and the functions ask for {wanted}")]
+    OtherKey { wanted: String, found: String },
     #[error("BRAKE_PLANS cannot be read: {0}")]
     PlansUnreadable(String),
     #[error("a plan is for alarm \"{0}\", which no stack declares")]
@@ -35,6 +37,8 @@ pub enum WiringRule {
     PlanForNoFunction(String),
     #[error("tells the brake, which has no plan for it")]
     NoPlan,
+    #[error("its alarms only say what they would do: in production AT_ALARMS must be brake, is \"{0}\"")]
+    BrakeOnlySays(String),
     #[error("waits {waits} ms for a decision, as long as its timeout of {timeout} ms: it could never say pending")]
     WaitsTooLong { waits: i64, timeout: i64 },
     #[error("gives a late invocation {grace} s, fewer than the {timeout} s that one may take")]
@@ -45,6 +49,17 @@ pub enum WiringRule {
 
 /// Variables that mean the same in every function.
 const SHARED_VARIABLES: [&str; 3] = ["DEFAULT_CURRENCY", "KAFKA_AUTH", "KAFKA_BOOTSTRAP"];
+
+/// Variables that name a table, and the attributes, all of them texts, under which the code has its items: `KEY` and `PART` in
+/// `shared/adapters`.
+const KEYS: [(&str, &[&str]); 6] = [
+    ("USER_TABLE", &["pk"]),
+    ("DEVICE_TABLE", &["pk"]),
+    ("SETTLED_TABLE", &["pk"]),
+    ("LABEL_TABLE", &["pk"]),
+    ("DECISION_TABLE", &["pk"]),
+    ("METRIC_TABLE", &["pk", "sk"]),
+];
 
 #[derive(Deserialize)]
 struct Plan {
@@ -71,6 +86,7 @@ pub(super) fn rules(resource: &Resource, infrastructure: &Infrastructure) -> Vec
             let by = resource.text("/FunctionName").and_then(|named| bypasses(named, infrastructure));
             mapping_rules(resource, infrastructure).into_iter().chain(by).collect()
         }
+        "AWS::DynamoDB::Table" => key_rule(resource, infrastructure).into_iter().collect(),
         "AWS::Lambda::Function" => function_rules(resource, infrastructure),
         "AWS::Lambda::Alias" => {
             let is_latest = resource.text("/FunctionVersion").is_none_or(|version| version == "$LATEST");
@@ -143,16 +159,27 @@ fn mapping_rules(mapping: &Resource, infrastructure: &Infrastructure) -> Option<
     (is_off && days.is_none_or(|days| days != "0")).then_some(WiringRule::SwitchedOff)
 }
 
-fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<WiringRule> {
-    let mut functions = infrastructure.functions.iter();
-    let Some(function) = functions.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)
-    else {
-        return Vec::new();
+fn key_rule(declared: &Resource, infrastructure: &Infrastructure) -> Option<WiringRule> {
+    let mut tables = infrastructure.tables.iter();
+    let table = tables.find(|one| one.file == declared.file && one.logical_id == declared.logical_id)?;
+    let is_named = |wanted: &str| {
+        infrastructure.functions.iter().any(|function| function.environment.get(wanted) == Some(&table.name))
     };
+    let (_, wanted) = KEYS.iter().find(|(variable, _)| is_named(variable))?;
+    let found = [Some(&table.partition_key), table.sort_key.as_ref()];
+    let found: Vec<String> = found.into_iter().flatten().map(|(name, kind)| format!("{name} ({kind})")).collect();
+    let wanted: Vec<String> = wanted.iter().map(|name| format!("{name} (S)")).collect();
+    (found != wanted).then(|| WiringRule::OtherKey { wanted: wanted.join(", "), found: found.join(", ") })
+}
+
+fn function_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec<WiringRule> {
+    let Some(function) = infrastructure.declared_function(declared) else { return Vec::new() };
     let mut rules = Vec::new();
     if let Some(plans) = function.environment.get("BRAKE_PLANS") {
         rules.extend(plan_rules(plans, infrastructure));
     }
+    let at_alarms = function.environment.get("AT_ALARMS").filter(|does| *does != "brake");
+    rules.extend(at_alarms.filter(|_| infrastructure.is_production()).cloned().map(WiringRule::BrakeOnlySays));
     let number = |name: &str| function.environment.get(name).and_then(|text| text.parse::<i64>().ok());
     let timeout = i64::try_from(function.timeout.as_millis()).unwrap_or(i64::MAX);
     if let Some(waits) = number("DECISION_WAIT_MS").filter(|waits| *waits >= timeout) {

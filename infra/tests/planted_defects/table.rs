@@ -39,6 +39,7 @@ functions may go to the bucket of another region | 10 FunctionSecurityGroup/Prop
 functions may not go to the stream | 10 FunctionsToEndpoints remove | NoWayOut
 functions may not go to the brokers | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress/[0] remove | NoWayOut
 functions may go to addresses of the internet | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress add {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 52.0.0.0/8} | OpenToEverywhere
+functions may go to addresses of the internet next to private ones | 10 FunctionSecurityGroup/Properties/SecurityGroupEgress add {IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 10.0.0.0/7} | OpenToEverywhere
 names are not resolved in the network | 10 Vpc/Properties/EnableDnsSupport = false | NoNames
 a function that asks the brokers is not in their network | score ScoreTransactions/Properties/VpcConfig remove | NotInVpc
 two brokers stand in one zone | 10 PrivateSubnetB/Properties/AvailabilityZone = !Select [0, !GetAZs ''] | SameZone
@@ -55,6 +56,9 @@ another account opens the key of the lake | 10 LakeKey/Properties/KeyPolicy/Stat
 another account reads the lake | 30 LakePolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: {AWS: '999999999999'}, Action: 's3:GetObject', Resource: !Sub '${Lake.Arn}/*'} | Anybody
 alarms of another account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition/StringEquals/aws:SourceAccount = '999999999999' | ServiceForAnybody
 alarms of every account may publish, by a condition | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringLike: {'aws:SourceAccount': '*'}} | ServiceForAnybody
+alarms of every other account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringNotEquals: {'aws:SourceAccount': !Ref 'AWS::AccountId'}} | ServiceForAnybody
+alarms of whoever does not say of which account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition = {StringEqualsIfExists: {'aws:SourceAccount': !Ref 'AWS::AccountId'}} | ServiceForAnybody
+everybody but another account may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, NotPrincipal: {AWS: '999999999999'}, Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
 another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/Principal = '999999999999' | InvokedByAnybody
 rules of another account may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn = arn:aws:events:us-east-1:999999999999:rule/compact-lake | InvokedByAnybody
 every account reaches the brokers | env ClientAccounts = * | Anybody
@@ -66,8 +70,12 @@ the brake may make roles | guard-costs GuardCostsRole grant iam:PutRolePolicy on
 anybody may read code | 10 ArtefactBucketPolicy/Properties/PolicyDocument/Statement add {Effect: Allow, Principal: '*', Action: 's3:GetObject', Resource: !Sub '${ArtefactBucket.Arn}/*'} | Anybody
 alarms are told in the clear | 10 AlertTopic/Properties/KmsMasterKeyId remove | NotEncrypted
 alarms use a key of AWS's, with which they are lost | 10 AlertTopic/Properties/KmsMasterKeyId = alias/aws/sns | UnknownKey
+alarms may do everything with their topic | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Action = 'sns:*' | WildcardAction
 alarms may not publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Principal/Service = budgets.amazonaws.com | TopicRefuses
 alarms of any account may publish | 10 AlertTopicPolicy/Properties/PolicyDocument/Statement/[0]/Condition remove | ServiceForAnybody
+somebody else hears of alarms too | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: email, Endpoint: stranger@elsewhere.example}} | TellsStrangers
+a page of somebody else's hears of alarms | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: https, Endpoint: 'https://elsewhere.example/'}} | TellsStrangers
+a queue of another account hears of alarms | 10 Stranger = {Type: 'AWS::SNS::Subscription', Properties: {TopicArn: !Ref AlertTopic, Protocol: sqs, Endpoint: 'arn:aws:sqs:us-east-1:999999999999:other'}} | TellsStrangers
 nobody hears of alarms in production | env AlertEmail =  | NobodySubscribed
 * brokers take what is not encrypted | 20 Cluster/Properties/EncryptionInfo/EncryptionInTransit/ClientBroker = TLS_PLAINTEXT | NotTls
 brokers speak in the clear to each other | 20 Cluster/Properties/EncryptionInfo/EncryptionInTransit/InCluster = false | PlainBetweenBrokers
@@ -109,6 +117,9 @@ a table cannot be put back to an hour ago | 30 UserState/Properties/PointInTimeR
 tables of production can be deleted by one call | env TableDeletionProtection = false | NotProtected
 labels stay for ever | 30 Labels/Properties/TimeToLiveSpecification/AttributeName = tll | NeverExpires
 the index stays for ever | 30 Decisions/Properties/TimeToLiveSpecification remove | NeverExpires
+labels have another key than the code's | 30 Labels/Properties/AttributeDefinitions/[0]/AttributeName = id && 30 Labels/Properties/KeySchema/[0]/AttributeName = id | OtherKey
+users have a number for a key | 30 UserState/Properties/AttributeDefinitions/[0]/AttributeType = N | OtherKey
+windows have another order than the code's | 30 DecisionMetrics/Properties/AttributeDefinitions/[1]/AttributeName = part && 30 DecisionMetrics/Properties/KeySchema/[1]/AttributeName = part | OtherKey
 users expire | 30 UserState/Properties/TimeToLiveSpecification = {AttributeName: ttl, Enabled: true} | ExpiresByNothing
 * a table is deleted with its stack | 30 UserState/DeletionPolicy = Delete | DeletedWithStack
 a table is deleted when it is replaced | 30 Labels/UpdateReplacePolicy = Delete | DeletedByReplacement
@@ -155,6 +166,8 @@ a function has a role of somebody else's | score ScoreTransactions/Properties/Ro
 * production logs in without encryption | env KafkaAuth = plaintext | PlainLogin
 a function may run as often as it likes | score ScoreTransactions/Properties/ReservedConcurrentExecutions remove | Uncapped
 variables have a key of AWS's | score ScoreTransactions/Properties/KmsKeyArn remove | NotEncrypted
+functions reserve more than the account has | env DecisionsApiConcurrency = 900 | TooMuchReserved
+an account has less than functions reserve | env AccountConcurrency = 200 | TooMuchReserved
 a function for other processors | score ScoreTransactions/Properties/Architectures = [x86_64] | NotPackagedForArm
 a system that has ended | score ScoreTransactions/Properties/Runtime = provided.al2 | OldRuntime
 metric lines are filtered away | score ScoreTransactions/Properties/LoggingConfig/ApplicationLogLevel = WARN | MetricsFiltered
@@ -208,6 +221,7 @@ an expression names what is not there | score BlockRate/Properties/Metrics/[2]/E
 an expression is not closed | score BlockRate/Properties/Metrics/[2]/Expression replace decided, 0) => decided, 0 | Unbalanced
 an alarm gives back two metrics | score BlockRate/Properties/Metrics/[1]/ReturnData = true | NotOneResult
 an alarm speaks when all is well | score SlowTail/Properties/ComparisonOperator = LessThanThreshold | WrongSide
+a hundred invocations a minute may fail | score ScoreTransactionsFails/Properties/Threshold = 99 | ThresholdTooHigh
 errors are averaged | score ScoreTransactionsFails/Properties/Statistic = Average | WrongStatistic
 lag is summed up over time | score Lag/Properties/Statistic = Sum | WrongStatistic
 a metric of AWS is misspelt | score ScoreTransactionsThrottled/Properties/MetricName = Throttle | MetricFromNobody
@@ -250,9 +264,16 @@ the archive may read what it put | archive ArchiveRecordsRole grant s3:GetObject
 the archive's pollers have no limit | archive TransactionsMapping/Properties/ProvisionedPollerConfig/MaximumPollers remove | Uncapped
 compaction is never called | compact CompactLakeMayBeCalled remove | MayNotInvoke
 compaction runs at no time | env CompactLakeSchedule = cron(15 * * * *) | NoSchedule
+compaction runs once a month | env CompactLakeSchedule = cron(15 0 1 * ? *) | CompactsTooRarely
+erased people stay in the lake for a month | env CompactLakeErasureSchedule = cron(45 2 1 * ? *) | CompactsTooRarely
+nobody is erased from the lake | compact CompactLakeErasureRule/Properties/Targets/[0]/Input remove | CompactsTooRarely
+compaction deletes what is being read | env CompactLakeGraceSeconds = 1 | DeletedWhileRead
 compaction is switched off | compact CompactLakeRule/Properties/State = DISABLED | SwitchedOff
 anybody may invoke compaction | compact CompactLakeMayBeCalled/Properties/SourceArn remove | InvokedByAnybody
 requests ask nobody who they are | decisions-api MachinesDecide/Properties/AuthorizationType = NONE | OpenRoute
+nobody notes who connects to whom in production | env FlowLogs = off | FlowsUnseen
+nobody notes who asks for objects of production | env BucketLogs = off | NoAccessLog
+nobody notes who asks for files of the lake | 30 Lake/Properties/LoggingConfiguration remove | NoAccessLog
 requests are not noted | decisions-api MachinesStage/Properties/AccessLogSettings remove | NoAccessLog
 the access log names people | decisions-api MachinesStage/Properties/AccessLogSettings/Format = '{"ip":"$context.identity.sourceIp"}' | NamesPeople
 requests have no limit | decisions-api MachinesStage/Properties/DefaultRouteSettings remove | Uncapped
@@ -268,6 +289,7 @@ the brake may do everything with functions | guard-costs GuardCostsRole/Properti
 the brake has a plan for no alarm | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace brake-writes => brake-rites | PlanForNoAlarm
 the brake has a plan for no function | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace compact-lake => compact-lakes | PlanForNoFunction
 the brake's plans are no JSON | guard-costs GuardCosts/Properties/Environment/Variables/BRAKE_PLANS/[0] replace {"alarm" => "alarm" | PlansUnreadable
+the brake of production only says what it would do | env GuardCostsAtAlarms = say | BrakeOnlySays
 the brake is never told | 50 BrakeWrites/Properties/AlarmActions/[1] remove | PlanNeverTold
 the brake may not be called | guard-costs GuardCostsMayBeCalled remove | MayNotInvoke
 what is given up of the stream goes nowhere | index IndexDecisionsMapping/Properties/DestinationConfig/OnFailure/Destination = arn:aws:sqs:us-east-1:000000000000:other | UnknownDestination
@@ -292,6 +314,9 @@ results are not encrypted | 70 WorkGroup/Properties/WorkGroupConfiguration/Resul
 results stay for ever | 70 Results/Properties/LifecycleConfiguration/Rules/[0]/AbortIncompleteMultipartUpload remove | Uncapped
 analysts may do everything with Athena | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=AskInThisWorkgroup]/Action/[0] = 'athena:*' | WildcardAction
 analysts may write anywhere | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=WriteResults]/Resource = '*' | WildcardResource
+analysts may list all of the lake | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ListTheLake]/Condition remove | PeopleSeeRaw
+analysts may list raw objects | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ListTheLake]/Condition/StringLike/s3:prefix add raw/* | PeopleSeeRaw
+analysts may read all of the lake | 70 AnalystRole/Properties/Policies/[0]/PolicyDocument/Statement/[Sid=ReadTheLake]/Resource/[0]/[0] replace /lake/* => /* | PeopleSeeRaw
 another account may be an analyst | 70 AnalystRole/Properties/AssumeRolePolicyDocument/Statement/[0]/Principal/AWS = arn:aws:iam::999999999999:root | TrustsOthers
 a month may cost a million | env MonthlyBudgetUsd = 1000000 | LimitTooHigh
 the budget tells nobody | 80 Budget/Properties/NotificationsWithSubscribers remove | BudgetTellsNobody
@@ -299,6 +324,7 @@ the budget tells when it is used up ten times | 80 Budget/Properties/Notificatio
 nothing is stopped when the budget is used up | 80 StopWhatWaits remove | StopsNothing
 what can wait is stopped at the double budget | 80 StopWhatWaits/Properties/ActionThreshold/Value = 200 | StopsNothing
 anomalies are told once a day | 80 AnomalySubscription/Properties/Frequency = DAILY | AnomaliesUntold
+what stops at the budget is somebody else's | 80 StopWhatWaits/Properties/Definition/IamActionDefinition/PolicyArn = arn:aws:iam::aws:policy/AdministratorAccess | StopAllows
 what stops at the budget allows | 80 WhatWaits/Properties/PolicyDocument/Statement/[0]/Effect = Allow | StopAllows
 the budget acts by something else than it says | 80 StopWhatWaits/Properties/ActionType = RUN_SSM_DOCUMENTS | ActionUnfit
 a property is misspelt | 30 UserState/Properties/PointInTimeRecoverySpecifications = {PointInTimeRecoveryEnabled: true} | lint E3002

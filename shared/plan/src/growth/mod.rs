@@ -17,6 +17,17 @@ pub use target::{Goal, parameters_for};
 /// An environment's parameters by name, as its file has them.
 pub type Parameters = BTreeMap<String, String>;
 
+/// What the brake reserves, by no parameter.
+const RESERVED_BY_BRAKE: u32 = 1;
+/// Concurrent executions of an account that cannot be reserved.
+pub(crate) const UNRESERVED: u32 = 100;
+
+/// Concurrent executions that the functions reserve.
+pub(crate) fn reserved(parameters: &Parameters) -> u32 {
+    let names = parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
+    names.filter_map(|name| number(parameters, name)).fold(RESERVED_BY_BRAKE, u32::saturating_add)
+}
+
 /// A parameter that is a whole number; none where it is not there.
 pub(crate) fn number(parameters: &Parameters, name: &str) -> Option<u32> {
     parameters.get(name)?.parse().ok()

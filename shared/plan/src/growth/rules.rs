@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::stacks::{also_in, stack_of};
-use super::{Action, Parameters, Step, number};
+use super::{Action, Parameters, Step, UNRESERVED, number, reserved};
 
 /// Attributes of the cluster: one of them per update.
 const MSK: [&str; 6] =
@@ -48,7 +48,6 @@ const BROKERS_MAX: u32 = 60;
 const HOURS_BETWEEN_DISKS: u32 = 6;
 const SHARDS_A_DAY: usize = 10;
 const CONCURRENCY: u32 = 1_000;
-const UNRESERVED: u32 = 100;
 const TABLE_UNITS: u32 = 40_000;
 const ACCOUNT_UNITS: u32 = 80_000;
 const SHARDS: u32 = 20_000;
@@ -364,9 +363,7 @@ impl Account {
         if concurrency < wanted {
             return Err(Refusal::Throttled { concurrency, wanted });
         }
-        let reserved =
-            self.parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
-        let value = reserved.map(|name| self.number(name)).fold(0, u32::saturating_add);
+        let value = reserved(&self.parameters);
         let quota = self.concurrency.saturating_sub(UNRESERVED);
         if value > quota {
             return Err(Refusal::OverQuota { name: "reserved concurrency".to_owned(), value, quota });

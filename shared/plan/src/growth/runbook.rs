@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::stacks::{also_in, stack_of};
-use super::{Parameters, number};
+use super::{Parameters, UNRESERVED, number, reserved};
 use crate::PlanError;
 
 /// Quotas of an account until more is asked for; see [`super::rules`].
@@ -110,19 +110,15 @@ const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 
 
 /// Concurrent executions of the account, with the 100 that cannot be reserved, units of the largest table, and those of all provisioned ones.
 fn needs(parameters: &Parameters) -> [u32; 3] {
-    let numbers = |wanted: &dyn Fn(&str) -> bool| {
-        let names = parameters.keys().filter(|name| wanted(name));
-        names.filter_map(|name| number(parameters, name)).collect::<Vec<u32>>()
-    };
-    let reserved = numbers(&|name| name.ends_with("Concurrency") && name != "AccountConcurrency");
-    let units = numbers(&|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
+    let units = parameters.keys().filter(|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
+    let largest = units.filter_map(|name| number(parameters, name)).max().unwrap_or(0);
     let sum = |kind: &str| {
         let names = PROVISIONED.map(|table| format!("{table}{kind}UnitsMax"));
         names.iter().filter_map(|name| number(parameters, name)).fold(0, u32::saturating_add)
     };
     let is_provisioned = parameters.get("TableBillingMode").is_some_and(|mode| mode == "PROVISIONED");
     let all = if is_provisioned { sum("Read").max(sum("Write")) } else { 0 };
-    [reserved.into_iter().fold(100, u32::saturating_add), units.into_iter().max().unwrap_or(0), all]
+    [reserved(parameters).saturating_add(UNRESERVED), largest, all]
 }
 
 struct Book<'a> {

@@ -1,6 +1,6 @@
 //! The parameters of a deployment for a rate.
 
-use super::{Parameters, brokers::cheapest_brokers, number};
+use super::{Parameters, UNRESERVED, brokers::cheapest_brokers, number, reserved};
 use crate::bill::lookups::{POLLERS_PER_UNIT, objects_of};
 use crate::bill::{Flow, flows, question};
 use crate::limits::broker_bytes;
@@ -251,11 +251,9 @@ fn watched(grown: &mut Grown<'_>) {
     // Approved and blocked, and the dead letters' three; three copies of each.
     let partitions = partitions.iter().fold(number("DecisionPartitions").saturating_mul(2) + 3, |sum, one| sum + one);
     let each = partitions.saturating_mul(3) / number("BrokerCount").max(1);
-    let reserved =
-        grown.parameters.keys().filter(|name| name.ends_with("Concurrency") && *name != "AccountConcurrency");
-    let reserved = reserved.map(|name| number(name)).fold(100, u32::saturating_add);
+    let wanted = reserved(&grown.parameters).saturating_add(UNRESERVED);
     grown.at_least("BrokerPartitionsMax", each.saturating_add(each / 5));
-    grown.at_least("AccountConcurrency", reserved);
+    grown.at_least("AccountConcurrency", wanted);
 }
 
 /// Whether the brokers that are there carry a load with some room, on disks that are not too full.
