@@ -22,7 +22,8 @@ const SEEDS_MAX: u64 = 4_000;
 /// Seeds that the copy must pass while no bug is planted.
 const SEEDS_SOUND: u64 = 100;
 /// What the tests are made of.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
+    "shared/calendar",
     "shared/contracts",
     "shared/delivery",
     "shared/domain",
