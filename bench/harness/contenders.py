@@ -24,8 +24,8 @@ OPENS = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in (
 class Ready:
     """A contender that can be started."""
 
-    # Takes the brokers and a directory of its own, and returns the command line.
-    command: Callable[[str, pathlib.Path], list]
+    # Takes the mode, the brokers and a directory of its own, and returns the command line.
+    command: Callable[[str, str, pathlib.Path], list]
     # Whether the process is the host of a function, which is its child and is counted apart.
     is_hosted: bool
     bench: pathlib.Path
@@ -38,7 +38,7 @@ class Contender:
     guarantees: str
     is_slow: bool
     # Takes cargo's profile, of what is built here.
-    make: Callable[[str], Callable[[str, pathlib.Path], list]]
+    make: Callable[[str], Callable[[str, str, pathlib.Path], list]]
     is_hosted: bool
 
     def prepare(self, profile):
@@ -53,8 +53,8 @@ def hosted(program):
         bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile) / "centinela-bench"
         place = program(profile)
 
-        def command(kafka, directory):
-            asked = [bench, "host", "--kafka", kafka]
+        def command(mode, kafka, directory):
+            asked = [bench, "host", "--kafka", kafka, *(["--backlog"] if mode == "backlog" else [])]
             return asked + ["--program", place(directory)] if place else asked
         return command
     return make
@@ -83,7 +83,7 @@ def jvm(name, main, arguments):
         lib = fetch.jars(name)
         compiled = fetch.classes(name, lib)
 
-        def command(kafka, directory):
+        def command(_mode, kafka, directory):
             return ["java", "-Xmx1g", *OPENS, "-cp", f"{compiled}:{lib}/*", main, kafka, *arguments]
         return command
     return make

@@ -40,7 +40,7 @@ def one(mode, size, ready, arguments, directory):
         started_ms = int(time.time() * 1_000)
         log = ends.enter_context(open(directory / "log", "w+"))
         contender = ends.enter_context(ended(subprocess.Popen(
-            [str(word) for word in ready.command(bootstrap, directory)], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=directory,
+            [str(word) for word in ready.command(mode, bootstrap, directory)], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=directory,
             start_new_session=True)))
         told = {"processes": {"contender": contender.pid, "kafka": kafka["pid"]}, "started_unix_ms": started_ms}
         harness.stdin.write(json.dumps(told) + "\n")

@@ -132,7 +132,8 @@ pub struct Up {
     /// Read the stacks from this directory instead of the ones that are built in.
     #[arg(long, value_name = "DIR")]
     pub infra: Option<PathBuf>,
-    /// Environments of each function at most [default: what the stacks reserve, and without --latency at most one more than processors].
+    /// Environments of each function at most [default: what the stacks reserve, and without --latency at most one for two processors; one
+    /// more than processors with a backlog, a file that is sent as fast as it goes, or faults].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
     /// Decide with the model of this directory (model.onnx and manifest.json, as model/build writes them) in place of the bundled one.

@@ -87,7 +87,7 @@ pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure>
     let platform = tokio::select! {
         // In this order: a build that is interrupted ends its compilers before it is dropped.
         biased;
-        started = start(&arguments, infrastructure, servers, seeds, (chaos.as_ref(), &recording.calls), &interrupt) => started?,
+        started = start(&arguments, pace, infrastructure, servers, seeds, (chaos.as_ref(), &recording.calls), &interrupt) => started?,
         () = interrupt.finish.cancelled() => return Err(Failure::Interrupted),
     };
     // From here on an interrupt finishes the run; a second one drops it, and with it every process.
@@ -213,6 +213,7 @@ fn infrastructure(directory: Option<&Path>) -> Result<Infrastructure, Failure> {
 
 async fn start(
     arguments: &Up,
+    pace: Option<Pace>,
     infrastructure: Infrastructure,
     servers: Servers,
     seeds: Seeds,
@@ -236,6 +237,7 @@ async fn start(
     config.objects = arguments.s3_directory.as_deref().map(files::empty_directory).transpose()?;
     config.kafka_disk_bytes = arguments.kafka_disk.map(|megabytes| u64::from(megabytes) * 1024 * 1024);
     config.environments = arguments.environments.map(usize::from);
+    config.overlapping = matches!(pace, Some(Pace::Window(_))) || chaos.is_some();
     config.mappings_later = arguments.backlog.is_some();
     config.servers = servers;
     config.latency = latency;

@@ -60,6 +60,9 @@ pub struct PlatformConfig {
     pub kafka_disk_bytes: Option<u64>,
     /// Environments per function instead of what is useful here.
     pub environments: Option<usize>,
+    /// Invocations of a function are wanted at the same time, to work off a backlog or because faults need two of them. Otherwise fewer
+    /// and larger batches are better for a machine that runs everything.
+    pub overlapping: bool,
     /// Faults of the mappings.
     pub mapping_faults: FaultsOfMappings,
     /// Faults of DynamoDB and Kinesis, embedded or not, and of the embedded S3.
@@ -91,6 +94,7 @@ impl PlatformConfig {
             objects: None,
             kafka_disk_bytes: None,
             environments: None,
+            overlapping: false,
             mapping_faults: Arc::new(|_, _| Arc::new(NoMappingFaults)),
             faults: Arc::new(NoFaults),
             mappings_later: false,

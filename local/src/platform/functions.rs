@@ -11,8 +11,12 @@ use super::error::PlatformError;
 use super::http_front;
 use super::servers::Services;
 
-/// Environments beyond one per processor: somebody waits for the database while the others compute. More of them only compete, and
-/// lose races to each other while a backlog is worked off.
+/// Processors for each environment of a function for whose answer somebody waits: the brokers and the database need the others. A batch
+/// is what came during the last invocations, so fewer environments make fewer and larger ones, which cost less and on two processors wait
+/// no longer.
+const PROCESSORS_PER_ENVIRONMENT: usize = 2;
+/// Environments beyond one per processor where they are to overlap: somebody waits for the database while the others compute. More of
+/// them only compete, and lose races to each other while a backlog is worked off.
 const ENVIRONMENTS_MORE: usize = 1;
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;
@@ -45,11 +49,15 @@ pub(super) async fn start(
     environment.insert(APP_ID.to_owned(), function.name.clone());
     let waited_for = is_waited_for(&config.infrastructure, function);
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let useful = match (waited_for, config.latency.is_some()) {
-        (false, _) => BACKGROUND_ENVIRONMENTS,
+    let useful = if !waited_for {
+        BACKGROUND_ENVIRONMENTS
+    } else if config.latency.is_some() {
         // With calls as slow as in AWS an environment mostly waits.
-        (true, true) => usize::MAX,
-        (true, false) => processors + ENVIRONMENTS_MORE,
+        usize::MAX
+    } else if config.overlapping {
+        processors + ENVIRONMENTS_MORE
+    } else {
+        (processors / PROCESSORS_PER_ENVIRONMENT).max(1)
     };
     let reserved = function.reserved_concurrency.map_or(CONCURRENCY_DEFAULT, |reserved| reserved as usize);
     // It mostly waits for a decision that another function makes, and its callers wait too.
