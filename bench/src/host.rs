@@ -34,9 +34,6 @@ pub struct Arguments {
     /// The program to run in place of the function [default: the function, beside this program].
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
-    /// Environments at most [default: one more than processors].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub environments: Option<u16>,
 }
 
 /// Why there is nothing to measure.
@@ -95,7 +92,6 @@ pub async fn run(arguments: &Arguments) -> Result<(), HostError> {
     }
     let mut config = PlatformConfig::new(stacks, &beside);
     config.servers = Servers { kafka: Some(KafkaAccess::plaintext(&arguments.kafka)), ..Servers::default() };
-    config.environments = arguments.environments.map(usize::from);
     config.say = Arc::new(crate::say);
     let platform = Platform::start(config).await?;
     crate::print("ready");
