@@ -6,7 +6,9 @@ import pathlib
 import tempfile
 import unittest
 
-from . import contenders, fetch, table
+import maven
+
+from . import contenders, table
 from .words import Failed
 
 
@@ -77,16 +79,16 @@ class Parts(unittest.TestCase):
             lib.mkdir()
             good = lib / "good.jar"
             good.write_bytes(b"good")
-            listed = f"{hashlib.sha256(b'good').hexdigest()}  good.jar\n"
-            pathlib.Path(directory, "jars.sha256").write_text(listed)
-            self.assertIsNone(fetch.problem(pathlib.Path(directory), lib))
+            digests = pathlib.Path(directory, "jars.sha256")
+            digests.write_text(f"{hashlib.sha256(b'good').hexdigest()}  good.jar\n")
+            self.assertIsNone(maven.problem(digests, lib))
             (lib / "stray.jar").write_bytes(b"")
-            self.assertIn("stray.jar", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("stray.jar", maven.problem(digests, lib))
             (lib / "stray.jar").unlink()
             good.write_bytes(b"bad")
-            self.assertIn("another digest", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("good.jar has the digest", maven.problem(digests, lib))
             good.unlink()
-            self.assertIn("good.jar is missing", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("good.jar is missing", maven.problem(digests, lib))
 
 
 if __name__ == "__main__":
