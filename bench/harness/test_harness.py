@@ -3,12 +3,14 @@
 import argparse
 import hashlib
 import pathlib
+import subprocess
+import sys
 import tempfile
 import unittest
 
 import maven
 
-from . import contenders, table
+from . import contenders, runs, table
 from .words import Failed
 
 
@@ -89,6 +91,19 @@ class Parts(unittest.TestCase):
             self.assertIn("good.jar has the digest", maven.problem(digests, lib))
             good.unlink()
             self.assertIn("good.jar is missing", maven.problem(digests, lib))
+
+
+class Runs(unittest.TestCase):
+    def test_a_harness_that_ended_before_it_was_told_whom_to_watch_has_failed_and_the_contenders_last_words_are_given(self):
+        started = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   start_new_session=True)
+        with tempfile.TemporaryFile("w+") as log, runs.ended(started) as harness, harness.stdout:
+            harness.wait()
+            log.write("no broker\nno model\n")
+            with self.assertRaisesRegex(Failed, r"whom to watch.*no broker \| no model"):
+                runs.tell(harness, {"processes": {}}, log)
+            with self.assertRaisesRegex(Failed, "without a report.*no model"):
+                runs.line(harness, None, log)
 
 
 if __name__ == "__main__":
