@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import unittest
 
 import maven
 
-from . import contenders, runs, table
+from . import contenders, fetch, runs, table
 from .words import Failed
 
 
@@ -67,6 +68,13 @@ class Tables(unittest.TestCase):
             table.check_page(page)
             table.fill_page(page, "new\n")
             self.assertEqual(page.read_text(), f"before\n{table.BEGIN}\n\nnew\n\n{table.END}\nafter\n")
+
+    def test_the_benchmarks_say_of_every_piece_what_it_may_cost(self):
+        page = (fetch.REPOSITORY / "docs/benchmarks.md").read_text()
+        kept = json.loads((fetch.BENCH / "instructions.json").read_text())["kernels"]
+        self.assertEqual(page, table.pieces(page, kept))
+        self.assertEqual([], [name for name in kept if f"\n| `{name}` |" not in page])
+        self.assertIn("a batch of 10 | 1,234 |\n", table.pieces(page, {"floor-10": 1_234}))
 
 
 class Parts(unittest.TestCase):
