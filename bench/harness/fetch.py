@@ -1,60 +1,26 @@
 """What contenders are made of: copied once into the user's cache by the registries' ordinary clients, and checked file by file."""
 
-import fcntl
 import hashlib
-import os
 import pathlib
 import re
 import shutil
 import subprocess
 
+import maven
+
 from .words import Failed, Skipped, note
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = BENCH.parent
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "centinela" / "bench"
+CACHE = maven.CACHE / "bench"
 
 
 def jars(name):
     """The directory with the jars of bench/peers/jvm/NAME/pom.xml, all of them as listed."""
-    need_java()
-    source = BENCH / "peers" / "jvm" / name
-    lib = CACHE / f"{name}-jars"
-    with locked(name):
-        if problem(source, lib) is None:
-            return lib
-        if not shutil.which("mvn"):
-            raise Skipped(f"Maven is needed to fetch {name}; there is no mvn (Debian: apt install maven)")
-        fresh = CACHE / f"{name}-jars.fetched"
-        shutil.rmtree(fresh, ignore_errors=True)
-        note(f"{name}: fetching with Maven")
-        copied = run(["mvn", "-q", "-B", "-C", "-f", source / "pom.xml", "dependency:copy-dependencies",
-                      "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"])
-        if copied.returncode != 0:
-            why = next((line for line in copied.stdout.splitlines() if "ERROR" in line), "no reason given")
-            raise Skipped(f"Maven could not fetch {name}: {why}")
-        if wrong := problem(source, fresh):
-            raise Failed(f"{name} is not what {source / 'jars.sha256'} lists: {wrong}; it is left in {fresh}")
-        shutil.rmtree(lib, ignore_errors=True)
-        fresh.rename(lib)
+    maven.need_java("javac")
+    source, lib = BENCH / "peers" / "jvm" / name, CACHE / f"{name}-jars"
+    maven.fetch(name, source / "pom.xml", source / "jars.sha256", lib, note)
     return lib
-
-
-def problem(source, lib):
-    """What is wrong with a directory of jars, or None."""
-    expected = {}
-    for line in (source / "jars.sha256").read_text().splitlines():
-        digest, name = line.split()
-        expected[name] = digest
-    found = {path.name: path for path in lib.iterdir()} if lib.is_dir() else {}
-    if missing := sorted(expected.keys() - found.keys()):
-        return f"{missing[0]} is missing"
-    if stray := sorted(found.keys() - expected.keys()):
-        return f"{stray[0]} is not on the list"
-    for name, path in sorted(found.items()):
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected[name]:
-            return f"{name} has another digest"
-    return None
 
 
 def classes(name, lib):
@@ -78,7 +44,7 @@ def python():
     environment = CACHE / "python"
     installed = environment / "installed.txt"
     interpreter = environment / "bin/python3"
-    with locked("python"):
+    with maven.locked(environment):
         if installed.is_file() and installed.read_text() == wanted:
             return interpreter
         shutil.rmtree(environment, ignore_errors=True)
@@ -110,30 +76,6 @@ def binaries(*names, profile="release"):
     return pathlib.Path(found[1]) / profile
 
 
-def need_java():
-    if not shutil.which("java") or not shutil.which("javac"):
-        raise Skipped("Java 17 is needed; there is no java or no javac (Debian: apt install default-jdk)")
-    said = subprocess.run(["java", "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stderr
-    version = re.search(r'version "(\d+)', said)
-    if not version or int(version[1]) < 17:
-        raise Skipped(f"Java 17 or later is needed; `java -version` says {said.splitlines()[0] if said else 'nothing'}")
-
-
 def run(command, **more):
     return subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, **more)
-
-
-class locked:
-    """Nobody else fetches the same thing meanwhile."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def __enter__(self):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self.file = open(CACHE / f"{self.name}.lock", "w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_):
-        self.file.close()

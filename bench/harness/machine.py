@@ -23,7 +23,9 @@ def line():
         processor = names[0].split(":", 1)[1].strip()
     except (OSError, IndexError):
         processor = "unknown processor"
-    return f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.release()} {platform.machine()}"
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return f"{processor}, {os.cpu_count()} cores, {memory_mb} MB of memory, {system}"
 
 
 def commit():

@@ -43,8 +43,7 @@ def one(mode, size, ready, arguments, directory):
             [str(word) for word in ready.command(mode, bootstrap, directory)], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=directory,
             start_new_session=True)))
         told = {"processes": {"contender": contender.pid, "kafka": kafka["pid"]}, "started_unix_ms": started_ms}
-        harness.stdin.write(json.dumps(told) + "\n")
-        harness.stdin.flush()
+        tell(harness, told, log)
         report = line(harness, contender, log)["report"]
         report["is_hosted"] = ready.is_hosted
         return report
@@ -73,6 +72,15 @@ def servers(directory):
         holder.wait()
 
 
+def tell(harness, told, log):
+    """Tells the harness whom to watch. One that has ended meanwhile has failed."""
+    try:
+        harness.stdin.write(json.dumps(told) + "\n")
+        harness.stdin.flush()
+    except BrokenPipeError:
+        raise Failed("the harness ended before it was told whom to watch; what it said stands above" + last_words(log)) from None
+
+
 def line(harness, contender, log=None):
     """The harness's next line. A contender that ends before has failed."""
     while True:
@@ -91,7 +99,7 @@ def last_words(log):
         return ""
     log.seek(0)
     said = [entry for entry in log.read().splitlines() if entry.strip()]
-    return "; its last words: " + " | ".join(said[-5:]) if said else ""
+    return "; the contender's last words: " + " | ".join(said[-5:]) if said else ""
 
 
 @contextlib.contextmanager

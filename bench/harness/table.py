@@ -1,5 +1,6 @@
 """Medians, tables, and the page that they stand in."""
 
+import re
 import statistics
 
 from . import contenders
@@ -120,6 +121,13 @@ def counted(reports):
     decided, sent = (sum(report[field] for report in reports) for field in ("decided", "sent"))
     again, other = (sum(report[field] for report in reports) for field in ("repeated", "contradicted"))
     return [f"{decided:,} of {sent:,}", f"{again} / {other}" if other else str(again)]
+
+
+def pieces(text, counted):
+    """A page with these figures in the rows of the pieces that `bench/instructions` counts."""
+    for name, count in counted.items():
+        text = re.sub(rf"^(\| `{name}` \|.*\| )[\d,]+ \|$", rf"\g<1>{count:,} |", text, flags=re.M)
+    return text
 
 
 def check_page(path):

@@ -2,11 +2,16 @@
 
 import argparse
 import hashlib
+import json
 import pathlib
+import subprocess
+import sys
 import tempfile
 import unittest
 
-from . import contenders, fetch, table
+import maven
+
+from . import contenders, fetch, runs, table
 from .words import Failed
 
 
@@ -64,6 +69,13 @@ class Tables(unittest.TestCase):
             table.fill_page(page, "new\n")
             self.assertEqual(page.read_text(), f"before\n{table.BEGIN}\n\nnew\n\n{table.END}\nafter\n")
 
+    def test_the_benchmarks_say_of_every_piece_what_it_may_cost(self):
+        page = (fetch.REPOSITORY / "docs/benchmarks.md").read_text()
+        kept = json.loads((fetch.BENCH / "instructions.json").read_text())["kernels"]
+        self.assertEqual(page, table.pieces(page, kept))
+        self.assertEqual([], [name for name in kept if f"\n| `{name}` |" not in page])
+        self.assertIn("a batch of 10 | 1,234 |\n", table.pieces(page, {"floor-10": 1_234}))
+
 
 class Parts(unittest.TestCase):
     def test_every_contender_says_what_it_is_and_what_it_guarantees(self):
@@ -77,16 +89,29 @@ class Parts(unittest.TestCase):
             lib.mkdir()
             good = lib / "good.jar"
             good.write_bytes(b"good")
-            listed = f"{hashlib.sha256(b'good').hexdigest()}  good.jar\n"
-            pathlib.Path(directory, "jars.sha256").write_text(listed)
-            self.assertIsNone(fetch.problem(pathlib.Path(directory), lib))
+            digests = pathlib.Path(directory, "jars.sha256")
+            digests.write_text(f"{hashlib.sha256(b'good').hexdigest()}  good.jar\n")
+            self.assertIsNone(maven.problem(digests, lib))
             (lib / "stray.jar").write_bytes(b"")
-            self.assertIn("stray.jar", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("stray.jar", maven.problem(digests, lib))
             (lib / "stray.jar").unlink()
             good.write_bytes(b"bad")
-            self.assertIn("another digest", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("good.jar has the digest", maven.problem(digests, lib))
             good.unlink()
-            self.assertIn("good.jar is missing", fetch.problem(pathlib.Path(directory), lib))
+            self.assertIn("good.jar is missing", maven.problem(digests, lib))
+
+
+class Runs(unittest.TestCase):
+    def test_a_harness_that_ended_before_it_was_told_whom_to_watch_has_failed_and_the_contenders_last_words_are_given(self):
+        started = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   start_new_session=True)
+        with tempfile.TemporaryFile("w+") as log, runs.ended(started) as harness, harness.stdout:
+            harness.wait()
+            log.write("no broker\nno model\n")
+            with self.assertRaisesRegex(Failed, r"whom to watch.*no broker \| no model"):
+                runs.tell(harness, {"processes": {}}, log)
+            with self.assertRaisesRegex(Failed, "without a report.*no model"):
+                runs.line(harness, None, log)
 
 
 if __name__ == "__main__":

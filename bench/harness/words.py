@@ -2,13 +2,9 @@
 
 import sys
 
+from maven import Failed, Skipped
 
-class Failed(Exception):
-    """Something went wrong: one line, exit code 1."""
-
-
-class Skipped(Exception):
-    """Something is not installed or cannot be had: one line, and the rest goes on."""
+__all__ = ["Failed", "Skipped", "note"]
 
 
 def note(line):

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -24,8 +23,6 @@ const THREADS_PER_SERVICE: usize = 1;
 const BLOCKING_THREADS_MAX: usize = 4;
 /// A thread that ends takes its account along, so a service's threads stay as long as the service.
 const KEPT_ALIVE: Duration = Duration::from_secs(365 * 24 * 3_600);
-/// Clock ticks a second in `/proc`: `USER_HZ`, 100 by every Linux ABI that this runs on.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// Threads that run a service and nothing else. Dropping them ends them without waiting.
 #[derive(Debug)]
@@ -125,7 +122,7 @@ impl CpuTimes {
 pub struct CpuLedger {
     total: Duration,
     /// The name and time of every thread when it was last seen, by its id.
-    threads: HashMap<String, (String, Duration)>,
+    threads: HashMap<u32, (String, Duration)>,
     /// The same of threads whose id was given to another thread since.
     replaced: Vec<(String, Duration)>,
 }
@@ -133,19 +130,15 @@ pub struct CpuLedger {
 impl CpuLedger {
     /// Looks at every thread of this process. Costs some 20 µs a thread. Sees nothing where there is no procfs.
     pub fn look(&mut self) {
-        if let Some((_, total)) = read(Path::new("/proc/self/stat")) {
+        if let Some(total) = centinela_procfs::cpu_time(std::process::id()) {
             self.total = total;
         }
-        let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return };
-        for task in tasks.flatten() {
-            // A thread may end between the look at the directory and the look at the thread.
-            if let Some((name, time)) = read(&task.path().join("stat")) {
-                self.saw(task.file_name().to_string_lossy().into_owned(), name, time);
-            }
+        for (id, stat) in centinela_procfs::threads() {
+            self.saw(id, stat.name, stat.cpu);
         }
     }
 
-    fn saw(&mut self, id: String, name: String, time: Duration) {
+    fn saw(&mut self, id: u32, name: String, time: Duration) {
         if let Some((before, spent)) = self.threads.insert(id, (name, time))
             && time < spent
         {
@@ -165,24 +158,7 @@ impl CpuLedger {
 /// Highest resident memory of this process so far, in MB (rounded up); none where there is no procfs.
 #[must_use]
 pub fn rss_mb_max() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u32 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kilobytes.div_ceil(1024))
-}
-
-fn read(path: &Path) -> Option<(String, Duration)> {
-    parse(&std::fs::read_to_string(path).ok()?)
-}
-
-/// The name, which may itself contain spaces and parentheses, and the user and system time behind it.
-/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn parse(stat: &str) -> Option<(String, Duration)> {
-    let (before, fields) = stat.rsplit_once(')')?;
-    let (_, name) = before.split_once('(')?;
-    let mut ticks = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
-    let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
-    Some((name.to_owned(), Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND)))
+    centinela_procfs::rss_mb_max(std::process::id())
 }
 
 #[cfg(test)]
@@ -191,13 +167,6 @@ mod tests {
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
-    }
-
-    #[test]
-    fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = "77 (odd) (name) S 1 77 77 0 -1 4194304 90 0 0 0 31 15 0 0 20 0 1 0 100 0 0 18446744073709551615";
-        assert_eq!(parse(stat), Some(("odd) (name".to_owned(), ms(460))));
-        assert_eq!(parse("77 (cut) S 1"), None);
     }
 
     #[test]
@@ -216,9 +185,9 @@ mod tests {
     #[test]
     fn a_thread_that_ended_keeps_its_time_even_when_its_id_is_used_again() {
         let mut ledger = CpuLedger { total: ms(100), ..CpuLedger::default() };
-        ledger.saw("7".to_owned(), "rdk:broker1".to_owned(), ms(20));
-        ledger.saw("7".to_owned(), "rdk:broker1".to_owned(), ms(40));
-        ledger.saw("7".to_owned(), "kafka-broker".to_owned(), ms(5));
+        ledger.saw(7, "rdk:broker1".to_owned(), ms(20));
+        ledger.saw(7, "rdk:broker1".to_owned(), ms(40));
+        ledger.saw(7, "kafka-broker".to_owned(), ms(5));
         let times = ledger.times().expect("threads were seen");
         assert_eq!((times.broker, times.kafka_clients, times.platform), (Some(ms(5)), ms(40), ms(55)));
         let then = CpuTimes { broker: None, aws_emulators: None, kafka_clients: ms(10), platform: ms(15) };

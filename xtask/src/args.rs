@@ -167,7 +167,7 @@ Examples:
   cargo xtask measure --json measured.json --page docs/benchmarks.md
   cargo xtask measure --quick --only e2e-1667,starts
   cargo xtask measure --only e2e-1667 --repeat 3
-  cargo xtask measure --latency-profile --json latency.json
+  cargo xtask measure --latency-profile --json latency.json --page docs/benchmarks.md
   cargo xtask measure --profile")]
 pub struct Measure {
     /// Ten seconds a run and small counts: shows that everything works, not how fast it is.
@@ -189,7 +189,7 @@ pub struct Measure {
     /// Write the machine, the commit, every command line and every report to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Put the tables into this page, between its two `measured` marks.
+    /// Put the tables into this page, between the two marks of these rows.
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,
     /// Instead of the table: where the CPU time of the function goes at 1,667 transactions a second, by `perf`.

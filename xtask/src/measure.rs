@@ -11,10 +11,17 @@ use crate::args::Measure;
 use crate::cases::{self, Case};
 use crate::failure::Failure;
 use crate::figures::{self, Row};
-use crate::page::Page;
+use crate::page::{self, Page};
 use crate::runner::{Built, command_line};
 use crate::servers::{self, Servers};
 use crate::{machine, terminal};
+
+/// What holds for every row, and is said with the tables.
+const CONDITIONS: &str = "
+Everything runs on this machine: what sends and what reads, Kafka, DynamoDB, Kinesis and S3, and all functions of the stacks with the user
+actions and labels that they get. Every row begins with empty tables. \"The function\" is `score-transactions`; what the database and the
+other parts did is of all functions, shared by the transactions.
+";
 
 /// A run with everything that is kept of it.
 struct Run {
@@ -45,23 +52,24 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     if let Some(path) = &arguments.json {
         check_writable(path)?;
     }
-    let page = arguments.page.as_deref().map(Page::open).transpose()?;
+    let place = if arguments.latency_profile { page::LATENCY_PROFILE } else { page::MEASURED };
+    let page = arguments.page.as_deref().map(|path| Page::open(path, place)).transpose()?;
     let interrupted = listen()?;
+    // Before anything is built: that load is our own.
+    let (machine, load_average) = (machine::describe(), machine::load_average());
+    if load_average.as_deref().is_some_and(machine::is_busy) {
+        terminal::note(&before(load_average.as_deref()));
+    }
     terminal::note("building");
     let built = Built::build()?;
-    let machine = machine::describe();
-    let load_average = machine::load_average();
-    if let Some(load) = load_average.as_deref().filter(|load| machine::is_busy(load)) {
-        terminal::note(&format!("this machine is busy (load average {load}), so the figures are good for ratios only"));
-    }
     let begun_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let measured = all(&built, &cases, arguments.repeat, &interrupted)?;
     let commit = machine::commit(&built.workspace);
     let title = format!(
-        "Measured at commit {} on {}; load average before: {}.\n",
+        "Measured at commit {} on {}; {}.\n",
         commit.as_deref().unwrap_or("unknown"),
         machine::line(&machine),
-        load_average.as_deref().unwrap_or("unknown")
+        before(load_average.as_deref())
     );
     let text = title + &text(&cases, &measured, arguments);
     terminal::print(&text);
@@ -83,6 +91,16 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
             .map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", path.display())))?;
     }
     if measured.faults.is_empty() { Ok(()) } else { Err(Failure::NotClean(measured.faults.join("; "))) }
+}
+
+/// What else the machine did before.
+fn before(load_average: Option<&str>) -> String {
+    match load_average {
+        Some(load) if machine::is_busy(load) => {
+            format!("this machine was busy before (load average {load}), so the figures are good for ratios only")
+        }
+        load => format!("load average before: {}", load.unwrap_or("unknown")),
+    }
 }
 
 fn check_writable(path: &Path) -> Result<(), Failure> {
@@ -193,7 +211,7 @@ fn text(cases: &[Case], measured: &Measured, arguments: &Measure) -> String {
         .map(|case| Row { name: case.name, kind: case.kind, runs: of(case) })
         .filter(|row| !row.runs.is_empty())
         .collect();
-    let mut out = String::new();
+    let mut out = CONDITIONS.to_owned();
     if arguments.quick {
         out += "\nThese are quick runs: they show that everything works, not how fast it is.\n";
     }
@@ -221,6 +239,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_machine_that_was_busy_is_named_with_the_tables() {
+        assert!(before(Some("1.70 0.90 0.40")).contains("busy before (load average 1.70 0.90 0.40)"));
+        assert_eq!(before(Some("0.20 0.90 0.40")), "load average before: 0.20 0.90 0.40");
+    }
+
+    #[test]
     fn a_row_that_was_not_clean_says_so_and_a_skipped_one_says_why() {
         let cases = cases::all(true);
         let run = |name, code| Run { name, kept: json!({ "exit_code": code, "account": { "rate_tx_s": 200.0 } }) };
@@ -246,6 +270,7 @@ mod tests {
             "`cargo run --release -- up --cold --rate 1667 --for 10s`; **1 of 1 not clean**",
             "skipped: there is no script",
             "quick runs",
+            "Every row begins with empty tables",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Measure;
 use crate::failure::Failure;
-use crate::runner::Built;
+use crate::runner::{Built, FUNCTION};
 use crate::{machine, terminal};
 
 const RATE: &str = "1667";
@@ -81,15 +81,12 @@ impl Load {
         Err(Failure::Failed(format!("centinela up was not ready within {} s", START_LIMIT.as_secs())))
     }
 
-    /// The process ids of the functions, which are the children of the process that hosts them.
+    /// The process ids of the function, which are children of the process that hosts it. Other functions' are too.
     fn functions(&self) -> Result<String, Failure> {
-        let parent = self.0.id().to_string();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter(|process| {
-            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-            parent_of(&stat) == Some(&parent)
-        });
-        let pids: Vec<String> = pids.map(|process| process.file_name().to_string_lossy().into_owned()).collect();
+        let parent = self.0.id();
+        let children =
+            centinela_procfs::processes().filter(|(_, stat)| stat.parent == parent && is_the_function(&stat.name));
+        let pids: Vec<String> = children.map(|(pid, _)| pid.to_string()).collect();
         if pids.is_empty() {
             return Err(Failure::Failed("centinela up runs no function that could be sampled".to_owned()));
         }
@@ -115,10 +112,9 @@ impl Drop for Load {
     }
 }
 
-/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn parent_of(stat: &str) -> Option<&str> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(1)
+/// By the name of a process, of which Linux keeps 15 bytes.
+fn is_the_function(name: &str) -> bool {
+    FUNCTION.get(..15) == Some(name)
 }
 
 fn record(pids: &str, data: &Path, seconds: u64) -> Result<(), Failure> {
@@ -247,6 +243,12 @@ mod tests {
         let owners: Vec<String> = shares.iter().map(owner).collect();
         assert_eq!(owners, ["kernel", "tokio", "std", "allocator", "libc.so.6", "librdkafka", "http", "std"]);
         assert!(text(&shares, 20).contains("| kernel | 12.5 % |"));
+    }
+
+    #[test]
+    fn other_functions_are_not_sampled() {
+        assert!(is_the_function("score-transacti"));
+        assert!(!is_the_function("track-user-acti") && !is_the_function("centinela"));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// What is built: the command, and the function that is measured.
-const BINARIES: [&str; 2] = ["centinela", "score-transactions"];
+/// The function that is measured.
+pub const FUNCTION: &str = "score-transactions";
+/// What is built: the command, which is the first, and that function.
+const BINARIES: [&str; 2] = ["centinela", FUNCTION];
 
 /// A workspace with what was built from it.
 pub struct Built {

@@ -15,8 +15,6 @@ use crate::failure::Failure;
 const SCRIPT: &str = "tests/real-servers/run";
 /// What it starts.
 const NAMES: [&str; 2] = ["kafka", "dynamodb"];
-/// Clock ticks a second in `/proc`.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Running servers. Dropping them stops them and waits for their end.
 pub struct Servers {
@@ -89,7 +87,7 @@ impl Servers {
 
     /// CPU time in µs since their start by server; what is no server's process id is left out.
     pub fn cpu_us(&self) -> Vec<(String, f64)> {
-        pids(&self.said).into_iter().filter_map(|(name, pid)| Some((name, cpu_us(&pid)?))).collect()
+        pids(&self.said).into_iter().filter_map(|(name, pid)| Some((name, cpu_us(pid)?))).collect()
     }
 
     /// CPU per transaction since `before`, and the most memory, by server.
@@ -98,7 +96,7 @@ impl Servers {
         for (name, now) in self.cpu_us() {
             let then = before.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, then)| *then);
             let pid = pids(&self.said).into_iter().find(|(known, _)| *known == name).map(|(_, pid)| pid);
-            let rss_mb = pid.and_then(|pid| rss_mb_max(&pid));
+            let rss_mb = pid.and_then(centinela_procfs::rss_mb_max);
             servers.insert(name, json!({ "cpu_us_per_tx": (now - then) / decided.max(1.0), "rss_mb_max": rss_mb }));
         }
         Value::Object(servers)
@@ -115,27 +113,13 @@ impl Drop for Servers {
 }
 
 /// Process ids by server.
-fn pids(said: &Value) -> Vec<(String, String)> {
-    let pid = |name: &&str| Some(((*name).to_owned(), said[*name]["pid"].as_u64()?.to_string()));
+fn pids(said: &Value) -> Vec<(String, u32)> {
+    let pid = |name: &&str| Some(((*name).to_owned(), u32::try_from(said[*name]["pid"].as_u64()?).ok()?));
     NAMES.iter().filter_map(pid).collect()
 }
 
-fn cpu_us(pid: &str) -> Option<f64> {
-    parse_cpu_us(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// User and system time of all threads. <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn parse_cpu_us(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut ticks = fields.split_ascii_whitespace().skip(11).map(str::parse::<f64>);
-    let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
-    Some((user + system) * 1_000_000.0 / TICKS_PER_SECOND)
-}
-
-fn rss_mb_max(pid: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.div_ceil(1024))
+fn cpu_us(pid: u32) -> Option<f64> {
+    Some(centinela_procfs::cpu_time(pid)?.as_micros() as f64)
 }
 
 #[cfg(test)]
@@ -145,13 +129,7 @@ mod tests {
     #[test]
     fn a_server_without_a_process_id_has_no_figures() {
         let said = json!({ "kafka": { "bootstrap": "127.0.0.1:1", "pid": 12 }, "dynamodb": { "pid": null } });
-        assert_eq!(pids(&said), [("kafka".to_owned(), "12".to_owned())]);
+        assert_eq!(pids(&said), [("kafka".to_owned(), 12)]);
         assert!(pids(&Value::Null).is_empty());
-    }
-
-    #[test]
-    fn the_cpu_time_of_a_server_is_read_past_its_name() {
-        let stat = "7 (java (odd)) S 1 7 7 0 -1 4194304 90 0 0 0 30 12 0 0 20 0 1 0 100 0 0 18446744073709551615";
-        assert_eq!(parse_cpu_us(stat).map(|micros| micros.to_string()).as_deref(), Some("420000"));
     }
 }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::host::{HostError, only_function};
-use crate::processes::{self, Looked};
+use crate::processes::Looked;
 use answers::Answers;
 use records::{Records, TooFew};
 use report::{Report, costs, latency, rounded};
@@ -163,7 +163,7 @@ struct Counted<'a> {
 struct Moment {
     at: Instant,
     looked: Looked,
-    machine_us: Option<(u64, u64)>,
+    machine: Option<(Duration, Duration)>,
 }
 
 impl Bench {
@@ -190,7 +190,7 @@ impl Bench {
     }
 
     fn moment(&self, told: &Told) -> Moment {
-        Moment { at: Instant::now(), looked: Looked::at(&told.processes), machine_us: processes::machine_us() }
+        Moment { at: Instant::now(), looked: Looked::at(&told.processes), machine: centinela_procfs::machine_time() }
     }
 
     fn us(&self, at: Instant) -> u64 {
@@ -226,8 +226,9 @@ impl Bench {
         let end_us = if lived.is_some() { since(to.at) } else { last_us };
         let seconds = end_us.saturating_sub(since(from.at)) as f64 / 1e6;
         let first_ms = came.iter().min().map(|at_us| epoch_unix_ms + at_us / 1_000);
-        let busy = from.machine_us.zip(to.machine_us).map(|((used, all), (used_then, all_then))| {
-            used_then.saturating_sub(used) as f64 / all_then.saturating_sub(all).max(1) as f64
+        let busy = from.machine.zip(to.machine).map(|((used, all), (used_then, all_then))| {
+            let all = all_then.saturating_sub(all).max(Duration::from_millis(1));
+            used_then.saturating_sub(used).div_duration_f64(all)
         });
         Ok(Report {
             sent: records.unique(),

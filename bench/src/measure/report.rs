@@ -29,7 +29,7 @@ pub struct Cost {
     /// Of what it started.
     pub children_us: f64,
     /// Of both, together.
-    pub rss_mb: u64,
+    pub rss_mb: u32,
 }
 
 /// A run.
@@ -69,9 +69,9 @@ pub struct Report {
 pub fn costs(spent: &Looked, decisions: u64) -> BTreeMap<String, Cost> {
     let each = decisions.max(1) as f64;
     let cost = |spent: &Spent| Cost {
-        own_us: rounded(spent.own_us as f64 / each),
-        children_us: rounded(spent.children_us as f64 / each),
-        rss_mb: spent.rss_kb.div_ceil(1024),
+        own_us: rounded(spent.own.as_micros() as f64 / each),
+        children_us: rounded(spent.children.as_micros() as f64 / each),
+        rss_mb: spent.rss_mb,
     };
     spent.0.iter().map(|(name, spent)| (name.clone(), cost(spent))).collect()
 }
@@ -103,6 +103,8 @@ pub fn rounded(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_processes_spent_is_shared_by_the_decisions() {
-        let spent = Spent { own_us: 3_000, children_us: 500, rss_kb: 2_049 };
+        let spent = Spent { own: Duration::from_millis(3), children: Duration::from_micros(500), rss_mb: 3 };
         let costs = costs(&Looked(BTreeMap::from([("peer".to_owned(), spent)])), 10);
         assert_eq!(costs["peer"], Cost { own_us: 300.0, children_us: 50.0, rss_mb: 3 });
     }

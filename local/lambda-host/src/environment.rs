@@ -209,7 +209,7 @@ async fn supervise(
     environment.kill();
     *environment.signalable.lock().unwrap_or_else(PoisonError::into_inner) = false;
     drop(ward);
-    surroundings.accounts.died(process::cpu_time(pid).unwrap_or_default());
+    surroundings.accounts.died(centinela_procfs::cpu_time(pid).unwrap_or_default());
     let status = process::reap(child, pid).await;
     let drained = tokio::time::timeout(LAST_WORDS_WAIT, async {
         for reader in [stdout, stderr].into_iter().flatten() {

@@ -14,7 +14,6 @@ use crate::environment::{Environment, function_arn};
 use crate::error::{HostError, InvokeError};
 use crate::logs::LogLine;
 use crate::pool::{EnvironmentInfo, Pool};
-use crate::process;
 use crate::spec::{FunctionSpec, PAYLOAD_BYTES_MAX};
 
 /// Between SIGTERM and SIGKILL.
@@ -143,10 +142,11 @@ impl FunctionHost {
         let alive: Vec<Arc<Environment>> = self.pool.lock().alive.values().cloned().collect();
         alive
             .iter()
-            .filter_map(|environment| process::rss_mb_max(environment.pid))
+            .filter_map(|environment| centinela_procfs::rss_mb_max(environment.pid))
             .for_each(|mb| accounts.saw_memory(mb));
         let mut stats = accounts.copy();
-        stats.cpu_time += alive.iter().filter_map(|environment| process::cpu_time(environment.pid)).sum::<Duration>();
+        stats.cpu_time +=
+            alive.iter().filter_map(|environment| centinela_procfs::cpu_time(environment.pid)).sum::<Duration>();
         stats.log_lines_dropped = self.pool.surroundings.logs.dropped();
         stats.environments = alive.len();
         stats.busy = alive.iter().filter(|environment| environment.busy.load(Ordering::Relaxed)).count();

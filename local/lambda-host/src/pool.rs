@@ -13,7 +13,6 @@ use crate::concurrency::Concurrency;
 use crate::environment::{Environment, Surroundings, set_busy};
 use crate::error::InvokeError;
 use crate::logs::LogHub;
-use crate::process;
 use crate::spec::FunctionSpec;
 
 /// Lambda allows an initialisation 10 s and then runs it once more within the first invocation's timeout.
@@ -146,7 +145,7 @@ impl Pool {
             accounts.first_decision(environment.started.elapsed());
         }
         if accounts.invocations().is_multiple_of(MEMORY_LOOK_INVOCATIONS)
-            && let Some(rss_mb) = process::rss_mb_max(environment.pid)
+            && let Some(rss_mb) = centinela_procfs::rss_mb_max(environment.pid)
         {
             accounts.saw_memory(rss_mb);
         }

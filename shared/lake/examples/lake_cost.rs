@@ -133,11 +133,8 @@ fn batch(from: u64) -> (KafkaBatch, usize) {
 }
 
 /// Peak memory of this process in MB.
-fn peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    peak.unwrap_or(0) / 1024
+fn peak_mb() -> u32 {
+    centinela_procfs::rss_mb_max(std::process::id()).unwrap_or(0)
 }
 
 #[expect(clippy::print_stdout, reason = "it prints figures")]
