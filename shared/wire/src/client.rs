@@ -10,14 +10,13 @@ use crate::address::Address;
 use crate::clock::Moment;
 use crate::connection::{Connection, Received, Tls};
 use crate::failure::{CallError, ConnectError, Malformed, ServiceError};
-use crate::identity::{Access, Identity, is_plain};
+use crate::identity::{Access, Identity};
 use crate::request::Asker;
+use crate::settings::user_agent;
 use crate::signature::Signed;
 
 /// Connections that are kept while nothing is asked.
 const IDLE_CONNECTIONS_MAX: usize = 8;
-/// Who asks, as the SDKs put it into their user agent: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>.
-const APP_ID: &str = "AWS_SDK_UA_APP_ID";
 
 /// A signature was refused for its time, or because nothing better was said of it.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
@@ -80,12 +79,7 @@ impl Client {
         } else {
             None
         };
-        let app = std::env::var(APP_ID).ok().filter(|name| !name.is_empty());
-        if !app.as_deref().is_none_or(is_plain) {
-            return Err(ConnectError::Header { what: APP_ID });
-        }
-        let app = app.map(|name| format!(" app/{name}")).unwrap_or_default();
-        let user_agent = format!("centinela/{}{app}", env!("CARGO_PKG_VERSION"));
+        let user_agent = user_agent()?;
         Ok(Self(Arc::new(Inner { access, service, address, tls, user_agent, idle: Mutex::default() })))
     }
 
