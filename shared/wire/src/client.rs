@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::address::Address;
 use crate::clock::Moment;
-use crate::connection::{Connection, Received, Tls};
+use crate::connection::{Connection, Received, Route, Tls};
 use crate::failure::{CallError, ConnectError, Malformed, ServiceError};
 use crate::identity::{Access, Identity};
 use crate::request::Asker;
@@ -50,7 +50,7 @@ struct Inner {
     access: Access,
     service: Service,
     address: Address,
-    tls: Option<Tls>,
+    route: Route,
     user_agent: String,
     /// The one used last is taken first, so that the others may grow old.
     idle: Mutex<Vec<Connection>>,
@@ -72,15 +72,15 @@ impl Client {
     /// When the address or what is said about it cannot be used.
     pub fn new(access: Access, service: Service, url: &str) -> Result<Self, ConnectError> {
         let address = Address::parse(url)?;
-        let tls = if address.is_tls {
+        let route = if address.is_tls {
             let name = ServerName::try_from(address.host.clone());
             let name = name.map_err(|_| ConnectError::Name { host: address.host.clone() })?;
-            Some(Tls { connector: TlsConnector::from(access.tls().config()?), name })
+            Route::Tls(Tls { connector: TlsConnector::from(access.tls().config()?), name })
         } else {
-            None
+            Route::Plain
         };
         let user_agent = user_agent()?;
-        Ok(Self(Arc::new(Inner { access, service, address, tls, user_agent, idle: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { access, service, address, route, user_agent, idle: Mutex::default() })))
     }
 
     /// Makes one call. `target` names the operation, `write` appends the body to a buffer, and `read` makes something of the answer's.
@@ -95,11 +95,11 @@ impl Client {
         write: impl FnOnce(&mut Vec<u8>),
         read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Result<T, CallError> {
-        let Inner { access, service, address, tls, .. } = &*self.0;
+        let Inner { access, service, address, route, .. } = &*self.0;
         let identity = access.identity().await?;
         let mut connection = match self.take_idle() {
             Some(connection) => connection,
-            None => Connection::open(address, tls.as_ref()).await?,
+            None => Connection::open(address, route).await?,
         };
         write(connection.request.new_body());
         let signed_s = access.clock().now_s();
