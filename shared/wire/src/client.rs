@@ -53,6 +53,10 @@ struct Inner {
     route: Route,
     user_agent: String,
     /// The one used last is taken first, so that the others may grow old.
+    ///
+    /// One that breaks takes none of the others with it. They end elsewhere in the service, and one that ended with it has said so before it is
+    /// taken ([`Connection::is_usable`]); throwing away those that live would make every call of a batch connect anew, with a handshake of
+    /// TLS, just when the service is unwell. One that died without a word costs an attempt, and is gone after it.
     idle: Mutex<Vec<Connection>>,
 }
 
