@@ -45,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("wire", &["contracts", "calendar"]),
-    ("signed-http", &["domain"]),
+    ("signed-http", &["wire", "domain"]),
     ("object-store", &["signed-http", "lake", "domain"]),
     ("brake", &["domain"]),
     ("plan", &[]),

@@ -1,7 +1,8 @@
 //! What the Kafka client says of the records that it was given.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use centinela_local::kafka;
@@ -13,20 +14,17 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use super::Stream;
 use super::progress::Progress;
 
-/// What the client's statistics say once the brokers have given the idempotent producer its id; until then it holds records
-/// back, which would count as latency.
-const IDENTIFIED: &[u8] = b"\"idemp_state\": \"Assigned\"";
-
 /// Counts what Kafka says of the records.
 pub(super) struct Deliveries {
     progress: Arc<Progress>,
-    identified: Arc<AtomicBool>,
+    /// Is told once the producer has its id.
+    identified: SyncSender<()>,
     /// What the times that travel with the records count from.
     began: Instant,
 }
 
 impl Deliveries {
-    pub(super) fn new(progress: Arc<Progress>, identified: Arc<AtomicBool>, began: Instant) -> Self {
+    pub(super) fn new(progress: Arc<Progress>, identified: SyncSender<()>, began: Instant) -> Self {
         Self { progress, identified, began }
     }
 }
@@ -61,15 +59,11 @@ impl ClientContext for Deliveries {
     }
 
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, message, "kafka producer");
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        if !self.identified.load(Ordering::Relaxed)
-            && statistics.windows(IDENTIFIED.len()).any(|window| window == IDENTIFIED)
-        {
-            self.identified.store(true, Ordering::Relaxed);
+        if kafka::is_identified(facility, message) {
+            // Nobody listens any more to what a producer says of its second id.
+            self.identified.try_send(()).unwrap_or_default();
         }
+        tracing::debug!(?level, facility, message, "kafka producer");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -4,7 +4,8 @@
 //! does not slow down with it: it sends late, says how late, and latency is counted from the time that was meant.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_audit::burst::Course;
@@ -158,9 +159,9 @@ impl Sender {
             .set("message.max.bytes", "1048588")
             .set("message.timeout.ms", "30000")
             .set("queue.buffering.max.messages", "100000")
-            .set("statistics.interval.ms", "100")
             // Partitions may be added while it runs.
             .set("topic.metadata.refresh.interval.ms", "5000");
+        kafka::tell_when_identified(&mut config);
         let began = Instant::now();
         let producer = Self::client(access, &config, &topics, &progress, began)?;
         Ok(Self { access: access.clone(), config, producer, topics, progress, began })
@@ -178,14 +179,19 @@ impl Sender {
                 return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
             }
         }
-        let identified = Arc::new(AtomicBool::new(false));
-        let deliveries = Deliveries::new(Arc::clone(progress), Arc::clone(&identified), began);
-        let producer: Client = config.create_with_context(deliveries)?;
-        let until = Instant::now() + IDENTIFIED_LIMIT;
-        while !identified.load(Ordering::Relaxed) && Instant::now() < until {
-            std::thread::sleep(REST_MAX);
-        }
-        Ok(producer)
+        Ok(Self::identified(config, progress, began, IDENTIFIED_LIMIT)?.0)
+    }
+
+    /// A producer, and whether it has its id within the limit; it gets it later too.
+    fn identified(
+        config: &ClientConfig,
+        progress: &Arc<Progress>,
+        began: Instant,
+        limit: Duration,
+    ) -> Result<(Client, Result<(), RecvTimeoutError>), KafkaError> {
+        let (tell, heard) = mpsc::sync_channel(1);
+        let producer = config.create_with_context(Deliveries::new(Arc::clone(progress), tell, began))?;
+        Ok((producer, heard.recv_timeout(limit)))
     }
 
     /// Sends until the source ends, `until` is reached or somebody asks to stop; then waits for the acknowledgements. Blocks.
@@ -322,6 +328,7 @@ mod tests {
     use std::sync::Mutex;
 
     use centinela_domain::Currency;
+    use rdkafka::mocking::MockCluster;
 
     use super::*;
     use crate::args::{Command, up_by_default};
@@ -361,12 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn a_producer_hears_of_its_id() {
+        let cluster = MockCluster::new(1).unwrap();
+        let mut config = KafkaAccess::plaintext(&cluster.bootstrap_servers()).client();
+        config.set("enable.idempotence", "true");
+        kafka::tell_when_identified(&mut config);
+        let limit = Duration::from_secs(60);
+        let (_producer, heard) =
+            Sender::identified(&config, &Arc::new(Progress::default()), Instant::now(), limit).unwrap();
+        assert_eq!(heard, Ok(()), "it has an id within half a second, and nothing was heard of it");
+    }
+
+    #[test]
     fn a_producer_that_was_held_up_still_counts_from_the_times_that_were_meant() {
         let Command::Up(arguments) = up_by_default() else { panic!("the default is `up`") };
         let mut source = Source::open(&arguments.traffic, Currency::DEFAULT).unwrap();
         let progress = Arc::new(Progress::default());
         let began = Instant::now();
-        let deliveries = Deliveries::new(Arc::clone(&progress), Arc::new(AtomicBool::new(false)), began);
+        let deliveries = Deliveries::new(Arc::clone(&progress), mpsc::sync_channel(1).0, began);
         // Nobody listens there; the records wait in the client, which is all that this needs.
         let access = KafkaAccess::plaintext("127.0.0.1:1");
         let mut config = access.client();

@@ -24,7 +24,7 @@ impl Config {
         let table = environment.text("DECISION_TABLE");
         let days = |text: &str| text.parse::<u64>().ok().filter(|days| *days <= DAYS_MAX).ok_or(());
         let days = environment.parsed("DECISION_DAYS", 0, format!("a number of days, 0 to {DAYS_MAX}"), days);
-        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
+        let client = environment.wire_client();
         Some(Self { table, client, remembered: Duration::from_secs(days * DAY_S) })
     }
 }

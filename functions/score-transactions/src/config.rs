@@ -48,7 +48,7 @@ impl Config {
         let default_currency = environment.parsed("DEFAULT_CURRENCY", Currency::DEFAULT, iso, Currency::new);
         let block_rate_guard = environment.parsed("BLOCK_RATE_GUARD", true, "on or off", on_or_off);
         let idempotent = environment.parsed("KAFKA_IDEMPOTENCE", true, "on or off", on_or_off);
-        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
+        let client = environment.wire_client();
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
         let delivered_within_ms = i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { ring: RingSize { delivered_within_ms, ..RingSize::DEFAULT }, ..Limits::default() };

@@ -33,7 +33,7 @@ impl Config {
             environment.problem(format!("SOURCE_TOPIC `{source_topic}` is also written to, which would never end"));
         }
         let access = environment.kafka();
-        let client = environment.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, str::parse);
+        let client = environment.wire_client();
         let keys = environment.keys()?;
         let kafka = KafkaConfig {
             access,

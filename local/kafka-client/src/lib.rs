@@ -12,7 +12,9 @@ mod topic_admin;
 mod topics;
 mod watcher;
 
-pub use centinela_kafka_access::{KafkaAccess, KafkaLogin, Password, Scram, iam_token};
+pub use centinela_kafka_access::{
+    KafkaAccess, KafkaLogin, Password, Scram, iam_token, is_identified, tell_when_identified,
+};
 pub use claim::{Claim, Claimed, Group, check_free};
 pub use edges::edges;
 pub use error::ClusterError;

@@ -1,6 +1,5 @@
 //! What all AWS clients share, and which of two clients makes a batch's calls.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -9,50 +8,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::endpoint as dynamodb_endpoint;
 use aws_sdk_kinesis::config::endpoint as kinesis_endpoint;
-use centinela_wire::dynamodb::DynamoDb;
-use centinela_wire::{Access, Client as Lean, TlsSettings};
+pub use centinela_wire::WireClient;
+use centinela_wire::{Access, Client as Lean, TlsSettings, endpoint};
 
 use crate::ConnectError;
-use crate::attribute_group::{ATTRIBUTES, KEY};
 use crate::streams::Streams;
 use crate::tables::Tables;
 
 /// A connection within a region takes a few milliseconds; after this it is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Set where every service is another server than the region's. <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
-const ENDPOINT: &str = "AWS_ENDPOINT_URL";
-
-/// Which client makes a batch's calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WireClient {
-    /// The lean one.
-    #[default]
-    Lean,
-    /// The SDK's own.
-    Sdk,
-}
-
-/// A name that no client has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client is {names}, not `{0}`", names = WireClient::NAMES)]
-pub struct UnknownClient(String);
-
-impl WireClient {
-    /// The words of a configuration.
-    pub const NAMES: &'static str = "lean or sdk";
-}
-
-impl FromStr for WireClient {
-    type Err = UnknownClient;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "lean" => Ok(Self::Lean),
-            "sdk" => Ok(Self::Sdk),
-            other => Err(UnknownClient(other.to_owned())),
-        }
-    }
-}
 
 /// Region, credentials and endpoints from the environment, as every AWS client reads them.
 ///
@@ -90,11 +54,7 @@ impl Services {
     pub fn with_tls(sdk: &SdkConfig, client: WireClient, tls: TlsSettings) -> Result<Self, ConnectError> {
         let lean = match client {
             WireClient::Sdk => None,
-            WireClient::Lean => {
-                let region = sdk.region().ok_or(centinela_wire::ConnectError::NoRegion)?.to_string();
-                let provider = sdk.credentials_provider().ok_or(centinela_wire::ConnectError::NoCredentials)?;
-                Some(Access::new(region, provider, tls)?)
-            }
+            WireClient::Lean => Some(Access::of(sdk, tls)?),
         };
         Ok(Self { sdk: sdk.clone(), lean })
     }
@@ -105,12 +65,11 @@ impl Services {
     /// When the lean client cannot use its address.
     pub async fn tables(&self) -> Result<Tables, ConnectError> {
         let Some(access) = &self.lean else { return Ok(aws_sdk_dynamodb::Client::new(&self.sdk).into()) };
-        let url = match self.stated_endpoint("DYNAMODB") {
+        let url = match endpoint(&self.sdk, "DYNAMODB") {
             Some(url) => url,
             None => self.dynamodb_endpoint().await?,
         };
-        let client = Lean::new(access.clone(), centinela_wire::dynamodb::SERVICE, &url)?;
-        Ok(Tables::lean(DynamoDb::new(client, KEY, ATTRIBUTES)))
+        Ok(Lean::new(access.clone(), centinela_wire::dynamodb::SERVICE, &url)?.into())
     }
 
     /// Kinesis.
@@ -119,23 +78,11 @@ impl Services {
     /// When the lean client cannot use its address.
     pub async fn streams(&self) -> Result<Streams, ConnectError> {
         let Some(access) = &self.lean else { return Ok(aws_sdk_kinesis::Client::new(&self.sdk).into()) };
-        let url = match self.stated_endpoint("KINESIS") {
+        let url = match endpoint(&self.sdk, "KINESIS") {
             Some(url) => url,
             None => self.kinesis_endpoint().await?,
         };
-        Ok(Streams::lean(Lean::new(access.clone(), centinela_wire::kinesis::SERVICE, &url)?))
-    }
-
-    /// What code or environment says, in the SDK's order.
-    fn stated_endpoint(&self, service: &str) -> Option<String> {
-        let stated = self.sdk.endpoint_url().map(str::to_owned);
-        let url = if self.sdk.get_origin("endpoint_url").is_client_config() {
-            stated
-        } else {
-            let of_service = std::env::var(format!("{ENDPOINT}_{service}")).ok().filter(|url| !url.is_empty());
-            of_service.or(stated)
-        };
-        url.filter(|url| !url.is_empty())
+        Ok(Lean::new(access.clone(), centinela_wire::kinesis::SERVICE, &url)?.into())
     }
 
     /// Where DynamoDB is in the region, by the SDK's own rules. An account's own endpoint is not used: it is another name of the same.

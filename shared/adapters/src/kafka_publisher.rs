@@ -17,10 +17,10 @@ use centinela_contracts::dead_letter_v1::{self, DeadLetter};
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_delivery::{Causes, DeadLetters, PublishError};
 use centinela_domain::{Coordinates, Millis, Outcome};
-use centinela_kafka_access::KafkaAccess;
+use centinela_kafka_access::{KafkaAccess, tell_when_identified};
 use centinela_scoring::ports::{DecisionPublisher, Outgoing};
 use rdkafka::ClientConfig;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -264,8 +264,7 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         // A topic that was there at start and is gone is an error at once, not after half a minute.
         .set("topic.metadata.propagation.max.ms", "1000");
     if config.idempotent {
-        // Tells the session when the producer has its id. It writes nothing with every message.
-        client.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
+        tell_when_identified(&mut client);
     }
     client
 }

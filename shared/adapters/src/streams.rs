@@ -35,11 +35,13 @@ impl From<Client> for Streams {
     }
 }
 
-impl Streams {
-    pub(crate) fn lean(client: Lean) -> Self {
+impl From<Lean> for Streams {
+    fn from(client: Lean) -> Self {
         Self(By::Lean(client))
     }
+}
 
+impl Streams {
     /// Opens a connection by a call that has no effect: without records, which the service refuses. Returns why it did not answer at all.
     pub(crate) async fn warm(&self, stream: &str, limit: Duration) -> Result<(), String> {
         let asked = async {

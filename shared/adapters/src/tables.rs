@@ -7,9 +7,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use centinela_wire::Client as Lean;
 use centinela_wire::dynamodb::{DynamoDb, Found, KeysOf, Refusal, Statement, Update, Updated};
 
-use crate::attribute_group::Attributes;
+use crate::attribute_group::{ATTRIBUTES, Attributes, KEY};
 use crate::service_failure::ServiceFailure;
 
 pub(crate) use sdk::attributes_of;
@@ -30,11 +31,13 @@ impl From<Client> for Tables {
     }
 }
 
-impl Tables {
-    pub(crate) fn lean(dynamodb: DynamoDb) -> Self {
-        Self(By::Lean(dynamodb))
+impl From<Lean> for Tables {
+    fn from(client: Lean) -> Self {
+        Self(By::Lean(DynamoDb::new(client, KEY, ATTRIBUTES)))
     }
+}
 
+impl Tables {
     /// `BatchGetItem` of at most 100 keys, each named once.
     pub(crate) async fn batch_get(&self, tables: &[KeysOf<'_>], limit: Duration) -> Result<Found, ServiceFailure> {
         match &self.0 {

@@ -24,6 +24,8 @@ use centinela_scoring::ports::{
 };
 use clients::sdk;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 type TestResult = Result<(), Box<dyn Error>>;
 type Rule = Box<dyn Fn(usize, &str, &Value) -> Fault + Send + Sync>;
@@ -435,7 +437,113 @@ async fn missing_tables_are_named_at_start_and_a_throttling_database_is_not_one(
     Ok(())
 }
 
+/// What `BatchGetItem` answers when nothing is there.
+const NOTHING: &str = r#"{"Responses":{},"UnprocessedKeys":{}}"#;
+
+fn refusal(code: &str) -> String {
+    format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"no"}}"#)
+}
+
+fn answer(status: u16, date: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status} Something\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The store before a server that gives these answers, one after the other, and the last of them from then on. It notes when each request says
+/// that it was signed.
+async fn scripted(
+    by: WireClient,
+    answers: Vec<String>,
+) -> Result<(DynamoStateStore, Arc<Mutex<Vec<String>>>), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let signed = Arc::new(Mutex::new(Vec::new()));
+    let (noting, answers) = (Arc::clone(&signed), Arc::new(answers));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (noting, answers) = (Arc::clone(&noting), Arc::clone(&answers));
+            tokio::spawn(serve(BufReader::new(socket), noting, answers));
+        }
+    });
+    let tables = Services::new(&sdk(&url).await, by)?.tables().await?;
+    Ok((DynamoStateStore::new(tables, config()), signed))
+}
+
+/// None when the client has gone.
+async fn serve(
+    mut socket: BufReader<TcpStream>,
+    signed: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Vec<String>>,
+) -> Option<()> {
+    loop {
+        let (mut at, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if socket.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            match line.trim_end().to_ascii_lowercase().split_once(": ") {
+                Some(("x-amz-date", value)) => value.clone_into(&mut at),
+                Some(("content-length", value)) => length = value.parse().ok()?,
+                Some(_) => {}
+                None if line.trim().is_empty() => break,
+                None => {}
+            }
+        }
+        socket.read_exact(&mut vec![0; length]).await.ok()?;
+        let place = {
+            let mut signed = signed.lock().expect("no test panics while it holds this");
+            signed.push(at);
+            (signed.len() - 1).min(answers.len() - 1)
+        };
+        socket.write_all(answers[place].as_bytes()).await.ok()?;
+    }
+}
+
+async fn a_service_that_is_unwell_or_throttles_is_asked_again_and_one_that_refuses_is_not(
+    by: WireClient,
+) -> TestResult {
+    for (status, said, requests) in [
+        (500, refusal("InternalServerError"), 2),
+        (503, "<html>busy</html>".to_owned(), 2),
+        (400, refusal("ThrottlingException"), 2),
+        (400, refusal("RequestLimitExceeded"), 2),
+        (400, refusal("ValidationException"), 1),
+        (400, refusal("AccessDeniedException"), 1),
+    ] {
+        let (store, signed) = scripted(by, vec![answer(status, "", &said), answer(200, "", NOTHING)]).await?;
+        let read = store.read(ReadRequest { users: vec![user("ana")], ..ReadRequest::default() }, soon()).await;
+        assert_eq!(signed.lock().expect("nobody panics").len(), requests, "{status} {said}");
+        match read.problem {
+            None => assert_eq!(requests, 2, "{status} {said}"),
+            Some(StoreError::Rejected(_)) => assert_eq!(requests, 1, "{status} {said}"),
+            Some(other) => panic!("{status} {said}: {other}"),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_clock_costs_the_lean_client_one_attempt_and_a_second_refusal_is_believed() -> TestResult {
+    let refused = || answer(400, "Sun, 06 Nov 1994 08:49:37 GMT", &refusal("InvalidSignatureException"));
+    let request = || ReadRequest { users: vec![user("ana")], ..ReadRequest::default() };
+    let (store, signed) = scripted(WireClient::Lean, vec![refused(), answer(200, "", NOTHING)]).await?;
+    for place in ["the first", "the next"] {
+        let read = store.read(request(), soon()).await;
+        assert!(read.problem.is_none(), "{place}: {:?}", read.problem);
+    }
+    let is_corrected: Vec<bool> =
+        signed.lock().expect("nobody panics").iter().map(|at| at.starts_with("19941106t08")).collect();
+    assert_eq!(is_corrected, [false, true, true], "and the correction is kept");
+
+    let (store, signed) = scripted(WireClient::Lean, vec![refused()]).await?;
+    let read = store.read(request(), soon()).await;
+    assert!(matches!(read.problem, Some(StoreError::Rejected(_))), "{:?}", read.problem);
+    assert_eq!(signed.lock().expect("nobody panics").len(), 2);
+    Ok(())
+}
+
 by_both_clients! {
+    a_service_that_is_unwell_or_throttles_is_asked_again_and_one_that_refuses_is_not,
     what_is_written_is_read_with_its_version,
     a_batch_is_read_in_as_few_calls_as_possible_and_only_the_marks_consistently,
     keys_that_were_left_unprocessed_are_asked_for_again,

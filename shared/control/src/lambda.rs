@@ -74,7 +74,7 @@ impl LambdaControl {
     /// # Errors
     /// When the environment says too little.
     pub fn new(sdk: &SdkConfig) -> Result<Self, ConnectError> {
-        let base = |region: &str| signed_http::endpoint("LAMBDA").unwrap_or_else(|| address("lambda", region));
+        let base = |region: &str| signed_http::endpoint(sdk, "LAMBDA").unwrap_or_else(|| address("lambda", region));
         Client::new(sdk, LAMBDA, base).map(Self)
     }
 

@@ -27,7 +27,7 @@ impl SnsAlerts {
     /// # Errors
     /// When the environment says too little.
     pub fn new(sdk: &SdkConfig, topic_arn: &str) -> Result<Self, ConnectError> {
-        let base = |region: &str| signed_http::endpoint("SNS").unwrap_or_else(|| address("sns", region));
+        let base = |region: &str| signed_http::endpoint(sdk, "SNS").unwrap_or_else(|| address("sns", region));
         Ok(Self { client: Client::new(sdk, SNS, base)?, topic_arn: topic_arn.to_owned() })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_kafka_access::{KafkaAccess, KafkaLogin, Password, Scram};
 use centinela_telemetry::PseudonymKey;
+use centinela_wire::WireClient;
 
 /// Every problem of an environment at once: one failed deploy, one complete list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +45,11 @@ pub fn configure<C>(
 }
 
 impl Environment<'_> {
-    /// Notes a problem.
+    /// Notes a problem, once.
     pub fn problem(&mut self, problem: String) {
-        self.problems.push(problem);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// The value, or an empty text and a problem.
@@ -85,6 +88,12 @@ impl Environment<'_> {
             self.problem(format!("{name} must be a number of seconds above 0, not `{text}`"));
         }
         Duration::from_secs(seconds.unwrap_or_default())
+    }
+
+    /// Which client makes the calls: the lean one unless `WIRE_CLIENT` says otherwise.
+    pub fn wire_client(&mut self) -> WireClient {
+        let named = |name: &str| WireClient::named(name).ok_or(());
+        self.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, named)
     }
 
     /// The cluster and how to get into it: what [`KafkaAccess::environment`] gives.

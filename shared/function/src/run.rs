@@ -8,19 +8,17 @@ use std::time::Instant;
 
 use centinela_delivery::Causes;
 use centinela_telemetry::emf::{self, Counts};
+use centinela_wire::WireClient;
 use lambda_runtime::{Config, Context, Diagnostic, Error, LambdaEvent, service_fn};
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tracing::{error, info, warn};
 
 use crate::invocation::{invalid, micros_since, now};
-use crate::{Answer, Environment, Failure, Invocation, configure, runtime_api};
+use crate::{Answer, ConfigError, Environment, Failure, Invocation, configure, runtime_api};
 
 /// Where Lambda is asked for work: a host and a port. Emulators give a URL, whose path says which function asks; the lean loop has no use
 /// for one.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// Which client asks: the lean one, unless this says `sdk`.
-const WIRE_CLIENT: &str = "WIRE_CLIENT";
 /// Set where an environment is a restored snapshot, which the lean loop knows nothing of.
 const INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
@@ -48,36 +46,41 @@ pub trait Function: Sized {
 pub async fn run<F: Function>() -> Result<(), Error> {
     let started = Instant::now();
     centinela_telemetry::init()?;
-    let host = Box::pin(start::<F>(started))
+    let (client, host) = Box::pin(start::<F>(started))
         .await
         .inspect_err(|error| error!(error = &**error, "the function cannot start"))?;
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    let is_restored = std::env::var(INITIALIZATION_TYPE).is_ok_and(|found| found == "snap-start");
     match std::env::var(RUNTIME_API) {
-        Ok(authority)
-            if !authority.contains('/') && !is(WIRE_CLIENT, "sdk") && !is(INITIALIZATION_TYPE, "snap-start") =>
-        {
+        Ok(authority) if !authority.contains('/') && client == WireClient::Lean && !is_restored => {
             let invoke = async |payload: &str, context: Context| {
-                let body = host.invoke(payload, &context).await?;
-                Ok::<_, Diagnostic>(body.into_bytes())
+                let body: Box<str> = host.invoke(payload, &context).await?.into();
+                Ok::<_, Diagnostic>(String::from(body).into_bytes())
             };
             Box::pin(runtime_api::serve(&authority, Config::from_env(), invoke)).await
         }
         _ => {
             let host = &host;
             let invoke = |LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| async move {
-                let body = host.invoke(payload.get(), &context).await?;
-                RawValue::from_string(body).map_err(invalid)
+                host.invoke(payload.get(), &context).await
             };
             Box::pin(lambda_runtime::run(service_fn(invoke))).await
         }
     }
 }
 
-async fn start<F: Function>(started: Instant) -> Result<Host<F>, Error> {
-    let config = configure(|name| std::env::var(name).ok(), F::configure)?;
+async fn start<F: Function>(started: Instant) -> Result<(WireClient, Host<F>), Error> {
+    let (client, config) = configured::<F>(|name| std::env::var(name).ok())?;
     info!(?config, "starting");
     let function = F::connect(config).await?;
-    Ok(Host { function, init_us: micros_since(started), warm: AtomicBool::new(false) })
+    Ok((client, Host { function, init_us: micros_since(started), warm: AtomicBool::new(false) }))
+}
+
+/// Which client asks Lambda for work, and what the function is told.
+fn configured<F: Function>(lookup: impl Fn(&str) -> Option<String>) -> Result<(WireClient, F::Config), ConfigError> {
+    configure(lookup, |environment| {
+        let client = environment.wire_client();
+        Some((client, F::configure(environment)?))
+    })
 }
 
 /// A function between two invocations.
@@ -88,8 +91,8 @@ struct Host<F> {
 }
 
 impl<F: Function> Host<F> {
-    /// Handles an event and prints its metric line. The answer is JSON.
-    async fn invoke(&self, payload: &str, context: &Context) -> Result<String, Failure> {
+    /// Handles an event and prints its metric line.
+    async fn invoke(&self, payload: &str, context: &Context) -> Result<Box<RawValue>, Failure> {
         let started = Instant::now();
         let is_first = !self.warm.swap(true, Ordering::Relaxed);
         let oldest = AtomicI64::new(i64::MAX);
@@ -105,8 +108,7 @@ impl<F: Function> Host<F> {
             oldest_record_ms: invocation.oldest_record_ms(),
         };
         print(emf::line(&invocation, &metrics));
-        serde_json::from_str::<IgnoredAny>(&body).map_err(invalid)?;
-        Ok(body)
+        RawValue::from_string(body).map_err(invalid)
     }
 }
 
@@ -115,5 +117,58 @@ fn print(mut line: String) {
     line.push('\n');
     if let Err(error) = std::io::stdout().lock().write_all(line.as_bytes()) {
         warn!(error = %Causes(&error), "metrics were not printed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Counts for Nothing {
+        const NAMES: &'static [&'static str] = &[];
+        const ALWAYS: &'static [&'static str] = &[];
+
+        fn values(&self) -> impl Iterator<Item = u64> {
+            std::iter::empty()
+        }
+    }
+
+    /// A function that asks nothing of DynamoDB or Kinesis, and so not for a client either.
+    struct Deaf;
+
+    impl Function for Deaf {
+        type Config = String;
+        type Counts = Nothing;
+
+        fn configure(environment: &mut Environment<'_>) -> Option<String> {
+            Some(environment.text("TABLE"))
+        }
+
+        async fn connect(_: String) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        async fn handle(&self, _: &Invocation<'_>) -> Result<Answer<Nothing>, Failure> {
+            unreachable!("it is not started")
+        }
+    }
+
+    #[test]
+    fn every_function_refuses_a_client_that_nobody_knows() {
+        let said = |client: Option<&'static str>| {
+            configured::<Deaf>(move |name| if name == "WIRE_CLIENT" { client.map(str::to_owned) } else { None })
+        };
+        let problem = said(Some("leen")).unwrap_err().to_string();
+        assert_eq!(problem, "invalid configuration: WIRE_CLIENT must be lean or sdk, not `leen`; TABLE is not set");
+        for (client, expected) in
+            [(None, WireClient::Lean), (Some("lean"), WireClient::Lean), (Some("sdk"), WireClient::Sdk)]
+        {
+            let told = configured::<Deaf>(move |name| {
+                if name == "WIRE_CLIENT" { client.map(str::to_owned) } else { Some("table".to_owned()) }
+            });
+            assert_eq!(told, Ok((expected, "table".to_owned())), "{client:?}");
+        }
     }
 }

@@ -7,9 +7,14 @@ use std::path::PathBuf;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// How the region gets to the place where tokens are made.
 const REGION_SETTING: &str = "region=";
+/// Where librdkafka writes about an idempotent producer's state, and what once the brokers have given it its id. It is the only word on that
+/// but for statistics, which would have to be made many times a second to say it in time.
+const IDEMPOTENCE_STATE: &str = "IDEMPSTATE";
+const IDENTIFIED: &str = "-> Assigned";
 
 /// The SCRAM mechanisms of Kafka, by the names it gives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,6 +167,18 @@ impl KafkaAccess {
             KafkaLogin::Iam { .. } => "this role".to_owned(),
         }
     }
+}
+
+/// Has an idempotent producer write to its log when the brokers have given it its id; until then it holds messages back, for half a second if it
+/// asked too early. It writes nothing with every message.
+pub fn tell_when_identified(producer: &mut ClientConfig) {
+    producer.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
+}
+
+/// Whether that is what a line of the log says.
+#[must_use]
+pub fn is_identified(facility: &str, message: &str) -> bool {
+    facility == IDEMPOTENCE_STATE && message.ends_with(IDENTIFIED)
 }
 
 /// A token of MSK's IAM authentication, for a client whose settings come from [`KafkaAccess`]; `config` is what librdkafka hands

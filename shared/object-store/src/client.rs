@@ -30,7 +30,8 @@ pub(crate) struct Client(signed_http::Client);
 impl Client {
     /// A client with region, credentials and endpoint of the environment, as every AWS client reads them.
     pub(crate) async fn from_environment(bucket: &str) -> Result<Self, ConnectError> {
-        Self::new(&signed_http::settings().await, bucket, signed_http::endpoint("S3").as_deref())
+        let sdk = signed_http::settings().await;
+        Self::new(&sdk, bucket, signed_http::endpoint(&sdk, "S3").as_deref())
     }
 
     /// A client of a bucket. A server of one's own has no name per bucket: there the bucket is part of the path.

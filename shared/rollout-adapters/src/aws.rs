@@ -60,7 +60,17 @@ impl Aws {
     /// Where that is.
     #[must_use]
     pub fn place(&self) -> Place {
-        Place { region: self.region.clone(), endpoint: signed_http::endpoint("CLOUDFORMATION") }
+        Place { region: self.region.clone(), endpoint: self.endpoint("cloudformation") }
+    }
+
+    /// Where the environment says that a service is, by the name that it has in signatures.
+    fn endpoint(&self, service: &str) -> Option<String> {
+        let named = match service {
+            "monitoring" => "CLOUDWATCH".to_owned(),
+            "cloudcontrolapi" => "CLOUDCONTROL".to_owned(),
+            service => service.to_uppercase(),
+        };
+        signed_http::endpoint(&self.sdk, &named)
     }
 
     fn client(&self, service: &'static str, bucket: Option<&str>) -> Result<Arc<Client>, CloudError> {
@@ -70,7 +80,7 @@ impl Aws {
             return Ok(Arc::clone(client));
         }
         let described = Service { name: service, is_s3: bucket.is_some(), answer_bytes_max: ANSWER_BYTES_MAX };
-        let base = |region: &str| base(service, bucket, region);
+        let base = |region: &str| base(service, bucket, region, self.endpoint(service));
         let client = Client::new(&self.sdk, described, base).map_err(unreadable)?;
         let client = Arc::new(client);
         clients.insert(key, Arc::clone(&client));
@@ -143,15 +153,10 @@ impl Aws {
     }
 }
 
-/// Where a service is: under the name that it has in signatures, or where the environment says.
-fn base(service: &str, bucket: Option<&str>, region: &str) -> String {
-    let named = match service {
-        "monitoring" => "CLOUDWATCH".to_owned(),
-        "cloudcontrolapi" => "CLOUDCONTROL".to_owned(),
-        service => service.to_uppercase(),
-    };
+/// Where a service is: under the name that it has in signatures, or at the endpoint.
+fn base(service: &str, bucket: Option<&str>, region: &str, endpoint: Option<String>) -> String {
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    match (signed_http::endpoint(&named), bucket) {
+    match (endpoint, bucket) {
         // A server of one's own has no name per bucket: there the bucket is part of the path.
         (Some(url), Some(bucket)) => format!("{url}/{bucket}"),
         (Some(url), None) => url,
@@ -325,9 +330,9 @@ mod tests {
 
     #[test]
     fn a_service_is_where_its_documentation_says() {
-        assert_eq!(base("cloudformation", None, "eu-west-1"), "https://cloudformation.eu-west-1.amazonaws.com");
-        assert_eq!(base("cloudcontrolapi", None, "us-east-1"), "https://cloudcontrolapi.us-east-1.amazonaws.com");
-        assert_eq!(base("s3", Some("b"), "us-east-1"), "https://b.s3.us-east-1.amazonaws.com");
-        assert_eq!(base("lambda", None, "cn-north-1"), "https://lambda.cn-north-1.amazonaws.com.cn");
+        assert_eq!(base("cloudformation", None, "eu-west-1", None), "https://cloudformation.eu-west-1.amazonaws.com");
+        assert_eq!(base("cloudcontrolapi", None, "us-east-1", None), "https://cloudcontrolapi.us-east-1.amazonaws.com");
+        assert_eq!(base("s3", Some("b"), "us-east-1", None), "https://b.s3.us-east-1.amazonaws.com");
+        assert_eq!(base("lambda", None, "cn-north-1", None), "https://lambda.cn-north-1.amazonaws.com.cn");
     }
 }

@@ -1,17 +1,15 @@
 //! Signed requests to one service.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
     sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
+use centinela_wire::{Access, Cause, ConnectError, Identity, TlsSettings, user_agent};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -19,31 +17,9 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::Mutex;
-
-/// An error of any kind.
-pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// A connection within a region takes a few milliseconds; after this it is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Credentials that end sooner are asked for again.
-const FRESH_FOR: Duration = Duration::from_secs(300);
-/// Set where every service is another server than the region's.
-const ENDPOINT: &str = "AWS_ENDPOINT_URL";
-/// Who asks, as the SDKs put it into their user agent: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>.
-const APP_ID: &str = "AWS_SDK_UA_APP_ID";
-
-/// The service cannot be asked as configured. Nothing to wait for: a person has to change something.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum ConnectError {
-    #[error("there is no region: set AWS_REGION")]
-    NoRegion,
-    #[error("there are no credentials: set them as for any AWS client")]
-    NoCredentials,
-    #[error("the machine's certificates cannot be read")]
-    Certificates(#[source] std::io::Error),
-}
 
 /// No answer came in the time that one attempt gets.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -97,14 +73,6 @@ pub async fn settings() -> SdkConfig {
     Box::pin(aws_config::defaults(BehaviorVersion::latest()).load()).await
 }
 
-/// Where the environment says that a service is, such as `S3`; none where it is the region's.
-#[must_use]
-pub fn endpoint(service: &str) -> Option<String> {
-    let of_service = format!("{ENDPOINT}_{service}");
-    let named = [of_service.as_str(), ENDPOINT].into_iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|url| !url.is_empty()).map(|url| url.trim_end_matches('/').to_owned())
-}
-
 /// A client of one service at one address.
 pub struct Client {
     http: Http<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -112,9 +80,7 @@ pub struct Client {
     /// With scheme and without a slash at the end; what precedes a path.
     base: String,
     host: String,
-    region: String,
-    provider: SharedCredentialsProvider,
-    credentials: Mutex<Option<Credentials>>,
+    access: Access,
     user_agent: String,
 }
 
@@ -122,25 +88,19 @@ impl Client {
     /// A client of a service at the address that `base` makes of a region.
     ///
     /// # Errors
-    /// When the settings say too little.
+    /// When the settings say too little, or what cannot be used.
     pub fn new(sdk: &SdkConfig, service: Service, base: impl FnOnce(&str) -> String) -> Result<Self, ConnectError> {
-        let region = sdk.region().ok_or(ConnectError::NoRegion)?.to_string();
-        let provider = sdk.credentials_provider().ok_or(ConnectError::NoCredentials)?;
-        let base = base(&region);
+        let tls = TlsSettings::default();
+        let access = Access::of(sdk, tls.clone())?;
+        let base = base(access.region());
         let host = base.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.enforce_http(false);
-        let provider_of_tls = rustls::crypto::aws_lc_rs::default_provider();
-        let tls = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(provider_of_tls)
-            .map_err(ConnectError::Certificates)?;
-        let connector = tls.https_or_http().enable_http1().wrap_connector(connector);
+        let connector = HttpsConnector::from((connector, tls.config()?));
         let http = Http::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        let app = std::env::var(APP_ID).map(|name| format!(" app/{name}")).unwrap_or_default();
-        let user_agent = format!("centinela/{}{app}", env!("CARGO_PKG_VERSION"));
-        Ok(Self { http, service, base, host, region, provider, credentials: Mutex::default(), user_agent })
+        Ok(Self { http, service, base, host, access, user_agent: user_agent()? })
     }
 
     /// Asks once.
@@ -154,7 +114,9 @@ impl Client {
         body: Bytes,
         limit: Duration,
     ) -> Result<Answer, Unanswered> {
-        let request = self.signed(method, asked, &body).await.map_err(Unanswered::Refused)?;
+        let unknown = |error| Unanswered::Refused(Box::new(error));
+        let identity = self.access.identity().await.map_err(unknown)?;
+        let request = self.signed(method, asked, &body, &identity).map_err(Unanswered::Refused)?;
         let exchange = async {
             let answer = self.http.request(request).await.map_err(|error| Unanswered::Transient(Box::new(error)))?;
             let (head, body) = answer.into_parts();
@@ -162,7 +124,7 @@ impl Client {
             let body = body.map_err(Unanswered::Transient)?.to_bytes();
             // Credentials that were refused may have been replaced.
             if matches!(head.status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-                *self.credentials.lock().await = None;
+                self.access.refused(&identity);
             }
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
@@ -170,16 +132,13 @@ impl Client {
         tokio::time::timeout(limit, exchange).await.unwrap_or_else(no_answer)
     }
 
-    async fn credentials(&self) -> Result<Credentials, Cause> {
-        let mut known = self.credentials.lock().await;
-        let soon = SystemTime::now() + FRESH_FOR;
-        if let Some(known) = known.as_ref().filter(|known| known.expiry().is_none_or(|expiry| expiry > soon)) {
-            return Ok(known.clone());
-        }
-        Ok(known.insert(self.provider.provide_credentials().await?).clone())
-    }
-
-    async fn signed(&self, method: Method, asked: &Asked<'_>, body: &Bytes) -> Result<Request<Full<Bytes>>, Cause> {
+    fn signed(
+        &self,
+        method: Method,
+        asked: &Asked<'_>,
+        body: &Bytes,
+        identity: &Identity,
+    ) -> Result<Request<Full<Bytes>>, Cause> {
         let mut uri = format!("{}{}", self.base, asked.path);
         for (index, (name, value)) in asked.query.iter().enumerate() {
             uri.push_str(if index == 0 { "?" } else { "&" });
@@ -190,7 +149,7 @@ impl Client {
             request = request.header(*name, value);
         }
         let mut request = request.body(Full::new(body.clone()))?;
-        let identity = self.credentials().await?.into();
+        let identity = identity.credentials().clone().into();
         let mut settings = SigningSettings::default();
         if self.service.is_s3 {
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -199,7 +158,7 @@ impl Client {
         }
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
-            .region(&self.region)
+            .region(self.access.region())
             .name(self.service.name)
             .time(SystemTime::now())
             .settings(settings)

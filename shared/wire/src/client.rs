@@ -8,16 +8,15 @@ use tokio_rustls::TlsConnector;
 
 use crate::address::Address;
 use crate::clock::Moment;
-use crate::connection::{Connection, Received, Tls};
+use crate::connection::{Connection, Received, Route, Tls};
 use crate::failure::{CallError, ConnectError, Malformed, ServiceError};
-use crate::identity::{Access, Identity, is_plain};
+use crate::identity::{Access, Identity};
 use crate::request::Asker;
+use crate::settings::user_agent;
 use crate::signature::Signed;
 
 /// Connections that are kept while nothing is asked.
 const IDLE_CONNECTIONS_MAX: usize = 8;
-/// Who asks, as the SDKs put it into their user agent: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-appid.html>.
-const APP_ID: &str = "AWS_SDK_UA_APP_ID";
 
 /// A signature was refused for its time, or because nothing better was said of it.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
@@ -51,9 +50,13 @@ struct Inner {
     access: Access,
     service: Service,
     address: Address,
-    tls: Option<Tls>,
+    route: Route,
     user_agent: String,
     /// The one used last is taken first, so that the others may grow old.
+    ///
+    /// One that breaks takes none of the others with it. They end elsewhere in the service, and one that ended with it has said so before it is
+    /// taken ([`Connection::is_usable`]); throwing away those that live would make every call of a batch connect anew, with a handshake of
+    /// TLS, just when the service is unwell. One that died without a word costs an attempt, and is gone after it.
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -73,20 +76,15 @@ impl Client {
     /// When the address or what is said about it cannot be used.
     pub fn new(access: Access, service: Service, url: &str) -> Result<Self, ConnectError> {
         let address = Address::parse(url)?;
-        let tls = if address.is_tls {
+        let route = if address.is_tls {
             let name = ServerName::try_from(address.host.clone());
             let name = name.map_err(|_| ConnectError::Name { host: address.host.clone() })?;
-            Some(Tls { connector: TlsConnector::from(access.tls().config()?), name })
+            Route::Tls(Tls { connector: TlsConnector::from(access.tls().config()?), name })
         } else {
-            None
+            Route::Plain
         };
-        let app = std::env::var(APP_ID).ok().filter(|name| !name.is_empty());
-        if !app.as_deref().is_none_or(is_plain) {
-            return Err(ConnectError::Header { what: APP_ID });
-        }
-        let app = app.map(|name| format!(" app/{name}")).unwrap_or_default();
-        let user_agent = format!("centinela/{}{app}", env!("CARGO_PKG_VERSION"));
-        Ok(Self(Arc::new(Inner { access, service, address, tls, user_agent, idle: Mutex::default() })))
+        let user_agent = user_agent()?;
+        Ok(Self(Arc::new(Inner { access, service, address, route, user_agent, idle: Mutex::default() })))
     }
 
     /// Makes one call. `target` names the operation, `write` appends the body to a buffer, and `read` makes something of the answer's.
@@ -101,11 +99,11 @@ impl Client {
         write: impl FnOnce(&mut Vec<u8>),
         read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Result<T, CallError> {
-        let Inner { access, service, address, tls, .. } = &*self.0;
+        let Inner { access, service, address, route, .. } = &*self.0;
         let identity = access.identity().await?;
         let mut connection = match self.take_idle() {
             Some(connection) => connection,
-            None => Connection::open(address, tls.as_ref()).await?,
+            None => Connection::open(address, route).await?,
         };
         write(connection.request.new_body());
         let signed_s = access.clock().now_s();

@@ -1,6 +1,7 @@
 //! One connection: a request goes out, an answer comes in, and nothing else happens on it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -16,8 +18,11 @@ use crate::answer::{self, ChunkProblem, Chunks, Framing, Head, Headers, Step};
 use crate::failure::CallError;
 use crate::request::RequestBuffer;
 
-/// A connection within a region takes a few milliseconds; after this it is not coming.
+/// A connection within a region takes a few milliseconds; after this it is not coming, from none of a name's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// An address that has not answered by then is not waited for alone: the next one of the name is tried beside it. The shortest time that
+/// <https://www.rfc-editor.org/rfc/rfc8305#section-8> recommends, and room for ten addresses.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(100);
 /// A connection that was not used for so long may be gone without a word: load balancers forget, and a frozen environment hears nothing.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// What is read at a time when nothing is known of the length.
@@ -29,6 +34,12 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Tls {
     pub(crate) connector: TlsConnector,
     pub(crate) name: ServerName<'static>,
+}
+
+/// How a server is reached.
+pub(crate) enum Route {
+    Plain,
+    Tls(Tls),
 }
 
 enum Stream {
@@ -52,9 +63,9 @@ pub(crate) struct Received {
 }
 
 impl Connection {
-    pub(crate) async fn open(address: &Address, tls: Option<&Tls>) -> Result<Self, CallError> {
+    pub(crate) async fn open(address: &Address, route: &Route) -> Result<Self, CallError> {
         let host = || address.authority.clone();
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, Stream::open(address, tls)).await;
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, Stream::open(address, route)).await;
         let waited_ms = CONNECT_TIMEOUT.as_millis();
         let stream = opened.map_err(|_| CallError::ConnectTimeout { host: host(), waited_ms })?;
         let stream = stream.map_err(|source| CallError::Connect { host: host(), source })?;
@@ -185,13 +196,14 @@ impl Connection {
 }
 
 impl Stream {
-    async fn open(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
-        let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    async fn open(address: &Address, route: &Route) -> io::Result<Self> {
+        let addresses = tokio::net::lookup_host((address.host.as_str(), address.port)).await?;
+        let socket = first_connected(addresses).await?;
         // A request is one write, and its answer is waited for.
         socket.set_nodelay(true)?;
-        match tls {
-            None => Ok(Self::Plain(socket)),
-            Some(tls) => Ok(Self::Tls(Box::new(tls.connector.connect(tls.name.clone(), socket).await?))),
+        match route {
+            Route::Tls(tls) => Ok(Self::Tls(Box::new(tls.connector.connect(tls.name.clone(), socket).await?))),
+            Route::Plain => Ok(Self::Plain(socket)),
         }
     }
 
@@ -221,5 +233,99 @@ impl Stream {
             Self::Plain(socket) => socket.read_buf(into).await,
             Self::Tls(stream) => stream.read_buf(into).await,
         }
+    }
+}
+
+/// A connection to the address that answers first. They are tried in their order, each as soon as the one before it has failed, or after a
+/// while beside it: one that is dead does not take the time of the others.
+async fn first_connected(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
+    // Those that are still under way end with this.
+    let mut attempts = JoinSet::new();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        let patience = match addresses.next() {
+            Some(address) => {
+                attempts.spawn(TcpStream::connect(address));
+                NEXT_ADDRESS_AFTER
+            }
+            // Whoever waits for this has a limit.
+            None => Duration::MAX,
+        };
+        match tokio::time::timeout(patience, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(socket)))) => return Ok(socket),
+            Ok(Some(Ok(Err(error)))) => failed = error,
+            Ok(Some(Err(error))) => failed = io::Error::other(error),
+            Ok(None) => return Err(failed),
+            Err(_elapsed) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    /// An address that swallows what it is sent: its queue is full, and nobody takes anything from it.
+    struct BlackHole {
+        address: SocketAddr,
+        _listener: TcpListener,
+        _queued: Vec<TcpStream>,
+    }
+
+    impl BlackHole {
+        async fn open() -> Self {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind(ANY_PORT).expect("a free port");
+            let listener = socket.listen(1).expect("it listens");
+            let address = listener.local_addr().expect("an address");
+            let mut queued = Vec::new();
+            while let Ok(socket) = tokio::time::timeout(NEXT_ADDRESS_AFTER, TcpStream::connect(address)).await {
+                queued.push(socket.expect("it is queued"));
+            }
+            Self { address, _listener: listener, _queued: queued }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_take_the_time_of_the_next() {
+        let (first, second) = (BlackHole::open().await, BlackHole::open().await);
+        let alive = TcpListener::bind(ANY_PORT).await.expect("a free port");
+        let address = alive.local_addr().expect("an address");
+        let began = Instant::now();
+        let connected =
+            tokio::time::timeout(CONNECT_TIMEOUT, first_connected([first.address, second.address, address]));
+        let socket = connected.await.expect("in the time of a connection").expect("one of them is alive");
+        assert_eq!(socket.peer_addr().expect("a peer"), address);
+        assert!(began.elapsed() >= 2 * NEXT_ADDRESS_AFTER, "each of them had its time");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_not_waited_for_and_the_last_reason_is_told() {
+        let alive = TcpListener::bind(ANY_PORT).await.expect("a free port");
+        let closed = TcpListener::bind(ANY_PORT).await.expect("a free port").local_addr().expect("an address");
+        let address = alive.local_addr().expect("an address");
+        let socket = first_connected([closed, address]).await.expect("the second is alive");
+        assert_eq!(socket.peer_addr().expect("a peer"), address);
+        let refused = first_connected([closed, closed]).await.expect_err("nobody is there");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let nowhere = first_connected([]).await.expect_err("there is nobody to ask");
+        assert_eq!(nowhere.to_string(), "the name has no address");
+    }
+
+    #[tokio::test]
+    async fn all_addresses_together_have_the_time_of_one_connection() {
+        let hole = BlackHole::open().await;
+        let address = Address::parse(&format!("http://{}", hole.address)).expect("an address");
+        let began = Instant::now();
+        let opened = Connection::open(&address, &Route::Plain).await.err();
+        assert!(matches!(opened, Some(CallError::ConnectTimeout { waited_ms: 1_000, .. })), "{opened:?}");
+        assert!(began.elapsed() < 2 * CONNECT_TIMEOUT);
     }
 }

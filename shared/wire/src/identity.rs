@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use tracing::warn;
@@ -44,8 +45,8 @@ struct Known {
     rest_until: Option<Instant>,
 }
 
-/// Credentials, and the signing keys of today.
-pub(crate) struct Identity {
+/// Credentials, and the signing keys of today. It shows itself nowhere.
+pub struct Identity {
     credentials: Credentials,
     fetched: Instant,
     /// One for each service, of the day it was last used for.
@@ -59,6 +60,15 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
+    /// Uses the region and the provider of credentials that the SDK was told of.
+    ///
+    /// # Errors
+    /// When there is no region, or nobody who gives credentials.
+    pub fn of(sdk: &SdkConfig, tls: TlsSettings) -> Result<Self, ConnectError> {
+        let region = sdk.region().ok_or(ConnectError::NoRegion)?.to_string();
+        Self::new(region, sdk.credentials_provider().ok_or(ConnectError::NoCredentials)?, tls)
+    }
+
     /// Uses a region and a provider of credentials, which is asked with the first call.
     ///
     /// # Errors
@@ -101,7 +111,10 @@ impl Access {
     }
 
     /// Credentials that hold. Those that will end soon are replaced meanwhile.
-    pub(crate) async fn identity(&self) -> Result<Arc<Identity>, CallError> {
+    ///
+    /// # Errors
+    /// When the provider gives none.
+    pub async fn identity(&self) -> Result<Arc<Identity>, CallError> {
         let known = self.known().identity.clone();
         match known {
             Some(identity) if identity.lasts(FRESH_FOR) => return Ok(identity),
@@ -120,7 +133,7 @@ impl Access {
     }
 
     /// Forgets credentials that a service refused. Returns whether there are others, or can be hoped for.
-    pub(crate) fn refused(&self, identity: &Arc<Identity>) -> bool {
+    pub fn refused(&self, identity: &Arc<Identity>) -> bool {
         let mut known = self.known();
         if known.identity.as_ref().is_some_and(|current| !Arc::ptr_eq(current, identity)) {
             return true;
@@ -161,6 +174,12 @@ impl Access {
 }
 
 impl Identity {
+    /// For another signer.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     pub(crate) fn access_key_id(&self) -> &str {
         self.credentials.access_key_id()
     }

@@ -5,7 +5,8 @@
 //! what an answer means are the caller's matter: nothing is tried again here, and a call takes as long as it takes; who drops it closes its
 //! connection. Credentials and region come from the SDK's provider chain, TLS is rustls with the machine's certificates.
 //!
-//! [`Plain`] is the same without a signature, for a server on the machine: Lambda's Runtime API.
+//! [`Plain`] is the same without a signature, for a server on the machine: Lambda's Runtime API. [`Access`], [`TlsSettings`], [`endpoint`]
+//! and [`user_agent`] serve `centinela-signed-http` too, which asks other services.
 //!
 //! What it refuses to do: redirects, proxies, compression, HTTP/2, and of a service's paths all but `/`.
 
@@ -21,12 +22,14 @@ mod json;
 pub mod kinesis;
 mod plain;
 mod request;
+mod settings;
 mod signature;
 mod tls;
 
 pub use address::AddressProblem;
 pub use client::{Client, Service};
 pub use failure::{CallError, Cause, ConnectError, Malformed, ServiceError};
-pub use identity::Access;
+pub use identity::{Access, Identity};
 pub use plain::{Plain, PlainAnswer, PlainRequest};
+pub use settings::{WireClient, endpoint, user_agent};
 pub use tls::TlsSettings;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 
 use crate::address::{Address, AddressProblem};
-use crate::connection::{Connection, Received};
+use crate::connection::{Connection, Received, Route};
 use crate::failure::CallError;
 use crate::identity::is_plain;
 
@@ -64,7 +64,7 @@ impl Plain {
         // After an error it is not used again: what comes on it next would answer this request.
         let mut connection = match self.connection.take().filter(Connection::is_usable) {
             Some(connection) => connection,
-            None => Connection::open(&self.address, None).await?,
+            None => Connection::open(&self.address, &Route::Plain).await?,
         };
         connection.give_back();
         write(connection.request.whole(), &self.address.authority, request)?;

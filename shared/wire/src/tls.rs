@@ -25,8 +25,11 @@ impl TlsSettings {
         Ok(Self(Arc::new(Mutex::new(Some(client(roots)?)))))
     }
 
-    /// The machine's certificates (`SSL_CERT_FILE` where it is set), read once.
-    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, ConnectError> {
+    /// For a client of HTTP/1.1: the machine's certificates (`SSL_CERT_FILE` where it is set), read once, or those that were given.
+    ///
+    /// # Errors
+    /// When none of them can be used.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, ConnectError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = known.as_ref() {
             return Ok(Arc::clone(config));

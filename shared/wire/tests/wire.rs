@@ -240,6 +240,30 @@ async fn a_connection_that_breaks_costs_one_call_and_one_that_was_closed_costs_n
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_breaks_takes_only_those_with_it_that_were_closed_too() {
+    let server = Server::start(false, |_, (_, body)| match body.as_str() {
+        "break" => Reply::Last(Vec::new()),
+        "close" => Reply::Last(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
+        _ => ok("ok"),
+    })
+    .await;
+    let client = client(&server);
+    let at_once = async |bodies: [&'static str; 3]| {
+        let calls = tokio::join!(call(&client, bodies[0]), call(&client, bodies[1]), call(&client, bodies[2]));
+        until_heard().await;
+        [calls.0.is_ok(), calls.1.is_ok(), calls.2.is_ok()]
+    };
+    assert_eq!(at_once(["", "", ""]).await, [true; 3]);
+    assert_eq!(at_once(["break", "", ""]).await, [false, true, true]);
+    assert_eq!(server.connections(), 3);
+    assert_eq!(at_once(["", "", ""]).await, [true; 3]);
+    assert_eq!(server.connections(), 4, "one was opened for the one that broke");
+    assert_eq!(at_once(["break", "close", ""]).await, [false, true, true]);
+    assert_eq!(at_once(["", "", ""]).await, [true; 3]);
+    assert_eq!(server.connections(), 6, "one that was closed with it was not used");
+}
+
 /// Lets the runtime look at its sockets, which it does once in 61 polls.
 async fn until_heard() {
     for _ in 0..200 {

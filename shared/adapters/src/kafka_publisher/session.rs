@@ -1,8 +1,9 @@
 //! What librdkafka asks its owner for: a place for logs and delivery reports, and a token.
 
-use centinela_delivery::Causes;
 use std::sync::Arc;
 
+use centinela_delivery::Causes;
+use centinela_kafka_access::is_identified;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -18,13 +19,8 @@ pub(super) struct Session {
     identified: Arc<Notify>,
 }
 
-/// Where librdkafka writes about an idempotent producer's state, and what once the brokers have given it its id. It is the only word on that
-/// but for statistics, which would have to be made many times a second to say it in time.
-const STATE: &str = "IDEMPSTATE";
-const IDENTIFIED: &str = "-> Assigned";
-
 impl Session {
-    /// Waits until the producer has its id; until then it holds messages back, for half a second if it asked too early.
+    /// Waits until the producer has its id.
     pub(super) async fn identified(&self) {
         self.identified.notified().await;
     }
@@ -35,7 +31,7 @@ impl ClientContext for Session {
 
     // librdkafka recovers from nearly everything that it logs; what it does not recover from comes back with a message.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if facility == STATE && message.ends_with(IDENTIFIED) {
+        if is_identified(facility, message) {
             self.identified.notify_one();
         }
         match level {
