@@ -112,7 +112,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &["infra", "rollout", "rollout-adapters"]),
-    ("bench", &["local", "infra", "traffic", "adapters", "inference", "scoring", "delivery", "contracts", "domain"]),
+    (
+        "bench",
+        &["local", "infra", "traffic", "adapters", "wire", "inference", "scoring", "delivery", "contracts", "domain"],
+    ),
     ("stock-rust", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),
 ];
