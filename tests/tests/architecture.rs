@@ -126,7 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("xtask", &["infra", "procfs", "rollout", "rollout-adapters"]),
     (
         "bench",
-        &["local", "procfs", "infra", "traffic", "adapters", "inference", "scoring", "delivery", "contracts", "domain"],
+        &["local", "procfs", "infra", "traffic", "adapters", "wire", "inference", "scoring", "delivery", "contracts", "domain"],
     ),
     ("stock-rust", &[]),
     ("e2e", &["local", "infra", "verdict", "traffic", "lake", "object-store", "contracts", "domain", "testkit"]),

@@ -1,12 +1,13 @@
-//! What the two calls to DynamoDB cost their caller through AWS's own client, which the function has with `WIRE_CLIENT` `sdk`, without the
-//! transport: the request is built, signed and serialised, answered at once in this process, and the answer is read. The lean client, which
-//! it has otherwise, is measured beside it by `cargo run --release --example call_cost`.
+//! What the two calls to DynamoDB cost their caller without the transport: the request is built, signed and serialised, answered at once in
+//! this process, and the answer is read. By the lean client, as the function makes them, and for comparison by AWS's own, which it has with
+//! `WIRE_CLIENT` `sdk`. With sockets both are measured by `cargo run --release --example call_cost`.
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{Client, Config};
 use aws_smithy_runtime_api::client::http::{
@@ -16,24 +17,27 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use centinela_adapters::{DynamoConfig, DynamoLimits, DynamoStateStore, SystemClock};
+use centinela_adapters::aws::WireClient;
+use centinela_adapters::{DynamoConfig, DynamoLimits, DynamoStateStore, SystemClock, Tables};
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::transaction_v1;
 use centinela_delivery::Clock as _;
 use centinela_domain::{Millis, UserId};
 use centinela_scoring::ports::{Commit, DecisionState as _, ReadRequest, StateReader as _, Write};
+use centinela_wire::{Access, Client as Lean, TlsSettings, dynamodb};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::world::World;
 
+const REGION: &str = "us-east-1";
 const USER_TABLE: &str = "user_state";
 const DEVICE_TABLE: &str = "device_state";
 const MARKS_TABLE: &str = "settled_offsets";
 /// No call here waits for anybody.
 const PATIENCE_MS: i64 = 3_600_000;
 
-/// A server in this process that has one answer.
+/// A server in this process that has one answer, for AWS's own client.
 #[derive(Clone, Debug)]
 struct OneAnswer(Arc<str>);
 
@@ -57,18 +61,40 @@ struct Caller {
     store: DynamoStateStore,
 }
 
+fn credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new("measured", "measured", None, None, "bench"))
+}
+
+fn lean(answer: &str) -> Lean {
+    let length = answer.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{answer}"
+    );
+    let access = Access::new(REGION, credentials(), TlsSettings::default()).expect("a region");
+    Lean::canned(access, dynamodb::SERVICE, answer.as_bytes()).expect("no application has a name here")
+}
+
+fn sdk(answer: String) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .endpoint_url("http://127.0.0.1:1")
+        .credentials_provider(credentials())
+        .retry_config(RetryConfig::disabled())
+        .http_client(OneAnswer(answer.into()))
+        .build();
+    Client::from_conf(config)
+}
+
 impl Caller {
-    fn new(answer: &Value) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url("http://127.0.0.1:1")
-            .credentials_provider(Credentials::new("measured", "measured", None, None, "bench"))
-            .retry_config(RetryConfig::disabled())
-            .http_client(OneAnswer(answer.to_string().into()))
-            .build();
+    fn new(by: WireClient, answer: &Value) -> Self {
+        let answer = answer.to_string();
+        let tables = match by {
+            WireClient::Lean => Tables::from(lean(&answer)),
+            WireClient::Sdk => Tables::from(sdk(answer)),
+        };
         let store = DynamoStateStore::new(
-            Client::from_conf(config),
+            tables,
             DynamoConfig {
                 user_table: USER_TABLE.to_owned(),
                 device_table: DEVICE_TABLE.to_owned(),
@@ -89,11 +115,11 @@ impl Caller {
 }
 
 /// `BatchExecuteStatement`: conditional writes of this many users.
-pub fn commit(world: &World, users: usize) -> impl FnMut() + use<> {
+pub fn commit(by: WireClient, world: &World, users: usize) -> impl FnMut() + use<> {
     let stored: Vec<(UserId, StoredUser)> = world.users(world.payloads.len()).into_iter().take(users).collect();
     assert_eq!(stored.len(), users, "the world has enough users");
     let answers: Vec<Value> = stored.iter().map(|_| json!({ "TableName": USER_TABLE })).collect();
-    let caller = Caller::new(&json!({ "Responses": answers }));
+    let caller = Caller::new(by, &json!({ "Responses": answers }));
     move || {
         let write =
             |(key, item): &(UserId, StoredUser)| Write { key: key.clone(), expected: Some(7), item: item.clone() };
@@ -106,7 +132,7 @@ pub fn commit(world: &World, users: usize) -> impl FnMut() + use<> {
 /// `BatchGetItem`: this many users and the devices that they are on.
 pub fn read(world: &World, users: usize) -> impl FnMut() + use<> {
     let (request, answer) = asked_and_answered(world, users);
-    let caller = Caller::new(&answer);
+    let caller = Caller::new(WireClient::Lean, &answer);
     move || {
         let read = caller.runtime.block_on(caller.store.read(request.clone(), Caller::deadline()));
         assert!(read.problem.is_none() && read.users.len() == users, "{:?}", read.problem);

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use centinela_adapters::aws::WireClient;
 use centinela_contracts::kafka_event::KafkaBatch;
 use centinela_contracts::stored_user::StoredUser;
 use centinela_contracts::{decision_v1, stored_user, transaction_v1};
@@ -16,7 +17,7 @@ use super::world::{EVENTS, World};
 use crate::floor::Floor;
 
 /// Every kernel. `NAME-N` does its work for N transactions at a time.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "envelope-100",
     "parse-100",
     "features-100",
@@ -27,6 +28,7 @@ pub const NAMES: [&str; 18] = [
     "encode-100",
     "statements-1",
     "statements-25",
+    "statements-sdk-25",
     "read-call-25",
     "whole-1",
     "whole-10",
@@ -78,7 +80,8 @@ pub fn kernel(name: &str) -> Option<Kernel> {
         "features" => features(&world, count),
         "score" => score(&world, count),
         "item-read" | "item-write" | "encode" => stored(kind, &world, count),
-        "statements" => Kernel::new(count, calls::commit(&world, count)),
+        "statements" => Kernel::new(count, calls::commit(WireClient::Lean, &world, count)),
+        "statements-sdk" => Kernel::new(count, calls::commit(WireClient::Sdk, &world, count)),
         "read-call" => Kernel::new(count, calls::read(&world, count)),
         "whole" => {
             let event = world.event(count);

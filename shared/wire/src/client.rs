@@ -83,6 +83,19 @@ impl Client {
         } else {
             Route::Plain
         };
+        Self::by(route, access, service, address)
+    }
+
+    /// A client that reaches nobody: every call has the same answer, the bytes of a whole one of HTTP/1.1. For measuring what a call costs its
+    /// caller apart from the network.
+    ///
+    /// # Errors
+    /// When the application's name cannot stand in a header.
+    pub fn canned(access: Access, service: Service, answer: &[u8]) -> Result<Self, ConnectError> {
+        Self::by(Route::Canned(answer.into()), access, service, Address::parse("http://canned")?)
+    }
+
+    fn by(route: Route, access: Access, service: Service, address: Address) -> Result<Self, ConnectError> {
         let user_agent = user_agent()?;
         Ok(Self(Arc::new(Inner { access, service, address, route, user_agent, idle: Mutex::default() })))
     }

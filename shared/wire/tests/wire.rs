@@ -300,6 +300,16 @@ async fn a_dropped_call_closes_its_connection() {
     assert_eq!(server.connections(), 2);
 }
 
+#[tokio::test]
+async fn a_canned_answer_is_read_as_one_that_came_and_again_with_every_call() {
+    let body = "x".repeat(SERVICE.answer_bytes_max);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let client = Client::canned(access(None, TlsSettings::default()), SERVICE, answer.as_bytes()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(call(&client, "{}").await.unwrap(), body);
+    }
+}
+
 fn refusal(code: &str, date: &str) -> Reply {
     let body = format!(r#"{{"__type":"com.amazon.coral.service#{code}","message":"no"}}"#);
     let head = format!("HTTP/1.1 400 Bad Request\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n", body.len());
