@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGS_UNLESS_ASKED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::Beside)
         .with_ansi(terminal::takes_colours())
         // It would be written with `eprintln!`, which panics where the terminal has gone away.
         .log_internal_errors(false)

@@ -10,6 +10,8 @@ use centinela_domain::ReasonCode;
 use centinela_e2e::command::centinela;
 use centinela_local::aws::{AttrType, DynamoConfig, DynamoDb, TableSpec};
 use nix::pty::openpty;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -76,6 +78,30 @@ fn a_default_run_on_a_terminal_shows_what_it_blocks_and_why_within_ten_seconds_a
     assert!(shown.count("blocked") >= 10, "{}", shown.report);
     assert!(shown.text.contains("CLEAN"), "{}", shown.text);
     assert!(shown.new_devices() < 0.2, "the devices of the past are not known: {}", shown.report);
+}
+
+/// The view is drawn over every half a second. What was said below it would be wiped out.
+#[test]
+fn what_is_said_during_a_run_stands_above_the_view() {
+    let mut command = centinela(&["up"]);
+    command.args(["--cold", "--for", "60s"]);
+    let pty = openpty(None, None).unwrap();
+    let mut child = command.stderr(pty.slave.try_clone().unwrap()).stdout(pty.slave).spawn().unwrap();
+    drop(command);
+    let (mut master, mut text, mut part) = (File::from(pty.master), Vec::new(), [0; 4096]);
+    let is_drawn = |text: &[u8]| String::from_utf8_lossy(text).contains("\x1b[?7h");
+    let mut interrupted = false;
+    while let Ok(length @ 1..) = master.read(&mut part) {
+        text.extend_from_slice(&part[..length]);
+        if !interrupted && is_drawn(&text) {
+            interrupted = true;
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    let text = String::from_utf8_lossy(&text);
+    let said = "centinela: finishing; Ctrl-C again stops at once\r\n";
+    assert!(text.contains(&format!("\x1b[J{said}\x1b[?7l")), "{text:?}");
 }
 
 #[test]

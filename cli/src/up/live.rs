@@ -45,7 +45,6 @@ pub struct Live {
     last_at: Instant,
     last_decided: u64,
     last_blocked: u64,
-    rows: usize,
 }
 
 impl Live {
@@ -59,7 +58,6 @@ impl Live {
             last_at: now,
             last_decided: 0,
             last_blocked: 0,
-            rows: 0,
         }
     }
 
@@ -82,13 +80,8 @@ impl Live {
         let blocks = look.seen.blocked.saturating_sub(self.last_blocked);
         self.last_blocked = look.seen.blocked;
         let text = if self.in_place { self.table(look, rate) } else { self.line(look, rate, blocks) };
-        if self.rows > 0 {
-            terminal::print(&format!("\x1b[{}A\x1b[J", self.rows));
-        }
         if self.in_place {
-            self.rows = text.lines().count();
-            // Without wrapping: a terminal that is too narrow must not make more rows of it.
-            terminal::print(&format!("\x1b[?7l{text}\x1b[?7h"));
+            terminal::draw(&text);
         } else {
             terminal::print(&text);
         }

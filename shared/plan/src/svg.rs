@@ -13,9 +13,12 @@ const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 const TOP: f64 = 74.0;
 const BOTTOM: f64 = 58.0;
+/// Between the services and the two totals.
+const GAP: f64 = 12.0;
 /// Services that have a bar of their own; the others share one.
 const BARS: usize = 9;
 const OURS: &str = "#2b6cb0";
+const TOTAL: &str = "#1a365d";
 const THEIRS: &str = "#a0aec0";
 const LINE: &str = "#c53030";
 
@@ -34,7 +37,7 @@ pub fn plan(bill: &Bill, peer: &Peer, budget: Option<f64>) -> String {
     if rest > 0.0 {
         rows.push(("the rest".to_owned(), rest, OURS));
     }
-    rows.push(("all of it".to_owned(), bill.total_usd_month, OURS));
+    rows.push(("all of it".to_owned(), bill.total_usd_month, TOTAL));
     rows.push(("Kafka, Spark, Redis".to_owned(), peer.total_usd_month, THEIRS));
     let largest = rows.iter().map(|row| row.1).chain(budget).fold(1.0, f64::max);
     let title = format!(
@@ -48,7 +51,7 @@ pub fn plan(bill: &Bill, peer: &Peer, budget: Option<f64>) -> String {
 }
 
 fn draw(title: &str, below: &str, rows: &[(String, f64, &str)], largest: f64, budget: Option<f64>) -> String {
-    let height = rows.iter().fold(TOP + BOTTOM, |height, _| height + ROW);
+    let height = rows.iter().fold(TOP + GAP + BOTTOM, |height, _| height + ROW);
     let scale = (WIDTH - LEFT - RIGHT) / largest;
     let mut out = String::new();
     let mut push = |line: std::fmt::Arguments<'_>| {
@@ -57,7 +60,7 @@ fn draw(title: &str, below: &str, rows: &[(String, f64, &str)], largest: f64, bu
         out.push('\n');
     };
     push(format_args!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" font-family="sans-serif" font-size="13">"##
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" style="max-width:100%;height:auto" role="img" font-family="sans-serif" font-size="13">"##
     ));
     push(format_args!("<title>{}</title>", escaped(title)));
     push(format_args!(r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##));
@@ -80,6 +83,7 @@ fn draw(title: &str, below: &str, rows: &[(String, f64, &str)], largest: f64, bu
     }
     let mut top = TOP;
     for (name, usd, colour) in rows {
+        top += if *colour == TOTAL { GAP } else { 0.0 };
         let (text, end) = (top + BAR - 3.0, LEFT + usd.max(0.0) * scale);
         push(format_args!(
             r##"<text x="{}" y="{text:.1}" text-anchor="end" fill="#1a202c">{}</text>"##,
