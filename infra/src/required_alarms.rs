@@ -256,16 +256,15 @@ fn cluster_rules(cluster: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         ("PartitionCount", "MSK refuses updates of brokers that have too many"),
         ("ConnectionCount", "brokers refuse more than 3,000 clients"),
     ];
-    // AWS keeps these of Express brokers to itself.
+    // Sent at every level, but AWS keeps them of Express brokers to itself.
     if !size.starts_with("express.") {
         wanted.push(("OfflinePartitionsCount", "nothing can be written to a partition without a leader"));
+        wanted.push(("UnderMinIsrPartitionCount", "producers are refused"));
         wanted.push(("KafkaDataLogsDiskUsed", "a broker whose disk is full stops"));
     }
     // Sent where brokers are monitored one by one, as they are where customers wait.
     if watch.0.is_for_customers() {
         wanted.push(("IAMTooManyConnections", "brokers refuse who opens too many connections at once"));
-        let is_standard = !size.starts_with("express.");
-        wanted.extend(is_standard.then_some(("UnderMinIsrPartitionCount", "producers are refused")));
     }
     watch.all("AWS/Kafka", &wanted, "Cluster Name", name)
 }

@@ -256,9 +256,15 @@ nobody watches what a million decisions cost | 50 CostPerMillion remove && 50 Mo
 a broker that there is not is watched | 45 BrokersFull/Properties/Metrics/[0]/MetricStat/Metric/Dimensions/[1]/Value = '12' | MetricFromNobody
 disks may be full | 45 BrokersFull/Properties/Threshold = 75000 | ThresholdTooHigh
 a composite is no rule | 50 Answers/Properties/AlarmRule = 'ALARM("centinela-lag") OR' | UnreadableRule
+refused connections are watched at a level that does not tell of them | 45 BrokersRefuseConnections/Condition remove && env BrokerMonitoring = DEFAULT | NotAtThisLevel
+the level is left out, and refused connections are watched | 20 Cluster/Properties/EnhancedMonitoring remove | NotAtThisLevel
+disks of Express brokers are watched | 45 BrokersFull/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
+replicas in sync of Express brokers are watched | 45 BelowMinInSync/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
+what Express brokers keep is watched of Standard ones | 45 PartitionsOffline/Properties/MetricName = StorageUsed | NotByTheseBrokers
+the board shows disks of Express brokers | 55 Dashboard/Properties/DashboardBody/[1]/Storage/[2] = !Sub '{"type":"metric","properties":{"metrics":[["AWS/Kafka","KafkaDataLogsDiskUsed","Cluster Name","${NamePrefix}centinela","Broker ID","1"]]}}' && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
 a composite asks about nobody | 50 Records/Properties/AlarmRule = 'ALARM("centinela-droped")' | UnknownAlarm
 a board is no JSON | 55 Dashboard/Properties/DashboardBody = '{"widgets": [' | UnreadableBoard
-a board shows what nobody sends | 55 Dashboard/Properties/DashboardBody replace "Approved" => "Aproved" | MetricFromNobody
+a board shows what nobody sends | 55 Dashboard/Properties/DashboardBody/[0] replace "Approved" => "Aproved" | MetricFromNobody
 the archive may not put objects | archive ArchiveRecordsRole drop s3:PutObject | MissingAction
 the archive may read what it put | archive ArchiveRecordsRole grant s3:GetObject on !Sub ['arn:aws:s3:::${B}/raw/*', {B: {'Fn::ImportValue': !Sub '${NamePrefix}centinela-LakeBucket'}}] | UnusedAction
 the archive's pollers have no limit | archive TransactionsMapping/Properties/ProvisionedPollerConfig/MaximumPollers remove | Uncapped

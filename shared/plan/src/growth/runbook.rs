@@ -185,7 +185,7 @@ impl Book<'_> {
         }
         for stack in untold {
             self.push(Step {
-                title: "alarms of another stack go by the new values".to_owned(),
+                title: "another stack goes by the new values".to_owned(),
                 action: Action::Update,
                 stack,
                 changes: Vec::new(),
