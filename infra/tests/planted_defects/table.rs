@@ -238,6 +238,8 @@ nobody watches how old the oldest record is | score OldestRecord remove | NotWat
 nobody watches whether the mapping polls | score Silent remove && 50 Answers/Properties/AlarmRule replace centinela-silent" => centinela-lag" | NotWatched
 nobody watches what cannot be dead-lettered | score DeadLetteringFails remove && 50 Records/Properties/AlarmRule replace centinela-dead-lettering-fails" => centinela-dropped" | NotWatched
 nobody watches how long records have waited | score NearRetention remove && 50 Records/Properties/AlarmRule replace centinela-near-retention" => centinela-dropped" | NotWatched
+nobody watches whether nothing is blocked any more | score NothingBlocked remove | NothingBlockedUnwatched
+an alarm on too little asks for too much | score NothingBlocked/Properties/ComparisonOperator = GreaterThanThreshold | NothingBlockedUnwatched
 nobody watches whether more is blocked than usual | score BlockRateJumps remove | JumpUnwatched
 nobody watches readers of the stream | 50 StreamReadThrottled remove | NotWatched
 nobody watches the users' cap | 50 UsersNearCap remove | NotWatched
