@@ -67,6 +67,9 @@ fn larger_loads_are_reached_by_parameters_alone() {
             ("ScoreTransactionsConcurrency", "60"),
             ("UserWriteUnitsMax", "30000"),
             ("UserWarmWriteUnits", "20000"),
+            ("CompactLakeSlices", "12"),
+            ("CompactLakeShares", "6"),
+            ("CompactLakeSchedule", "cron(5/10 * * * ? *)"),
         ],
     );
     assert_eq!(findings(&million), Vec::new());

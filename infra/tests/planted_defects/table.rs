@@ -256,14 +256,14 @@ the brake must be refused three minutes running | guard-costs GuardCostsThrottle
 nobody watches disks of brokers | 45 BrokersFull remove | NotWatched
 nobody watches what a million decisions cost | 50 CostPerMillion remove && 50 Money/Properties/AlarmRule = 'ALARM("centinela-brake-writes")' | CostUnwatched
 a broker that there is not is watched | 45 BrokersFull/Properties/Metrics/[0]/MetricStat/Metric/Dimensions/[1]/Value = '12' | MetricFromNobody
-disks may be full | 45 BrokersFull/Properties/Threshold = 75000 | ThresholdTooHigh
-a composite is no rule | 50 Answers/Properties/AlarmRule = 'ALARM("centinela-lag") OR' | UnreadableRule
 refused connections are watched at a level that does not tell of them | 45 BrokersRefuseConnections/Condition remove && env BrokerMonitoring = DEFAULT | NotAtThisLevel
 the level is left out, and refused connections are watched | 20 Cluster/Properties/EnhancedMonitoring remove | NotAtThisLevel
 disks of Express brokers are watched | 45 BrokersFull/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
 replicas in sync of Express brokers are watched | 45 BelowMinInSync/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
 what Express brokers keep is watched of Standard ones | 45 PartitionsOffline/Properties/MetricName = StorageUsed | NotByTheseBrokers
 the board shows disks of Express brokers | 55 Dashboard/Properties/DashboardBody/[1]/Storage/[2] = !Sub '{"type":"metric","properties":{"metrics":[["AWS/Kafka","KafkaDataLogsDiskUsed","Cluster Name","${NamePrefix}centinela","Broker ID","1"]]}}' && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
+disks may be full | 45 BrokersFull/Properties/Threshold = 75000 | ThresholdTooHigh
+a composite is no rule | 50 Answers/Properties/AlarmRule = 'ALARM("centinela-lag") OR' | UnreadableRule
 a composite asks about nobody | 50 Records/Properties/AlarmRule = 'ALARM("centinela-droped")' | UnknownAlarm
 a board is no JSON | 55 Dashboard/Properties/DashboardBody = '{"widgets": [' | UnreadableBoard
 a board shows what nobody sends | 55 Dashboard/Properties/DashboardBody/[0] replace "Approved" => "Aproved" | MetricFromNobody
@@ -273,6 +273,9 @@ the archive's pollers have no limit | archive TransactionsMapping/Properties/Pro
 compaction is never called | compact CompactLakeMayBeCalled remove | MayNotInvoke
 compaction runs at no time | env CompactLakeSchedule = cron(15 * * * *) | NoSchedule
 compaction runs once a month | env CompactLakeSchedule = cron(15 0 1 * ? *) | CompactsTooRarely
+the runs of an hour share what only one of them gets | env CompactLakeSlices = 60 && env CompactLakeShares = 4 | ShareWithoutRun
+one of four shares has no run | env CompactLakeSlices = 60 && env CompactLakeShares = 4 && env CompactLakeSchedule = cron(0,15,30 * * * ? *) | ShareWithoutRun
+some shares have no slices | env CompactLakeShares = 60 && env CompactLakeSchedule = cron(* * * * ? *) | FewerSlicesThanShares
 erased people stay in the lake for a month | env CompactLakeErasureSchedule = cron(45 2 1 * ? *) | CompactsTooRarely
 nobody is erased from the lake | compact CompactLakeErasureRule/Properties/Targets/[0]/Input remove | CompactsTooRarely
 compaction deletes what is being read | env CompactLakeGraceSeconds = 1 | DeletedWhileRead
