@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn plan(arguments: &[&str]) -> Output {
     // From a directory that has nothing of ours: the stacks, prices and units are in the command.
@@ -141,6 +141,17 @@ fn the_picture_and_measured_units_are_files() {
     assert_eq!(units["tables"]["user_state"]["write"], 1.1);
     assert_eq!(units["records"]["transactions"]["bytes"], 345.0);
     assert!(units["tables"]["decisions"].is_null(), "the index is an option");
+    assert_eq!((&units["labels_per_transaction"], &units["tables"]["labels"]["write"]), (&json!(0.02), &json!(0.05)));
+    // A run without labels leaves what is known of them.
+    let without = path("without.json");
+    std::fs::write(&without, REPORT.replace("\"labels\": 3992", "\"labels\": 0")).expect("written");
+    let (without, kept) = (without.to_str().expect("UTF-8").to_owned(), path("kept.json"));
+    let output = plan(&["--measure", &without, "--out", kept.to_str().expect("UTF-8")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let units: Value = serde_json::from_str(&text(&kept)).expect("JSON");
+    let shipped: Value = serde_json::from_str(include_str!("../../infra/measured.json")).expect("JSON");
+    assert_eq!(units["labels_per_transaction"], shipped["labels_per_transaction"]);
+    assert_eq!(units["tables"]["labels"], shipped["tables"]["labels"]);
     let model = said(&plan(&["--model", "--measured", out.to_str().expect("UTF-8")]));
     assert!(model.contains("1664") && model.contains("ms a record"), "{model}");
     let planned = json(&["--json", "--measured", out.to_str().expect("UTF-8")]);
@@ -153,11 +164,12 @@ const REPORT: &str = r#"{
   "records": {"sent": 200000, "unique": 199600, "decided": 199600},
   "latency_ms": {"p50": 34.3, "p99": 55.5, "p999": 189.8, "max": 423.0},
   "cut": {"ends": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "later": 0},
-  "dynamodb": {"write_units": {"user_state": 219560.0, "device_state": 9980.0, "decisions": 199600.0, "settled_offsets": 300.0},
+  "dynamodb": {"write_units": {"user_state": 219560.0, "device_state": 9980.0, "decisions": 199600.0, "settled_offsets": 300.0, "labels": 9980.0},
                "read_units": {"user_state": 200000.0, "device_state": 99800.0, "settled_offsets": 50000.0}},
   "function": {"score-transactions": {"invocations": 27400, "billed_s": 620.0, "cpu_s": 52.0, "cold_starts": 5, "metric_bytes": 19700000},
                "track-user-actions": {"invocations": 400, "billed_s": 20.0, "cpu_s": 5.6, "cold_starts": 2, "metric_bytes": 200000}},
   "topics": {"transactions": {"records": 200000, "bytes": 69000000}},
   "actions": {"records": 400000},
+  "labels": {"records": 4100, "labels": 3992},
   "archive": {"topics": {"transactions": {"records": 200000, "bytes": 17000000}}, "put_bytes": 40000000}
 }"#;

@@ -9,7 +9,9 @@ use thiserror::Error;
 use super::Infrastructure;
 use super::attributes::mapping_id;
 use super::expressions::{alarms_of, is_balanced, unknown_names};
-use super::metrics::{self, BLOCKED_PER_CENT_MAX, Bad, DIMENSION, LAG_OF_ARCHIVE_MAX, Measure, NAMESPACE, Watchable};
+use super::metrics::{
+    self, BLOCKED_PER_CENT_MAX, Bad, Brokers, DIMENSION, LAG_OF_ARCHIVE_MAX, Measure, NAMESPACE, Watchable,
+};
 use super::model::{Resource, decimal};
 use super::wiring::{tells_brake, topics};
 
@@ -45,6 +47,10 @@ const POLLERS: [&str; 2] = ["ProvisionedPollers", "EventPollerUnit"];
 /// Metrics that a running mapping always sends, so that silence is an outage.
 const ALWAYS_SENT: [&str; 3] = ["SumOffsetLag", "MaxOffsetLag", "PolledEventCount"];
 
+/// MSK's free level, and the one from which on brokers are monitored one by one.
+const FREE_LEVEL: &str = "DEFAULT";
+const NEEDED_LEVEL: &str = "PER_BROKER";
+
 /// What keeps an alarm from speaking, or from being heard.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[expect(missing_docs, reason = "each variant's message says what it means, and the fields are what the message names")]
@@ -59,6 +65,10 @@ pub enum AlarmRule {
     NotOneResult(usize),
     #[error("nobody sends metric \"{metric}\" of {namespace} with dimensions {dimensions}: it can never fire")]
     MetricFromNobody { namespace: String, metric: String, dimensions: String },
+    #[error("{metric} is sent from monitoring level {NEEDED_LEVEL} on, and the cluster has {level}: it can never fire")]
+    NotAtThisLevel { metric: String, level: String },
+    #[error("{metric} is not sent by brokers of type {kind}: it can never fire")]
+    NotByTheseBrokers { metric: String, kind: String },
     #[error("has threshold {found}; {metric} should speak at {most} at the latest")]
     ThresholdTooHigh { metric: String, found: String, most: String },
     #[error("speaks when {metric} is {comparison}, which is when all is well")]
@@ -310,12 +320,35 @@ pub(super) fn known(metric: &Value, infrastructure: &Infrastructure) -> Result<W
         let declared = dimensions.iter().all(|(kind, value)| is_declared(kind, value, &dimensions, infrastructure));
         metrics::of_aws(namespace, name, &dimensions).filter(|_| declared && is_sent(name, &dimensions, infrastructure))
     };
-    let named = dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
-    found.ok_or_else(|| AlarmRule::MetricFromNobody {
+    let named = || dimensions.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
+    let watchable = found.ok_or_else(|| AlarmRule::MetricFromNobody {
         namespace: namespace.to_owned(),
         metric: name.to_owned(),
-        dimensions: format!("[{named}]"),
-    })
+        dimensions: format!("[{}]", named()),
+    })?;
+    sent_by_brokers(name, watchable.brokers, &dimensions, infrastructure)?;
+    Ok(watchable)
+}
+
+/// Whether the brokers of a metric's cluster send it, by their type and by the level at which they are monitored.
+fn sent_by_brokers(
+    metric: &str,
+    brokers: Brokers,
+    dimensions: &[(&str, &str)],
+    infrastructure: &Infrastructure,
+) -> Result<(), AlarmRule> {
+    let name = dimensions.iter().find(|(kind, _)| *kind == "Cluster Name").map(|(_, name)| *name);
+    let mut clusters = infrastructure.resources.iter().filter(|one| one.kind == "AWS::MSK::Cluster");
+    let Some(cluster) = clusters.find(|one| name.is_some() && one.text("/ClusterName") == name) else { return Ok(()) };
+    let kind = cluster.text("/BrokerNodeGroupInfo/InstanceType").unwrap_or_default();
+    let level = cluster.text("/EnhancedMonitoring").unwrap_or(FREE_LEVEL);
+    let (metric, is_express) = (metric.to_owned(), kind.starts_with("express."));
+    match brokers {
+        Brokers::OneByOne if level == FREE_LEVEL => Err(AlarmRule::NotAtThisLevel { metric, level: level.to_owned() }),
+        Brokers::Standard if is_express => Err(AlarmRule::NotByTheseBrokers { metric, kind: kind.to_owned() }),
+        Brokers::Express if !is_express => Err(AlarmRule::NotByTheseBrokers { metric, kind: kind.to_owned() }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a dimension names something that the stacks declare.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::model::{Resource, Topic, whole};
+use super::model::{Function, Resource, Topic, whole};
 use super::rules::retention;
-use super::traps::{DAY_SECONDS, HOUR_SECONDS, comes_every};
+use super::schedule::{DAY_SECONDS, HOUR_SECONDS, comes_every, minutes_of_an_hour};
 use super::{Infrastructure, TriggerSource};
 
 /// Kinds that hold what cannot be made again.
@@ -90,6 +90,10 @@ pub enum KeepingRule {
     StreamTooShort { found: i64, age: Duration },
     #[error("nothing starts it once {every}, so {what}")]
     CompactsTooRarely { every: &'static str, what: &'static str },
+    #[error("divides an hour into {slices} slices for {shares} runs: some would have none, and the others too much")]
+    FewerSlicesThanShares { slices: u32, shares: u32 },
+    #[error("share {share} of {shares} is never compacted: no schedule is due in that part of an hour")]
+    ShareWithoutRun { share: u64, shares: u32 },
     #[error("deletes what it replaced after {found} s, while whoever began before may read it for {wanted} s")]
     DeletedWhileRead { found: u64, wanted: u64 },
     #[error("keeps messages for {0} seconds, fewer than the 14 days in which somebody looks")]
@@ -191,7 +195,27 @@ fn compaction_rules(declared: &Resource, infrastructure: &Infrastructure) -> Vec
     ] {
         rules.extend((!is_started(for_erased, seconds)).then_some(KeepingRule::CompactsTooRarely { every, what }));
     }
+    rules.extend(share_rules(function, infrastructure));
     rules
+}
+
+/// Where runs share the slices of an hour, each share needs slices and a run: `Request::takes` in `shared/lake` says which run has which.
+fn share_rules(function: &Function, infrastructure: &Infrastructure) -> Option<KeepingRule> {
+    let variable = |name: &str| function.environment.get(name).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (slices, shares): (u32, u32) = (variable("SLICES"), variable("SHARES"));
+    if slices < shares {
+        return Some(KeepingRule::FewerSlicesThanShares { slices, shares });
+    }
+    let mut due = Vec::new();
+    for trigger in infrastructure.triggers.iter().filter(|trigger| trigger.function == function.name) {
+        // A schedule with an event of its own does not say when it is due.
+        if let (TriggerSource::Schedule(expression), None) = (&trigger.source, &trigger.input) {
+            due.extend(minutes_of_an_hour(expression).unwrap_or_default());
+        }
+    }
+    let share_at = |minute: &u64| minute * u64::from(shares) / 60;
+    let without = (0..u64::from(shares)).find(|share| !due.iter().any(|minute| share_at(minute) == *share));
+    without.filter(|_| shares > 1).map(|share| KeepingRule::ShareWithoutRun { share, shares })
 }
 
 fn stream_rules(stream: &Resource, infrastructure: &Infrastructure) -> Option<KeepingRule> {

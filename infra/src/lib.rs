@@ -39,6 +39,7 @@ mod paths;
 mod reading;
 mod required_alarms;
 mod rules;
+pub mod schedule;
 mod stream_mappings;
 mod template;
 mod traps;

@@ -22,6 +22,19 @@ pub(super) enum Bad {
     Below,
 }
 
+/// By which brokers of MSK a metric is sent, and from which monitoring level on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brokers {
+    /// By all, at every level; so is what is no metric of theirs.
+    All,
+    /// By Standard brokers, at every level.
+    Standard,
+    /// By Express brokers, at every level.
+    Express,
+    /// By all, where brokers are monitored one by one.
+    OneByOne,
+}
+
 /// A metric that may be watched.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Watchable {
@@ -31,11 +44,14 @@ pub(super) struct Watchable {
     pub(super) most: f64,
     /// The same of an alarm at which the brake acts, which is for floods.
     pub(super) most_of_brake: f64,
+    /// Who sends it.
+    pub(super) brokers: Brokers,
 }
 
-/// Metrics of one namespace with the same dimensions.
+/// Metrics of one namespace with the same dimensions, and of the same brokers.
 struct Family {
     namespace: &'static str,
+    brokers: Brokers,
     /// Any of these sets, exactly.
     dimensions: &'static [&'static [&'static str]],
     /// Name, measure, side, largest threshold.
@@ -59,14 +75,16 @@ pub(super) const PROCESSING_MS_MAX: f64 = 500.0;
 pub(super) const BLOCKED_PER_CENT_MAX: f64 = 10.0;
 
 /// Names and dimensions: <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html>,
-/// <https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html>,
+/// <https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html> for Standard brokers, with the level that each metric of MSK
+/// begins at, and <https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details-express.html> for Express brokers,
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html>,
 /// <https://docs.aws.amazon.com/streams/latest/dev/monitoring-with-cloudwatch.html>,
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html>,
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html>.
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 15] = [
     Family {
         namespace: "AWS/Lambda",
+        brokers: Brokers::All,
         dimensions: &[&["FunctionName"], &["FunctionName", "Resource"], &[]],
         metrics: &[
             ("Invocations", Count, Above, FLOOD),
@@ -79,11 +97,13 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/Lambda",
+        brokers: Brokers::All,
         dimensions: &[&["FunctionName"]],
         metrics: &[("IteratorAge", Level, Above, HOUR_MS)],
     },
     Family {
         namespace: "AWS/Lambda",
+        brokers: Brokers::All,
         dimensions: &[&["EventSourceMappingUUID"]],
         metrics: &[
             ("PolledEventCount", Count, Below, 100.0),
@@ -106,6 +126,7 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/Kafka",
+        brokers: Brokers::All,
         dimensions: &[&["Cluster Name", "Consumer Group", "Topic"]],
         metrics: &[
             ("MaxOffsetLag", Level, Above, LAG_MAX),
@@ -115,35 +136,56 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/Kafka",
+        brokers: Brokers::All,
         dimensions: &[&["Cluster Name", "Broker ID"]],
         metrics: &[
-            ("KafkaDataLogsDiskUsed", Level, Above, 90.0),
             ("CpuUser", Level, Above, 90.0),
             ("CpuSystem", Level, Above, 90.0),
             ("CpuIdle", Level, Below, 50.0),
             ("PartitionCount", Level, Above, 4_000.0),
             ("LeaderCount", Level, Above, 4_000.0),
             ("ConnectionCount", Level, Above, 3_000.0),
-            ("IAMTooManyConnections", Count, Above, 100.0),
-            ("HeapMemoryAfterGC", Level, Above, 90.0),
-            ("UnderReplicatedPartitions", Level, Above, 1_000.0),
-            ("UnderMinIsrPartitionCount", Level, Above, 1_000.0),
             ("BytesInPerSec", Level, Above, FLOOD),
-            ("StorageUsed", Level, Above, FLOOD * 1_000.0),
         ],
     },
     Family {
         namespace: "AWS/Kafka",
-        dimensions: &[&["Cluster Name"]],
+        brokers: Brokers::Standard,
+        dimensions: &[&["Cluster Name", "Broker ID"]],
         metrics: &[
-            ("ActiveControllerCount", Level, Below, 1.0),
-            ("OfflinePartitionsCount", Level, Above, 100.0),
-            ("GlobalPartitionCount", Level, Above, 10_000.0),
-            ("StorageUsed", Level, Above, FLOOD * 1_000.0),
+            ("KafkaDataLogsDiskUsed", Level, Above, 90.0),
+            ("HeapMemoryAfterGC", Level, Above, 90.0),
+            ("UnderReplicatedPartitions", Level, Above, 1_000.0),
+            ("UnderMinIsrPartitionCount", Level, Above, 1_000.0),
         ],
     },
     Family {
+        namespace: "AWS/Kafka",
+        brokers: Brokers::OneByOne,
+        dimensions: &[&["Cluster Name", "Broker ID"]],
+        metrics: &[("IAMTooManyConnections", Count, Above, 100.0)],
+    },
+    Family {
+        namespace: "AWS/Kafka",
+        brokers: Brokers::All,
+        dimensions: &[&["Cluster Name"]],
+        metrics: &[("ActiveControllerCount", Level, Below, 1.0), ("GlobalPartitionCount", Level, Above, 10_000.0)],
+    },
+    Family {
+        namespace: "AWS/Kafka",
+        brokers: Brokers::Standard,
+        dimensions: &[&["Cluster Name"]],
+        metrics: &[("OfflinePartitionsCount", Level, Above, 100.0)],
+    },
+    Family {
+        namespace: "AWS/Kafka",
+        brokers: Brokers::Express,
+        dimensions: &[&["Cluster Name"]],
+        metrics: &[("StorageUsed", Level, Above, FLOOD * 1_000.0)],
+    },
+    Family {
         namespace: "AWS/DynamoDB",
+        brokers: Brokers::All,
         dimensions: &[&["TableName"]],
         metrics: &[
             ("ConsumedReadCapacityUnits", Count, Above, FLOOD),
@@ -155,11 +197,13 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/DynamoDB",
+        brokers: Brokers::All,
         dimensions: &[&["TableName", "Operation"]],
         metrics: &[("ThrottledRequests", Count, Above, 10_000.0), ("SystemErrors", Count, Above, 900.0)],
     },
     Family {
         namespace: "AWS/Kinesis",
+        brokers: Brokers::All,
         dimensions: &[&["StreamName"]],
         metrics: &[
             ("IncomingRecords", Count, Above, FLOOD),
@@ -171,6 +215,7 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/SQS",
+        brokers: Brokers::All,
         dimensions: &[&["QueueName"]],
         metrics: &[
             ("ApproximateNumberOfMessagesVisible", Level, Above, 100.0),
@@ -179,6 +224,7 @@ const FAMILIES: [Family; 11] = [
     },
     Family {
         namespace: "AWS/ApiGateway",
+        brokers: Brokers::All,
         dimensions: &[&["ApiId"], &["ApiId", "Stage"]],
         metrics: &[
             ("Count", Count, Above, FLOOD),
@@ -202,7 +248,8 @@ pub(super) fn of_aws(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -
         set == names
     };
     if (namespace, name) == (CHARGES.0, CHARGES.1) && names == [CHARGES.2] {
-        return Some(Watchable { measure: Level, bad: Above, most: 1_000_000.0, most_of_brake: 1_000_000.0 });
+        let most = 1_000_000.0;
+        return Some(Watchable { measure: Level, bad: Above, most, most_of_brake: most, brokers: Brokers::All });
     }
     let families = FAMILIES.iter().filter(|family| family.namespace == namespace);
     let mut with_these = families.filter(|family| family.dimensions.iter().any(is_set));
@@ -210,19 +257,16 @@ pub(super) fn of_aws(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -
         let (_, measure, bad, most) = family.metrics.iter().find(|(known, ..)| *known == name)?;
         // A brake is for floods, but of what is never to be there a few are one.
         let most_of_brake = if *most >= LAG_MAX { FLOOD / 10.0 } else { *most };
-        Some(Watchable { measure: *measure, bad: *bad, most: *most, most_of_brake })
+        Some(Watchable { measure: *measure, bad: *bad, most: *most, most_of_brake, brokers: family.brokers })
     })
 }
 
 /// What is known of a metric of the function whose binary is this; none where the function sends no such metric.
 pub(super) fn of_function(binary: &str, name: &str, infrastructure: &Infrastructure) -> Option<Watchable> {
-    let level = |most| Some(Watchable { measure: Level, bad: Above, most, most_of_brake: most });
+    let all = |measure, most| Watchable { measure, bad: Above, most, most_of_brake: most, brokers: Brokers::All };
     match name {
-        "ProcessingMilliseconds" => level(PROCESSING_MS_MAX),
-        "OldestRecordMilliseconds" => level(WEEK_S * 1_000.0),
-        _ => {
-            let count = Watchable { measure: Count, bad: Above, most: 900.0, most_of_brake: 900.0 };
-            infrastructure.counted.get(binary)?.contains(name).then_some(count)
-        }
+        "ProcessingMilliseconds" => Some(all(Level, PROCESSING_MS_MAX)),
+        "OldestRecordMilliseconds" => Some(all(Level, WEEK_S * 1_000.0)),
+        _ => infrastructure.counted.get(binary)?.contains(name).then_some(all(Count, 900.0)),
     }
 }

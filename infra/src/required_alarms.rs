@@ -57,6 +57,8 @@ pub enum MissingAlarm {
     BlockRateUnwatched,
     #[error("no alarm watches whether many more of its decisions block than usually do")]
     JumpUnwatched,
+    #[error("no alarm watches whether none of its decisions blocks any more")]
+    NothingBlockedUnwatched,
     #[error("no alarm watches {0}: {1}")]
     AccountUnwatched(&'static str, &'static str),
     #[error("alarm \"{0}\" says that customers wait, and no composite asks about it: nobody is woken")]
@@ -165,7 +167,10 @@ fn function_rules(declared: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
             expressions.iter().any(|one| one.contains('/') && one.contains("IF(") && one.contains(">="));
         names.contains("Blocked") && names.contains("Decided") && from_a_minimum && !tells_brake(alarm, watch.0)
     };
-    rules.extend((!watch.alarms().any(is_share)).then_some(MissingAlarm::BlockRateUnwatched));
+    let is_low = |alarm: &Resource| alarm.text("/ComparisonOperator").is_some_and(|one| one.starts_with("LessThan"));
+    let shares = || watch.alarms().filter(|alarm| is_share(alarm));
+    rules.extend(shares().all(is_low).then_some(MissingAlarm::BlockRateUnwatched));
+    rules.extend((!shares().any(is_low)).then_some(MissingAlarm::NothingBlockedUnwatched));
     let is_jump = |alarm: &Resource| {
         let mut expressions = alarm.list("/Metrics").iter().filter_map(|query| query.get("Expression")?.as_str());
         metrics(alarm).any(|metric| text(metric, "MetricName") == "Blocked")
@@ -256,16 +261,15 @@ fn cluster_rules(cluster: &Resource, watch: &Watch<'_>) -> Vec<MissingAlarm> {
         ("PartitionCount", "MSK refuses updates of brokers that have too many"),
         ("ConnectionCount", "brokers refuse more than 3,000 clients"),
     ];
-    // AWS keeps these of Express brokers to itself.
+    // Sent at every level, but AWS keeps them of Express brokers to itself.
     if !size.starts_with("express.") {
         wanted.push(("OfflinePartitionsCount", "nothing can be written to a partition without a leader"));
+        wanted.push(("UnderMinIsrPartitionCount", "producers are refused"));
         wanted.push(("KafkaDataLogsDiskUsed", "a broker whose disk is full stops"));
     }
     // Sent where brokers are monitored one by one, as they are where customers wait.
     if watch.0.is_for_customers() {
         wanted.push(("IAMTooManyConnections", "brokers refuse who opens too many connections at once"));
-        let is_standard = !size.starts_with("express.");
-        wanted.extend(is_standard.then_some(("UnderMinIsrPartitionCount", "producers are refused")));
     }
     watch.all("AWS/Kafka", &wanted, "Cluster Name", name)
 }

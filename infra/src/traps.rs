@@ -7,9 +7,8 @@ use super::Infrastructure;
 use super::alarms::metrics;
 use super::model::Resource;
 use super::required_alarms::is_account_concurrency;
+use super::schedule::is_schedule;
 
-pub(super) const HOUR_SECONDS: u64 = 3_600;
-pub(super) const DAY_SECONDS: u64 = 86_400;
 /// Sizes of brokers that MSK has. <https://docs.aws.amazon.com/msk/latest/developerguide/broker-instance-types.html>
 const STANDARD: [(&str, &[&str]); 3] = [
     ("kafka.t3", &["small"]),
@@ -172,49 +171,6 @@ fn budget_rules(action: &Resource) -> Option<Trap> {
     (!fits).then(|| Trap::ActionUnfit(kind.to_owned(), wanted))
 }
 
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
-fn is_schedule(expression: &str) -> bool {
-    if let Some(rate) = inside(expression, "rate(") {
-        let words: Vec<&str> = rate.split(' ').collect();
-        let [number, unit] = words.as_slice() else { return false };
-        let Ok(number) = number.parse::<u32>() else { return false };
-        let one = matches!(*unit, "minute" | "hour" | "day");
-        let many = matches!(*unit, "minutes" | "hours" | "days");
-        return (number == 1 && one) || (number > 1 && many);
-    }
-    let Some(cron) = inside(expression, "cron(") else { return false };
-    let fields: Vec<&str> = cron.split(' ').filter(|field| !field.is_empty()).collect();
-    let [minute, hour, day, _, weekday, _] = fields.as_slice() else { return false };
-    let below =
-        |field: &str, limit: u32| field.parse::<u32>().is_err() || field.parse().is_ok_and(|at: u32| at < limit);
-    (*day == "?") != (*weekday == "?") && below(minute, 60) && below(hour, 24)
-}
-
-fn inside<'a>(expression: &'a str, name: &str) -> Option<&'a str> {
-    expression.strip_prefix(name)?.strip_suffix(')')
-}
-
-/// The seconds within which a schedule comes again; none where it leaves days out, or is none. Of a cron only hours and days are told apart.
-pub(super) fn comes_every(expression: &str) -> Option<u64> {
-    if let Some(rate) = inside(expression, "rate(") {
-        let (number, unit) = rate.split_once(' ')?;
-        let seconds: u64 = match unit.trim_end_matches('s') {
-            "minute" => 60,
-            "hour" => HOUR_SECONDS,
-            "day" => DAY_SECONDS,
-            _ => return None,
-        };
-        return number.parse::<u64>().ok()?.checked_mul(seconds);
-    }
-    let fields: Vec<&str> = inside(expression, "cron(")?.split_whitespace().collect();
-    let [_, hour, days @ ..] = fields.as_slice() else { return None };
-    let is_every = |field: &&str| matches!(*field, "*" | "?");
-    if days.len() != 4 || !days.iter().all(is_every) {
-        return None;
-    }
-    Some(if is_every(hour) { HOUR_SECONDS } else { DAY_SECONDS })
-}
-
 fn function_rules(function: &Resource, infrastructure: &Infrastructure) -> Vec<Trap> {
     let mut rules = Vec::new();
     let runtime = function.text("/Runtime").unwrap_or_default();
@@ -236,44 +192,4 @@ fn function_rules(function: &Resource, infrastructure: &Infrastructure) -> Vec<T
     let timeout = function.integer("/Timeout").unwrap_or(3);
     rules.extend((answers && timeout > API_SECONDS_MAX).then_some(Trap::SlowerThanApi(timeout)));
     rules
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{comes_every, is_schedule};
-
-    #[test]
-    fn a_schedule_is_what_eventbridge_takes() {
-        for good in ["rate(1 hour)", "rate(5 minutes)", "cron(15 * * * ? *)", "cron(45 2 ? * MON *)"] {
-            assert!(is_schedule(good), "{good}");
-        }
-        for bad in [
-            "rate(1 hours)",
-            "rate(5 minute)",
-            "cron(15 * * * *)",
-            "cron(15 * * * * *)",
-            "cron(61 * * * ? *)",
-            "hourly",
-        ] {
-            assert!(!is_schedule(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_schedule_comes_again_within_an_hour_a_day_or_nobody_knows_when() {
-        for (schedule, seconds) in [
-            ("rate(1 hour)", Some(3_600)),
-            ("rate(5 minutes)", Some(300)),
-            ("rate(30 days)", Some(2_592_000)),
-            ("cron(15 * * * ? *)", Some(3_600)),
-            ("cron(45 2 * * ? *)", Some(86_400)),
-            ("cron(45 2 ? * MON *)", None),
-            ("cron(45 2 1 * ? *)", None),
-            ("cron(45 2 * * ? 2026)", None),
-            ("cron(15 * * * *)", None),
-            ("hourly", None),
-        ] {
-            assert_eq!(comes_every(schedule), seconds, "{schedule}");
-        }
-    }
 }

@@ -62,7 +62,7 @@ impl World {
         let settings = Settings {
             key: DeploymentKey::new(b"a key for measurements only, of 32 bytes").expect("HMAC takes any key"),
             default_currency: Currency::DEFAULT,
-            block_rate_guard: true,
+            block_rate_guard: Some(centinela_domain::guard::FALSE_ALARM_ONE_IN),
             limits: Limits::default(),
         };
         let scorer = ModelScorer::bundled().expect("the bundled model is sound");

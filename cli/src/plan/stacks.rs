@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use centinela_infra::{Infrastructure, Resource, Sources};
+use centinela_infra::schedule::minutes_of_an_hour;
+use centinela_infra::{Infrastructure, Resource, Sources, TriggerSource};
 use centinela_plan::growth::Parameters;
 use centinela_plan::{
-    Brokers, Capacity, Function, KafkaMapping, Lake, Network, Sizes, StreamMapping, Table, Topic, Watch,
+    Brokers, Capacity, Compaction, Function, KafkaMapping, Lake, Network, Sizes, StreamMapping, Table, Topic, Watch,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ const ALARMS_OF_A_DISK: u32 = 1;
 const RESOLUTION_S: f64 = 60.0;
 const HOURS_KEPT_BY_DEFAULT: f64 = 168.0;
 const MS_AN_HOUR: f64 = 3_600_000.0;
+const SECONDS_AN_HOUR: f64 = 3_600.0;
+/// The function that makes the lake's hours exact.
+const COMPACTION: &str = "compact-lake";
 /// The bucket that the records of requests to the others are written to.
 const ACCESS_LOGS: &str = "AccessLogs";
 
@@ -80,6 +84,7 @@ fn of(infrastructure: &Infrastructure) -> Sizes {
             })
             .collect(),
         lake: resources.lake(),
+        compaction: compaction(infrastructure),
         network: resources.network(),
         watch: resources.watch(),
         index_days: index_days(infrastructure),
@@ -129,6 +134,27 @@ fn index_days(infrastructure: &Infrastructure) -> u32 {
     let runs = |name: &str| infrastructure.stream_mappings.iter().any(|one| one.function == name && one.enabled);
     let days = function.filter(|function| runs(&function.name)).and_then(|one| one.environment.get("DECISION_DAYS"));
     days.and_then(|days| days.parse().ok()).unwrap_or(0)
+}
+
+fn compaction(infrastructure: &Infrastructure) -> Compaction {
+    let Some(function) = infrastructure.functions.iter().find(|function| function.binary == COMPACTION) else {
+        return Compaction::default();
+    };
+    let variable = |name: &str| function.environment.get(name).and_then(|text| text.parse::<f64>().ok());
+    let of_it = infrastructure.triggers.iter().filter(|trigger| trigger.function == function.name);
+    // One with an event of its own searches for erased people.
+    let minutes = of_it.filter(|trigger| trigger.input.is_none()).filter_map(|trigger| match &trigger.source {
+        TriggerSource::Schedule(expression) => minutes_of_an_hour(expression),
+        _ => None,
+    });
+    let shares = variable("SHARES").unwrap_or(1.0).max(1.0);
+    let grace_hours = variable("GRACE_SECONDS").unwrap_or(0.0) / SECONDS_AN_HOUR;
+    Compaction {
+        runs_an_hour: u32::try_from(minutes.map(|minutes| minutes.len()).sum::<usize>()).unwrap_or(u32::MAX),
+        shares: centinela_plan::pieces(shares),
+        timeout_s: function.timeout.as_secs_f64(),
+        grace_hours,
+    }
 }
 
 struct Resources<'a>(&'a [Resource]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use centinela_adapters::aws::WireClient;
 use centinela_adapters::{DynamoConfig, DynamoLimits, KafkaConfig, KinesisConfig};
+use centinela_domain::guard::FALSE_ALARM_ONE_IN;
 use centinela_domain::ledger::RingSize;
 use centinela_domain::{Currency, Outcome};
 use centinela_function::Environment;
@@ -16,6 +17,8 @@ use centinela_scoring::{Limits, Settings};
 const RECORD_AGE_MARGIN: Duration = Duration::from_secs(600);
 /// How long the Kafka client tries to deliver a message; within the function's time.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A guard that chance deceives more often than this is none.
+const ONE_IN_MIN: u64 = 1_000;
 
 /// Where state, decisions and dead letters are, and how it is decided.
 #[derive(Debug)]
@@ -46,7 +49,12 @@ impl Config {
         let access = environment.kafka();
         let iso = "a code of ISO 4217 that payments are made in, such as EUR";
         let default_currency = environment.parsed("DEFAULT_CURRENCY", Currency::DEFAULT, iso, Currency::new);
-        let block_rate_guard = environment.parsed("BLOCK_RATE_GUARD", true, "on or off", on_or_off);
+        let is_guarded = environment.parsed("BLOCK_RATE_GUARD", true, "on or off", on_or_off);
+        let (name, wanted) = ("BLOCK_RATE_GUARD_ONE_IN", "a whole number of at least 1000");
+        let one_in = environment.parsed(name, FALSE_ALARM_ONE_IN, wanted, |text| {
+            text.parse().ok().filter(|one_in| *one_in >= ONE_IN_MIN).ok_or(())
+        });
+        let block_rate_guard = is_guarded.then_some(one_in);
         let idempotent = environment.parsed("KAFKA_IDEMPOTENCE", true, "on or off", on_or_off);
         let client = environment.wire_client();
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
@@ -106,6 +114,7 @@ mod tests {
             "MAXIMUM_RECORD_AGE_SECONDS" => "21600".to_owned(),
             "DEFAULT_CURRENCY" => "EUR".to_owned(),
             "BLOCK_RATE_GUARD" | "KAFKA_IDEMPOTENCE" => "on".to_owned(),
+            "BLOCK_RATE_GUARD_ONE_IN" => FALSE_ALARM_ONE_IN.to_string(),
             "WIRE_CLIENT" => "lean".to_owned(),
             name => name.to_lowercase(),
         })
@@ -147,10 +156,20 @@ mod tests {
         let said = |value: Option<&'static str>| {
             read(move |name| if name == "BLOCK_RATE_GUARD" { value.map(str::to_owned) } else { complete(name) })
         };
-        assert!(said(None).unwrap().settings.block_rate_guard && said(Some("on")).unwrap().settings.block_rate_guard);
-        assert!(!said(Some("off")).unwrap().settings.block_rate_guard);
+        for on in [None, Some("on")] {
+            assert_eq!(said(on).unwrap().settings.block_rate_guard, Some(FALSE_ALARM_ONE_IN));
+        }
+        assert_eq!(said(Some("off")).unwrap().settings.block_rate_guard, None);
         let problem = said(Some("no")).unwrap_err().to_string();
         assert!(problem.contains("BLOCK_RATE_GUARD must be on or off, not `no`"), "{problem}");
+        let once_in = |value: &'static str| {
+            read(move |name| if name == "BLOCK_RATE_GUARD_ONE_IN" { Some(value.to_owned()) } else { complete(name) })
+        };
+        assert_eq!(once_in("1000000").unwrap().settings.block_rate_guard, Some(1_000_000));
+        for wrong in ["999", "1e9", "-5"] {
+            let problem = once_in(wrong).unwrap_err().to_string();
+            assert!(problem.contains("BLOCK_RATE_GUARD_ONE_IN must be a whole number of at least 1000"), "{problem}");
+        }
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("MAXIMUM_RECORD_AGE_SECONDS", "21600"),
         ("DEFAULT_CURRENCY", "USD"),
         ("BLOCK_RATE_GUARD", "on"),
+        ("BLOCK_RATE_GUARD_ONE_IN", "1000000000000"),
         ("MODEL_DIRECTORY", ""),
         ("KAFKA_IDEMPOTENCE", "on"),
         ("WIRE_CLIENT", "lean"),

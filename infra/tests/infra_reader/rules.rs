@@ -17,6 +17,31 @@ fn every_environment_can_be_read_and_breaks_no_rule() {
     }
 }
 
+/// MSK tells of them at its free level, so what dev pays for brokers is no reason to leave the alarm out.
+#[test]
+fn replicas_in_sync_are_watched_in_every_environment() {
+    for environment in ENVIRONMENTS {
+        let mut sources = with_parameters(environment, &[]);
+        let brokers = sources.stacks.iter_mut().find(|(file, _)| file.starts_with("45-brokers"));
+        let (_, text) = brokers.expect("the stack is there");
+        *text = text.replace("UnderMinIsrPartitionCount", "UnderReplicatedPartitions");
+        let found: Vec<String> = findings(&sources).iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|one| one.contains("watches UnderMinIsrPartitionCount")), "{environment}: {found:?}");
+    }
+}
+
+/// Standard and Express brokers send different metrics, and at each level.
+#[test]
+fn every_level_and_type_of_brokers_breaks_no_rule() {
+    for level in ["DEFAULT", "PER_BROKER", "PER_TOPIC_PER_BROKER", "PER_TOPIC_PER_PARTITION"] {
+        for kind in ["kafka.m7g.large", "express.m7g.large"] {
+            let properties = if kind.starts_with("express.") { "express" } else { "standard" };
+            let brokers = [("BrokerMonitoring", level), ("BrokerInstanceType", kind), ("BrokerProperties", properties)];
+            assert_eq!(findings(&with_parameters("dev", &brokers)), Vec::new(), "{level} {kind}");
+        }
+    }
+}
+
 #[test]
 fn provisioned_tables_break_no_rule_either() {
     for environment in ENVIRONMENTS {
@@ -42,6 +67,9 @@ fn larger_loads_are_reached_by_parameters_alone() {
             ("ScoreTransactionsConcurrency", "60"),
             ("UserWriteUnitsMax", "30000"),
             ("UserWarmWriteUnits", "20000"),
+            ("CompactLakeSlices", "12"),
+            ("CompactLakeShares", "6"),
+            ("CompactLakeSchedule", "cron(5/10 * * * ? *)"),
         ],
     );
     assert_eq!(findings(&million), Vec::new());

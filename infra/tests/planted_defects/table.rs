@@ -238,6 +238,8 @@ nobody watches how old the oldest record is | score OldestRecord remove | NotWat
 nobody watches whether the mapping polls | score Silent remove && 50 Answers/Properties/AlarmRule replace centinela-silent" => centinela-lag" | NotWatched
 nobody watches what cannot be dead-lettered | score DeadLetteringFails remove && 50 Records/Properties/AlarmRule replace centinela-dead-lettering-fails" => centinela-dropped" | NotWatched
 nobody watches how long records have waited | score NearRetention remove && 50 Records/Properties/AlarmRule replace centinela-near-retention" => centinela-dropped" | NotWatched
+nobody watches whether nothing is blocked any more | score NothingBlocked remove | NothingBlockedUnwatched
+an alarm on too little asks for too much | score NothingBlocked/Properties/ComparisonOperator = GreaterThanThreshold | NothingBlockedUnwatched
 nobody watches whether more is blocked than usual | score BlockRateJumps remove | JumpUnwatched
 nobody watches readers of the stream | 50 StreamReadThrottled remove | NotWatched
 nobody watches the users' cap | 50 UsersNearCap remove | NotWatched
@@ -254,17 +256,26 @@ the brake must be refused three minutes running | guard-costs GuardCostsThrottle
 nobody watches disks of brokers | 45 BrokersFull remove | NotWatched
 nobody watches what a million decisions cost | 50 CostPerMillion remove && 50 Money/Properties/AlarmRule = 'ALARM("centinela-brake-writes")' | CostUnwatched
 a broker that there is not is watched | 45 BrokersFull/Properties/Metrics/[0]/MetricStat/Metric/Dimensions/[1]/Value = '12' | MetricFromNobody
+refused connections are watched at a level that does not tell of them | 45 BrokersRefuseConnections/Condition remove && env BrokerMonitoring = DEFAULT | NotAtThisLevel
+the level is left out, and refused connections are watched | 20 Cluster/Properties/EnhancedMonitoring remove | NotAtThisLevel
+disks of Express brokers are watched | 45 BrokersFull/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
+replicas in sync of Express brokers are watched | 45 BelowMinInSync/Condition remove && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
+what Express brokers keep is watched of Standard ones | 45 PartitionsOffline/Properties/MetricName = StorageUsed | NotByTheseBrokers
+the board shows disks of Express brokers | 55 Dashboard/Properties/DashboardBody/[1]/Storage/[2] = !Sub '{"type":"metric","properties":{"metrics":[["AWS/Kafka","KafkaDataLogsDiskUsed","Cluster Name","${NamePrefix}centinela","Broker ID","1"]]}}' && env BrokerInstanceType = express.m7g.large | NotByTheseBrokers
 disks may be full | 45 BrokersFull/Properties/Threshold = 75000 | ThresholdTooHigh
 a composite is no rule | 50 Answers/Properties/AlarmRule = 'ALARM("centinela-lag") OR' | UnreadableRule
 a composite asks about nobody | 50 Records/Properties/AlarmRule = 'ALARM("centinela-droped")' | UnknownAlarm
 a board is no JSON | 55 Dashboard/Properties/DashboardBody = '{"widgets": [' | UnreadableBoard
-a board shows what nobody sends | 55 Dashboard/Properties/DashboardBody replace "Approved" => "Aproved" | MetricFromNobody
+a board shows what nobody sends | 55 Dashboard/Properties/DashboardBody/[0] replace "Approved" => "Aproved" | MetricFromNobody
 the archive may not put objects | archive ArchiveRecordsRole drop s3:PutObject | MissingAction
 the archive may read what it put | archive ArchiveRecordsRole grant s3:GetObject on !Sub ['arn:aws:s3:::${B}/raw/*', {B: {'Fn::ImportValue': !Sub '${NamePrefix}centinela-LakeBucket'}}] | UnusedAction
 the archive's pollers have no limit | archive TransactionsMapping/Properties/ProvisionedPollerConfig/MaximumPollers remove | Uncapped
 compaction is never called | compact CompactLakeMayBeCalled remove | MayNotInvoke
 compaction runs at no time | env CompactLakeSchedule = cron(15 * * * *) | NoSchedule
 compaction runs once a month | env CompactLakeSchedule = cron(15 0 1 * ? *) | CompactsTooRarely
+the runs of an hour share what only one of them gets | env CompactLakeSlices = 60 && env CompactLakeShares = 4 | ShareWithoutRun
+one of four shares has no run | env CompactLakeSlices = 60 && env CompactLakeShares = 4 && env CompactLakeSchedule = cron(0,15,30 * * * ? *) | ShareWithoutRun
+some shares have no slices | env CompactLakeShares = 60 && env CompactLakeSchedule = cron(* * * * ? *) | FewerSlicesThanShares
 erased people stay in the lake for a month | env CompactLakeErasureSchedule = cron(45 2 1 * ? *) | CompactsTooRarely
 nobody is erased from the lake | compact CompactLakeErasureRule/Properties/Targets/[0]/Input remove | CompactsTooRarely
 compaction deletes what is being read | env CompactLakeGraceSeconds = 1 | DeletedWhileRead

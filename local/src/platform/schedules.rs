@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use centinela_infra::schedule::cron_field;
 use centinela_infra::{Trigger, TriggerSource};
 use centinela_lambda_host::{FunctionHost, invoke_asynchronously};
 use serde_json::json;
@@ -109,7 +110,7 @@ impl Timing {
         if days.len() != 4 || days.iter().any(|day| !matches!(*day, "*" | "?")) {
             return None;
         }
-        let (minutes, hours) = (values(minutes, 60)?, values(hours, 24)?);
+        let (minutes, hours) = (cron_field(minutes, 60)?, cron_field(hours, 24)?);
         let at = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| hour * 60 + minute));
         let mut at: Vec<u64> = at.collect();
         at.sort_unstable();
@@ -131,26 +132,6 @@ impl Timing {
             }
         }
     }
-}
-
-/// The values below `end` that a field of a cron expression names: all, some, ranges, or every so many from one on.
-fn values(field: &str, end: u64) -> Option<Vec<u64>> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|value| *value < end);
-    let mut values = Vec::new();
-    for part in field.split(',') {
-        let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse::<u64>().ok().filter(|step| *step > 0)?),
-            None => (part, 1),
-        };
-        let (first, last) = match (range, range.split_once('-')) {
-            ("*", _) => (0, end - 1),
-            (_, Some((first, last))) => (number(first)?, number(last)?),
-            (single, None) if step > 1 => (number(single)?, end - 1),
-            (single, None) => (number(single)?, number(single)?),
-        };
-        values.extend((first..=last).step_by(usize::try_from(step).ok()?));
-    }
-    Some(values)
 }
 
 #[cfg(test)]

@@ -162,8 +162,14 @@ fn main() {
     );
     println!("peak memory so far: {} MB, of these {} MB of objects", peak_mb(), raw / 1_000_000);
     let hour = Duration::from_secs(3_600);
-    let settings =
-        Settings { bucket: "lake".into(), slices: 1, close_after: hour, grace: hour, file_bytes_max: 64 * 1024 * 1024 };
+    let settings = Settings {
+        bucket: "lake".into(),
+        slices: 1,
+        shares: 1,
+        close_after: hour,
+        grace: hour,
+        file_bytes_max: 64 * 1024 * 1024,
+    };
     let began = Instant::now();
     let now = || Millis(START + 7_300_000);
     let report = block_on(compact(&bucket, &settings, &Request::default(), "run", &now, far)).expect("it is listed");

@@ -29,7 +29,9 @@ pub use bill::Bill;
 pub use error::PlanError;
 pub use measured::{FunctionUnits, Invocation, Lake as LakeUnits, Measured, RecordUnits, Run, TableUnits, Zstd};
 pub use prices::{Price, Prices};
-pub use sizes::{Brokers, Capacity, Function, KafkaMapping, Lake, Network, Sizes, StreamMapping, Table, Topic, Watch};
+pub use sizes::{
+    Brokers, Capacity, Compaction, Function, KafkaMapping, Lake, Network, Sizes, StreamMapping, Table, Topic, Watch,
+};
 pub use workload::Workload;
 
 /// Hours that AWS calculates a month with.

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::bill::lookups::{deciding_bytes, used};
+use crate::bill::lookups::{compaction, deciding_bytes, slots_work, used};
 use crate::bill::{Basis, flows, question};
 use crate::queue::predict;
+use crate::sizes::{COMPACTION, Compaction};
 use crate::{Measured, PlanError, Prices, Sizes, Workload};
 
 const GIB: f64 = 1_073_741_824.0;
@@ -13,6 +14,8 @@ const SHARD_RECORDS: f64 = 1_000.0;
 const SHARD_BYTES: f64 = 1e6;
 /// A poller carries 5 MB a second: <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 const POLLER_BYTES: f64 = 5e6;
+/// The part of its time in which a run of the compaction begins another hour (`RESERVE` in `shared/lake`).
+pub(crate) const COMPACTS_FOR: f64 = 0.75;
 
 /// A part and the rate at which it is full.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -144,11 +147,27 @@ fn lambda(basis: &Basis<'_>) -> Result<Vec<Limit>, PlanError> {
     for mapping in basis.sizes.mappings.iter().filter(|mapping| mapping.pollers_max > 0) {
         let per_second = basis.rate_of(&mapping.topic);
         if per_second > 0.0 && mapping.function != "score-transactions" {
-            let bytes = per_second * basis.measured.record(&mapping.topic)?.bytes;
+            let bytes = basis.measured.record(&mapping.topic)?.bytes;
             let what = format!("pollers of {} on {}", mapping.function, mapping.topic);
-            let share = bytes / (POLLER_BYTES * f64::from(mapping.pollers_max));
+            let each = slots_work(basis, mapping)?.min(POLLER_BYTES / bytes.max(1.0));
+            let share = per_second / (each * f64::from(mapping.pollers_max));
             limits.push(basis.limit(what, "…Pollers", share, "it falls behind; decisions are not touched"));
         }
     }
+    limits.extend(compacted(basis)?);
     Ok(limits)
+}
+
+/// Runs that share an hour must end in time, and no more of them be at work than the function may have.
+fn compacted(basis: &Basis<'_>) -> Result<Option<Limit>, PlanError> {
+    let Some(function) = basis.sizes.function(COMPACTION) else { return Ok(None) };
+    let Compaction { shares, timeout_s, .. } = basis.sizes.compaction;
+    let shares = f64::from(shares.max(1));
+    let run_s = compaction(basis, shares)?.ms / 1_000.0;
+    let usable_s = (timeout_s * COMPACTS_FOR).max(1.0);
+    let at_once = run_s * shares / 3_600.0;
+    let share = (run_s / usable_s).max(at_once / function.concurrency.map_or(f64::INFINITY, f64::from));
+    let what = format!("{shares} × {usable_s:.0} s of compact-lake an hour");
+    let then = "hours are compacted later and later: their readers wait, and nothing is lost";
+    Ok(Some(basis.limit(what, "CompactLakeShares, …Slices, …Schedule, …Concurrency", share, then)))
 }

@@ -26,6 +26,8 @@ pub struct Measured {
     pub runs: Vec<Run>,
     /// DynamoDB units per transaction, by table; the marks' reads come by batch.
     pub tables: BTreeMap<String, TableUnits>,
+    /// Labels per transaction of the run that these are from, above 0: what the labels' table takes goes by the labels.
+    pub labels_per_transaction: f64,
     /// Read units for the committed marks of one partition in a batch.
     pub mark_read_units: f64,
     /// An invocation of the function that decides.
@@ -193,6 +195,14 @@ impl Measured {
     pub fn check(&self) -> Result<(), PlanError> {
         let value = serde_json::to_value(self).map_err(|error| PlanError::Measured(error.to_string()))?;
         non_negative("", &value)?;
+        if self.labels_per_transaction <= 0.0 {
+            let (field, value) = ("labels_per_transaction".to_owned(), self.labels_per_transaction.to_string());
+            return Err(PlanError::Unit {
+                field,
+                value,
+                limit: "above 0: the units of the labels' table are divided by it",
+            });
+        }
         for (topic, record) in &self.records {
             let mut batch = 0.0;
             for point in &record.zstd {

@@ -105,7 +105,10 @@ pub fn usual(
         ),
         part(
             "lake".to_owned(),
-            ours.of("S3") - ours.of_lines("objects of the archive") - ours.of_lines("reads of the compaction"),
+            ours.of("S3")
+                - ours.of_lines("objects of the archive")
+                - ours.of_lines("reads of the compaction")
+                - ours.of_lines("lists of the compaction"),
             "the same files; Spark writes them larger",
         ),
         part("queries and API".to_owned(), ours.of("Athena") + ours.of("API Gateway"), "the same"),

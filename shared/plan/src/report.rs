@@ -10,6 +10,7 @@ use crate::sizes::SCORING;
 /// Tables that are not counted here: the index is an option, and marks are read by batch.
 const INDEX: &str = "decisions";
 const MARKS: &str = "settled_offsets";
+const LABELS: &str = "labels";
 /// The most records of a batch, as the stacks have it.
 const BATCH_MAX: u32 = 100;
 /// A duration is billed in whole milliseconds, so it is half of one too long on average.
@@ -63,7 +64,13 @@ impl Measured {
         let of = |units: &serde_json::Map<String, Value>, table: &str| {
             units.get(table).and_then(Value::as_f64).unwrap_or(0.0)
         };
-        for table in writes.keys().chain(reads.keys()).filter(|table| *table != INDEX) {
+        let labels = number(report, "/labels/labels").filter(|labels| *labels > 0.0);
+        if let Some(labels) = labels {
+            self.labels_per_transaction = labels / decided;
+        }
+        // A run without labels says nothing of what they take.
+        let tells = |table: &str| table != INDEX && (table != LABELS || labels.is_some());
+        for table in writes.keys().chain(reads.keys()).filter(|table| tells(table)) {
             let write = of(writes, table) / decided;
             let read = if table == MARKS { 0.0 } else { of(reads, table) / decided };
             self.tables.insert(table.clone(), TableUnits { write, read });

@@ -23,6 +23,8 @@ pub struct Sizes {
     pub stream_mappings: Vec<StreamMapping>,
     /// The lake's life cycle.
     pub lake: Lake,
+    /// How its hours are compacted.
+    pub compaction: Compaction,
     /// The way out of the VPC.
     pub network: Network,
     /// Logs, metrics and alarms.
@@ -182,6 +184,28 @@ pub struct Lake {
     pub access_log_days: f64,
 }
 
+/// How the hours of the lake are compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Compaction {
+    /// Runs that the schedule begins in an hour.
+    pub runs_an_hour: u32,
+    /// Runs that share an hour: each has so small a part of it.
+    pub shares: u32,
+    /// Seconds that one may take.
+    pub timeout_s: f64,
+    /// Hours that superseded objects stay for whoever reads by an older manifest.
+    pub grace_hours: f64,
+}
+
+impl Compaction {
+    /// Hours whose raw objects a run lists when so many share an hour: every run the one that is not shown yet, and of those that are, until
+    /// their objects go, only the first.
+    #[must_use]
+    pub fn listed_hours(&self, shares: f64) -> f64 {
+        1.0 + self.grace_hours / shares.max(1.0)
+    }
+}
+
 /// The way out of the VPC.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Network {
@@ -234,5 +258,7 @@ impl Sizes {
 
 /// The function that decides.
 pub const SCORING: &str = "score-transactions";
-/// The topic that it reads.
+/// The function that makes the lake's hours exact.
+pub const COMPACTION: &str = "compact-lake";
+/// The topic that the deciding one reads.
 pub const TRANSACTIONS: &str = "transactions";

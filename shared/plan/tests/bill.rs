@@ -106,6 +106,8 @@ fn what_is_missing_is_named_and_no_plan_is_made_up() {
     }
     let negative = sample::MEASURED.replace("\"base_ms\": 5.05", "\"base_ms\": -5.05");
     assert!(matches!(Measured::from_json(&negative), Err(PlanError::Unit { .. })));
+    let unlabelled = Measured { labels_per_transaction: 0.0, ..measured() };
+    assert!(matches!(unlabelled.check(), Err(PlanError::Unit { field, .. }) if field == "labels_per_transaction"));
 }
 
 #[test]
@@ -123,6 +125,11 @@ fn what_a_deployment_does_not_have_is_not_billed() {
         bill(&plain, &Workload { labels_per_transaction, ..workload(100_000.0) }).of_lines("writes of labels")
     };
     assert!(near(labels(0.02), 2.0 * labels(0.01)));
+    // The same units of a run with twice the labels: each takes half.
+    let more = Measured { labels_per_transaction: 2.0 * measured().labels_per_transaction, ..measured() };
+    let cheaper = Bill::new(&plain, &workload(100_000.0), &more, &prices()).expect("everything is there");
+    let now = bill(&plain, &workload(100_000.0)).of_lines("writes of labels");
+    assert!(near(2.0 * cheaper.of_lines("writes of labels"), now), "{now}");
 }
 
 #[test]
@@ -170,6 +177,50 @@ fn what_is_full_first_comes_first_and_a_larger_part_is_full_later() {
     // The same whatever rate is asked about.
     let elsewhere = limits(&sizes(), &workload(10_000.0), &measured(), &prices()).expect("everything is there");
     assert!(near(at(&elsewhere, "disks"), at(&found, "disks")));
+}
+
+fn full_at(sizes: &Sizes, what: &str) -> f64 {
+    let found = limits(sizes, &workload(100_000.0), &measured(), &prices()).expect("everything is there");
+    found.iter().find(|limit| limit.what.contains(what)).unwrap_or_else(|| panic!("no {what}")).full_at_per_minute
+}
+
+/// Runs of 14 minutes at most, of which one alone has no time for the hours of a million a minute.
+#[test]
+fn an_hour_of_the_lake_that_one_run_has_no_time_for_is_said_and_shared() {
+    let compacted = |shares: u32, concurrency: u32| {
+        let mut sizes = sizes();
+        (sizes.compaction.shares, sizes.compaction.runs_an_hour) = (shares, shares);
+        let function = sizes.functions.iter_mut().find(|function| function.name == "compact-lake");
+        function.expect("it is there").concurrency = Some(concurrency);
+        full_at(&sizes, "compact-lake an hour")
+    };
+    assert!((100_000.0..1_000_000.0).contains(&compacted(1, 4)), "{}", compacted(1, 4));
+    assert!(compacted(6, 4) > 5.0 * compacted(1, 4), "{}", compacted(6, 4));
+    assert!(compacted(60, 20) > 40.0 * compacted(1, 4) && compacted(60, 2) < compacted(60, 20) / 4.0);
+    let mut often = sizes();
+    (often.compaction.shares, often.compaction.runs_an_hour) = (60, 60);
+    let listed = |sizes: &Sizes| line(&bill(sizes, &workload(100_000.0)), "lists of the compaction");
+    let more = listed(&often) / listed(&sizes());
+    assert!(
+        (18.0..25.0).contains(&more),
+        "each lists the hour that is not shown yet, and the first one the others: {more}"
+    );
+}
+
+/// A label is a transaction of its own: before its bytes fill a poller, its invocations do.
+#[test]
+fn pollers_are_full_by_bytes_or_by_invocations() {
+    let with = |function: &str, topic: &str, pollers: u32| {
+        let mut sizes = sizes();
+        let mapping = sizes.mappings.iter_mut().find(|one| one.function == function && one.topic == topic);
+        mapping.expect("it is there").pollers_max = pollers;
+        full_at(&sizes, &format!("pollers of {function} on {topic}"))
+    };
+    let labels = with("apply-labels", "events", 1);
+    assert!((1_000_000.0..5_000_000.0).contains(&labels), "{labels}");
+    assert!(near(with("apply-labels", "events", 3), 3.0 * labels));
+    // 5 MB a second of decisions of 1,000 bytes, of which one of a hundred is blocked.
+    assert!(near(with("archive-records", "blocked", 1), 5_000.0 * 60.0 * 100.0));
 }
 
 #[test]

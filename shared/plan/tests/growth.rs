@@ -41,7 +41,11 @@ fn parameters() -> Parameters {
         ("ApplyLabelsConcurrency", "5"),
         ("RollupMetricsConcurrency", "10"),
         ("DecisionsApiConcurrency", "50"),
+        ("ApplyLabelsPollers", "1"),
         ("CompactLakeSlices", "1"),
+        ("CompactLakeShares", "1"),
+        ("CompactLakeSchedule", "cron(15 * * * ? *)"),
+        ("CompactLakeConcurrency", "4"),
         ("GuardCostsWriteUnitsMax", "3000000"),
         ("GuardCostsInvocationsMax", "600000"),
         ("GuardCostsPollersMax", "12"),
@@ -109,6 +113,15 @@ fn a_hundred_thousand_becomes_a_million_and_ten() {
         }
     }
     assert!(number(&ten, "DecisionsShards") >= 167);
+    assert!(number(&million, "CompactLakeShares") > 1 && number(&ten, "CompactLakeShares") > 20, "{ten:?}");
+    for grown in [&million, &ten] {
+        let (shares, slices) = (number(grown, "CompactLakeShares"), number(grown, "CompactLakeSlices"));
+        assert_eq!(slices, shares);
+        let every = if shares == 60 { "*".to_owned() } else { format!("0/{}", 60 / shares) };
+        assert_eq!(grown["CompactLakeSchedule"], format!("cron({every} * * * ? *)"));
+    }
+    assert!(number(&ten, "ApplyLabelsPollers") > 5, "a poller takes some 300 labels a second");
+    assert_eq!(number(&ten, "ArchiveRecordsPollers"), 1, "1.7 MB a second of blocked, of the 5 that a poller takes");
     assert_eq!(runbook(&ten, &ten), Ok(Vec::new()));
 }
 
@@ -184,6 +197,52 @@ fn mistakes_are_refused_one_by_one_and_change_nothing() {
     let stale = Change { name: "DecisionsShards".to_owned(), from: "2".to_owned(), to: "8".to_owned() };
     let stale = account.apply(&update("20-streaming", vec![stale]));
     assert!(matches!(stale, Err(Refusal::NotWhatItIs { .. })), "{stale:?}");
+}
+
+/// The index is a table like the others as soon as it is provisioned: its units count, and more of them are asked for in time.
+#[test]
+fn a_provisioned_index_counts_among_the_units_of_the_account() {
+    let with_index = |min: &str| {
+        let mut parameters = parameters();
+        for (name, value) in [
+            ("UserWriteUnitsMax", "40000"),
+            ("DeviceWriteUnitsMax", "38000"),
+            ("DecisionReadUnitsMax", "1000"),
+            ("DecisionWriteUnitsMin", min),
+            ("DecisionWriteUnitsMax", "2000"),
+            ("GuardCostsIndexWriteUnitsMax", "2000000"),
+        ] {
+            parameters.insert(name.to_owned(), value.to_owned());
+        }
+        parameters
+    };
+    let one_more = |parameters: &Parameters| {
+        let step = update("30-data", vec![change(parameters, "DecisionWriteUnitsMax", "2001")]);
+        Account::new(parameters.clone()).apply(&step)
+    };
+    assert_eq!(one_more(&with_index("0")), Ok(()), "on demand it has a quota of its own");
+    let refused = one_more(&with_index("100"));
+    assert!(matches!(&refused, Err(Refusal::OverQuota { value: 80_001, quota: 80_000, .. })), "{refused:?}");
+
+    let mut sizes = with(&with_index("100"));
+    sizes.index_days = 7;
+    let (before, workload, measured, prices) = (with_index("100"), workload(1e6), measured(), prices());
+    let goal = Goal {
+        per_minute: 1e6,
+        base: &before,
+        sizes: &sizes,
+        workload: &workload,
+        measured: &measured,
+        prices: &prices,
+    };
+    let after = parameters_for(&goal).expect("a rate that can be planned");
+    assert!(number(&after, "DecisionWriteUnitsMin") >= 15_000, "it follows the load: {after:?}");
+    let steps = runbook(&before, &after).expect("a runbook");
+    let mut account = Account::new(before);
+    for step in &steps {
+        account.apply(step).unwrap_or_else(|refusal| panic!("{}: {refusal}", step.title));
+    }
+    assert_eq!(account.parameters(), &after);
 }
 
 #[test]

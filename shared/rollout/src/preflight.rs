@@ -159,7 +159,7 @@ fn taken(
 pub fn judge(facts: &Facts, deployment: &Deployment, account: Option<&str>, adopts: bool) -> Vec<Finding> {
     let mut findings = vec![of_account(facts, account), of_region(facts), of_zones(facts, deployment)];
     findings.push(of_concurrency(facts, deployment));
-    findings.extend(of_what_the_account_has(facts, deployment));
+    findings.extend(of_what_a_person_decides(facts, deployment));
     findings.extend(of_names(facts, adopts));
     findings
         .extend(deployment.above_default_quotas.iter().map(|text| note("quotas", format!("{text}: raise it first"))));
@@ -274,8 +274,8 @@ fn of_concurrency(facts: &Facts, deployment: &Deployment) -> Finding {
     fine("concurrency", format!("{needed} more are reserved, {unreserved} of {limit} are free"))
 }
 
-/// Parameters that say what the account has, and are not filled by themselves.
-fn of_what_the_account_has(facts: &Facts, deployment: &Deployment) -> Vec<Finding> {
+/// Parameters that say what the account has, and are not filled by themselves; and one that leaves to a person what would happen by itself.
+fn of_what_a_person_decides(facts: &Facts, deployment: &Deployment) -> Vec<Finding> {
     let mut findings = Vec::new();
     let said = deployment.parameter("AccountConcurrency").and_then(|said| said.parse::<u32>().ok());
     if let (Some(said), Ok(Concurrency { limit, .. })) = (said, &facts.concurrency)
@@ -288,6 +288,10 @@ fn of_what_the_account_has(facts: &Facts, deployment: &Deployment) -> Vec<Findin
         let text = "AnomalyMonitorArn is empty, and an account may have only one monitor of services, most from the beginning: ask \
                     `aws ce get-anomaly-monitors` before the last stack";
         findings.push(note("anomalies", text.to_owned()));
+    }
+    if deployment.parameter("BudgetAction") == Some("MANUAL") {
+        let text = "BudgetAction is MANUAL: when MonthlyBudgetUsd is used up nothing stops by itself, only when a person approves it";
+        findings.push(note("budget", text.to_owned()));
     }
     findings
 }

@@ -69,8 +69,9 @@ pub struct Settings {
     pub key: DeploymentKey,
     /// What a transaction without a currency is in.
     pub default_currency: Currency,
-    /// Whether decisions follow the model's fallback while it would block more than its band allows.
-    pub block_rate_guard: bool,
+    /// Decisions follow the model's fallback while it would block more than its band allows, by chance at one decision in so many; none
+    /// lets the model decide alone.
+    pub block_rate_guard: Option<u64>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -107,7 +108,8 @@ impl<P: Ports<Clock: Clone>, D: DeadLetters> Engine<P, D> {
         let Settings { key, default_currency, block_rate_guard, limits } = settings;
         let delivery = Delivery::new(dead_letters, clock.clone(), centinela_delivery::Settings::new(key.clone()));
         let knowledge = Mutex::default();
-        let guard = scorer.band().filter(|_| block_rate_guard).map(|band| Mutex::new(Guard::new(band)));
+        let band = scorer.band().zip(block_rate_guard).map(|(band, one_in)| band.left_by_chance_once_in(one_in));
+        let guard = band.map(|band| Mutex::new(Guard::new(band)));
         let scoring = Scoring { store, topics, stream, scorer, guard, clock, key, default_currency, limits, knowledge };
         Self { delivery, scoring }
     }

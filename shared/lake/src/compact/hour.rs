@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use super::erased::Erased;
 use super::merge::{Merge, MergeError, Merged};
-use super::{Now, Settings};
+use super::{Now, Request, Settings};
 use crate::hour::Hour;
 use crate::keys::{self, PartName, RawName};
 use crate::manifest::{Damaged, Slice, State};
@@ -64,8 +64,8 @@ pub(super) struct OneHour<'a, S> {
     pub settings: &'a Settings,
     pub table: Table,
     pub hour: Hour,
-    /// Which slices, if not all.
-    pub slices: Option<&'a [u32]>,
+    /// Which slices, among other things.
+    pub request: &'a Request,
     pub erased: &'a Erased,
     pub run: &'a str,
     pub deadline: Millis,
@@ -90,9 +90,16 @@ struct Made {
 impl<S: ObjectStore> OneHour<'_, S> {
     pub(super) async fn compact(&self, now: &impl Now) -> Result<Outcome, HourError> {
         let mut outcome = Outcome::default();
+        let shares = self.settings.shares;
+        // What comes to an hour that is shown is little: the first of the runs that share it takes all of it, and the others need not look.
+        let is_shown = self.request.is_shared(shares) && self.is_shown().await?;
+        let takes = |slice: u32| is_shown || self.request.takes(slice, shares);
+        if is_shown && !self.request.takes(0, shares) {
+            return Ok(outcome);
+        }
         let raw = self.raw().await?;
         let Some(mut stored) = self.load(!raw.is_empty()).await? else { return Ok(outcome) };
-        for number in self.wanted(&stored.state) {
+        for number in (0..stored.state.slices).filter(|slice| takes(*slice)) {
             let fresh: Vec<_> = raw
                 .iter()
                 .filter(|(name, listed)| stored.state.slice_of(name.partition) == number && !stored.state.knows(listed))
@@ -118,8 +125,17 @@ impl<S: ObjectStore> OneHour<'_, S> {
             outcome.incomplete = true;
             return Ok(outcome);
         };
-        self.clean(stored, &raw, now(), &mut outcome).await?;
+        // One of the runs that share an hour cleans up after all of them.
+        if takes(0) {
+            self.clean(stored, &raw, now(), &mut outcome).await?;
+        }
         Ok(outcome)
+    }
+
+    /// Whether readers are shown the hour.
+    async fn is_shown(&self) -> Result<bool, StoreError> {
+        let manifest = self.store.get(&keys::manifest(self.table, self.hour), self.deadline).await?;
+        Ok(manifest.is_some())
     }
 
     /// The raw objects of the hour.
@@ -152,12 +168,6 @@ impl<S: ObjectStore> OneHour<'_, S> {
             None => return Ok(None),
         };
         Ok(Some(Stored { state, tag: None }))
-    }
-
-    /// The slices to look at.
-    fn wanted(&self, state: &State) -> Vec<u32> {
-        let is_wanted = |slice: &u32| self.slices.is_none_or(|wanted| wanted.contains(slice));
-        (0..state.slices).filter(is_wanted).collect()
     }
 
     /// Makes a slice, if there is something to make.

@@ -19,7 +19,7 @@ use tracing::{error, warn};
 pub use erased::Erased;
 pub use hour::{HourError, Outcome};
 pub use merge::MergeError;
-pub use request::{InvalidRequest, Request};
+pub use request::{InvalidRequest, Request, SHARES_MAX};
 use search::Search;
 
 use crate::hour::Hour;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub bucket: String,
     /// Into how many slices an hour that is new is divided. More slices let more invocations share an hour.
     pub slices: u32,
+    /// How many runs of a schedule share the hours, by the minute at which each is due; 1 to [`SHARES_MAX`].
+    pub shares: u32,
     /// How long after its end an hour is taken up: what arrives later makes it be done again.
     pub close_after: Duration,
     /// How long what is superseded stays. Longer than any query and any run.
@@ -152,7 +154,7 @@ impl<S: ObjectStore> Run<'_, S> {
         }
         report.hours += 1;
         let Self { store, settings, request, table, erased, run, deadline, .. } = *self;
-        let one = hour::OneHour { store, settings, table, hour, slices: request.slices(), erased, run, deadline };
+        let one = hour::OneHour { store, settings, table, hour, request, erased, run, deadline };
         match Box::pin(one.compact(now)).await {
             Ok(outcome) => {
                 report.add(&outcome);

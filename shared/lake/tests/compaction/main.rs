@@ -73,6 +73,40 @@ fn two_runs_at_once_are_as_good_as_one() {
     }
 }
 
+/// Goal: what one run has no time for is done by the runs of an hour together, and the hour is shown when the last one has been.
+/// Method: a schedule's events at the minutes of its runs; each makes its own share, and afterwards nothing is left to do.
+#[test]
+fn the_runs_of_a_schedule_share_an_hour() {
+    for (slices, shares) in [(6, 6), (4, 2), (12, 4), (3, 6)] {
+        let mut world = World::new(11);
+        world.divide(slices, shares);
+        world.arrive();
+        let mut made = 0;
+        for run in 0..shares {
+            assert_eq!(world.manifest(), None, "{slices} slices, {shares} shares: shown before run {run}");
+            let report = world.ask(&format!(r#"{{"time":"2026-11-28T12:{:02}:00Z"}}"#, run * 60 / shares));
+            assert_eq!((report.failed, report.unfinished), (0, 0), "{report:?}");
+            made += report.slices;
+            world.check();
+            if made == u64::from(slices) {
+                break;
+            }
+        }
+        assert_eq!(made, u64::from(slices), "each slice once");
+        assert!(world.manifest().is_some());
+        let report = world.report();
+        assert_eq!((report.slices, report.incomplete, report.published), (0, 0, 0), "{report:?}");
+        // What comes late is the first run's, whichever slice it belongs to.
+        world.arrive();
+        let report = world.ask(r#"{"time":"2026-11-28T13:59:00Z"}"#);
+        assert_eq!((report.slices, report.raw_objects), (0, 0), "{report:?}");
+        let report = world.ask(r#"{"time":"2026-11-28T14:00:00Z"}"#);
+        assert!(report.slices > 0 && report.published == 1, "{report:?}");
+        assert_eq!(world.report().slices, 0);
+        world.end();
+    }
+}
+
 /// Goal: an operator's lost state file costs nothing.
 /// Method: delete the state after a run; the next one makes it from the manifest.
 #[test]

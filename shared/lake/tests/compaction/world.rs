@@ -70,6 +70,7 @@ impl World {
         let settings = Settings {
             bucket: BUCKET.to_owned(),
             slices: 1 + chance.below(3) as u32,
+            shares: 1,
             close_after: Duration::from_secs(600),
             grace: GRACE,
             // Several files in most slices.
@@ -261,14 +262,24 @@ impl World {
         handles.last().map_or(0, |handle| *handle.calls.lock().expect("no panic while locked"))
     }
 
+    /// Hours that are new are divided, and the runs of a schedule share them.
+    pub fn divide(&mut self, slices: u32, shares: u32) {
+        (self.settings.slices, self.settings.shares) = (slices, shares);
+    }
+
     /// A whole run's report.
     pub fn report(&mut self) -> Report {
+        self.ask("{}")
+    }
+
+    /// The report of a run that an event asks for.
+    pub fn ask(&mut self, event: &str) -> Report {
         let handle = self.handle(Run::Whole);
         let memory = self.memory.clone();
         let deadline = Millis(memory.now().0 + 600_000);
         self.runs += 1;
         let name = format!("{:x}", self.runs * 10);
-        let (request, now) = (Request::default(), || memory.now());
+        let (request, now) = (Request::parse(event).expect("a request"), || memory.now());
         let run = compact(&handle, &self.settings, &request, &name, &now, deadline);
         block_on(run).expect("the store answers")
     }

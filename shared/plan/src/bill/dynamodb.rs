@@ -21,8 +21,6 @@ const INDEX_BYTES: f64 = 450.0;
 const ROLLUP_BYTES: f64 = 1_000.0;
 /// Days that one is kept.
 const ROLLUP_DAYS: f64 = 90.0;
-/// Labels per transaction of the runs that the units are from.
-const LABELS_MEASURED: f64 = 0.01;
 /// Devices per user in the simulated world.
 const DEVICES_PER_USER: f64 = 1.6;
 /// Days that a label is remembered.
@@ -63,7 +61,7 @@ pub(crate) fn used(basis: &Basis<'_>, table: &str) -> TableUnits {
         ROLLUPS => used.write = f64::from(basis.sizes.shards) / ROLLUP_WINDOW_S,
         INDEX if basis.sizes.index_days > 0 => used.write += per_second,
         LABELS => {
-            let more = basis.workload.labels_per_transaction / LABELS_MEASURED;
+            let more = basis.workload.labels_per_transaction / basis.measured.labels_per_transaction;
             used = TableUnits { write: used.write * more, read: used.read * more };
         }
         _ => {}

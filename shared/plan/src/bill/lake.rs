@@ -1,12 +1,13 @@
 //! S3: the archive's objects, the compacted files by age, and the requests for both.
 
-use super::lambda::batch;
-use super::{Basis, Line, a_month};
+use super::lambda::{batch, lists};
+use super::{Basis, Line, a_month, hours};
 use crate::{KafkaMapping, PlanError};
 
 const SERVICE: &str = "S3";
 const GB: f64 = 1e9;
 const SECONDS_A_DAY: f64 = 86_400.0;
+const SECONDS_AN_HOUR: f64 = 3_600.0;
 /// Days of a month of 730 hours.
 const DAYS_A_MONTH: f64 = 365.0 / 12.0;
 const ARCHIVE: &str = "archive-records";
@@ -42,6 +43,17 @@ pub(super) fn lines(basis: &Basis<'_>) -> Result<Vec<Line>, PlanError> {
         (a_month(objects) / 1_000.0, "thousand requests"),
         "s3.get_thousand",
         why,
+    )?);
+    let compaction = basis.sizes.compaction;
+    let runs = f64::from(compaction.runs_an_hour);
+    let listed = compaction.listed_hours(f64::from(compaction.shares));
+    let lists = lists(objects * SECONDS_AN_HOUR * listed);
+    lines.push(basis.line(
+        SERVICE,
+        "lists of the compaction",
+        (hours(runs * lists) / 1_000.0, "thousand requests"),
+        "s3.put_thousand",
+        format!("{runs} runs an hour, each lists the raw objects of {listed:.1} hours"),
     )?);
     let requests = a_month(files_a_month * REQUESTS_PER_FILE) / 1_000.0;
     lines.push(basis.line(

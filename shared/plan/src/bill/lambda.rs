@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use super::lake::raw_objects;
 use super::{Basis, Line, a_month, hours};
 use crate::measured::PROCESSOR_MB;
-use crate::sizes::{SCORING, TRANSACTIONS};
-use crate::{FunctionUnits, PlanError};
+use crate::sizes::{COMPACTION, SCORING, TRANSACTIONS};
+use crate::{FunctionUnits, KafkaMapping, PlanError};
 
 const SERVICE: &str = "Lambda";
 /// An event poller unit is up to 20 MB a second and by default 10 pollers:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-scaling-modes.html>.
 pub(crate) const POLLERS_PER_UNIT: f64 = 10.0;
 pub(crate) const UNIT_BYTES: f64 = 20e6;
+/// Invocations that a poller keeps going at once, by the same page.
+pub(crate) const SLOTS_PER_POLLER: f64 = 5.0;
 /// An invocation takes at most 6 MB: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const PAYLOAD_BYTES: f64 = 6e6;
 /// Base64, and what the envelope says about each record.
@@ -26,8 +29,9 @@ const TIERS: [(f64, &str); 3] =
     [(7.5e9, "lambda.gb_second.tier1"), (11.25e9, "lambda.gb_second.tier2"), (f64::INFINITY, "lambda.gb_second.tier3")];
 /// Milliseconds of a request to the HTTP API, most of it waiting for the decision.
 const API_MS: f64 = 50.0;
-/// Raw objects are read, merged and written once: processor time of a record.
-const COMPACTION: &str = "compact-lake";
+/// Objects that one request lists.
+const OBJECTS_A_LIST: f64 = 1_000.0;
+const SECONDS_AN_HOUR: f64 = 3_600.0;
 
 /// How much longer processor time takes with this memory than with one processor.
 fn slower(memory_mb: f64) -> f64 {
@@ -137,10 +141,9 @@ pub(crate) fn work(basis: &Basis<'_>, function: &str) -> Result<Option<Work>, Pl
             invocations = basis.workload.api_requests_month / crate::SECONDS_A_MONTH;
             return Ok(Some(Work { invocations, ms: API_MS, records: 1.0 }));
         }
-        // It works all records of an hour in one or a few invocations.
         COMPACTION => {
-            records = basis.sizes.topics.iter().map(|topic| basis.rate_of(&topic.name)).sum();
-            invocations = f64::from(pieces_an_hour(basis)) / 3_600.0;
+            let runs = f64::from(basis.sizes.compaction.runs_an_hour.max(1));
+            return compaction(basis, runs).map(Some);
         }
         _ => {}
     }
@@ -148,26 +151,62 @@ pub(crate) fn work(basis: &Basis<'_>, function: &str) -> Result<Option<Work>, Pl
         return Ok(None);
     }
     let per_invocation = records / invocations;
-    Ok(Some(Work { invocations, ms: takes_ms(basis, units, per_invocation, memory_mb), records: per_invocation }))
+    let ms = takes_ms(units, per_invocation, memory_mb, basis.workload.call_ms_p50);
+    Ok(Some(Work { invocations, ms, records: per_invocation }))
 }
 
-/// Topics whose hours are compacted.
-fn pieces_an_hour(basis: &Basis<'_>) -> u32 {
-    u32::try_from(basis.sizes.topics.len()).unwrap_or(u32::MAX)
+/// What each of so many runs an hour has to do, when together they make all hours exact.
+pub(crate) fn compaction(basis: &Basis<'_>, runs: f64) -> Result<Work, PlanError> {
+    let records: f64 = basis.sizes.topics.iter().map(|topic| basis.rate_of(&topic.name)).sum();
+    let objects = raw_objects(basis)?;
+    let memory_mb = basis.sizes.function(COMPACTION).map_or(PROCESSOR_MB, |function| function.memory_mb);
+    let units = basis.measured.functions.get(COMPACTION).copied().unwrap_or_default();
+    let (hours, call_ms) = (basis.sizes.compaction.listed_hours(runs), basis.workload.call_ms_p50);
+    let records = records * SECONDS_AN_HOUR / runs;
+    let ms = compaction_ms(units, (records, objects * SECONDS_AN_HOUR * hours), memory_mb, call_ms);
+    Ok(Work { invocations: runs / SECONDS_AN_HOUR, ms, records })
 }
 
-fn takes_ms(basis: &Basis<'_>, units: FunctionUnits, records: f64, memory_mb: f64) -> f64 {
+/// Milliseconds of a run with its part of the records, which lists so many objects.
+pub(crate) fn compaction_ms(units: FunctionUnits, (records, objects): (f64, f64), memory_mb: f64, call_ms: f64) -> f64 {
+    takes_ms(FunctionUnits { calls: units.calls + lists(objects), ..units }, records, memory_mb, call_ms)
+}
+
+/// Requests that list so many objects.
+pub(crate) fn lists(objects: f64) -> f64 {
+    (objects / OBJECTS_A_LIST).ceil()
+}
+
+/// Records a second that a poller's slots of a mapping work off, in full batches.
+pub(crate) fn slots_work(basis: &Basis<'_>, mapping: &KafkaMapping) -> Result<f64, PlanError> {
+    let memory_mb = basis.sizes.function(&mapping.function).map_or(PROCESSOR_MB, |function| function.memory_mb);
+    let units = basis.measured.functions.get(&mapping.function).copied().unwrap_or_default();
+    let bytes = basis.measured.record(&mapping.topic)?.bytes;
+    Ok(slots_work_of(units, mapping.batch, bytes, memory_mb, basis.workload.call_ms_p50))
+}
+
+/// The same, of batches of at most so many records of this size.
+pub(crate) fn slots_work_of(units: FunctionUnits, batch: f64, bytes: f64, memory_mb: f64, call_ms: f64) -> f64 {
+    let records = batch.min(payload_records(bytes)).max(1.0);
+    SLOTS_PER_POLLER * records * 1_000.0 / takes_ms(units, records, memory_mb, call_ms).max(1.0)
+}
+
+fn takes_ms(units: FunctionUnits, records: f64, memory_mb: f64, call_ms: f64) -> f64 {
     let more = if units.records_per_call > 0.0 { (records / units.records_per_call).floor() } else { 0.0 };
-    let waits = (units.calls + more) * basis.workload.call_ms_p50 * 1.1;
+    let waits = (units.calls + more) * call_ms * 1.1;
     waits + (units.cpu_ms + records * units.record_cpu_us / 1_000.0) * slower(memory_mb)
+}
+
+/// Records that an invocation's payload holds.
+fn payload_records(record_bytes: f64) -> f64 {
+    PAYLOAD_BYTES / (record_bytes * BASE64 + ENVELOPE_BYTES)
 }
 
 /// Mean records of a batch: what arrives in the window, and what the batch and its payload take. Without a window it is what arrives while
 /// an invocation runs; for a topic beside the main one that is a few.
 pub(crate) fn batch(per_second: f64, batch_max: f64, window_s: f64, record_bytes: f64, call_ms: f64) -> f64 {
-    let payload = PAYLOAD_BYTES / (record_bytes * BASE64 + ENVELOPE_BYTES);
     let gathers_s = if window_s > 0.0 { window_s } else { 3.0 * call_ms / 1_000.0 };
-    (per_second * gathers_s).min(batch_max).min(payload).max(1.0)
+    (per_second * gathers_s).min(batch_max).min(payload_records(record_bytes)).max(1.0)
 }
 
 /// Pollers and bytes of one group.

@@ -18,7 +18,9 @@ pub use kafka::{Flow, flows};
 pub(crate) mod lookups {
     pub(crate) use super::dynamodb::used;
     pub(crate) use super::lake::objects_of;
-    pub(crate) use super::lambda::{POLLERS_PER_UNIT, deciding_bytes};
+    pub(crate) use super::lambda::{
+        POLLERS_PER_UNIT, compaction, compaction_ms, deciding_bytes, slots_work, slots_work_of,
+    };
 }
 
 /// A line of the bill.

@@ -28,6 +28,25 @@ pub(crate) fn reserved(parameters: &Parameters) -> u32 {
     names.filter_map(|name| number(parameters, name)).fold(RESERVED_BY_BRAKE, u32::saturating_add)
 }
 
+/// Units of all provisioned tables together, of reads or of writes, whichever are more; 0 where tables are on demand.
+pub(crate) fn provisioned_units(parameters: &Parameters) -> u32 {
+    if parameters.get("TableBillingMode").is_none_or(|mode| mode != "PROVISIONED") {
+        return 0;
+    }
+    // Labels and roll-ups never are, and the index from a minimum on.
+    let index = is_index_provisioned(parameters).then_some("Decision");
+    let sum = |kind: &str| {
+        let names = ["User", "Device", "Mark"].into_iter().chain(index).map(|table| format!("{table}{kind}UnitsMax"));
+        names.filter_map(|name| number(parameters, &name)).fold(0, u32::saturating_add)
+    };
+    sum("Read").max(sum("Write"))
+}
+
+/// Whether the index by transaction id is provisioned where the other tables are; otherwise it is on demand.
+pub(crate) fn is_index_provisioned(parameters: &Parameters) -> bool {
+    number(parameters, "DecisionWriteUnitsMin").is_some_and(|units| units > 0)
+}
+
 /// A parameter that is a whole number; none where it is not there.
 pub(crate) fn number(parameters: &Parameters, name: &str) -> Option<u32> {
     parameters.get(name)?.parse().ok()

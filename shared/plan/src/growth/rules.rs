@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::stacks::{also_in, stack_of};
-use super::{Action, Parameters, Step, UNRESERVED, number, reserved};
+use super::{Action, Parameters, Step, UNRESERVED, number, provisioned_units, reserved};
 
 /// Attributes of the cluster: one of them per update.
 const MSK: [&str; 6] =
@@ -33,10 +33,11 @@ const PARTITIONS: [(&str, f64); 4] = [
     ("DecisionPartitions", 2.0),
 ];
 /// Pollers of a mapping, and the partitions of its topic.
-const POLLERS: [(&str, &str); 6] = [
+const POLLERS: [(&str, &str); 7] = [
     ("ScoreTransactionsPollersMax", "TransactionsPartitions"),
     ("ScoreTransactionsPollersMin", "TransactionsPartitions"),
     ("TrackUserActionsPollers", "UserActionsPartitions"),
+    ("ApplyLabelsPollers", "EventsPartitions"),
     ("ArchiveTransactionsPollers", "TransactionsPartitions"),
     ("ArchiveUserActionsPollers", "UserActionsPartitions"),
     ("ArchiveApprovedPollers", "DecisionPartitions"),
@@ -335,12 +336,8 @@ impl Account {
                 return Err(Refusal::OutOfOrder { name: name.clone(), min, max });
             }
         }
-        // Those of labels, roll-ups and the index are on demand, for which there is no such quota.
-        let of = |kind: &str| {
-            ["User", "Device", "Mark"].iter().map(|table| self.number(&format!("{table}{kind}UnitsMax"))).sum::<u32>()
-        };
-        let value = of("Read").max(of("Write"));
-        if self.text("TableBillingMode") == "PROVISIONED" && value > self.account_units {
+        let value = provisioned_units(&self.parameters);
+        if value > self.account_units {
             let (name, quota) = ("units of all tables".to_owned(), self.account_units);
             return Err(Refusal::OverQuota { name, value, quota });
         }

@@ -6,15 +6,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::stacks::{also_in, stack_of};
-use super::{Parameters, UNRESERVED, number, reserved};
+use super::{Parameters, UNRESERVED, number, provisioned_units, reserved};
 use crate::PlanError;
 
 /// Quotas of an account until more is asked for; see [`super::rules`].
 const CONCURRENCY: u32 = 1_000;
 const TABLE_UNITS: u32 = 40_000;
 const ACCOUNT_UNITS: u32 = 80_000;
-/// Tables that follow `TableBillingMode`, by how their parameters begin.
-const PROVISIONED: [&str; 3] = ["User", "Device", "Mark"];
 /// Attributes of MSK in the order in which they are changed.
 const MSK: [&str; 5] = ["KafkaVersion", "BrokerMonitoring", "BrokerVolumeGiB", "BrokerInstanceType", "BrokerCount"];
 
@@ -112,13 +110,7 @@ const CLUSTER_WAIT: &str = "the cluster is ACTIVE, UnderReplicatedPartitions is 
 fn needs(parameters: &Parameters) -> [u32; 3] {
     let units = parameters.keys().filter(|name| name.ends_with("UnitsMax") && !name.starts_with("GuardCosts"));
     let largest = units.filter_map(|name| number(parameters, name)).max().unwrap_or(0);
-    let sum = |kind: &str| {
-        let names = PROVISIONED.map(|table| format!("{table}{kind}UnitsMax"));
-        names.iter().filter_map(|name| number(parameters, name)).fold(0, u32::saturating_add)
-    };
-    let is_provisioned = parameters.get("TableBillingMode").is_some_and(|mode| mode == "PROVISIONED");
-    let all = if is_provisioned { sum("Read").max(sum("Write")) } else { 0 };
-    [reserved(parameters).saturating_add(UNRESERVED), largest, all]
+    [reserved(parameters).saturating_add(UNRESERVED), largest, provisioned_units(parameters)]
 }
 
 struct Book<'a> {
@@ -185,7 +177,7 @@ impl Book<'_> {
         }
         for stack in untold {
             self.push(Step {
-                title: "alarms of another stack go by the new values".to_owned(),
+                title: "another stack goes by the new values".to_owned(),
                 action: Action::Update,
                 stack,
                 changes: Vec::new(),

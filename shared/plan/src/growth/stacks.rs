@@ -37,11 +37,12 @@ pub fn stack_of(parameter: &str) -> &'static str {
     "50-ops"
 }
 
-/// The other stacks that declare it, most of them because an alarm compares with it.
+/// The other stacks that declare it, most of them because an alarm compares with it or a board shows it.
 #[must_use]
 pub fn also_in(parameter: &str) -> &'static [&'static str] {
     match parameter {
-        "BrokerInstanceType" | "BrokerCount" | "BrokerMonitoring" => &["45-brokers"],
+        "BrokerInstanceType" => &["45-brokers", "55-dashboard"],
+        "BrokerCount" | "BrokerMonitoring" => &["45-brokers"],
         "DecisionsShards" | "TableBillingMode" | "UserWriteUnitsMax" => &["50-ops"],
         "GuardCostsLagMax" => &["40-functions/apply-labels"],
         "ArchiveRecordsConcurrency" | "CompactLakeConcurrency" => &["40-functions/guard-costs"],

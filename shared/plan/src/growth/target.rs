@@ -1,11 +1,11 @@
 //! The parameters of a deployment for a rate.
 
-use super::{Parameters, UNRESERVED, brokers::cheapest_brokers, number, reserved};
-use crate::bill::lookups::{POLLERS_PER_UNIT, objects_of};
-use crate::bill::{Flow, flows, question};
-use crate::limits::broker_bytes;
+use super::{Parameters, UNRESERVED, brokers::cheapest_brokers, is_index_provisioned, number, reserved};
+use crate::bill::lookups::{POLLERS_PER_UNIT, compaction_ms, objects_of, slots_work_of};
+use crate::bill::{Flow, flows, question, rate_of};
+use crate::limits::{COMPACTS_FOR, broker_bytes};
 use crate::queue::{Question, calls_mean_ms, predict};
-use crate::sizes::SCORING;
+use crate::sizes::{COMPACTION, SCORING};
 use crate::{HOURS_A_MONTH, Measured, PlanError, Prices, SECONDS_A_MONTH, Sizes, Workload, pieces};
 
 /// Mean records of a batch that slots are planned for: above it latency grows, below it slots idle in calls.
@@ -21,6 +21,11 @@ const POLLERS_MAX: u32 = 200;
 const ARCHIVE: &str = "archive-records";
 /// What its stack takes.
 const ARCHIVE_CONCURRENCY_MAX: u32 = 1_000;
+/// Partitions of the dead letters, whose pollers and those of blocked and events are one parameter.
+const DEAD_LETTER_PARTITIONS: u32 = 3;
+/// Runs of the compaction that an hour may be shared among: a minute, and the parts of an hour between two runs, are whole numbers.
+const SHARES: [u32; 12] = [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60];
+const SECONDS_AN_HOUR: f64 = 3_600.0;
 /// Partitions for each slot: a batch holds records of several, and each has one batch in flight.
 const PARTITIONS_PER_SLOT: u32 = 2;
 /// Most partitions that decisions are spread over: more make batches smaller and objects of the lake more.
@@ -125,78 +130,105 @@ fn functions(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>, poller
     grown.at_least("ScoreTransactionsPollersMax", if pollers > 1 { pollers } else { most });
     let most = number(&grown.parameters, "ScoreTransactionsPollersMax").unwrap_or(pollers);
     grown.at_least("ScoreTransactionsConcurrency", pieces(f64::from(most.saturating_mul(PER_POLLER)) * 1.2));
-    let needs = |topic: &str, per_second: f64| -> Result<u32, PlanError> {
-        Ok(pieces(per_second * goal.measured.record(topic)?.bytes * HEADROOM / POLLER_BYTES).max(1))
-    };
-    let per_second = workload.per_second();
-    let actions = needs("user_actions", per_second * workload.actions_per_transaction)?;
+    let actions = pollers_of(goal, workload, "track-user-actions", "user_actions")?;
     grown.at_least("TrackUserActionsPollers", actions);
     grown.at_least("TrackUserActionsConcurrency", actions.saturating_mul(PER_POLLER));
-    let (transactions, approved) = (needs("transactions", per_second)?, needs("approved", per_second)?);
-    let sum = archive(goal, workload, grown, [transactions, actions, approved])?;
-    let labels = per_second * workload.labels_per_transaction;
-    // A label takes some 30 ms, one after the other.
-    grown.at_least("ApplyLabelsConcurrency", pieces(labels * 0.03 * HEADROOM));
-    grown.at_least("CompactLakeSlices", pieces(goal.per_minute / 250_000.0));
+    let (sum, objects) = archive(goal, workload, grown)?;
+    let labels = pollers_of(goal, workload, "apply-labels", "events")?;
+    grown.at_least("ApplyLabelsPollers", labels);
+    grown.at_least("ApplyLabelsConcurrency", labels.saturating_mul(PER_POLLER));
+    compaction(goal, workload, grown, objects);
     brake(workload, grown, sum);
     Ok(())
 }
 
-/// Pollers of the archive, of which its bytes need at least so many; returns all of them.
-fn archive(
-    goal: &Goal<'_>,
-    workload: &Workload,
-    grown: &mut Grown<'_>,
-    [transactions, actions, approved]: [u32; 3],
-) -> Result<u32, PlanError> {
-    let per_second = workload.per_second();
-    let acted = per_second * workload.actions_per_transaction;
-    for (name, partitions, topic, per_second, least) in [
-        ("ArchiveTransactionsPollers", "TransactionsPartitions", "transactions", per_second, transactions),
-        ("ArchiveUserActionsPollers", "UserActionsPartitions", "user_actions", acted, actions),
-        ("ArchiveApprovedPollers", "DecisionPartitions", "approved", per_second, approved),
-    ] {
-        let partitions = number(&grown.parameters, partitions).unwrap_or(1);
-        let before = number(grown.base, name).unwrap_or(1);
-        let pollers = archive_pollers(goal, workload, topic, per_second, partitions, least.max(before))?;
-        grown.at_least(name, pollers);
-    }
-    if !grown.base.contains_key("ArchiveUserActionsPollers") {
-        grown.at_least("ArchiveRecordsPollers", transactions.max(actions).max(approved));
-    }
-    let sum = ["ArchiveTransactionsPollers", "ArchiveUserActionsPollers", "ArchiveApprovedPollers"]
-        .map(|name| number(&grown.parameters, name).unwrap_or(approved))
-        .into_iter()
-        .fold(3, u32::saturating_add);
-    // A batch lasts a third of a second and gathers for a minute, so not all of these invocations are ever at work.
-    grown.at_least("ArchiveRecordsConcurrency", sum.saturating_mul(PER_POLLER).min(ARCHIVE_CONCURRENCY_MAX));
-    Ok(sum)
+/// Pollers that a mapping beside the main one needs for its bytes and for its invocations in full batches, with some room; one at least.
+fn pollers_of(goal: &Goal<'_>, workload: &Workload, function: &str, topic: &str) -> Result<u32, PlanError> {
+    let mappings = &goal.sizes.mappings;
+    let mapping = mappings.iter().find(|mapping| mapping.function == function && mapping.topic == topic);
+    let Some(mapping) = mapping else { return Ok(1) };
+    let bytes = goal.measured.record(topic)?.bytes;
+    let units = goal.measured.functions.get(function).copied().unwrap_or_default();
+    let slots = slots_work_of(units, mapping.batch, bytes, memory_of(goal, function), workload.call_ms_p50);
+    let each = slots.min(POLLER_BYTES / bytes.max(1.0));
+    Ok(pieces(rate_of(topic, workload) * HEADROOM / each).max(1))
 }
 
-/// Pollers of the archive's mapping of a topic, `least` or more: each costs a share of a unit, and more of them make fewer objects of the same
-/// records, because each has fewer partitions. The cheapest sum.
+fn memory_of(goal: &Goal<'_>, function: &str) -> f64 {
+    goal.sizes.function(function).map_or(crate::measured::PROCESSOR_MB, |function| function.memory_mb)
+}
+
+/// Pollers of the archive; returns how many there are of all, and the objects that they put a second.
+fn archive(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) -> Result<(u32, f64), PlanError> {
+    let (mut sum, mut objects) = (0_u32, 0.0);
+    for (name, partitions, topic) in [
+        ("ArchiveTransactionsPollers", "TransactionsPartitions", "transactions"),
+        ("ArchiveUserActionsPollers", "UserActionsPartitions", "user_actions"),
+        ("ArchiveApprovedPollers", "DecisionPartitions", "approved"),
+    ] {
+        let partitions = number(&grown.parameters, partitions).unwrap_or(1);
+        let least = pollers_of(goal, workload, ARCHIVE, topic)?.max(number(grown.base, name).unwrap_or(1));
+        let (pollers, put) = archive_pollers(goal, workload, topic, partitions, least)?;
+        grown.at_least(name, pollers);
+        (sum, objects) = (sum.saturating_add(number(&grown.parameters, name).unwrap_or(least)), objects + put);
+    }
+    // Of blocked, events and dead letters each.
+    let others = ["blocked", "events"].map(|topic| pollers_of(goal, workload, ARCHIVE, topic));
+    for others in others {
+        grown.at_least("ArchiveRecordsPollers", others?.min(DEAD_LETTER_PARTITIONS));
+    }
+    let others = number(&grown.parameters, "ArchiveRecordsPollers").unwrap_or(1);
+    let sum = sum.saturating_add(others.saturating_mul(3));
+    // A batch lasts a third of a second and gathers for a minute, so not all of these invocations are ever at work.
+    grown.at_least("ArchiveRecordsConcurrency", sum.saturating_mul(PER_POLLER).min(ARCHIVE_CONCURRENCY_MAX));
+    Ok((sum, objects))
+}
+
+/// Runs that share the lake's hours: the fewest of which each ends in time, with some room. What a run lists does not become less.
+fn compaction(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>, objects_per_second: f64) {
+    let sizes = goal.sizes.compaction;
+    let units = goal.measured.functions.get(COMPACTION).copied().unwrap_or_default();
+    let topics = goal.sizes.topics.iter();
+    let records: f64 = topics.map(|topic| rate_of(&topic.name, workload)).sum::<f64>() * SECONDS_AN_HOUR;
+    let objects = objects_per_second * SECONDS_AN_HOUR;
+    let takes_s = |shares: u32| {
+        let part = (records / f64::from(shares), objects * sizes.listed_hours(f64::from(shares)));
+        compaction_ms(units, part, memory_of(goal, COMPACTION), workload.call_ms_p50) / 1_000.0 * HEADROOM
+    };
+    let fits = SHARES.into_iter().find(|shares| takes_s(*shares) <= sizes.timeout_s * COMPACTS_FOR);
+    let shares = fits.unwrap_or(60).max(sizes.shares);
+    grown.at_least("CompactLakeShares", shares);
+    grown.at_least("CompactLakeSlices", shares);
+    if shares > sizes.shares {
+        let every = 60 / shares;
+        let minutes = if every > 1 { format!("0/{every}") } else { "*".to_owned() };
+        grown.set("CompactLakeSchedule", &format!("cron({minutes} * * * ? *)"));
+    }
+    // One more, for the run that searches for erased people.
+    grown.at_least("CompactLakeConcurrency", pieces(takes_s(shares) * f64::from(shares) / SECONDS_AN_HOUR) + 1);
+}
+
+/// Pollers of the archive's mapping of a topic, `least` or more, and the objects that they put a second: each poller costs a share of a unit, and
+/// more of them make fewer objects of the same records, because each has fewer partitions. The cheapest sum.
 fn archive_pollers(
     goal: &Goal<'_>,
     workload: &Workload,
     topic: &str,
-    per_second: f64,
     partitions: u32,
     least: u32,
-) -> Result<u32, PlanError> {
+) -> Result<(u32, f64), PlanError> {
     let mappings = &goal.sizes.mappings;
     let mapping = mappings.iter().find(|mapping| mapping.function == ARCHIVE && mapping.topic == topic);
-    let Some(mapping) = mapping else { return Ok(least) };
-    let bytes = goal.measured.record(topic)?.bytes;
+    let Some(mapping) = mapping else { return Ok((least, 0.0)) };
+    let (per_second, bytes) = (rate_of(topic, workload), goal.measured.record(topic)?.bytes);
     // An object is put once and read once.
     let object = (goal.prices.usd("s3.put_thousand")? + goal.prices.usd("s3.get_thousand")?) / 1_000.0;
     let poller = goal.prices.usd("lambda.poller_unit_hour")? * HOURS_A_MONTH / POLLERS_PER_UNIT;
-    let usd = |pollers: u32| {
-        let objects = objects_of(mapping, (partitions, pollers), per_second, bytes, workload.call_ms_p50);
-        objects * SECONDS_A_MONTH * object + f64::from(pollers) * poller
-    };
+    let objects = |pollers: u32| objects_of(mapping, (partitions, pollers), per_second, bytes, workload.call_ms_p50);
+    let usd = |pollers: u32| objects(pollers) * SECONDS_A_MONTH * object + f64::from(pollers) * poller;
     let most = partitions.min(POLLERS_MAX).max(least);
-    let cheapest = (least..=most).min_by(|one, other| usd(*one).total_cmp(&usd(*other)));
-    Ok(cheapest.unwrap_or(least))
+    let cheapest = (least..=most).min_by(|one, other| usd(*one).total_cmp(&usd(*other))).unwrap_or(least);
+    Ok((cheapest, objects(cheapest)))
 }
 
 /// The brake must not take growth for a mistake.
@@ -239,6 +271,9 @@ fn tables(goal: &Goal<'_>, workload: &Workload, grown: &mut Grown<'_>) -> Result
     grown.at_least("LabelReadUnitsMax", pieces(labels * 6.0 * UNITS_MAX));
     if goal.sizes.index_days > 0 {
         grown.at_least("DecisionWriteUnitsMax", pieces(per_second * UNITS_MAX));
+        if is_index_provisioned(grown.base) {
+            grown.at_least("DecisionWriteUnitsMin", pieces(per_second * UNITS_MIN));
+        }
         grown.at_least("GuardCostsIndexWriteUnitsMax", pieces(per_second * 300.0 * 3.0));
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! A deployment like production's, and what ships with the repository.
 
 use centinela_plan::{
-    Brokers, Capacity, Function, KafkaMapping, Lake, Measured, Network, Prices, Sizes, StreamMapping, Table, Topic,
-    Watch, Workload,
+    Brokers, Capacity, Compaction, Function, KafkaMapping, Lake, Measured, Network, Prices, Sizes, StreamMapping,
+    Table, Topic, Watch, Workload,
 };
 
 pub const PRICES: &str = include_str!("../../../../infra/prices.json");
@@ -82,6 +82,7 @@ pub fn sizes() -> Sizes {
             noncurrent_days: 7.0,
             access_log_days: 90.0,
         },
+        compaction: Compaction { runs_an_hour: 1, shares: 1, timeout_s: 840.0, grace_hours: 2.0 },
         network: Network { endpoint_zones: 3, nat_gateways: 0, flow_logs: true },
         watch: Watch {
             alarm_metrics: 150,

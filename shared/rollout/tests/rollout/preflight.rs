@@ -166,3 +166,15 @@ fn nobody_deploys_prod_whose_alarms_nobody_gets() {
     deployment.alert_address = "on-call@bank.example".into();
     assert_eq!(found(&facts, &deployment, Level::Problem), "");
 }
+
+#[test]
+fn a_budget_that_waits_for_a_person_is_said_before_anything_is_made() {
+    let mut deployment = deployment();
+    let facts = facts(&World::new(1), &deployment);
+    for (action, is_said) in [("AUTOMATIC", false), ("MANUAL", true)] {
+        deployment.stacks[0].parameters = vec![("BudgetAction".into(), action.into())];
+        let notes = found(&facts, &deployment, Level::Note);
+        assert_eq!(notes.contains("note     budget: BudgetAction is MANUAL: when"), is_said, "{action}: {notes}");
+        assert_eq!(found(&facts, &deployment, Level::Problem), "", "it is a person's choice");
+    }
+}

@@ -47,6 +47,10 @@ pub fn of(alarm: &MetricAlarm) -> Scenario {
         ("block-rate-jumps", _) => {
             (named(&[("decided", 1_000.0), ("blocked", 300.0)]), named(&[("decided", 1_000.0), ("blocked", 20.0)]), 75)
         }
+        // Beside the decisions of all other scenarios it is a healthy share.
+        ("nothing-blocked", _) => {
+            (named(&[("decided", 10_000.0), ("blocked", 0.0)]), named(&[("decided", 10_000.0), ("blocked", 400.0)]), 0)
+        }
         ("conflicts", _) => (
             named(&[("decided", 1_000.0), ("conflicts", 200.0)]),
             named(&[("decided", 1_000.0), ("conflicts", 1.0)]),
