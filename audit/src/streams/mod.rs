@@ -19,8 +19,8 @@ pub use fold::StreamFold;
 
 /// Records that are read at a time.
 const PAGE_RECORDS: usize = 1_000;
-/// Between two looks when nothing is said to be written.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two looks: what was written meanwhile is read together.
+const PACE: Duration = Duration::from_millis(200);
 /// What the reader is called.
 const NAME: &str = "the audit";
 
@@ -70,10 +70,8 @@ async fn read(
     mut fold: StreamFold,
     finish: CancellationToken,
 ) -> StreamFold {
-    let mut written = reader.written();
     loop {
         let is_last_look = finish.is_cancelled();
-        written.borrow_and_update();
         for shard in reader.shards().unwrap_or_default() {
             while read_page(&reader, &shard.id, &mut places, &mut fold) {
                 tokio::task::yield_now().await;
@@ -84,8 +82,7 @@ async fn read(
         }
         tokio::select! {
             () = finish.cancelled() => {}
-            Ok(()) = written.changed() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(PACE) => {}
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What the Kafka client says of the records that it was given.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use centinela_local::kafka;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
@@ -17,15 +17,19 @@ use super::progress::Progress;
 /// Counts what Kafka says of the records.
 pub(super) struct Deliveries {
     progress: Arc<Progress>,
-    /// Is told once the producer has its id.
-    identified: SyncSender<()>,
+    identified: AtomicBool,
     /// What the times that travel with the records count from.
     began: Instant,
 }
 
 impl Deliveries {
-    pub(super) fn new(progress: Arc<Progress>, identified: SyncSender<()>, began: Instant) -> Self {
-        Self { progress, identified, began }
+    pub(super) fn new(progress: Arc<Progress>, began: Instant) -> Self {
+        Self { progress, identified: AtomicBool::new(false), began }
+    }
+
+    /// Whether the brokers have given the producer its id.
+    pub(super) fn is_identified(&self) -> bool {
+        self.identified.load(Ordering::Relaxed)
     }
 }
 
@@ -58,10 +62,9 @@ impl ClientContext for Deliveries {
         kafka::iam_token(config)
     }
 
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if kafka::is_identified(facility, message) {
-            // Nobody listens any more to what a producer says of its second id.
-            self.identified.try_send(()).unwrap_or_default();
+            self.identified.store(true, Ordering::Relaxed);
         }
         tracing::debug!(?level, facility, message, "kafka producer");
     }

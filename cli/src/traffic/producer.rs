@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_audit::burst::Course;
 use centinela_audit::tracker::Tracker;
 use centinela_local::kafka::{self, ClusterError, KafkaAccess};
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::util::Timeout;
 
 use super::deliveries::{Deliveries, Tag};
 use super::input::InputError;
@@ -27,6 +26,10 @@ const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 const FLUSH_LIMIT: Duration = Duration::from_secs(35);
 /// Longest rest between two looks at the clock and at a request to stop.
 const REST_MAX: Duration = Duration::from_millis(20);
+/// The same while acknowledgements are awaited, which counts as their time.
+const REST_MAX_AWAITING: Duration = Duration::from_millis(1);
+/// Shortest rest: at high rates what comes due meanwhile is sent together, as late as that.
+const REST_MIN: Duration = Duration::from_millis(1);
 /// Rest when Kafka's queue or the window is full.
 const FULL_REST: Duration = Duration::from_millis(1);
 
@@ -131,13 +134,19 @@ pub enum SendError {
     Input(#[from] InputError),
 }
 
-type Client = ThreadedProducer<Deliveries, NoCustomPartitioner>;
+type Client = BaseProducer<Deliveries>;
 
-/// A producer that is connected.
+/// How long a client gathers what goes to the same partition. Of transactions it counts as latency; what goes out between them is
+/// handled in batches anyway.
+const LINGER: &str = "1";
+const LINGER_BESIDE: &str = "50";
+
+/// A producer that is connected: for transactions, and for what goes out between them. Its acknowledgements are heard while it sends and
+/// rests, by the thread that does so: a thread of their own would be woken for each.
 pub struct Sender {
     access: KafkaAccess,
-    config: ClientConfig,
-    producer: Client,
+    transactions: Client,
+    beside: Client,
     topics: Topics,
     progress: Arc<Progress>,
     began: Instant,
@@ -149,12 +158,45 @@ impl Sender {
     /// # Errors
     /// When no broker answers, the login is refused or there is no such topic.
     pub fn connect(access: &KafkaAccess, topics: Topics, progress: Arc<Progress>) -> Result<Self, SendError> {
+        let began = Instant::now();
+        let (transactions, beside) = Self::clients(access, &topics, &progress, began)?;
+        Ok(Self { access: access.clone(), transactions, beside, topics, progress, began })
+    }
+
+    fn clients(
+        access: &KafkaAccess,
+        topics: &Topics,
+        progress: &Arc<Progress>,
+        began: Instant,
+    ) -> Result<(Client, Client), SendError> {
+        for topic in topics.all() {
+            if !kafka::shows(access, topic)? {
+                return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+            }
+        }
+        let transactions = Self::client(access, LINGER, progress, began)?;
+        let beside = Self::client(access, LINGER_BESIDE, progress, began)?;
+        let until = Instant::now() + IDENTIFIED_LIMIT;
+        for client in [&transactions, &beside] {
+            while !client.context().is_identified() && Instant::now() < until {
+                client.poll(REST_MAX);
+            }
+        }
+        Ok((transactions, beside))
+    }
+
+    fn client(
+        access: &KafkaAccess,
+        linger_ms: &str,
+        progress: &Arc<Progress>,
+        began: Instant,
+    ) -> Result<Client, KafkaError> {
         let mut config = access.client();
         config
             .set("client.id", "centinela-send")
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("linger.ms", "1")
+            .set("linger.ms", linger_ms)
             // Not compressed: batches of one or two records have little that repeats.
             .set("message.max.bytes", "1048588")
             .set("message.timeout.ms", "30000")
@@ -162,36 +204,33 @@ impl Sender {
             // Partitions may be added while it runs.
             .set("topic.metadata.refresh.interval.ms", "5000");
         kafka::tell_when_identified(&mut config);
-        let began = Instant::now();
-        let producer = Self::client(access, &config, &topics, &progress, began)?;
-        Ok(Self { access: access.clone(), config, producer, topics, progress, began })
+        config.create_with_context(Deliveries::new(Arc::clone(progress), began))
     }
 
-    fn client(
-        access: &KafkaAccess,
-        config: &ClientConfig,
-        topics: &Topics,
-        progress: &Arc<Progress>,
-        began: Instant,
-    ) -> Result<Client, SendError> {
-        for topic in topics.all() {
-            if !kafka::shows(access, topic)? {
-                return Err(SendError::NoTopic { bootstrap: access.bootstrap.clone(), topic: topic.to_owned() });
+    /// Hears what was acknowledged by now.
+    fn hear(&self) {
+        for client in [&self.transactions, &self.beside] {
+            let mut awaited = i32::MAX;
+            while client.in_flight_count() < awaited {
+                awaited = client.in_flight_count();
+                client.poll(Timeout::After(Duration::ZERO));
             }
         }
-        Ok(Self::identified(config, progress, began, IDENTIFIED_LIMIT)?.0)
     }
 
-    /// A producer, and whether it has its id within the limit; it gets it later too.
-    fn identified(
-        config: &ClientConfig,
-        progress: &Arc<Progress>,
-        began: Instant,
-        limit: Duration,
-    ) -> Result<(Client, Result<(), RecvTimeoutError>), KafkaError> {
-        let (tell, heard) = mpsc::sync_channel(1);
-        let producer = config.create_with_context(Deliveries::new(Arc::clone(progress), tell, began))?;
-        Ok((producer, heard.recv_timeout(limit)))
+    /// Rests for so long, or less.
+    fn rest(&self, rest: Duration) {
+        self.hear();
+        let is_awaiting = self.transactions.in_flight_count() > 0;
+        std::thread::sleep(rest.min(if is_awaiting { REST_MAX_AWAITING } else { REST_MAX }).max(REST_MIN));
+    }
+
+    /// Waits for the acknowledgements of everything.
+    fn flush(&self) -> Result<(), KafkaError> {
+        let until = Instant::now() + FLUSH_LIMIT;
+        let flushed = self.transactions.flush(FLUSH_LIMIT);
+        self.beside.flush(until.saturating_duration_since(Instant::now()))?;
+        flushed
     }
 
     /// Sends until the source ends, `until` is reached or somebody asks to stop; then waits for the acknowledgements. Blocks.
@@ -206,7 +245,7 @@ impl Sender {
         observer: &dyn Observer,
     ) -> Result<(), SendError> {
         let outcome = self.send_all(source, pace, until, observer);
-        let flushed = self.producer.flush(FLUSH_LIMIT);
+        let flushed = self.flush();
         self.progress.gate.end();
         outcome?;
         match flushed {
@@ -251,7 +290,7 @@ impl Sender {
     /// Rests until it is let go or stopped, then connects anew; returns how long that took.
     fn wait_while_held(&mut self) -> Result<Duration, SendError> {
         let began = Instant::now();
-        self.producer.flush(FLUSH_LIMIT)?;
+        self.flush()?;
         self.progress.gate.wait(true);
         while self.progress.gate.is_closed() && !self.progress.stop.load(Ordering::Relaxed) {
             std::thread::sleep(REST_MAX);
@@ -259,7 +298,7 @@ impl Sender {
         self.progress.gate.wait(false);
         // A producer that is to end sends nothing more, and the topic may be away just now.
         if !self.progress.stop.load(Ordering::Relaxed) {
-            self.producer = Self::client(&self.access, &self.config, &self.topics, &self.progress, self.began)?;
+            (self.transactions, self.beside) = Self::clients(&self.access, &self.topics, &self.progress, self.began)?;
         }
         Ok(began.elapsed())
     }
@@ -282,14 +321,15 @@ impl Sender {
                 return None;
             }
             let rest = match pace {
-                Pace::Rate(_) | Pace::Burst(..) => at.saturating_duration_since(now).min(REST_MAX),
+                Pace::Rate(_) | Pace::Burst(..) => at.saturating_duration_since(now),
                 Pace::Window(window) if window <= observer.undecided() => FULL_REST,
                 Pace::Window(_) => Duration::ZERO,
             };
             if rest.is_zero() {
+                self.hear();
                 return Some(at);
             }
-            std::thread::sleep(rest);
+            self.rest(rest);
         }
     }
 
@@ -304,8 +344,9 @@ impl Sender {
         if let Some(key) = &message.key {
             record = record.key(&key[..]);
         }
+        let client = if message.stream == Stream::Transactions { &self.transactions } else { &self.beside };
         loop {
-            match self.producer.send(record) {
+            match client.send(record) {
                 Ok(()) => {
                     self.progress.sent_beside(message.stream);
                     return Ok(true);
@@ -315,7 +356,7 @@ impl Sender {
                         return Ok(false);
                     }
                     record = back;
-                    std::thread::sleep(FULL_REST);
+                    self.rest(FULL_REST);
                 }
                 Err((error, _)) => return Err(error.into()),
             }
@@ -370,13 +411,13 @@ mod tests {
     #[test]
     fn a_producer_hears_of_its_id() {
         let cluster = MockCluster::new(1).unwrap();
-        let mut config = KafkaAccess::plaintext(&cluster.bootstrap_servers()).client();
-        config.set("enable.idempotence", "true");
-        kafka::tell_when_identified(&mut config);
-        let limit = Duration::from_secs(60);
-        let (_producer, heard) =
-            Sender::identified(&config, &Arc::new(Progress::default()), Instant::now(), limit).unwrap();
-        assert_eq!(heard, Ok(()), "it has an id within half a second, and nothing was heard of it");
+        let access = KafkaAccess::plaintext(&cluster.bootstrap_servers());
+        let client = Sender::client(&access, LINGER, &Arc::new(Progress::default()), Instant::now()).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !client.context().is_identified() {
+            assert!(Instant::now() < until, "it has an id within half a second, and nothing was heard of it");
+            client.poll(REST_MAX);
+        }
     }
 
     #[test]
@@ -385,14 +426,12 @@ mod tests {
         let mut source = Source::open(&arguments.traffic, Currency::DEFAULT).unwrap();
         let progress = Arc::new(Progress::default());
         let began = Instant::now();
-        let deliveries = Deliveries::new(Arc::clone(&progress), mpsc::sync_channel(1).0, began);
         // Nobody listens there; the records wait in the client, which is all that this needs.
         let access = KafkaAccess::plaintext("127.0.0.1:1");
-        let mut config = access.client();
-        config.set("message.timeout.ms", "100");
-        let producer = config.create_with_context(deliveries).unwrap();
+        let client = || Sender::client(&access, LINGER, &progress, began).unwrap();
+        let (transactions, beside) = (client(), client());
         let topics = Topics { transactions: "transactions".to_owned(), actions: None, labels: None };
-        let mut sender = Sender { access, config, producer, topics, progress, began };
+        let mut sender = Sender { access, transactions, beside, topics, progress, began };
         let observer = HeldUp::default();
         let until = Until { elapsed: None, count: Some(12) };
         sender.send_all(&mut source, Pace::Rate(200.0), until, &observer).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Which metric. Two sets of dimensions are two metrics, as in CloudWatch: an alarm on one never sees the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +56,7 @@ pub enum Values {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
     /// Which metric.
-    pub metric: MetricId,
+    pub metric: Arc<MetricId>,
     /// Milliseconds since 1970.
     pub at_ms: i64,
     /// The values.
@@ -66,6 +67,6 @@ impl Datum {
     /// One value.
     #[must_use]
     pub fn one(metric: MetricId, at_ms: i64, value: f64) -> Self {
-        Self { metric, at_ms, values: Values::Each(vec![value]) }
+        Self { metric: Arc::new(metric), at_ms, values: Values::Each(vec![value]) }
     }
 }

@@ -1,6 +1,7 @@
 //! Metrics by the minute, for as long as an alarm looks back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::MINUTE_MS;
 use crate::metric::{Datum, MetricId};
@@ -17,7 +18,7 @@ const MINUTES_SPARE: i64 = 120;
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     needs: BTreeMap<MetricId, i64>,
-    metrics: BTreeMap<MetricId, BTreeMap<i64, Samples>>,
+    metrics: BTreeMap<Arc<MetricId>, BTreeMap<i64, Samples>>,
     refused: u64,
 }
 
@@ -35,7 +36,7 @@ impl Store {
             return;
         }
         let most = usize::try_from(self.minutes_of(&datum.metric) + MINUTES_SPARE).unwrap_or(usize::MAX);
-        let minutes = self.metrics.entry(datum.metric.clone()).or_default();
+        let minutes = self.metrics.entry(Arc::clone(&datum.metric)).or_default();
         minutes.entry(datum.at_ms.div_euclid(MINUTE_MS)).or_default().add(&datum.values);
         while minutes.len() > most {
             minutes.pop_first();
@@ -58,7 +59,7 @@ impl Store {
         let now = now_ms.div_euclid(MINUTE_MS);
         let needs = &self.needs;
         self.metrics.retain(|metric, minutes| {
-            let kept = needs.get(metric).copied().unwrap_or(MINUTES_DEFAULT);
+            let kept = needs.get(&**metric).copied().unwrap_or(MINUTES_DEFAULT);
             *minutes = minutes.split_off(&(now - kept));
             !minutes.is_empty()
         });
@@ -66,7 +67,7 @@ impl Store {
 
     /// The metrics of which there is anything.
     pub fn metrics(&self) -> impl Iterator<Item = &MetricId> {
-        self.metrics.keys()
+        self.metrics.keys().map(|metric| &**metric)
     }
 
     /// Data that were not taken, because there were too many metrics.

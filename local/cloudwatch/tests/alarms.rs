@@ -61,7 +61,7 @@ impl World {
 
     fn put(&mut self, name: &str, values: &[f64]) {
         let values = Values::Each(values.to_vec());
-        self.store.put(&Datum { metric: metric(name), at_ms: minute(self.now) + 1, values });
+        self.store.put(&Datum { metric: metric(name).into(), at_ms: minute(self.now) + 1, values });
     }
 
     /// Lets a minute pass; what happens at its end.

@@ -137,12 +137,17 @@ impl Platform {
     /// When Kafka does not answer.
     pub async fn cut(&self, topics: &[String]) -> Result<Vec<Cut>, PlatformError> {
         let mut mappings: Vec<_> = self.mappings().filter(|(key, _)| topics.contains(&key.topic)).collect();
+        let topics_of = |key: &MappingKey| self.mappings().filter(|(other, _)| other.function == key.function).count();
         // Whoever reads many topics comes last, so that nothing is missing there of what the others have handled.
-        mappings.sort_by_key(|(key, _)| self.mappings().filter(|(other, _)| other.function == key.function).count());
+        mappings.sort_by_key(|(key, _)| topics_of(key));
         let mut cuts = Vec::new();
-        for (key, mapping) in mappings {
-            let MappingKey { topic, function } = key.clone();
-            cuts.push(Cut { topic, function, ends: mapping.cut().await? });
+        for alike in mappings.chunk_by(|(one, _), (other, _)| topics_of(one) == topics_of(other)) {
+            let cut = |(key, mapping): &(&MappingKey, &Arc<KafkaMapping>)| {
+                let (MappingKey { topic, function }, mapping) = ((*key).clone(), Arc::clone(mapping));
+                async move { Ok::<_, MappingError>(Cut { topic, function, ends: mapping.cut().await? }) }
+            };
+            // Each may have to wait until the broker has answered what was asked before.
+            cuts.extend(futures::future::try_join_all(alike.iter().map(cut)).await?);
         }
         Ok(cuts)
     }

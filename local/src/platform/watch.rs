@@ -107,8 +107,9 @@ impl Watch {
         for (name, host) in functions {
             let (name, mut lines, inner) = (name.clone(), host.logs(), Arc::clone(&self.inner));
             self.listening.spawn(async move {
+                let mut reader = emf::Lines::default();
                 while let Some(line) = lines.recv().await {
-                    match emf::read(&line.text) {
+                    match reader.read(&line.text) {
                         Ok(metrics) if metrics.is_empty() => {}
                         Ok(metrics) => lock(&inner).take(&metrics),
                         Err(error) => tracing::warn!(function = name, %error, "cloudwatch would not take this line"),

@@ -1,7 +1,7 @@
 //! The `dynoxide` engine behind the proxy: one operation a request, as its own server would answer.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use centinela_serve::BoxError;
@@ -17,8 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use super::quick::{Quick, Touched};
 use super::tokens::{Seen, Tokens};
-use crate::proxy::{Answer, Upstream, operation, target};
+use crate::proxy::{Answer, Charge, Upstream, operation, target};
 
 const AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TARGET_PREFIXES: [&str; 2] = ["DynamoDB_20120810.", "DynamoDBStreams_20120810."];
@@ -33,19 +34,37 @@ pub(super) struct Engine {
     /// The engine runs one request at a time behind a blocking lock. Waiting here instead keeps the threads free.
     turn: Semaphore,
     tokens: Mutex<Tokens>,
+    quick: Mutex<Quick>,
 }
 
 impl Engine {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, turn: Semaphore::new(1), tokens: Mutex::default() }
+        let quick = Mutex::new(Quick::new(database.clone()));
+        Self { database, turn: Semaphore::new(1), tokens: Mutex::default(), quick }
+    }
+
+    /// The items that are served without the engine. Whoever changes the engine's holds this meanwhile.
+    pub(super) fn quick(&self) -> MutexGuard<'_, Quick> {
+        self.quick.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes what has expired; says how much of it the engine held.
+    pub(super) fn expire(&self) -> Outcome<usize> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.quick().expire(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))?;
+        self.database.sweep_ttl()
     }
 
     async fn answer(&self, operation: &str, body: &[u8]) -> Answer {
         let _turn = self.turn.acquire().await;
-        let outcome = match operation {
+        let touched = Touched::by(operation, body);
+        let mut quick = self.quick();
+        let outcome = quick.lend(&touched).and_then(|()| match operation {
             "TransactWriteItems" => self.transact(body),
             _ => run(&self.database, operation, body),
-        };
+        });
+        quick.take_back(&touched, outcome.as_deref().ok());
+        drop(quick);
         match outcome {
             Ok(json) => (StatusCode::OK, json),
             Err(error) => {
@@ -98,7 +117,14 @@ impl Upstream for Engine {
         Box::pin(async move { Ok(self.answer(operation(target), &body).await) })
     }
 
+    fn at_once(&self, operation: &str, body: &[u8]) -> Option<(Bytes, Vec<Charge>)> {
+        self.quick().answer(operation, body)
+    }
+
     fn stored(&self, table: &str, item: &Item) -> Option<Item> {
+        if let Some(stored) = self.quick().item(table, item) {
+            return stored;
+        }
         let asked = describe_table::DescribeTableRequest { table_name: table.to_owned() };
         let described = self.database.describe_table(asked).ok()?.table;
         let key: Item = described

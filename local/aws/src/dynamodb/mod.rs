@@ -4,6 +4,7 @@
 //! here; throttling comes from a [`FaultSource`] only.
 
 mod engine;
+mod quick;
 mod tokens;
 
 use std::sync::Arc;
@@ -84,6 +85,7 @@ impl std::fmt::Debug for DynamoConfig {
 pub struct DynamoDb {
     proxy: Proxy,
     database: Database,
+    engine: Arc<Engine>,
     expiry: JoinHandle<()>,
 }
 
@@ -110,9 +112,10 @@ impl DynamoDb {
         }
         let engine = Arc::new(Engine::new(database.clone()));
         let service = ProxiedService::DynamoDb;
-        let proxy = Proxy::before(engine, service, config.port, config.faults, config.latency).await?;
-        let expiry = tokio::spawn(sweep_expired(database.clone()));
-        Ok(Self { proxy, database, expiry })
+        let upstream = Arc::clone(&engine);
+        let proxy = Proxy::before(upstream, service, config.port, config.faults, config.latency).await?;
+        let expiry = tokio::spawn(sweep_expired(Arc::clone(&engine)));
+        Ok(Self { proxy, database, engine, expiry })
     }
 
     /// The endpoint URL.
@@ -140,11 +143,14 @@ impl DynamoDb {
             let key = ("pk".to_owned(), AttributeValue::S(stored.key.clone()));
             [key].into_iter().chain(groups).chain(versions).chain(texts).collect::<Item>()
         };
+        let mut quick = self.engine.quick();
+        quick.forget(table);
         for states in items.chunks(PAGE_ITEMS) {
             self.database
                 .import_items(table, states.iter().map(item).collect(), ImportOptions::default())
                 .map_err(|source| DynamoError::Seed { table: table.to_owned(), source: Box::new(source) })?;
         }
+        quick.load(table);
         Ok(())
     }
 
@@ -153,6 +159,16 @@ impl DynamoDb {
     /// # Errors
     /// When there is no such table.
     pub fn items(&self, table: &str) -> Result<Vec<StoredItem>, DynamoError> {
+        let failed = |source| DynamoError::ReadBack { table: table.to_owned(), source: Box::new(source) };
+        let mut quick = self.engine.quick();
+        let items = match quick.items(table) {
+            Some(items) => Ok(items),
+            None => quick.settle(table).and_then(|()| self.scan(table)),
+        };
+        Ok(items.map_err(failed)?.into_iter().filter_map(stored).collect())
+    }
+
+    fn scan(&self, table: &str) -> Result<Vec<Item>, DynoxideError> {
         let mut items = Vec::new();
         let mut from = None;
         loop {
@@ -162,22 +178,8 @@ impl DynamoDb {
                 exclusive_start_key: from,
                 ..ScanRequest::default()
             };
-            let page = self
-                .database
-                .scan(request)
-                .map_err(|source| DynamoError::ReadBack { table: table.to_owned(), source: Box::new(source) })?;
-            for mut item in page.items.unwrap_or_default() {
-                let Some(AttributeValue::S(key)) = item.remove("pk") else { continue };
-                let mut stored = StoredItem { key, ..StoredItem::default() };
-                for (name, value) in item {
-                    match value {
-                        AttributeValue::B(bytes) => drop(stored.groups.insert(name, bytes)),
-                        AttributeValue::S(text) => drop(stored.texts.insert(name, text)),
-                        _ => {}
-                    }
-                }
-                items.push(stored);
-            }
+            let page = self.database.scan(request)?;
+            items.extend(page.items.unwrap_or_default());
             from = page.last_evaluated_key;
             if from.is_none() {
                 return Ok(items);
@@ -193,6 +195,20 @@ impl DynamoDb {
         self.expiry.abort();
         self.proxy.shutdown().await
     }
+}
+
+/// None of an item without a key of text.
+fn stored(mut item: Item) -> Option<StoredItem> {
+    let Some(AttributeValue::S(key)) = item.remove("pk") else { return None };
+    let mut stored = StoredItem { key, ..StoredItem::default() };
+    for (name, value) in item {
+        match value {
+            AttributeValue::B(bytes) => drop(stored.groups.insert(name, bytes)),
+            AttributeValue::S(text) => drop(stored.texts.insert(name, text)),
+            _ => {}
+        }
+    }
+    Some(stored)
 }
 
 impl From<AttrType> for ScalarAttributeType {
@@ -233,13 +249,13 @@ fn create_table(database: &Database, table: &TableSpec) -> Result<(), DynoxideEr
     Ok(())
 }
 
-async fn sweep_expired(database: Database) {
+async fn sweep_expired(engine: Arc<Engine>) {
     let mut ticks = tokio::time::interval(EXPIRY_SWEEP);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let swept = database.clone();
-        match tokio::task::spawn_blocking(move || swept.sweep_ttl()).await {
+        let swept = Arc::clone(&engine);
+        match tokio::task::spawn_blocking(move || swept.expire()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(items)) => tracing::debug!(items, "expired items were deleted"),
             Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),

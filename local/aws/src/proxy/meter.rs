@@ -47,9 +47,19 @@ pub struct TableUnits {
 
 /// Which of the two units an operation is charged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     Read,
     Write,
+}
+
+/// What a call costs at a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Charge {
+    pub(crate) table: String,
+    pub(crate) direction: Direction,
+    pub(crate) units: f64,
+    /// Conditions that did not hold, lost inserts included.
+    pub(crate) failed: u64,
 }
 
 /// The running counters.
@@ -72,7 +82,7 @@ impl Meter {
     }
 
     pub(super) fn called(&mut self, operation: &str) {
-        *self.calls.entry(operation.to_owned()).or_default() += 1;
+        *of(&mut self.calls, operation) += 1;
     }
 
     pub(super) fn throttled(&mut self, requests: usize) {
@@ -101,6 +111,14 @@ impl Meter {
         });
     }
 
+    /// The same of everything that a call costs at a table.
+    pub(super) fn take(&mut self, Charge { table, direction, units, failed }: &Charge) {
+        self.charge(table, *direction, *units);
+        if *failed > 0 {
+            self.count(table, |counters| counters.failed_conditions += failed);
+        }
+    }
+
     pub(super) fn condition_failed(&mut self, table: &str) {
         self.count(table, |counters| counters.failed_conditions += 1);
     }
@@ -118,12 +136,19 @@ impl Meter {
     }
 
     fn count(&mut self, table: &str, add: impl Fn(&mut TableUnits)) {
-        add(self.tables.entry(table.to_owned()).or_default());
+        add(of(&mut self.tables, table));
         if let Some(caller) = &self.caller {
-            let tables = self.callers.entry(caller.clone()).or_default();
-            add(tables.entry(table.to_owned()).or_default());
+            add(of(of(&mut self.callers, caller), table));
         }
     }
+}
+
+/// What is counted under a name, which is copied only the first time.
+fn of<'a, T: Default>(counters: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
+    if !counters.contains_key(name) {
+        counters.insert(name.to_owned(), T::default());
+    }
+    counters.get_mut(name).unwrap_or_else(|| unreachable!("it was just put there"))
 }
 
 /// The write units of a lost condition: those of the item that is there, or the minimum.

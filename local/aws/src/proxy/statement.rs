@@ -6,14 +6,14 @@ use dynoxide::{AttributeValue, Item};
 
 /// What a statement does to its table, by its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Select,
     Insert,
     /// `UPDATE` or `DELETE`: it has a condition and can hand back the item that did not meet it.
     Conditional,
 }
 
-pub(super) fn kind(statement: &str) -> Kind {
+pub(crate) fn kind(statement: &str) -> Kind {
     let verb = statement.split_whitespace().next().unwrap_or_default();
     if verb.eq_ignore_ascii_case("SELECT") {
         Kind::Select
@@ -25,7 +25,7 @@ pub(super) fn kind(statement: &str) -> Kind {
 }
 
 /// The table that a statement writes or reads, or the empty string.
-pub(super) fn table(statement: &str) -> &str {
+pub(crate) fn table(statement: &str) -> &str {
     let mut words = statement.split_whitespace();
     let named = match words.next() {
         Some(verb) if verb.eq_ignore_ascii_case("UPDATE") => words.next(),

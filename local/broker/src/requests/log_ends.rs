@@ -87,8 +87,5 @@ pub(crate) fn delete_records(router: &Router, request: DeleteRecordsRequest) -> 
         let partitions = partitions.collect();
         DeleteRecordsTopicResult::default().with_name(topic.name).with_partitions(partitions)
     });
-    let topics = topics.collect();
-    // A fetch may wait below what is left now.
-    router.topics().changed().notify_waiters();
-    DeleteRecordsResponse::default().with_topics(topics)
+    DeleteRecordsResponse::default().with_topics(topics.collect())
 }

@@ -19,6 +19,7 @@ use crate::router::Router;
 use crate::store::batch::Batch;
 use crate::store::log::Log;
 use crate::store::topics::{Appended, locked};
+use crate::store::waiting::Queued;
 
 /// What a fetch is answered with at most, whatever it asks for; Apache Kafka's `fetch.max.bytes`.
 const FETCH_BYTES_MAX: u64 = 55 * 1024 * 1024;
@@ -81,13 +82,13 @@ pub(crate) async fn fetch(router: &Router, version: i16, request: &FetchRequest)
         return FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
     }
     let until = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let enough = u64::try_from(request.min_bytes).unwrap_or(0);
     let wanted = loop {
-        // Asked for first, so that what comes while it is looked is not missed.
-        let changed = router.topics().changed().notified();
         let wanted: Vec<_> = request.topics.iter().map(|topic| (topic, find(router, version, topic))).collect();
-        let all = wanted.iter().flat_map(|(_, partitions)| partitions);
-        if is_answered(all, enough) || timeout_at(until, changed).await.is_err() {
+        let is_over = match wait(wanted.iter().flat_map(|(_, partitions)| partitions), request.min_bytes) {
+            Some(queued) => timeout_at(until, queued.woken()).await.is_err(),
+            None => true,
+        };
+        if is_over {
             break wanted;
         }
     };
@@ -116,20 +117,18 @@ fn find<'a>(router: &Router, version: i16, asked: &'a FetchTopic) -> Vec<Wanted<
     asked.partitions.iter().map(|partition| Wanted { asked: partition, log: log(partition.partition) }).collect()
 }
 
-/// Whether there are `enough` bytes, or an error, or nothing is asked for.
-fn is_answered<'a>(wanted: impl Iterator<Item = &'a Wanted<'a>>, enough: u64) -> bool {
-    let mut wanted = wanted.peekable();
-    let asks_nothing = wanted.peek().is_none();
-    let mut bytes = 0;
-    let has_error = wanted.any(|Wanted { asked, log }| {
-        let Ok(log) = log else { return true };
-        let log = locked(log);
-        if bytes < enough {
-            bytes += log.bytes_from(asked.fetch_offset, enough - bytes);
+/// A place to wait for `enough` bytes; none where there are as many, or an error, or nothing is asked for.
+fn wait<'a>(wanted: impl Iterator<Item = &'a Wanted<'a>>, enough: i32) -> Option<Queued<'a>> {
+    let mut queued = Queued::new(enough);
+    let mut asks_nothing = true;
+    for Wanted { asked, log } in wanted {
+        asks_nothing = false;
+        let waits = log.as_ref().is_ok_and(|log| queued.at(log, asked.fetch_offset));
+        if !waits {
+            return None;
         }
-        !log.has(asked.fetch_offset)
-    });
-    has_error || asks_nothing || bytes >= enough
+    }
+    (!asks_nothing).then_some(queued)
 }
 
 fn read(wanted: &Wanted<'_>, left: &mut u64, is_empty: &mut bool) -> PartitionData {

@@ -11,6 +11,7 @@ use kafka_protocol::ResponseError;
 use super::batch::{self, Batch, Header};
 use super::retention::Retention;
 use super::segment::Segment;
+use super::waiting::Waiting;
 
 /// Batches whose sequence a broker remembers per producer, as Apache Kafka does.
 const REMEMBERED_BATCHES: usize = 5;
@@ -28,6 +29,8 @@ pub(crate) struct Log {
     start: i64,
     next: i64,
     producers: HashMap<i64, Producer>,
+    /// Fetches that wait for what comes.
+    waiting: Vec<Arc<Waiting>>,
     /// The last write failed, which was said.
     is_failing: bool,
 }
@@ -45,8 +48,8 @@ struct Producer {
 impl Log {
     /// An empty log with its files in `directory`.
     pub(crate) fn new(directory: Arc<Path>, retention: Retention) -> Self {
-        let (segments, producers) = (VecDeque::new(), HashMap::new());
-        Self { directory, retention, segments, bytes: 0, start: 0, next: 0, producers, is_failing: false }
+        let (segments, producers, waiting) = (VecDeque::new(), HashMap::new(), Vec::new());
+        Self { directory, retention, segments, bytes: 0, start: 0, next: 0, producers, waiting, is_failing: false }
     }
 
     /// The oldest offset that can be read.
@@ -91,7 +94,27 @@ impl Log {
             }
         }
         self.next += i64::from(batch.header.records());
+        self.waiting.retain(|fetch| fetch.takes(batch.size()));
         Ok(offset)
+    }
+
+    /// Tells a fetch what comes from now on.
+    pub(super) fn queue(&mut self, fetch: Arc<Waiting>) {
+        self.waiting.push(fetch);
+    }
+
+    pub(super) fn leave_queue(&mut self, fetch: &Arc<Waiting>) {
+        self.waiting.retain(|waiting| !Arc::ptr_eq(waiting, fetch));
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Lets the fetches that wait look again: what they wait for may be gone.
+    pub(super) fn wake_fetches(&self) {
+        self.waiting.iter().for_each(|fetch| fetch.wake());
     }
 
     fn write(&mut self, batch: &Batch, now_ms: i64) -> io::Result<()> {
@@ -101,6 +124,7 @@ impl Log {
             last.bytes() > 0 && (is_old || last.bytes() + size > limits.segment_bytes)
         };
         if self.segments.back().is_none_or(is_full) {
+            self.segments.back_mut().map_or(Ok(()), Segment::seal)?;
             self.segments.push_back(Segment::create(&self.directory, self.next, now_ms)?);
         }
         let Some(last) = self.segments.back_mut() else { unreachable!("there is one now") };
@@ -238,6 +262,7 @@ impl Log {
         while !self.segments.is_empty() && self.end_of_oldest() <= self.start {
             self.forget_oldest();
         }
+        self.wake_fetches();
         Ok(self.start)
     }
 
@@ -249,6 +274,7 @@ impl Log {
     fn forget_oldest(&mut self) {
         self.start = self.start.max(self.end_of_oldest());
         self.bytes -= self.segments.pop_front().map_or(0, |oldest| oldest.bytes());
+        self.wake_fetches();
     }
 }
 

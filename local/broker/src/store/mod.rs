@@ -9,3 +9,4 @@ pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 pub(crate) mod topics;
+pub(crate) mod waiting;

@@ -1,8 +1,9 @@
 //! A stretch of a partition in a file: batches one behind the other, and a sparse index of them in memory.
 //!
 //! The file has no name, so nothing is left of it when the process ends in whatever way. It is never synced: what it holds is for
-//! as long as the process lives, and the page cache serves most reads.
+//! as long as the process lives. So what came last stays in memory and is written many batches at a time; most reads are of that.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +15,9 @@ use super::batch::{self, Batch, HEADER_BYTES, Header};
 const INDEX_BYTES: u64 = 4_096;
 /// Bytes that a search takes from the file at once.
 const SEARCH_BYTES: u64 = 2 * INDEX_BYTES;
+/// Bytes that stay in memory at most (of a test's few records less), and those of them that stay when the others go.
+const TAIL_BYTES: usize = if cfg!(test) { 12 * 1024 } else { 64 * 1024 };
+const KEPT_BYTES: u64 = TAIL_BYTES as u64 / 2;
 
 /// Where a batch begins.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,11 @@ pub(super) struct Segment {
     index: Vec<IndexEntry>,
     first: i64,
     bytes: u64,
+    /// The last batches, from a position on.
+    tail: Vec<u8>,
+    tail_at: u64,
+    /// How much of the tail is in the file too.
+    written: usize,
     created_ms: i64,
     newest_ms: i64,
 }
@@ -38,7 +47,9 @@ impl Segment {
     /// An empty segment for the records from `first` on.
     pub(super) fn create(directory: &Path, first: i64, now_ms: i64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        Ok(Self { file, index: Vec::new(), first, bytes: 0, created_ms: now_ms, newest_ms: i64::MIN })
+        let (index, tail) = (Vec::new(), Vec::new());
+        let (tail_at, written, newest_ms) = (0, 0, i64::MIN);
+        Ok(Self { file, index, first, bytes: 0, tail, tail_at, written, created_ms: now_ms, newest_ms })
     }
 
     /// The offset that it begins with.
@@ -59,15 +70,55 @@ impl Segment {
         self.newest_ms
     }
 
-    /// Writes a batch behind the last one; after an error it is as if nothing had been tried.
+    /// Puts a batch behind the last one; after an error it is as if nothing had been tried.
     pub(super) fn append(&mut self, batch: &Batch) -> io::Result<()> {
-        self.file.write_all_at(batch.bytes(), self.bytes)?;
+        if self.tail.len() + batch.bytes().len() > TAIL_BYTES {
+            self.write()?;
+            self.shorten();
+        }
+        self.tail.extend_from_slice(batch.bytes());
         if self.index.last().is_none_or(|entry| self.bytes - entry.position >= INDEX_BYTES) {
             let (offset, position, newest_before_ms) = (batch.header.base_offset, self.bytes, self.newest_ms);
             self.index.push(IndexEntry { offset, position, newest_before_ms });
         }
         self.bytes += batch.size();
         self.newest_ms = self.newest_ms.max(batch.header.max_timestamp);
+        Ok(())
+    }
+
+    /// Nothing comes behind the last batch any more: keeps nothing in memory.
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        self.write()?;
+        (self.tail, self.tail_at, self.written) = (Vec::new(), self.bytes, 0);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.tail[self.written..], self.tail_at + self.written as u64)?;
+        self.written = self.tail.len();
+        Ok(())
+    }
+
+    /// Lets go of the beginning of the tail, as far as a batch that the index knows.
+    fn shorten(&mut self) {
+        let kept = self.index.partition_point(|entry| entry.position + KEPT_BYTES <= self.bytes);
+        let from = kept.checked_sub(1).map_or(self.tail_at, |kept| self.index[kept].position.max(self.tail_at));
+        let from = if self.bytes - from > TAIL_BYTES as u64 { self.bytes } else { from };
+        self.tail.drain(..(from - self.tail_at) as usize);
+        self.tail_at = from;
+        self.written = self.tail.len();
+    }
+
+    /// Adds bytes to `found`.
+    fn copy(&self, found: &mut Vec<u8>, position: u64, bytes: u64) -> io::Result<()> {
+        let in_file = self.tail_at.saturating_sub(position).min(bytes);
+        if in_file > 0 {
+            let before = found.len();
+            found.resize(before + in_file as usize, 0);
+            self.file.read_exact_at(&mut found[before..], position)?;
+        }
+        let from = (position + in_file).saturating_sub(self.tail_at) as usize;
+        found.extend_from_slice(&self.tail[from..from + (bytes - in_file) as usize]);
         Ok(())
     }
 
@@ -78,8 +129,7 @@ impl Segment {
         let needed = if takes_one && found.is_empty() { first.size() } else { 0 };
         let before = found.len();
         let wanted = max_bytes.max(needed).min(self.bytes - position);
-        found.resize(before + wanted as usize, 0);
-        self.file.read_exact_at(&mut found[before..], position)?;
+        self.copy(found, position, wanted)?;
         let whole: u64 = batch::headers(&found[before..]).map(|header| header.size()).sum();
         found.truncate(before + whole as usize);
         Ok(position + whole == self.bytes)
@@ -93,8 +143,8 @@ impl Segment {
             headers.skip_while(move |header| matches!(header, Ok((_, header)) if header.max_timestamp < time_ms));
         newer.map(|header| {
             let (position, header) = header?;
-            let mut bytes = vec![0; header.size() as usize];
-            self.file.read_exact_at(&mut bytes, position)?;
+            let mut bytes = Vec::new();
+            self.copy(&mut bytes, position, header.size())?;
             Ok(bytes)
         })
     }
@@ -114,7 +164,7 @@ impl Segment {
     /// All batches' positions and headers from the last of the first `entries` entries of the index on.
     fn headers_from(&self, entries: usize) -> Headers<'_> {
         let position = entries.checked_sub(1).map_or(0, |entry| self.index[entry].position);
-        Headers { segment: self, position, ahead: Vec::new(), ahead_at: position }
+        Headers { segment: self, position, ahead: Cow::Borrowed(&[]), ahead_at: position }
     }
 }
 
@@ -124,11 +174,11 @@ struct Headers<'a> {
     /// Of the next batch.
     position: u64,
     /// What was read, and from where on.
-    ahead: Vec<u8>,
+    ahead: Cow<'a, [u8]>,
     ahead_at: u64,
 }
 
-impl Headers<'_> {
+impl<'a> Headers<'a> {
     fn read(&mut self) -> io::Result<Header> {
         let known = |headers: &Self| {
             let from = usize::try_from(headers.position - headers.ahead_at).unwrap_or(usize::MAX);
@@ -137,10 +187,16 @@ impl Headers<'_> {
         if let Some(header) = known(self) {
             return Ok(header);
         }
-        let left = self.segment.bytes - self.position;
-        self.ahead.resize(left.min(SEARCH_BYTES) as usize, 0);
+        let segment: &'a Segment = self.segment;
+        self.ahead = match self.position.checked_sub(segment.tail_at) {
+            Some(from) => Cow::Borrowed(&segment.tail[from as usize..]),
+            None => {
+                let mut ahead = Vec::new();
+                segment.copy(&mut ahead, self.position, SEARCH_BYTES.min(segment.bytes - self.position))?;
+                Cow::Owned(ahead)
+            }
+        };
         self.ahead_at = self.position;
-        self.segment.file.read_exact_at(&mut self.ahead, self.position)?;
         known(self).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }

@@ -1,6 +1,9 @@
 //! A log against what it promises, and against a list of records in memory.
 
+use std::sync::Mutex;
+
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use kafka_protocol::ResponseError;
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::records::{
@@ -13,6 +16,8 @@ use super::batch::{Batch, headers};
 use super::log::Log;
 use super::retention::Retention;
 use super::segment::Segment;
+use super::topics::locked;
+use super::waiting::Queued;
 
 const UNBOUNDED: Retention =
     Retention { age_ms: None, bytes: None, segment_bytes: u64::MAX, segment_ms: i64::MAX, disk_bytes: u64::MAX };
@@ -94,6 +99,30 @@ fn a_read_stops_where_it_has_enough_and_takes_one_batch_at_least() {
     let batches = |max_bytes, takes_one| headers(&log.read(1, max_bytes, takes_one).expect("read")).count();
     assert_eq!([batches(0, true), batches(0, false)], [1, 0]);
     assert_eq!([batches(one, false), batches(3 * one, false), batches(3 * one - 1, true)], [1, 3, 2]);
+}
+
+#[test]
+fn a_fetch_is_woken_when_it_has_enough_and_by_no_other_partition() {
+    let [one, two, other] = [(); 3].map(|()| Mutex::new(log(UNBOUNDED)));
+    let put = |log: &Mutex<Log>| append(&mut locked(log), 1, 0);
+    put(&one);
+    let size = i32::try_from(batch(1, 0).size()).expect("small");
+    let mut fetch = Queued::new(3 * size);
+    assert!(fetch.at(&one, 0) && fetch.at(&two, 0), "there is one batch of three");
+    [&other, &other, &two].into_iter().for_each(put);
+    assert!(fetch.woken().now_or_never().is_none(), "there are two");
+    put(&one);
+    assert!(fetch.woken().now_or_never().is_some());
+    drop(fetch);
+    assert!([&one, &two].into_iter().all(|log| !locked(log).is_waited_for()));
+
+    let mut fetch = Queued::new(4 * size);
+    assert!(fetch.at(&one, 0));
+    locked(&one).delete_before(1).expect("deleted");
+    assert!(fetch.woken().now_or_never().is_some(), "its place may be gone");
+    drop(fetch);
+    assert!(!Queued::new(size).at(&two, 0), "it is there already");
+    assert!(!Queued::new(size).at(&two, 9), "there is no such place");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::ResponseError;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::batch::Batch;
@@ -54,23 +53,17 @@ pub(crate) struct Appended {
 pub(crate) struct Topics {
     disk: Arc<Disk>,
     by_name: Arc<Mutex<BTreeMap<String, Topic>>>,
-    /// Told whenever there is something new for a fetch that waits.
-    changed: Arc<Notify>,
 }
 
 impl Topics {
     pub(crate) fn new(directory: Arc<Path>, config: &BrokerConfig) -> Self {
         let (bytes_per_topic, kept_for) = (config.disk_bytes_per_topic, config.kept_for.clone());
         let disk = Arc::new(Disk { directory, bytes_per_topic, kept_for });
-        Self { disk, by_name: Arc::default(), changed: Arc::default() }
+        Self { disk, by_name: Arc::default() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Topic>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn changed(&self) -> &Notify {
-        &self.changed
     }
 
     /// Creates a topic and returns its id; when `validate_only`, only sees whether it could be.
@@ -112,7 +105,7 @@ impl Topics {
     /// Returns whether there was such a topic.
     pub(crate) fn delete(&self, name: &str) -> bool {
         let deleted = self.lock().remove(name);
-        self.changed.notify_waiters();
+        deleted.iter().flat_map(|topic| &topic.partitions).for_each(|log| locked(log).wake_fetches());
         deleted.is_some()
     }
 
@@ -219,26 +212,22 @@ impl Topics {
             return Err(ResponseError::MessageTooLarge);
         }
         let (header, append_time) = (batch.header, limits.append_time);
-        let appended = {
-            let mut log = locked(&log);
-            // Under the lock, so that a partition's times do not go back.
-            let now_ms = now_ms();
-            if !limits.takes_times(header.base_timestamp, header.max_timestamp, now_ms) {
-                return Err(ResponseError::InvalidTimestamp);
-            }
-            let offset = match log.repeated(&header, now_ms)? {
-                Some(offset) => offset,
-                None => {
-                    if log.is_full_for(batch.size()) {
-                        self.make_room((name, partition), &is_full_said, &mut log, batch.size(), committed)?;
-                    }
-                    log.append(batch, append_time, now_ms)?
+        let mut log = locked(&log);
+        // Under the lock, so that a partition's times do not go back.
+        let now_ms = now_ms();
+        if !limits.takes_times(header.base_timestamp, header.max_timestamp, now_ms) {
+            return Err(ResponseError::InvalidTimestamp);
+        }
+        let offset = match log.repeated(&header, now_ms)? {
+            Some(offset) => offset,
+            None => {
+                if log.is_full_for(batch.size()) {
+                    self.make_room((name, partition), &is_full_said, &mut log, batch.size(), committed)?;
                 }
-            };
-            Appended { offset, time_ms: append_time.then_some(now_ms), log_start: log.start() }
+                log.append(batch, append_time, now_ms)?
+            }
         };
-        self.changed.notify_waiters();
-        Ok(appended)
+        Ok(Appended { offset, time_ms: append_time.then_some(now_ms), log_start: log.start() })
     }
 
     /// Makes room on disk for a batch, from what its groups have all committed where the topic is kept for some; says once for each topic

@@ -1,6 +1,5 @@
-//! What librdkafka says besides records: errors, failed commits, and where the partitions end.
+//! What librdkafka says besides records: errors and failed commits.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use centinela_kafka_client::iam_token;
@@ -8,7 +7,6 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use serde::Deserialize;
 
 use super::stats::Shared;
 
@@ -23,46 +21,11 @@ pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
 }
 
-/// The only part of librdkafka's statistics that is used: where what can be read of each partition ends.
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    topics: BTreeMap<String, TopicStatistics>,
-}
-
-#[derive(Deserialize)]
-struct TopicStatistics {
-    partitions: BTreeMap<i32, PartitionStatistics>,
-}
-
-#[derive(Deserialize)]
-struct PartitionStatistics {
-    ls_offset: i64,
-}
-
 impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         iam_token(config)
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        let statistics: Statistics = match serde_json::from_slice(statistics) {
-            Ok(statistics) => statistics,
-            Err(error) => {
-                tracing::warn!(%error, "the Kafka client's statistics cannot be read; the lag may be too low");
-                return;
-            }
-        };
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        for (partition, gauge) in (0..).zip(self.shared.gauges().iter()) {
-            if let Some(statistics) = topic.partitions.get(&partition) {
-                gauge.saw_end(statistics.ls_offset);
-            }
-        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

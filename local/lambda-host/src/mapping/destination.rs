@@ -5,7 +5,7 @@
 //! (a record may have failed in many requests), and a destination that is down holds the partition instead of losing the record.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
@@ -17,7 +17,6 @@ use rdkafka::util::Timeout;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{MappingError, kafka};
 use super::event::{CLUSTER_ARN, Envelope};
 use super::in_flight::{Condition, GivenUp, with_jitter};
 use super::spec::KafkaMappingSpec;
@@ -54,22 +53,23 @@ impl ClientContext for Tokens {
     }
 }
 
-/// A producer for the failure topic.
+/// A producer for the failure topic, which connects with the first record that is given up: mostly there is none, and a client costs
+/// something even when it has nothing to do.
 pub(super) struct Destination {
-    producer: FutureProducer<Tokens>,
+    config: ClientConfig,
+    producer: OnceLock<FutureProducer<Tokens>>,
     topic: String,
     function_arn: String,
 }
 
 impl Destination {
-    pub(super) async fn connect(
+    /// None where the mapping has none.
+    pub(super) fn of(
         spec: &KafkaMappingSpec,
         bootstrap: &str,
         extra: &BTreeMap<String, String>,
-    ) -> Result<Option<Arc<Destination>>, MappingError> {
-        let Some(topic) = spec.on_failure_topic.clone() else {
-            return Ok(None);
-        };
+    ) -> Option<Arc<Destination>> {
+        let topic = spec.on_failure_topic.clone()?;
         let consumer_only = ["fetch.", "session.", "queued.", "max.poll.", "auto.offset.", "isolation."];
         let shared_settings =
             extra.iter().filter(|(name, _)| !consumer_only.iter().any(|prefix| name.starts_with(prefix)));
@@ -77,10 +77,16 @@ impl Destination {
         config.extend(shared_settings.map(|(name, value)| (name.clone(), value.clone())));
         config.extend(PRODUCER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
         config.set("bootstrap.servers", bootstrap);
-        let producer: FutureProducer<Tokens> =
-            config.create_with_context(Tokens).map_err(kafka("creating the producer for the failure destination"))?;
         let function_arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{}", spec.function);
-        Ok(Some(Arc::new(Destination { producer, topic, function_arn })))
+        Some(Arc::new(Destination { config, producer: OnceLock::new(), topic, function_arn }))
+    }
+
+    fn producer(&self) -> Result<&FutureProducer<Tokens>, KafkaError> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(producer);
+        }
+        let producer = self.config.create_with_context(Tokens)?;
+        Ok(self.producer.get_or_init(|| producer))
     }
 
     /// Sends every record until the topic has it. `None` when `stopped` first: nothing may count as complete then.
@@ -105,9 +111,13 @@ impl Destination {
             if let Some(key) = &key {
                 message = message.key(key);
             }
-            let Err((error, _)) = self.producer.send(message, Timeout::After(Duration::from_secs(10))).await else {
-                return true;
+            let sent = match self.producer() {
+                Ok(producer) => {
+                    producer.send(message, Timeout::After(Duration::from_secs(10))).await.map_err(|(error, _)| error)
+                }
+                Err(error) => Err(error),
             };
+            let Err(error) = sent else { return true };
             let (partition, offset) = given_up.record.coordinates();
             if let KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) = error {
                 tracing::error!(

@@ -97,7 +97,7 @@ impl KafkaMapping {
     ) -> Result<Arc<KafkaMapping>, MappingError> {
         spec.check()?;
         let source = Source::connect(&spec, bootstrap, extra_rdkafka_config).await?;
-        let destination = destination::Destination::connect(&spec, bootstrap, extra_rdkafka_config).await?;
+        let destination = destination::Destination::of(&spec, bootstrap, extra_rdkafka_config);
         let shared = Arc::clone(source.shared());
         let (commands, inbox) = mpsc::channel(16);
         let starts = source.begin().await?;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use centinela_kafka_client::Parting;
 use rdkafka::config::ClientConfig;
@@ -19,7 +20,7 @@ use super::stats::{Shared, Skipped};
 
 /// Client settings that a caller may override. The group never joins, so no poll interval applies. An offset that the broker does not
 /// have is an error, because what retention took unread must be told. A broker that is silent for ten seconds is asked again.
-const CONSUMER_SETTINGS: [(&str, &str); 12] = [
+const CONSUMER_SETTINGS: [(&str, &str); 11] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("auto.offset.reset", "error"),
@@ -31,8 +32,11 @@ const CONSUMER_SETTINGS: [(&str, &str); 12] = [
     ("fetch.queue.backoff.ms", "5"),
     ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "10000"),
-    ("statistics.interval.ms", "500"),
 ];
+/// A mapping with a window waits anyway: below so many bytes the broker may hold an answer back, for a quarter of the window at most. An
+/// answer for every record costs more than all that is done with it.
+const WORTH_WITH_WINDOW_BYTES: u32 = 1_000_000;
+const WAIT_WITH_WINDOW_MAX: Duration = Duration::from_millis(250);
 
 /// A connected consumer of one topic.
 pub(super) struct Source {
@@ -240,6 +244,11 @@ impl Source {
 fn consumer_config(spec: &KafkaMappingSpec, bootstrap: &str, extra: &BTreeMap<String, String>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.extend(CONSUMER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    if !spec.window.is_zero() {
+        let wait = WAIT_WITH_WINDOW_MAX.min(spec.window / 4);
+        config.set("fetch.wait.max.ms", wait.as_millis().to_string());
+        config.set("fetch.min.bytes", WORTH_WITH_WINDOW_BYTES.to_string());
+    }
     config.extend(extra.clone());
     config.set("bootstrap.servers", bootstrap).set("group.id", &spec.consumer_group);
     config

@@ -60,7 +60,7 @@ impl Report {
             let (count, sum) = (as_f64(count), as_f64(sum));
             let values =
                 Values::Set { count, sum, min: f64::from(u8::from(sum >= count)), max: f64::from(u8::from(sum > 0.0)) };
-            self.data.push(Datum { metric, at_ms: self.since_ms, values });
+            self.data.push(Datum { metric: metric.into(), at_ms: self.since_ms, values });
         }
     }
 
@@ -114,7 +114,7 @@ impl Sources {
             report.count(metric("4xx"), counts.requests, counts.errors_4xx);
             report.count(metric("5xx"), counts.requests, counts.errors_5xx);
             report.data.push(Datum {
-                metric: metric("Latency"),
+                metric: metric("Latency").into(),
                 at_ms: since_ms,
                 values: Values::Each(counts.latencies_ms.clone()),
             });
@@ -238,12 +238,16 @@ fn duration(report: &mut Report, function: &str, durations: &Durations) {
     let (metric, at_ms) = (MetricId::new(LAMBDA, "Duration", &[("FunctionName", function)]), report.since_ms);
     if !durations.each_ms.is_empty() {
         let values = Values::Each(durations.each_ms.clone());
-        report.data.push(Datum { metric: metric.clone(), at_ms, values });
+        report.data.push(Datum { metric: metric.clone().into(), at_ms, values });
     }
     if durations.more > 0 {
         let (count, sum) = (as_f64(durations.more), durations.more_ms);
         let mean = sum / count;
-        report.data.push(Datum { metric, at_ms, values: Values::Set { count, sum, min: mean, max: mean } });
+        report.data.push(Datum {
+            metric: metric.into(),
+            at_ms,
+            values: Values::Set { count, sum, min: mean, max: mean },
+        });
     }
 }
 

@@ -43,12 +43,12 @@ pub(super) struct Totals(BTreeMap<MetricId, MetricTotal>);
 impl Totals {
     pub(super) fn add(&mut self, metric: &Metric) {
         let Values::Each(values) = &metric.datum.values else { return };
-        let id = &metric.datum.metric;
+        let id = &*metric.datum.metric;
         if !self.0.contains_key(id) {
             if self.0.len() >= METRICS_MAX {
                 return;
             }
-            let unit = metric.unit.clone().unwrap_or_else(|| "None".to_owned());
+            let unit = metric.unit.as_deref().unwrap_or("None").to_owned();
             let at_most = if unit == COUNT { Vec::new() } else { vec![0; MetricTotal::BOUNDS.len()] };
             self.0.insert(id.clone(), MetricTotal { metric: id.clone(), unit, count: 0, sum: 0.0, at_most });
         }

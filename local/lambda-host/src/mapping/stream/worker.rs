@@ -18,6 +18,9 @@ use crate::spec::PAYLOAD_BYTES_MAX;
 const ENVELOPE_BYTES: usize = 4 * 1024;
 /// Between two looks at a shard that a fault keeps from being delivered, or that cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two reads while a window gathers records: what is written meanwhile is read together. Lambda itself reads a shard once a second.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html>
+const PACE: Duration = Duration::from_millis(50);
 /// Sleep when nothing is planned.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -102,7 +105,7 @@ impl Worker {
                 if at_once || self.is_full() || due <= Instant::now() {
                     return Next::Deliver(self.take());
                 }
-                self.wait_until(due, true).await;
+                self.wait_until(due.min(Instant::now() + PACE), false).await;
                 continue;
             }
             if self.is_last {
