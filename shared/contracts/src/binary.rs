@@ -101,7 +101,8 @@ impl Output {
         if value.to_bits() == f32::NAN.to_bits() {
             return MISSING;
         }
-        let hundredths = (f64::from(value) * 100.0).round() as u32;
+        // The nearest: what was made of hundredths is nearer to them than a half. What is below 0 or no number becomes 0, which is no match.
+        let hundredths = (f64::from(value) * 100.0 + 0.5) as u32;
         if hundredths <= HUNDREDTHS_MAX && from_hundredths(hundredths).to_bits() == value.to_bits() {
             self.unsigned(u64::from(hundredths));
             return HUNDREDTHS;

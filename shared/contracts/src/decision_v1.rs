@@ -9,7 +9,7 @@ use centinela_domain::{
 };
 
 use crate::excerpt::Excerpt;
-use crate::json::{Kind, Object, Reader, push_decimal, push_f32, push_text};
+use crate::json::{Kind, Object, Reader, push_decimal, push_f32, push_hex, push_text};
 use crate::payload::{Fields, PayloadProblem, required};
 use crate::transaction_v1::amount_in;
 
@@ -89,7 +89,7 @@ fn put_answer(
     score: f32,
 ) {
     object.number("version", 1);
-    object.text("decision_id", &decision_id.to_string());
+    push_hex(object.name("decision_id"), &decision_id.0);
     object.text("transaction_id", transaction_id.as_str());
     object.text("user_id", user_id.as_str());
     object.text("outcome", outcome.as_str());
@@ -138,7 +138,7 @@ fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
 fn put_model(out: &mut Vec<u8>, model: &ModelStamp) {
     let mut object = Object::begin(out);
     object.text("version", &model.version);
-    object.text("digest", &format!("{:016x}", u64::from_be_bytes(model.digest)));
+    push_hex(object.name("digest"), &model.digest);
     object.end();
 }
 

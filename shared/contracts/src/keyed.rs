@@ -1,6 +1,8 @@
 //! What only this deployment can write: digests and signatures with its key.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use centinela_domain::{ContentDigest, Coordinates, Transaction};
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,7 +22,10 @@ pub const PSEUDONYM_BYTES: usize = 8;
 
 /// The deployment's key. Cannot be printed.
 #[derive(Clone)]
-pub struct DeploymentKey(Hmac<Sha256>);
+pub struct DeploymentKey {
+    mac: Hmac<Sha256>,
+    hidden: Arc<Hidden>,
+}
 
 /// A key that HMAC does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +35,14 @@ pub struct UnusableKey;
 impl DeploymentKey {
     /// Takes the secret; how long it must be is the configuration's matter.
     pub fn new(secret: &[u8]) -> Result<Self, UnusableKey> {
-        Hmac::new_from_slice(secret).map(Self).map_err(|_| UnusableKey)
+        let mac = Hmac::new_from_slice(secret).map_err(|_| UnusableKey)?;
+        Ok(Self { mac, hidden: Arc::default() })
     }
 
     /// What a transaction is about: how much, in what, to whom, and from which device. Not when, and from which network or program:
     /// a producer that tries again may do so a moment later and by another way.
     pub fn content_digest(&self, transaction: &Transaction) -> ContentDigest {
-        let mut mac = self.0.clone();
+        let mut mac = self.mac.clone();
         mac.update(CONTENT);
         mac.update(&transaction.amount.minor().to_be_bytes());
         mac.update(transaction.currency.as_str().as_bytes());
@@ -86,7 +92,7 @@ impl DeploymentKey {
     /// What stands for a value where it only has to be told apart, such as an e-mail address; `field` says which kind it is, so that equal
     /// values of two kinds look different. Without the key nobody can try values.
     pub fn pseudonym(&self, field: &str, value: &[u8]) -> [u8; PSEUDONYM_BYTES] {
-        let mut mac = self.0.clone();
+        let mut mac = self.mac.clone();
         mac.update(PSEUDONYM);
         put_text(&mut mac, field.as_bytes());
         put_text(&mut mac, value);
@@ -105,15 +111,15 @@ impl DeploymentKey {
 
     /// What stands for the hash of a network in a user's state.
     pub fn hidden_network(&self, hash: u32) -> u32 {
-        self.hidden("network", hash)
+        self.hidden.networks.of(hash, |hash| self.hide("network", hash))
     }
 
     /// What stands for the hash of a user agent in a user's state.
     pub fn hidden_agent(&self, hash: u32) -> u32 {
-        self.hidden("agent", hash)
+        self.hidden.agents.of(hash, |hash| self.hide("agent", hash))
     }
 
-    fn hidden(&self, field: &str, hash: u32) -> u32 {
+    fn hide(&self, field: &str, hash: u32) -> u32 {
         let [first, second, third, fourth, ..] = self.pseudonym(field, &hash.to_be_bytes());
         u32::from_be_bytes([first, second, third, fourth])
     }
@@ -125,12 +131,42 @@ impl DeploymentKey {
     }
 
     fn placed(&self, what: &[u8], topic: &str, at: Coordinates, value: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
+        let mut mac = self.mac.clone();
         mac.update(what);
         put_text(&mut mac, topic.as_bytes());
         put_place(&mut mac, at);
         put_text(&mut mac, value);
         mac
+    }
+}
+
+/// What was hidden lately: programs are few, and a network comes with many users or with one who buys again.
+#[derive(Default)]
+struct Hidden {
+    networks: Lately<4096>,
+    agents: Lately<1024>,
+}
+
+/// One hash at each place, in the upper half of its word, with what stands for it.
+struct Lately<const N: usize>(Box<[AtomicU64]>);
+
+impl<const N: usize> Default for Lately<N> {
+    fn default() -> Self {
+        Self((0..N).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl<const N: usize> Lately<N> {
+    fn of(&self, hash: u32, make: impl FnOnce(u32) -> u32) -> u32 {
+        let place = &self.0[hash as usize % N];
+        let known = place.load(Ordering::Relaxed);
+        // A word of 0 is an empty place.
+        if known != 0 && (known >> 32) as u32 == hash {
+            return known as u32;
+        }
+        let hidden = make(hash);
+        place.store(u64::from(hash) << 32 | u64::from(hidden), Ordering::Relaxed);
+        hidden
     }
 }
 
@@ -156,5 +192,24 @@ fn put_text(mac: &mut Hmac<Sha256>, text: &[u8]) {
 impl fmt::Debug for DeploymentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DeploymentKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_hidden_alike_whether_it_was_lately_or_not() {
+        let key = DeploymentKey::new(b"a key of 16 bytes").expect("a key");
+        // Hashes that share their place drive each other out of it.
+        let hashes = [0, 1, 4096, 4097, 1 << 31, u32::MAX, 0, 4096, 1, 4097, 4097, 0, 1 << 31];
+        for hash in hashes.into_iter().cycle().take(100) {
+            let fresh = DeploymentKey::new(b"a key of 16 bytes").expect("a key");
+            assert_eq!(key.hidden_network(hash), fresh.hide("network", hash));
+            assert_eq!(key.hidden_agent(hash), fresh.hide("agent", hash));
+        }
+        let other = DeploymentKey::new(b"another key of more bytes").expect("a key");
+        assert_ne!(key.hidden_agent(1), other.hidden_agent(1));
     }
 }

@@ -51,7 +51,7 @@ pub fn parse_in(value: &[u8], default: Currency) -> Result<Transaction, Transact
 fn read(value: &[u8], default: Currency) -> Result<Transaction, TransactionProblem> {
     let mut fields = Fields::begin(value, VALUE_BYTES_MAX, NAMES)?;
     let (mut id, mut occurred_at, mut user_id, mut amount) = (None, None, None, None);
-    let mut currency = default;
+    let (mut currency, mut device) = (default, 0);
     let (mut device_type, mut device_id, mut network, mut agent, mut merchant_id) = (None, None, None, None, None);
     while let Some(index) = fields.next()? {
         let field = NAMES[index];
@@ -63,7 +63,11 @@ fn read(value: &[u8], default: Currency) -> Result<Transaction, TransactionProbl
             "amount" => amount = Some(amount_text(&mut fields)?),
             "currency" => currency = Currency::new(&fields.text(field)?)?,
             "device_type" => device_type = Some(DeviceType::parse(&fields.text(field)?)?),
-            "device_id" => device_id = Some(DeviceId::new(fields.text(field)?)?),
+            "device_id" => {
+                let id = DeviceId::new(fields.text(field)?)?;
+                device = id.hash32();
+                device_id = Some(id);
+            }
             "ip" => network = Some(network_of(&fields.text(field)?)?),
             "user_agent" => agent = Some(agent_of(&fields.text(field)?)?),
             _ => merchant_id = Some(MerchantId::new(fields.text(field)?)?),
@@ -77,6 +81,7 @@ fn read(value: &[u8], default: Currency) -> Result<Transaction, TransactionProbl
         currency,
         device_type: required(device_type, "device_type")?,
         device_id: required(device_id, "device_id")?,
+        device,
         network: required(network, "ip")?,
         agent: required(agent, "user_agent")?,
         merchant_id,

@@ -77,16 +77,18 @@ pub(crate) fn take_in<T>(
         let PartitionBatch { key: name, topic, partition, records } = partition;
         taken.size += records.len();
         let mut slice = Slice { key: name, topic, partition, first: None, marks: Vec::with_capacity(records.len()) };
-        // The same record twice in one delivery is handled once.
-        let mut seen = HashSet::with_capacity(records.len());
+        let mut highest = None;
         for (place, record) in records.into_iter().enumerate() {
             let mark = place_of(&record);
             if let Some(mark) = mark {
                 if place == 0 && mark.timestamp != Millis::default() {
                     slice.first = Some(mark);
                 }
+                // The same record twice in one delivery is handled once. Nearly always offsets rise.
+                let is_new = highest < Some(mark.offset) || slice.marks.iter().all(|seen| seen.offset != mark.offset);
+                highest = highest.max(Some(mark.offset));
                 slice.marks.push(mark);
-                if !seen.insert(mark.offset) {
+                if !is_new {
                     continue;
                 }
             }

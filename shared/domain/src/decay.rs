@@ -13,20 +13,33 @@ pub(crate) fn remaining(elapsed_ms: i64, half_life_ms: i64) -> f32 {
     libm::exp2(-(elapsed_ms as f64) / half_life_ms as f64) as f32
 }
 
-/// A counter kept at the newest time seen. A late event is added as what would remain of it, so the value does not depend on
-/// the order of arrival (beyond rounding).
-pub(crate) fn add(counter: f32, newest_at: Millis, at: Millis, half_life_ms: i64, amount: f32) -> f32 {
-    let elapsed_ms = at.since(newest_at);
-    if elapsed_ms >= 0 {
-        counter * remaining(elapsed_ms, half_life_ms) + amount
-    } else {
-        counter + amount * remaining(-elapsed_ms, half_life_ms)
-    }
+/// The way between the newest time seen, as of which counters are kept, and the time of an event. Counters of one half-life share what
+/// remains over it.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    elapsed_ms: i64,
 }
 
-/// The counter as seen at `at`, never later than it was written.
-pub(crate) fn read(counter: f32, newest_at: Millis, at: Millis, half_life_ms: i64) -> f32 {
-    counter * remaining(at.since(newest_at), half_life_ms)
+impl Way {
+    pub(crate) fn new(newest_at: Millis, at: Millis) -> Self {
+        Self { elapsed_ms: at.since(newest_at) }
+    }
+
+    /// What a counter is to be multiplied with to be read at the event's time, never later than it was written.
+    pub(crate) fn until_event(self, half_life_ms: i64) -> f32 {
+        remaining(self.elapsed_ms, half_life_ms)
+    }
+
+    /// What remains of 1 from the earlier of the two times to the later.
+    pub(crate) fn between(self, half_life_ms: i64) -> f32 {
+        remaining(self.elapsed_ms.abs(), half_life_ms)
+    }
+
+    /// Adds the event's amount, where so much remains [`Way::between`]. A late event is added as what would remain of it, so the value
+    /// does not depend on the order of arrival (beyond rounding).
+    pub(crate) fn add(self, counter: &mut f32, remains: f32, amount: f32) {
+        *counter = if self.elapsed_ms >= 0 { *counter * remains + amount } else { *counter + amount * remains };
+    }
 }
 
 /// Inserts at the front or moves there; keeps at most `limit`. Returns whether the value was new.

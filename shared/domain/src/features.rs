@@ -3,7 +3,7 @@
 //! Training calls this same code over history, so the trained and the served number are the same, bit for bit. What is not
 //! known is NaN, which the model's trees treat as missing. Version 1 had no profile and no day buckets of labels.
 
-use crate::decay::{self, DAY_MS, HOUR_MS};
+use crate::decay::{DAY_MS, HOUR_MS, Way};
 use crate::decision::ReasonCode;
 use crate::device::DeviceState;
 use crate::profile::{Change, Profile};
@@ -229,14 +229,9 @@ impl Columns {
 
     fn user(&mut self, transaction: &Transaction, at: Millis, user: &UserState) {
         let amount = transaction.amount_dollars();
-        let faded = |values: [f32; 4]| {
-            let mut values = values.into_iter().zip(VELOCITY_HALF_LIVES_MS);
-            std::array::from_fn(|_| {
-                values
-                    .next()
-                    .map_or(f32::NAN, |(value, half_life_ms)| decay::read(value, user.newest_at, at, half_life_ms))
-            })
-        };
+        let way = Way::new(user.newest_at, at);
+        let velocity = VELOCITY_HALF_LIVES_MS.map(|half_life_ms| way.until_event(half_life_ms));
+        let faded = |values: [f32; 4]| std::array::from_fn(|index| values[index] * velocity[index]);
         [self.user_count_1h, self.user_count_1d, self.user_count_7d, self.user_count_30d] = faded(user.counts);
         [self.user_sum_1h, self.user_sum_1d, self.user_sum_7d, self.user_sum_30d] = faded(user.sums);
         self.user_seconds_since_last = (at.since(user.newest_at).max(0) as f64 / 1000.0) as f32;
@@ -247,11 +242,11 @@ impl Columns {
         self.user_ratio_largest = amount / user.largest.max(0.01);
         self.user_ratio_median = user.spike_ratio(amount).unwrap_or(f32::NAN);
         let [short_ms, long_ms] = SPIKE_HALF_LIVES_MS;
-        self.user_spikes_3d = decay::read(user.spikes[0], user.newest_at, at, short_ms);
-        self.user_spikes_14d = decay::read(user.spikes[1], user.newest_at, at, long_ms);
+        self.user_spikes_3d = user.spikes[0] * way.until_event(short_ms);
+        self.user_spikes_14d = user.spikes[1] * way.until_event(long_ms);
         self.user_days_since_spike = user.spike_at.map_or(f32::NAN, |spike_at| days(at.since(spike_at).max(0)));
-        self.user_small_1h = decay::read(user.small, user.newest_at, at, user::SMALL_HALF_LIFE_MS);
-        self.user_new_device = flag(!user.devices.contains(&transaction.device_id.hash32()));
+        self.user_small_1h = user.small * velocity[user::SMALL_HALF_LIFE];
+        self.user_new_device = flag(!user.devices.contains(&transaction.device));
         self.user_devices = user.devices.len() as f32;
         self.user_new_device_type = flag(user.device_types & user::type_bit(transaction.device_type) == 0);
         self.user_new_network = flag(!user.networks.contains(&transaction.network));
@@ -279,7 +274,7 @@ impl Columns {
         };
         let since = |time: Option<Millis>| time.map(|time| at.since(time)).filter(|elapsed_ms| *elapsed_ms >= 0);
         let hours_since = |time| hundredths_of(since(time), HOUR_MS);
-        let device = profile.logged_in_from_at(transaction.device_id.hash32());
+        let device = profile.logged_in_from_at(transaction.device);
         self.user_registered_days = hundredths_of(since(profile.registered_at()), DAY_MS);
         self.user_login_hours = hours_since(profile.logged_in_at());
         self.user_failed_login_hours = hours_since(profile.failed_login_at());

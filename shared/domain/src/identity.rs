@@ -1,6 +1,7 @@
 //! Identifiers, and the digests that stand for them where only equality matters.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -9,31 +10,33 @@ use crate::transaction::InvalidTransaction;
 /// Longest accepted identifier, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 
-fn checked(field: &'static str, value: String) -> Result<Box<str>, InvalidTransaction> {
+fn checked(field: &'static str, value: &str) -> Result<Arc<str>, InvalidTransaction> {
     if value.is_empty() {
         return Err(InvalidTransaction::EmptyId { field });
     }
     if value.len() > ID_BYTES_MAX {
         return Err(InvalidTransaction::IdTooLong { field, bytes: value.len() });
     }
-    if value.chars().any(char::is_control) {
-        return Err(InvalidTransaction::ControlCharacter { field });
-    }
-    Ok(value.into_boxed_str())
+    // Nearly every identifier is ASCII, and no early exit makes it a few vector compares.
+    let is_control = match value.is_ascii() {
+        true => value.bytes().fold(false, |found, byte| found | byte.is_ascii_control()),
+        false => value.chars().any(char::is_control),
+    };
+    if is_control { Err(InvalidTransaction::ControlCharacter { field }) } else { Ok(value.into()) }
 }
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
         ///
-        /// 1 to 128 bytes of UTF-8 without control characters, compared byte by byte.
+        /// 1 to 128 bytes of UTF-8 without control characters, compared byte by byte. Copies share them.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks the length and the characters.
-            pub fn new(value: impl Into<String>) -> Result<Self, InvalidTransaction> {
-                checked($field, value.into()).map(Self)
+            pub fn new(value: impl AsRef<str>) -> Result<Self, InvalidTransaction> {
+                checked($field, value.as_ref()).map(Self)
             }
 
             /// The identifier as the producer wrote it.
@@ -41,7 +44,7 @@ macro_rules! identifier {
                 &self.0
             }
 
-            /// 32 bits that stand for the identifier where a rare collision only blurs a feature.
+            /// 32 bits that stand for the identifier where a rare collision only blurs a feature. A digest is made each time.
             pub fn hash32(&self) -> u32 {
                 hash32(self.0.as_bytes())
             }
@@ -79,12 +82,12 @@ identifier!(
 
 /// The producer's name for an event or an action: 1 to 128 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventId(Box<str>);
+pub struct EventId(Arc<str>);
 
 impl EventId {
     /// Checks the length and the characters; `field` names it in the problem.
-    pub fn new(field: &'static str, id: impl Into<String>) -> Result<Self, InvalidTransaction> {
-        checked(field, id.into()).map(Self)
+    pub fn new(field: &'static str, id: impl AsRef<str>) -> Result<Self, InvalidTransaction> {
+        checked(field, id.as_ref()).map(Self)
     }
 
     /// The id as the producer wrote it.
@@ -137,8 +140,14 @@ impl fmt::Display for TransactionDigest {
     }
 }
 
+/// Of 16 bytes at most; the formatter is asked once.
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+    f.write_str(std::str::from_utf8(&text[..2 * bytes.len()]).unwrap_or_default())
 }
 
 /// What a user's ledger remembers of a transaction's identity: 48 bits, which with the 16 of its [`ContentDigest`] make 64.

@@ -29,40 +29,48 @@ impl AmountMinor {
 
 /// An ISO 4217 code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Currency([u8; 3]);
+pub struct Currency {
+    code: [u8; 3],
+    /// As the code says.
+    decimals: u8,
+}
 
 impl Currency {
     /// What a transaction without a currency is in, unless the deployment says otherwise.
-    pub const DEFAULT: Currency = Currency(*b"USD");
+    pub const DEFAULT: Currency = Currency { code: *b"USD", decimals: 2 };
 
     /// Accepts the codes in which payments are made: those of ISO 4217 with decimals, which metals, units of account and the codes
     /// for tests and for no currency have not.
     pub fn new(code: &str) -> Result<Self, InvalidTransaction> {
-        let currency = Self::recorded(code)?;
-        let is_paid_in = currency.iso().is_some_and(|iso| !iso.flags().contains(&iso_currency::Flag::Special));
+        let (currency, iso) = Self::found(code)?;
+        let is_paid_in = iso.is_some_and(|iso| !iso.flags().contains(&iso_currency::Flag::Special));
         if is_paid_in { Ok(currency) } else { Err(InvalidTransaction::NotPaidIn(currency)) }
     }
 
     /// Accepts any three capital ASCII letters: what was decided once is read again, whatever a later list of codes says.
     pub fn recorded(code: &str) -> Result<Self, InvalidTransaction> {
+        Self::found(code).map(|(currency, _)| currency)
+    }
+
+    fn found(code: &str) -> Result<(Self, Option<iso_currency::Currency>), InvalidTransaction> {
         match code.as_bytes() {
-            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Self([a, b, c])),
+            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => {
+                let iso = iso_currency::Currency::from_code(code);
+                let decimals = iso.and_then(iso_currency::Currency::exponent).map_or(2, |exponent| exponent as u8);
+                Ok((Self { code: [a, b, c], decimals }, iso))
+            }
             _ => Err(InvalidTransaction::UnknownCurrency),
         }
     }
 
     /// The three letters.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("???")
-    }
-
-    fn iso(self) -> Option<iso_currency::Currency> {
-        iso_currency::Currency::from_code(self.as_str())
+        std::str::from_utf8(&self.code).unwrap_or("???")
     }
 
     /// Digits after the decimal point.
     pub fn decimals(self) -> u32 {
-        self.iso().and_then(iso_currency::Currency::exponent).map_or(2, u32::from)
+        self.decimals.into()
     }
 
     /// The largest amount that is taken for a payment, in whole units: about ten million dollars' worth.
@@ -97,7 +105,7 @@ impl Currency {
     ///
     /// A number that is wrong by a factor of two does no harm. A change of one makes later amounts of a user differ from the earlier ones.
     fn units_per_dollar(self) -> u32 {
-        match &self.0 {
+        match &self.code {
             b"AED" | b"MYR" | b"PEN" | b"PGK" | b"PLN" | b"QAR" | b"RON" | b"SAR" | b"TMT" => 4,
             b"BOB" | b"BRL" | b"DKK" | b"UYI" => 6,
             b"CNY" | b"HRK" | b"TTD" => 7,

@@ -164,6 +164,8 @@ pub struct Transaction {
     pub device_type: DeviceType,
     /// The device that was used, opaque.
     pub device_id: DeviceId,
+    /// Its [`DeviceId::hash32`].
+    pub device: u32,
     /// Hash of the address' network: /24 of IPv4, /48 of IPv6.
     pub network: u32,
     /// Hash of the user agent.

@@ -1,6 +1,6 @@
 //! What is remembered about a user: a state of constant size, whatever the user's history.
 
-use crate::decay::{self, DAY_MS, HOUR_MS};
+use crate::decay::{self, DAY_MS, HOUR_MS, Way};
 use crate::transaction::{DeviceType, Millis, Transaction};
 
 /// Half-lives of the decayed counts and sums: an hour, a day, a week, thirty days.
@@ -15,8 +15,8 @@ pub const SPIKE_RATIO: f32 = 2.5;
 pub const SPIKE_HISTORY_MIN: usize = 3;
 /// Amounts up to this (dollars, about) count as card-testing size.
 pub const SMALL_AMOUNT: f32 = 2.0;
-/// Half-life of the count of small amounts.
-pub(crate) const SMALL_HALF_LIFE_MS: i64 = HOUR_MS;
+/// Half-life of the count of small amounts: the place in [`VELOCITY_HALF_LIVES_MS`].
+pub(crate) const SMALL_HALF_LIFE: usize = 0;
 /// An account's age rests on its activity: a gap longer than this begins it anew. Otherwise one event with a date of long ago would
 /// make a fresh account look old.
 pub const AGE_GAP_MAX_MS: i64 = 90 * DAY_MS;
@@ -119,7 +119,7 @@ impl UserState {
         let amount = transaction.amount_dollars();
         self.apply_velocity(amount, at);
         self.apply_amount(amount);
-        decay::remember(&mut self.devices, transaction.device_id.hash32(), KNOWN_DEVICES_MAX);
+        decay::remember(&mut self.devices, transaction.device, KNOWN_DEVICES_MAX);
         decay::remember(&mut self.networks, transaction.network, KNOWN_NETWORKS_MAX);
         decay::remember(&mut self.agents, transaction.agent, KNOWN_AGENTS_MAX);
         self.device_types |= type_bit(transaction.device_type);
@@ -129,21 +129,24 @@ impl UserState {
     }
 
     fn apply_velocity(&mut self, amount: f32, at: Millis) {
-        let newest_at = self.newest_at;
-        for (index, half_life_ms) in VELOCITY_HALF_LIVES_MS.into_iter().enumerate() {
-            self.counts[index] = decay::add(self.counts[index], newest_at, at, half_life_ms, 1.0);
-            self.sums[index] = decay::add(self.sums[index], newest_at, at, half_life_ms, amount);
+        let way = Way::new(self.newest_at, at);
+        let velocity = VELOCITY_HALF_LIVES_MS.map(|half_life_ms| way.between(half_life_ms));
+        for (counter, remains) in self.counts.iter_mut().zip(velocity) {
+            way.add(counter, remains, 1.0);
+        }
+        for (counter, remains) in self.sums.iter_mut().zip(velocity) {
+            way.add(counter, remains, amount);
         }
         let spike = self.spike_ratio(amount).is_some_and(|ratio| ratio > SPIKE_RATIO);
         let hit = if spike { 1.0 } else { 0.0 };
-        for (index, half_life_ms) in SPIKE_HALF_LIVES_MS.into_iter().enumerate() {
-            self.spikes[index] = decay::add(self.spikes[index], newest_at, at, half_life_ms, hit);
+        for (counter, half_life_ms) in self.spikes.iter_mut().zip(SPIKE_HALF_LIVES_MS) {
+            way.add(counter, way.between(half_life_ms), hit);
         }
         if spike {
             self.spike_at = Some(self.spike_at.map_or(at, |known| known.max(at)));
         }
         let tiny = if amount <= SMALL_AMOUNT { 1.0 } else { 0.0 };
-        self.small = decay::add(self.small, newest_at, at, SMALL_HALF_LIFE_MS, tiny);
+        way.add(&mut self.small, velocity[SMALL_HALF_LIFE], tiny);
     }
 
     fn apply_amount(&mut self, amount: f32) {

@@ -19,6 +19,7 @@ const T: i64 = 1_790_000_000_000;
 const AMOUNT_MINOR_MAX: u64 = 1_000_000_000;
 
 fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
+    let device_id = DeviceId::new(format!("d{device}")).unwrap();
     Transaction {
         id: TransactionId::new(format!("t-{at}-{minor}")).unwrap(),
         user_id: UserId::new("u").unwrap(),
@@ -26,7 +27,8 @@ fn transaction(at: i64, minor: u64, device: u8) -> Transaction {
         amount: AmountMinor::new(minor).unwrap(),
         currency: Currency::DEFAULT,
         device_type: DeviceType::Mobile,
-        device_id: DeviceId::new(format!("d{device}")).unwrap(),
+        device: device_id.hash32(),
+        device_id,
         network: u32::from(device),
         agent: 7,
         merchant_id: None,

@@ -142,6 +142,16 @@ impl Model {
     ///
     /// A row's score does not depend on the rows beside it.
     pub fn score(&self, rows: &[f32], n_rows: usize) -> Result<Vec<f32>, ModelError> {
+        self.score_with(rows, n_rows, |score, _| score)
+    }
+
+    /// The same, and how much each feature moved the row's log-odds, made into something by `make`.
+    pub fn score_with<T>(
+        &self,
+        rows: &[f32],
+        n_rows: usize,
+        mut make: impl FnMut(f32, &[f32]) -> T,
+    ) -> Result<Vec<T>, ModelError> {
         if n_rows.checked_mul(self.n_features) != Some(rows.len()) {
             return Err(ModelError::RowShape { n_rows, n_features: self.n_features, actual: rows.len() });
         }
@@ -150,19 +160,15 @@ impl Model {
         }
         let input = Tensor::from_shape(&[n_rows, self.n_features], rows).map_err(runtime("take rows into"))?;
         let outputs = self.plan.run(tvec!(input.into_tvalue())).map_err(runtime("run"))?;
-        let scores: Vec<f32> = match outputs.first().map(|output| (output, output.shape())) {
-            Some((output, &[_, 2])) => {
-                let view = output.try_as_plain_ram().map_err(runtime("read the answer of"))?;
-                let pairs = view.as_slice::<f32>().map_err(runtime("read the answer of"))?;
-                pairs.chunks_exact(2).map(|pair| pair[1]).filter(|score| (0.0..=1.0).contains(score)).collect()
+        let answers = match &outputs[..] {
+            [probabilities, shifts] if matches!(probabilities.shape(), [_, 2]) => {
+                values(probabilities)?.chunks_exact(2).zip(values(shifts)?.chunks_exact(self.n_features))
             }
-            _ => Vec::new(),
+            _ => [].chunks_exact(2).zip([].chunks_exact(self.n_features)),
         };
-        if scores.len() == n_rows {
-            Ok(scores)
-        } else {
-            Err(ModelError::Answer { expected: n_rows, actual: scores.len() })
-        }
+        let scores = answers.map(|(pair, shifts)| (pair[1], shifts)).filter(|(score, _)| (0.0..=1.0).contains(score));
+        let made: Vec<T> = scores.map(|(score, shifts)| make(score, shifts)).collect();
+        if made.len() == n_rows { Ok(made) } else { Err(ModelError::Answer { expected: n_rows, actual: made.len() }) }
     }
 
     /// How much each feature moved the log-odds of one row.
@@ -201,6 +207,10 @@ impl Model {
     }
 }
 
-fn runtime(step: &'static str) -> impl FnOnce(TractError) -> ModelError {
+fn values(output: &TValue) -> Result<&[f32], ModelError> {
+    output.try_as_plain_ram().and_then(|view| view.as_slice()).map_err(runtime("read the answer of"))
+}
+
+pub(crate) fn runtime(step: &'static str) -> impl FnOnce(TractError) -> ModelError {
     move |source| ModelError::Runtime { step, source }
 }

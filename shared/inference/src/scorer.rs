@@ -52,14 +52,13 @@ impl ModelScorer {
 
 impl Scorer for ModelScorer {
     fn score(&self, rows: &[FeatureVector]) -> Result<Vec<Scored>, ScoreError> {
-        let matrix: Vec<f32> = rows.iter().flat_map(|row| row.0).collect();
-        let scores = self.model.score(&matrix, rows.len()).map_err(failed)?;
-        let explained = matrix.chunks_exact(FEATURES).zip(scores).map(|(row, score)| {
+        let matrix = rows.iter().map(|row| row.0).collect::<Vec<_>>();
+        let scored = self.model.score_with(matrix.as_flattened(), rows.len(), |score, shifts| {
             let mut contributions = [0f32; FEATURES];
-            self.model.explain_into(row, &mut contributions)?;
-            Ok(Scored { score, contributions })
+            contributions.copy_from_slice(shifts);
+            Scored { score, contributions }
         });
-        explained.collect::<Result<_, ModelError>>().map_err(failed)
+        scored.map_err(|error| ScoreError(Box::new(error)))
     }
 
     fn stamp(&self) -> &ModelStamp {
@@ -73,8 +72,4 @@ impl Scorer for ModelScorer {
     fn band(&self) -> Option<Band> {
         Some(self.band)
     }
-}
-
-fn failed(error: ModelError) -> ScoreError {
-    ScoreError(Box::new(error))
 }

@@ -227,8 +227,8 @@ impl Draft {
 }
 
 fn visit(work: &Work) -> Visit {
-    let transaction = &work.content.transaction;
-    Visit { device: transaction.device_id.clone(), user: transaction.user_id.hash32(), at: work.content.time.at }
+    let Decoded { transaction, user, time, .. } = &work.content;
+    Visit { device: transaction.device_id.clone(), user: *user, at: time.at }
 }
 
 /// Devices of a batch, and what the batch learned about them.
@@ -345,16 +345,13 @@ impl<M: Scorer> Planner<'_, M> {
         Ok(drafts.into_iter().map(|draft| draft.finish(self.works, self.committed, self.ring)).collect())
     }
 
-    fn rule(&self, user: &UserId, score: f32) -> Ruling {
+    fn rule(&self, user: u32, score: f32) -> Ruling {
         let policy = self.scorer.policy();
         match self.guard {
             // A panic elsewhere leaves counts that are good enough: they are of this environment's traffic only, and pass with it.
-            Some(guard) => guard.lock().unwrap_or_else(PoisonError::into_inner).rule(
-                &policy,
-                user.hash32(),
-                score,
-                self.decided_at,
-            ),
+            Some(guard) => {
+                guard.lock().unwrap_or_else(PoisonError::into_inner).rule(&policy, user, score, self.decided_at)
+            }
             None => Ruling { outcome: policy.decide(score), guarded: false },
         }
     }
@@ -368,7 +365,7 @@ impl<M: Scorer> Planner<'_, M> {
         devices: &Devices,
     ) -> Decision {
         let transaction = &work.content.transaction;
-        let Ruling { outcome, guarded } = self.rule(&transaction.user_id, scored.score);
+        let Ruling { outcome, guarded } = self.rule(work.content.user, scored.score);
         Decision {
             decision_id: work.content.decision_id,
             transaction_id: transaction.id.clone(),

@@ -14,6 +14,8 @@ pub type Work = Delivered<Decoded>;
 #[derive(Debug)]
 pub struct Decoded {
     pub transaction: Transaction,
+    /// Hash of the user's id.
+    pub user: u32,
     /// The time that its features and the user's state go by.
     pub time: EventTime,
     pub decision_id: DecisionId,
@@ -32,6 +34,7 @@ pub(crate) fn decode(
     key.hide_guessable(&mut transaction);
     let decision_id = transaction.decision_id();
     Ok(Decoded {
+        user: transaction.user_id.hash32(),
         time: transaction.event_time(source.timestamp),
         decision_id,
         digest: decision_id.digest(),

@@ -47,6 +47,7 @@ impl TransactionFields {
 
     /// The transaction that the payload means, without the way through JSON.
     pub fn to_transaction(&self) -> Result<Transaction, InvalidTransaction> {
+        let device_id = DeviceId::new(&*self.device_id)?;
         Ok(Transaction {
             id: TransactionId::new(&*self.transaction_id)?,
             user_id: UserId::new(&*self.user_id)?,
@@ -54,7 +55,8 @@ impl TransactionFields {
             amount: self.amount,
             currency: self.currency,
             device_type: self.device_type,
-            device_id: DeviceId::new(&*self.device_id)?,
+            device: device_id.hash32(),
+            device_id,
             network: network_hash(self.ip),
             agent: identity::hash32(self.user_agent.as_bytes()),
             merchant_id: Some(MerchantId::new(&*self.merchant_id)?),

@@ -11,5 +11,5 @@ mod write;
 pub(crate) use number::{Decimal, Misfit, integer};
 pub use read::{Kind, Reader, Syntax, Within};
 pub use text::{Text, TextProblem};
-pub(crate) use write::{Object, push_decimal, push_f32};
+pub(crate) use write::{Object, push_decimal, push_f32, push_hex};
 pub use write::{push_base64, push_text};

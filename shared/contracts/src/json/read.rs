@@ -327,17 +327,45 @@ impl Nest {
 }
 
 /// How many bytes stand before the next quote, backslash or control character.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    // No early exit inside a chunk: the compiler turns it into vector compares.
+pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     let special = |byte: u8| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
+    // Names and numbers end within a few bytes.
     let mut clean = 0;
-    for chunk in bytes.chunks_exact(32) {
+    for chunk in bytes.chunks_exact(8).take(2) {
+        let found = specials(chunk);
+        if found != 0 {
+            return clean + (found.trailing_zeros() / 8) as usize;
+        }
+        clean += 8;
+    }
+    // No early exit inside a chunk: the compiler turns it into vector compares.
+    for chunk in bytes[clean..].chunks_exact(32) {
         if chunk.iter().fold(0, |found, &byte| found | special(byte)) != 0 {
             break;
         }
         clean += 32;
     }
+    for chunk in bytes[clean..].chunks_exact(8) {
+        let found = specials(chunk);
+        if found != 0 {
+            return clean + (found.trailing_zeros() / 8) as usize;
+        }
+        clean += 8;
+    }
     clean + bytes[clean..].iter().take_while(|&&byte| special(byte) == 0).count()
+}
+
+/// Of eight bytes, the first in the lowest bits: the highest bit of the first that is a quote, a backslash or a control character. Of those
+/// after it nothing is said.
+fn specials(bytes: &[u8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let mut word = [0; 8];
+    word.copy_from_slice(bytes);
+    let word = u64::from_le_bytes(word);
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHEST;
+    let is_control = word.wrapping_sub(ONES * 0x20) & !word & HIGHEST;
+    is_zero(word ^ (ONES * 0x22)) | is_zero(word ^ (ONES * 0x5c)) | is_control
 }
 
 #[cfg(test)]
@@ -360,6 +388,19 @@ mod tests {
         assert!(!accepts(&deep[1..]));
         assert!(accepts(&[b"{\"a\":[".repeat(10_000), b"1".to_vec(), b"]}".repeat(10_000)].concat()));
         assert!(!accepts(&[b"{\"a\":[".repeat(10_000), b"1".to_vec(), b"}]".repeat(10_000)].concat()));
+    }
+
+    #[test]
+    fn a_string_ends_where_its_first_special_byte_stands() {
+        for special in [b'"', b'\\', 0, 0x1f] {
+            for (at, length) in (0..80).flat_map(|at| (at + 1..81).map(move |length| (at, length))) {
+                // Neighbours that differ from a special byte by a bit, and others of eight bits.
+                let mut bytes: Vec<u8> = (0..length).map(|place| b"! #[]\x7f\x80\xa2\xdc\xff"[place % 10]).collect();
+                bytes[at] = special;
+                assert_eq!(plain_prefix(&bytes), at, "{bytes:?}");
+                assert_eq!(plain_prefix(&bytes[..at]), at);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::read::plain_prefix;
+
 /// Writes one object, member by member.
 pub(crate) struct Object<'a> {
     out: &'a mut Vec<u8>,
@@ -56,19 +58,36 @@ fn push_display(out: &mut Vec<u8>, value: impl std::fmt::Display) {
 
 /// An integer, as its `Display` writes it, without the way through the formatter: a decision has twenty of them.
 fn push_integer(out: &mut Vec<u8>, value: i128) {
-    let Ok(mut left) = u64::try_from(value.unsigned_abs()) else { return push_display(out, value) };
+    let Ok(magnitude) = u64::try_from(value.unsigned_abs()) else { return push_display(out, value) };
     if value < 0 {
         out.push(b'-');
     }
+    push_unsigned(out, magnitude);
+}
+
+/// The numbers below 100, with two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+fn push_unsigned(out: &mut Vec<u8>, mut left: u64) {
     let mut digits = [0u8; 20];
     let mut from = digits.len();
-    loop {
+    while left >= 10 {
+        from -= 2;
+        digits[from..from + 2].copy_from_slice(&PAIRS[(left % 100) as usize]);
+        left /= 100;
+    }
+    // The first digit, unless a pair brought it. 0 has one too.
+    if left > 0 || from == digits.len() {
         from -= 1;
-        digits[from] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
+        digits[from] = b'0' + left as u8;
     }
     out.extend_from_slice(&digits[from..]);
 }
@@ -76,52 +95,89 @@ fn push_integer(out: &mut Vec<u8>, value: i128) {
 /// A string with its quotes; control characters are escaped, other characters stand as they are.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut clean_from = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[clean_from..index]);
-        clean_from = index + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (clean, special) = rest.split_at(plain_prefix(rest));
+        out.extend_from_slice(clean);
+        let Some((&byte, after)) = special.split_first() else { break };
         if byte < 0x20 {
             out.extend_from_slice(b"\\u00");
-            out.push(b"0123456789abcdef"[usize::from(byte >> 4)]);
-            out.push(b"0123456789abcdef"[usize::from(byte & 15)]);
+            out.extend_from_slice(&hex_of(byte));
         } else {
             out.extend_from_slice(&[b'\\', byte]);
         }
+        rest = after;
     }
-    out.extend_from_slice(&bytes[clean_from..]);
     out.push(b'"');
 }
 
-/// Whole floats below it are written as integers: 2^24.
+/// Bytes as hexadecimal digits in quotes.
+pub(crate) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for &byte in bytes {
+        out.extend_from_slice(&hex_of(byte));
+    }
+    out.push(b'"');
+}
+
+fn hex_of(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// Up to here a float is as exact as an integer: 2^24.
 const WHOLE_BELOW: f32 = 16_777_216.0;
+/// From here on zmij writes no exponent either.
+const PLAIN_FROM: f32 = 1e-6;
 
 /// The shortest digits that read back as the same float; `null` for what is no number.
 pub(crate) fn push_f32(out: &mut Vec<u8>, value: f32) {
-    if value.is_finite() {
-        // Most features are flags and counts, and up to here a float is as exact as an integer. Zero may have a sign.
-        let is_whole = value.fract() == 0.0 && value.abs() < WHOLE_BELOW;
-        if is_whole && (value != 0.0 || value.is_sign_positive()) {
-            push_integer(out, value as i128);
-        } else {
-            push_display(out, value);
-        }
-    } else {
-        out.extend_from_slice(b"null");
+    if !value.is_finite() {
+        return out.extend_from_slice(b"null");
     }
+    let (size, whole) = (value.abs(), value as i32);
+    if size >= WHOLE_BELOW {
+        push_display(out, value);
+    } else if (whole as f32).to_bits() == value.to_bits() {
+        // Most features are flags and counts.
+        push_integer(out, whole.into());
+    } else {
+        push_fraction(out, value, size);
+    }
+}
+
+/// A float with a fraction, as its `Display` writes it: without an exponent. Also zero with a sign.
+fn push_fraction(out: &mut Vec<u8>, value: f32, size: f32) {
+    let mut buffer = zmij::Buffer::new();
+    if size >= PLAIN_FROM {
+        return out.extend_from_slice(buffer.format_finite(value).as_bytes());
+    }
+    let scientific = buffer.format_finite(size);
+    let parts = scientific.split_once("e-").and_then(|(digits, power)| Some((digits, power.parse::<usize>().ok()?)));
+    let Some((digits, power)) = parts else { return push_display(out, value) };
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(b"0.");
+    out.resize(out.len() + power - 1, b'0');
+    out.extend(digits.bytes().filter(|digit| *digit != b'.'));
 }
 
 /// An integer of minor units as a decimal number with all its decimals.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, minor: u64, decimals: u32) {
     if decimals == 0 {
-        return push_integer(out, minor.into());
+        return push_unsigned(out, minor);
     }
     let unit = 10u64.pow(decimals);
-    let width = decimals as usize;
-    push_display(out, format_args!("{}.{:0width$}", minor / unit, minor % unit));
+    push_unsigned(out, minor / unit);
+    out.push(b'.');
+    let begin = out.len();
+    out.resize(begin + decimals as usize, b'0');
+    let mut left = minor % unit;
+    for digit in out[begin..].iter_mut().rev() {
+        *digit += (left % 10) as u8;
+        left /= 10;
+    }
 }
 
 /// Bytes as a base64 string, or `null`.
@@ -156,7 +212,7 @@ mod tests {
 
         #[test]
         fn a_float_is_written_as_its_display_writes_it(bits in any::<u32>(), whole in -20_000_000i32..20_000_000) {
-            for value in [f32::from_bits(bits), whole as f32, whole as f32 / 100.0] {
+            for value in [f32::from_bits(bits), whole as f32, whole as f32 / 100.0, whole as f32 * 1e-12] {
                 let expected = if value.is_finite() { value.to_string() } else { "null".to_owned() };
                 prop_assert_eq!(written(|out| push_f32(out, value)), expected);
             }
@@ -170,6 +226,8 @@ mod tests {
         }
         for value in
             [0.0, -0.0, 1.0, -7.0, WHOLE_BELOW, WHOLE_BELOW - 1.0, -WHOLE_BELOW, 0.1, f32::MAX, f32::MIN_POSITIVE]
+                .into_iter()
+                .chain([PLAIN_FROM.next_down(), PLAIN_FROM, -PLAIN_FROM, 1e-6, -1e-7, f32::from_bits(1)])
         {
             assert_eq!(written(|out| push_f32(out, value)), value.to_string());
         }

@@ -34,6 +34,7 @@ pub fn reasons() -> Vec<Reason> {
 }
 
 pub fn transaction(n: u64, at: Millis) -> Transaction {
+    let device_id = DeviceId::new(format!("device-{}", n % 9)).unwrap();
     Transaction {
         id: transaction_id(n),
         user_id: user_id(),
@@ -41,7 +42,8 @@ pub fn transaction(n: u64, at: Millis) -> Transaction {
         amount: AmountMinor::new(1_999 + n * 731 % 24_000).unwrap(),
         currency: Currency::DEFAULT,
         device_type: DeviceType::ALL[n as usize % 5],
-        device_id: DeviceId::new(format!("device-{}", n % 9)).unwrap(),
+        device: device_id.hash32(),
+        device_id,
         network: (n as u32 % 5).wrapping_mul(2_654_435_761),
         agent: (n as u32 % 3).wrapping_mul(2_246_822_519),
         merchant_id: None,

@@ -76,6 +76,7 @@ impl World {
 }
 
 fn purchase(number: u64, at: i64, user: u64, device: u64, minor: u64) -> Transaction {
+    let device_id = DeviceId::new(format!("d{device}")).unwrap();
     Transaction {
         id: TransactionId::new(format!("t{number}")).unwrap(),
         user_id: UserId::new(format!("u{user}")).unwrap(),
@@ -83,7 +84,8 @@ fn purchase(number: u64, at: i64, user: u64, device: u64, minor: u64) -> Transac
         amount: AmountMinor::new(minor).unwrap(),
         currency: Currency::DEFAULT,
         device_type: DeviceType::Mobile,
-        device_id: DeviceId::new(format!("d{device}")).unwrap(),
+        device: device_id.hash32(),
+        device_id,
         network: user as u32,
         agent: 7,
         merchant_id: None,

@@ -14,7 +14,9 @@ fn bundled_files() -> (Vec<u8>, Vec<u8>) {
 fn every_row_gets_its_own_score_and_contributions() {
     let scorer = ModelScorer::bundled().unwrap();
     let model = Model::bundled(&FeatureVector::NAMES).unwrap();
-    let rows = [0.0, 3.0, f32::NAN, 40.0].map(|value| FeatureVector([value; FEATURES]));
+    // More than go down a tree together, and some left over.
+    let values = [0.0, 3.0, f32::NAN, 40.0, -1.0, 0.5, 7.0, 100.0, 1e6, 0.01, 2.0];
+    let rows = values.map(|value| FeatureVector([value; FEATURES]));
     let scored = scorer.score(&rows).unwrap();
     assert_eq!(scored.len(), rows.len());
     for (row, scored) in rows.iter().zip(&scored) {

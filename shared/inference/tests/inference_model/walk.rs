@@ -50,6 +50,21 @@ fn the_log_odds_are_the_sum_of_the_leaves_that_a_plain_walk_finds() {
 }
 
 #[test]
+fn what_moved_a_score_is_found_with_it_as_it_is_found_alone() {
+    for seed in 3000..3150 {
+        let (_, _, model, mut dice) = random_model(seed);
+        let n_rows = 1 + dice.below(20);
+        let rows = random_rows(&mut dice, n_rows, N_FEATURES);
+        let found = model.score_with(&rows, n_rows, |score, shifts| (score, bits(shifts))).unwrap();
+        let alone = rows.chunks_exact(N_FEATURES).map(|row| {
+            let shifts = bits(&model.explain(row).unwrap().per_feature);
+            (model.score(row, 1).unwrap()[0], shifts)
+        });
+        assert_eq!(found, alone.collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_rows_score_does_not_depend_on_its_batch() {
     for seed in 2000..2030 {
         let (_, _, model, mut dice) = random_model(seed);
