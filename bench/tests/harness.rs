@@ -100,7 +100,9 @@ async fn a_backlog_and_live_records_are_counted_to_the_last_decision() {
         assert_eq!(report["decided"], report["sent"], "{report}");
         assert_eq!(report["contradicted"], 0, "{report}");
         let spent = &report["cpu"]["contender"];
-        assert!(spent["own_us"].as_f64() > Some(0.0) && spent["children_us"].as_f64() > Some(0.0), "{report}");
+        // The system counts in hundredths of a second, of which so few decisions may leave one of the two none.
+        let micros = ["own_us", "children_us"].map(|of| spent[of].as_f64().expect("a figure"));
+        assert!(micros.iter().sum::<f64>() > 0.0, "{report}");
         assert!(report["first_decision_s"].as_f64().is_some(), "{report}");
     }
     assert!(waiting["tx_s"].as_f64() > Some(0.0) && waiting["latency_ms"].is_null(), "{waiting}");

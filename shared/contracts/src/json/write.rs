@@ -150,7 +150,12 @@ pub(crate) fn push_f32(out: &mut Vec<u8>, value: f32) {
 fn push_fraction(out: &mut Vec<u8>, value: f32, size: f32) {
     let mut buffer = zmij::Buffer::new();
     if size >= PLAIN_FROM {
-        return out.extend_from_slice(buffer.format_finite(value).as_bytes());
+        let digits = buffer.format_finite(value);
+        return if is_between(size, digits) {
+            push_display(out, value)
+        } else {
+            out.extend_from_slice(digits.as_bytes())
+        };
     }
     let scientific = buffer.format_finite(size);
     let parts = scientific.split_once("e-").and_then(|(digits, power)| Some((digits, power.parse::<usize>().ok()?)));
@@ -161,6 +166,14 @@ fn push_fraction(out: &mut Vec<u8>, value: f32, size: f32) {
     out.extend_from_slice(b"0.");
     out.resize(out.len() + power - 1, b'0');
     out.extend(digits.bytes().filter(|digit| *digit != b'.'));
+}
+
+/// Whether the float stands exactly between the shortest digits and as many others: then `Display` takes those farther from 0, and zmij the
+/// even ones. A fraction of 2^n has n decimals, of which the shortest digits leave out the last.
+fn is_between(size: f32, digits: &str) -> bool {
+    let decimals = digits.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let scaled = size * (1u64 << decimals) as f32;
+    scaled.fract() == 0.5
 }
 
 /// An integer of minor units as a decimal number with all its decimals.
@@ -228,6 +241,7 @@ mod tests {
             [0.0, -0.0, 1.0, -7.0, WHOLE_BELOW, WHOLE_BELOW - 1.0, -WHOLE_BELOW, 0.1, f32::MAX, f32::MIN_POSITIVE]
                 .into_iter()
                 .chain([PLAIN_FROM.next_down(), PLAIN_FROM, -PLAIN_FROM, 1e-6, -1e-7, f32::from_bits(1)])
+                .chain([176_114.125, -176_114.375, 4_194_304.25, 2_097_152.125])
         {
             assert_eq!(written(|out| push_f32(out, value)), value.to_string());
         }

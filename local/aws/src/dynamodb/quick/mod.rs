@@ -272,7 +272,8 @@ impl Quick {
         if !touched.is_written() {
             return;
         }
-        for (name, key) in touched.items(|name| self.key_of(name)) {
+        // No item has another key, and the engine refuses to look for it.
+        for (name, key) in touched.items(|name| self.key_of(name)).into_iter().filter(|(_, key)| is_key(key)) {
             let Some(Some(table)) = self.tables.get_mut(&name) else { continue };
             let asked = HashMap::from([(table.key.clone(), AttributeValue::S(key.clone()))]);
             let request = GetItemRequest { table_name: name.clone(), key: asked, ..GetItemRequest::default() };
@@ -281,9 +282,12 @@ impl Quick {
                     table.items.remove(&*key);
                     found.item.iter().for_each(|item| table.take(item));
                 }
-                // Nobody knows what the engine holds.
+                // Nobody knows what the engine holds: it is given the rest, and keeps the table.
                 Err(error) => {
                     tracing::warn!(table = name, %error, "an item cannot be taken back from the engine");
+                    if let Err(error) = self.settle(&name) {
+                        tracing::error!(table = name, %error, "items are lost that the engine would not take");
+                    }
                     self.tables.insert(name, None);
                 }
             }

@@ -345,3 +345,11 @@ fn what_has_expired_is_gone_both_ways() {
     ];
     assert_alike(&requests);
 }
+
+#[test]
+fn a_key_that_no_item_can_have_loses_nothing() {
+    let insert = |key: &str| execute(INSERT, json!([{ "S": key }, { "N": "1" }, { "B": "AQID" }]));
+    for key in [String::new(), "x".repeat(2_049)] {
+        assert_alike(&[insert("a"), insert("b"), insert(&key), insert("b"), insert("c")]);
+    }
+}
