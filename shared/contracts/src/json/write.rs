@@ -173,7 +173,7 @@ fn push_fraction(out: &mut Vec<u8>, value: f32, size: f32) {
 fn is_between(size: f32, digits: &str) -> bool {
     let decimals = digits.bytes().rev().take_while(u8::is_ascii_digit).count();
     let scaled = size * (1u64 << decimals) as f32;
-    scaled.fract() == 0.5
+    scaled.fract() != 0.0 && (scaled * 2.0).fract() == 0.0
 }
 
 /// An integer of minor units as a decimal number with all its decimals.
@@ -241,7 +241,7 @@ mod tests {
             [0.0, -0.0, 1.0, -7.0, WHOLE_BELOW, WHOLE_BELOW - 1.0, -WHOLE_BELOW, 0.1, f32::MAX, f32::MIN_POSITIVE]
                 .into_iter()
                 .chain([PLAIN_FROM.next_down(), PLAIN_FROM, -PLAIN_FROM, 1e-6, -1e-7, f32::from_bits(1)])
-                .chain([176_114.125, -176_114.375, 4_194_304.25, 2_097_152.125])
+                .chain([176_114.0 + 0.125, -176_114.0 - 0.375, 2_097_152.0 + 0.125])
         {
             assert_eq!(written(|out| push_f32(out, value)), value.to_string());
         }
