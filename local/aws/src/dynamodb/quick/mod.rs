@@ -7,6 +7,7 @@
 //! refuses as it refuses. `tests.rs` asks both ways and compares.
 
 mod item;
+mod items;
 mod request;
 mod statement;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use dynoxide::{AttributeValue, Database, DynoxideError, ImportOptions};
 use serde::Deserialize;
 
 use self::item::{Item, Value, push_text};
+use self::items::Items;
 use self::request::{BatchExecuteStatement, BatchGetItem, OnFailure};
 use self::statement::{Form, meets};
 pub(super) use self::touched::Touched;
@@ -67,7 +69,7 @@ struct Table {
     expires: Option<String>,
     /// No item expires before this second.
     none_expires_before: i64,
-    items: HashMap<Box<str>, Slot>,
+    items: Items,
     /// The keys of items that are newer than the engine's.
     newer: Vec<Box<str>>,
 }
@@ -132,7 +134,7 @@ impl Quick {
                     return None;
                 }
                 keys.push(key);
-                let item = match table.items.get(&**key) {
+                let item = match table.items.get(key) {
                     None => None,
                     Some(slot) => Some(slot.item.as_ref()?),
                 };
@@ -279,7 +281,7 @@ impl Quick {
             let request = GetItemRequest { table_name: name.clone(), key: asked, ..GetItemRequest::default() };
             match self.database.get_item(request) {
                 Ok(found) => {
-                    table.items.remove(&*key);
+                    table.items.remove(&key);
                     found.item.iter().for_each(|item| table.take(item));
                 }
                 // Nobody knows what the engine holds: it is given the rest, and keeps the table.
@@ -336,7 +338,7 @@ impl Quick {
     pub(super) fn item(&self, name: &str, like: &dynoxide::Item) -> Option<Option<dynoxide::Item>> {
         let table = self.tables.get(name)?.as_ref()?;
         let Some(AttributeValue::S(key)) = like.get(&table.key) else { return None };
-        match table.items.get(&**key) {
+        match table.items.get(key) {
             None => Some(None),
             Some(slot) => slot.item.as_ref().map(|item| Some(item.for_engine())),
         }
@@ -345,7 +347,7 @@ impl Quick {
     /// Every item of a table that is served here and holds nothing that only the engine can; none of another table.
     pub(super) fn items(&self, name: &str) -> Option<Vec<dynoxide::Item>> {
         let table = self.tables.get(name)?.as_ref()?;
-        table.items.values().map(|slot| slot.item.as_ref().map(Item::for_engine)).collect()
+        table.items.iter().map(|(_, slot)| slot.item.as_ref().map(Item::for_engine)).collect()
     }
 
     /// Lets go of what has expired by this second; the engine's sweep deletes it where it is newer there than here.
@@ -353,16 +355,16 @@ impl Quick {
         for (name, table) in &mut self.tables {
             let Some(table) = table.as_mut().filter(|table| table.none_expires_before < now_s) else { continue };
             let (mut gone, mut next) = (Vec::new(), i64::MAX);
-            for (key, slot) in &table.items {
+            for (key, slot) in table.items.iter() {
                 match slot.item.as_ref().and_then(|item| table.expiry(item)) {
-                    Some(second) if second < now_s => gone.push(key.clone()),
+                    Some(second) if second < now_s => gone.push(Box::from(key)),
                     Some(second) => next = next.min(second),
                     None => {}
                 }
             }
             table.none_expires_before = next;
             table.give(&self.database, name, gone.clone())?;
-            gone.iter().for_each(|key| drop(table.items.remove(key)));
+            gone.iter().for_each(|key| table.items.remove(key));
         }
         Ok(())
     }
@@ -376,13 +378,13 @@ impl Table {
         if let Some(item) = &item {
             self.note_expiry(item);
         }
-        self.items.insert(key.as_str().into(), Slot { item, is_newer: false });
+        self.items.insert(key, Slot { item, is_newer: false });
     }
 
     /// Puts an item that is newer than the engine's.
     fn put(&mut self, key: &str, item: Item) {
         self.note_expiry(&item);
-        let was_newer = self.items.insert(key.into(), Slot { item: Some(item), is_newer: true });
+        let was_newer = self.items.insert(key, Slot { item: Some(item), is_newer: true });
         if !was_newer.is_some_and(|slot| slot.is_newer) {
             self.newer.push(key.into());
         }
@@ -428,7 +430,7 @@ impl<'a> Planned<'a> {
         let form = forms.get(&*asked.statement)?;
         let table = tables.get(form.table())?.as_ref()?;
         let request::Value::S(key) = asked.parameters.get(form.key_at(&table.key)?)? else { return None };
-        let slot = table.items.get(&**key);
+        let slot = table.items.get(key);
         let is_foreign = slot.is_some_and(|slot| slot.item.is_none());
         if is_foreign || !is_key(key) || asked.parameters.len() != form.parameters() {
             return None;
