@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("redrive-adapters", &["redrive", "lake", "object-store", "contracts", "domain", "kafka-access"]),
     ("inference", &["scoring", "domain"]),
     ("kafka-access", &[]),
+    ("produce", &["kafka-access"]),
     (
         "adapters",
         &[
@@ -38,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lookup",
             "rollup",
             "wire",
+            "produce",
             "delivery",
             "contracts",
             "domain",

@@ -1,17 +1,12 @@
 //! What the environment tells the function.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use centinela_adapters::{KafkaConfig, LabelTables, NameForLogs};
 use centinela_delivery::Settings;
 use centinela_function::Environment;
 use centinela_labels::Limits;
-
-/// How long the Kafka client tries to deliver a dead letter; within the function's time.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What is read, where labels and risk are, and where dead letters go.
 pub struct Config {
@@ -35,15 +30,8 @@ impl Config {
         let limits = Limits { remembered: environment.seconds("LABEL_SECONDS"), ..Limits::default() };
         let access = environment.kafka();
         let keys = environment.keys()?;
-        let kafka = KafkaConfig {
-            access,
-            client_id: env!("CARGO_PKG_NAME").to_owned(),
-            decision_topics: BTreeMap::new(),
-            dead_letters_topic,
-            deployment_key: keys.deployment.clone(),
-            message_timeout: MESSAGE_TIMEOUT,
-            idempotent: true,
-        };
+        let (name, key) = (env!("CARGO_PKG_NAME"), keys.deployment.clone());
+        let kafka = KafkaConfig::of_dead_letters(name, access, dead_letters_topic, key);
         let name_for_logs: NameForLogs = Arc::new(move |identifier| keys.pseudonyms.pseudonym(identifier).to_string());
         let (tables, settings) = (LabelTables { labels, users, devices }, Settings::new(keys.deployment));
         Some(Self { source_topic, tables, name_for_logs, kafka, limits, settings })

@@ -56,6 +56,7 @@ impl Config {
         });
         let block_rate_guard = is_guarded.then_some(one_in);
         let idempotent = environment.parsed("KAFKA_IDEMPOTENCE", true, "on or off", on_or_off);
+        let kafka_client = environment.kafka_client();
         let client = environment.wire_client();
         let delivered_within = environment.seconds("MAXIMUM_RECORD_AGE_SECONDS").saturating_add(RECORD_AGE_MARGIN);
         let delivered_within_ms = i64::try_from(delivered_within.as_millis()).unwrap_or(i64::MAX);
@@ -85,6 +86,7 @@ impl Config {
                 deployment_key: keys.deployment.clone(),
                 message_timeout: MESSAGE_TIMEOUT,
                 idempotent,
+                client: kafka_client,
             },
             stream: KinesisConfig::new(&stream),
             client,
@@ -105,6 +107,7 @@ fn on_or_off(text: &str) -> Result<bool, ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use centinela_adapters::KafkaClient;
     use centinela_function::{ConfigError, configure};
 
     fn complete(name: &str) -> Option<String> {
@@ -115,7 +118,7 @@ mod tests {
             "DEFAULT_CURRENCY" => "EUR".to_owned(),
             "BLOCK_RATE_GUARD" | "KAFKA_IDEMPOTENCE" => "on".to_owned(),
             "BLOCK_RATE_GUARD_ONE_IN" => FALSE_ALARM_ONE_IN.to_string(),
-            "WIRE_CLIENT" => "lean".to_owned(),
+            "KAFKA_CLIENT" | "WIRE_CLIENT" => "lean".to_owned(),
             name => name.to_lowercase(),
         })
     }
@@ -177,9 +180,13 @@ mod tests {
         let said = |name: &'static str, value: &'static str| {
             read(move |asked| if asked == name { Some(value.to_owned()) } else { complete(asked) })
         };
-        let usual = read(|name| if name == "WIRE_CLIENT" { None } else { complete(name) }).unwrap();
-        assert!(usual.client == WireClient::Lean && usual.kafka.idempotent);
+        let usual = read(|name| if name.ends_with("_CLIENT") { None } else { complete(name) }).unwrap();
+        assert!(usual.client == WireClient::Lean && usual.kafka.client == KafkaClient::Lean && usual.kafka.idempotent);
         assert_eq!(said("WIRE_CLIENT", "sdk").unwrap().client, WireClient::Sdk);
+        let other = said("KAFKA_CLIENT", "librdkafka").unwrap();
+        assert_eq!((other.kafka.client, other.client), (KafkaClient::Librdkafka, WireClient::Lean));
+        let problem = said("KAFKA_CLIENT", "sdk").unwrap_err().to_string();
+        assert!(problem.contains("KAFKA_CLIENT must be lean or librdkafka, not `sdk`"), "{problem}");
         assert!(!said("KAFKA_IDEMPOTENCE", "off").unwrap().kafka.idempotent);
         let problem = said("WIRE_CLIENT", "curl").unwrap_err().to_string();
         assert!(problem.contains("WIRE_CLIENT must be lean or sdk, not `curl`"), "{problem}");

@@ -159,6 +159,7 @@ fn the_scoring_function_is_told_where_everything_is() {
         ("BLOCK_RATE_GUARD", "on"),
         ("BLOCK_RATE_GUARD_ONE_IN", "1000000000000"),
         ("MODEL_DIRECTORY", ""),
+        ("KAFKA_CLIENT", "lean"),
         ("KAFKA_IDEMPOTENCE", "on"),
         ("WIRE_CLIENT", "lean"),
         ("RUST_LOG", "info"),

@@ -232,7 +232,7 @@ async fn round(side: &Side, call: Call, calls: usize) -> Anything<f64> {
 fn outgoing(number: usize) -> Outgoing {
     let transaction_id = TransactionId::new(format!("t-{number}")).expect("a valid name");
     let decision_id = DecisionId::derive(&user(number), &transaction_id);
-    Outgoing { outcome: Outcome::Approved, transaction_id, decision_id, payload: vec![b'x'; 900] }
+    Outgoing { outcome: Outcome::Approved, transaction_id, partition: 0, decision_id, payload: vec![b'x'; 900] }
 }
 
 /// What this thread has used, in user mode and in the kernel.

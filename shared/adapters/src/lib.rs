@@ -1,7 +1,7 @@
 //! The ports of deliveries and of scoring on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
 //!
-//! Retries live here and nowhere above or below: the AWS SDK's own are switched off, the lean client has none, and librdkafka's are the only
-//! ones for Kafka.
+//! Retries live here and nowhere above or below: the AWS SDK's own are switched off and the lean client has none. Only for Kafka they are the
+//! producer's.
 //! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
 
 mod api_store;
@@ -24,6 +24,7 @@ mod tables;
 
 pub use api_store::{ApiStore, ApiTables};
 pub use attribute_group::AttributeGroup;
+pub use centinela_kafka_access::KafkaClient;
 pub use dynamo_labels::{DynamoLabels, LabelTables};
 pub use dynamo_lookup::DynamoLookup;
 pub use dynamo_profiles::DynamoProfiles;
@@ -71,6 +72,9 @@ pub enum ConnectError {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// The lean producer cannot be used as it is configured.
+    #[error(transparent)]
+    Produce(#[from] centinela_produce::ProduceError),
     /// Topics are missing, or the role may not see them.
     #[error("kafka at {bootstrap} shows no topic {}: create it, or allow the role to describe it", topics.join(", "))]
     TopicsMissing {

@@ -22,7 +22,7 @@ fn outgoing(name: &str, outcome: Outcome) -> Outgoing {
     let transaction_id = TransactionId::new(name).expect("a valid name");
     let user = UserId::new("ana").expect("a valid name");
     let decision_id = DecisionId::derive(&user, &transaction_id);
-    Outgoing { outcome, transaction_id, decision_id, payload: format!("decision on {name}").into_bytes() }
+    Outgoing { outcome, transaction_id, partition: 0, decision_id, payload: format!("decision on {name}").into_bytes() }
 }
 
 fn soon() -> Millis {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use centinela_contracts::keyed::DeploymentKey;
-use centinela_kafka_access::{KafkaAccess, KafkaLogin, Password, Scram};
+use centinela_kafka_access::{KafkaAccess, KafkaClient, KafkaLogin, Password, Scram};
 use centinela_telemetry::PseudonymKey;
 use centinela_wire::WireClient;
 
@@ -94,6 +94,12 @@ impl Environment<'_> {
     pub fn wire_client(&mut self) -> WireClient {
         let named = |name: &str| WireClient::named(name).ok_or(());
         self.parsed("WIRE_CLIENT", WireClient::default(), WireClient::NAMES, named)
+    }
+
+    /// Which client publishes: the lean one unless `KAFKA_CLIENT` says otherwise.
+    pub fn kafka_client(&mut self) -> KafkaClient {
+        let named = |name: &str| KafkaClient::named(name).ok_or(());
+        self.parsed("KAFKA_CLIENT", KafkaClient::default(), KafkaClient::NAMES, named)
     }
 
     /// The cluster and how to get into it: what [`KafkaAccess::environment`] gives.

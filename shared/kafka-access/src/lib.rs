@@ -50,6 +50,31 @@ impl fmt::Debug for Password {
     }
 }
 
+/// Which of two clients publishes what a batch decides: the variable `KAFKA_CLIENT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KafkaClient {
+    /// The one of `shared/produce`.
+    #[default]
+    Lean,
+    /// librdkafka's producer.
+    Librdkafka,
+}
+
+impl KafkaClient {
+    /// The words of a configuration.
+    pub const NAMES: &'static str = "lean or librdkafka";
+
+    /// The client of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "lean" => Some(Self::Lean),
+            "librdkafka" => Some(Self::Librdkafka),
+            _ => None,
+        }
+    }
+}
+
 /// How to prove who we are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KafkaLogin {
@@ -154,7 +179,9 @@ impl KafkaAccess {
         variables
     }
 
-    fn is_encrypted(&self) -> bool {
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
         self.tls || matches!(self.login, KafkaLogin::Iam { .. })
     }
 
@@ -181,24 +208,33 @@ pub fn is_identified(facility: &str, message: &str) -> bool {
     facility == IDEMPOTENCE_STATE && message.ends_with(IDENTIFIED)
 }
 
-/// A token of MSK's IAM authentication, for a client whose settings come from [`KafkaAccess`]; `config` is what librdkafka hands
-/// to its callback. Blocks while credentials are fetched.
+/// A token of MSK's IAM authentication.
+///
+/// # Errors
+/// When there are no credentials.
+pub async fn token(region: &str) -> Result<OAuthToken, Box<dyn std::error::Error + Send + Sync>> {
+    let region = aws_config::Region::new(region.to_owned());
+    let (token, lifetime_ms) = aws_msk_iam_sasl_signer::generate_auth_token(region).await?;
+    Ok(OAuthToken { token, principal_name: String::new(), lifetime_ms })
+}
+
+/// The same for librdkafka, for a client whose settings come from [`KafkaAccess`]; `config` is what librdkafka hands to its callback. Blocks
+/// while credentials are fetched.
 ///
 /// # Errors
 /// When there are no credentials.
 pub fn iam_token(config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
     let region = config.and_then(|config| config.strip_prefix(REGION_SETTING));
-    let region = aws_config::Region::new(region.ok_or("a token was asked for without a region")?.to_owned());
+    let region = region.ok_or("a token was asked for without a region")?.to_owned();
     // Called on a thread of the client, which has no runtime of its own.
-    let work = move || -> Result<(String, i64), String> {
+    let work = move || -> Result<OAuthToken, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        runtime.block_on(aws_msk_iam_sasl_signer::generate_auth_token(region)).map_err(|error| error.to_string())
+        runtime.block_on(token(&region)).map_err(|error| error.to_string())
     };
     // On a thread of its own in any case: a consumer may be polled on a task.
     let made = std::thread::spawn(work).join().map_err(|_| "the thread that makes tokens ended by a panic")?;
-    let (token, lifetime_ms) = made?;
-    Ok(OAuthToken { token, principal_name: String::new(), lifetime_ms })
+    Ok(made?)
 }
 
 #[cfg(test)]

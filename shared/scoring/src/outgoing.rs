@@ -26,17 +26,20 @@ pub(crate) fn outgoing(entry: &Entry, work: &Work, committed: &CommittedMarks) -
     Some(Outgoing {
         outcome: entry.outcome,
         transaction_id: work.content.transaction.id.clone(),
+        partition: work.source.partition,
         decision_id: work.content.decision_id,
         payload,
     })
 }
 
-/// The whole decision of an entry, to be published; none when the entry was shrunk, because then it is proved published.
-pub(crate) fn again(entry: &Entry) -> Option<Outgoing> {
+/// The whole decision of an entry on a record in this partition, to be published; none when the entry was shrunk, because then it is proved
+/// published.
+pub(crate) fn again(entry: &Entry, partition: u32) -> Option<Outgoing> {
     let decision = entry.decision.as_deref()?;
     Some(Outgoing {
         outcome: entry.outcome,
         transaction_id: decision.transaction_id.clone(),
+        partition,
         decision_id: decision.decision_id,
         payload: decision_v1::encode(decision),
     })

@@ -78,7 +78,7 @@ pub(crate) async fn ask<S: DecisionState>(
         Some(entry) if entry.content.zip(*content).is_some_and(|(known, marked)| known != marked) => Fate::Unknown,
         // A duplicate of a remembered transaction counts only when the ring has taken its place too.
         Some(entry) if entry.knows(at) => {
-            outgoing::again(entry).map_or(Fate::Complete, |out| Fate::Decided(Box::new(out)))
+            outgoing::again(entry, partition).map_or(Fate::Complete, |out| Fate::Decided(Box::new(out)))
         }
         Some(_) if committed.covers(at) => Fate::Complete,
         None if stored.ledger.is_below_eviction_floor(at) => Fate::Complete,

@@ -206,7 +206,7 @@ impl Draft {
             reply,
             outgoing: entry.and_then(|entry| match reply {
                 // Whatever is proved of its place: the proof is about records that were handled before.
-                Reply::New => again(entry),
+                Reply::New => again(entry, work.source.partition),
                 Reply::Replay => outgoing(entry, work, committed),
                 Reply::Stale | Reply::Undecidable | Reply::OtherContent => None,
             }),

@@ -171,6 +171,8 @@ pub struct Outgoing {
     pub outcome: Outcome,
     /// The record's key.
     pub transaction_id: TransactionId,
+    /// The partition of the source topic in which the transaction stands: its decision goes to the same of a topic.
+    pub partition: u32,
     /// What consumers drop repeats by.
     pub decision_id: DecisionId,
     /// The encoded decision.

@@ -69,6 +69,28 @@ fn a_replay_answers_with_the_stored_bytes_and_writes_nothing() {
 }
 
 #[test]
+fn a_decision_is_for_the_partition_of_its_transaction_whoever_publishes_it() {
+    let bench = Bench::new();
+    let for_partitions = || {
+        let published = bench.fakes.shared();
+        let mut found: Vec<_> =
+            published.on_topics.iter().map(|out| (out.transaction_id.as_str().to_owned(), out.partition)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    };
+    bench.deliver([transaction(3, 0, "ana", "t0"), transaction(1, 0, "bob", "t1")]);
+    bench.deliver_batch(batch([transaction(3, 0, "ana", "t0"), transaction(1, 0, "bob", "t1")]));
+    // Reported as failed, and then skipped by the mapping.
+    bench.fakes.shared().outage = true;
+    bench.deliver([transaction(5, 0, "eve", "t2")]);
+    bench.fakes.shared().outage = false;
+    bench.deliver([transaction(5, 1, "bob", "t3")]);
+    let expected = [("t0", 3), ("t1", 1), ("t2", 5), ("t3", 5)].map(|(id, partition)| (id.to_owned(), partition));
+    assert_eq!(for_partitions(), expected);
+}
+
+#[test]
 fn what_is_known_to_be_published_is_not_published_again() {
     let bench = Bench::new();
     bench.deliver([transaction(0, 0, "ana", "t0")]);

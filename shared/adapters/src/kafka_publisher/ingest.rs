@@ -6,10 +6,9 @@ use centinela_api::ports::{Ingest, Record, Target};
 use centinela_contracts::keyed::DeploymentKey;
 use centinela_delivery::PublishError;
 use centinela_domain::Millis;
-use centinela_kafka_access::KafkaAccess;
-use rdkafka::message::OwnedHeaders;
+use centinela_kafka_access::{KafkaAccess, KafkaClient};
 
-use super::{KafkaConfig, KafkaPublisher, Message};
+use super::{KafkaConfig, KafkaPublisher};
 use crate::ConnectError;
 
 /// Which cluster and which topics.
@@ -54,6 +53,7 @@ impl KafkaIngest {
                 message_timeout: config.message_timeout,
                 // A caller's record is not published twice by us.
                 idempotent: true,
+                client: KafkaClient::Librdkafka,
             },
             &[&transactions, &user_actions, &events],
         )
@@ -74,13 +74,14 @@ impl Ingest for KafkaIngest {
     async fn send(&self, records: &[Record<'_>], deadline: Millis) -> Vec<Result<(), PublishError>> {
         let message = |record| {
             let Record { target, key, value }: &Record<'_> = record;
-            Message {
+            centinela_produce::Record {
                 topic: self.topic(*target),
+                near: None,
                 key: Some(key.as_bytes()),
-                payload: value,
-                headers: OwnedHeaders::new(),
+                value,
+                headers: &[],
             }
         };
-        self.publisher.produce(records.iter().map(message).collect(), deadline).await
+        self.publisher.produce(&records.iter().map(message).collect::<Vec<_>>(), deadline).await
     }
 }

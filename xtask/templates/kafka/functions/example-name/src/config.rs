@@ -1,14 +1,8 @@
 //! What the environment tells the function.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use centinela_adapters::KafkaConfig;
 use centinela_delivery::Settings;
 use centinela_function::Environment;
-
-/// How long the Kafka client tries to deliver a dead letter; within the function's time.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What is read, and where dead letters go.
 #[derive(Debug)]
@@ -28,15 +22,8 @@ impl Config {
         }
         let access = environment.kafka();
         let keys = environment.keys()?;
-        let kafka = KafkaConfig {
-            access,
-            client_id: env!("CARGO_PKG_NAME").to_owned(),
-            decision_topics: BTreeMap::new(),
-            dead_letters_topic,
-            deployment_key: keys.deployment.clone(),
-            message_timeout: MESSAGE_TIMEOUT,
-            idempotent: true,
-        };
+        let (name, key) = (env!("CARGO_PKG_NAME"), keys.deployment.clone());
+        let kafka = KafkaConfig::of_dead_letters(name, access, dead_letters_topic, key);
         Some(Self { source_topic, kafka, settings: Settings::new(keys.deployment) })
     }
 }
