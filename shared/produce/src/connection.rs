@@ -17,7 +17,7 @@ use crate::protocol::{Answer, Api, Request};
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Brokers forget a connection after ten minutes without a word, and a network in between after six; a frozen environment hears nothing.
 const IDLE_MAX: Duration = Duration::from_secs(240);
-/// What is read at a time when nothing is known of the length.
+/// What is read at a time: room is made for what arrives, not for what is announced.
 const READ_BYTES: usize = 4 * 1024;
 /// No answer to a producer is as long: it names the partitions of some topics.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -133,8 +133,8 @@ impl Connection {
 
     /// Reads until there are so many bytes.
     async fn receive(&mut self, wanted: usize) -> Result<(), Problem> {
-        while let Some(missing) = wanted.checked_sub(self.input.len()).filter(|missing| *missing > 0) {
-            self.input.reserve(missing.max(READ_BYTES));
+        while self.input.len() < wanted {
+            self.input.reserve(READ_BYTES);
             if self.stream.receive(&mut self.input).await.map_err(Problem::Broken)? == 0 {
                 return Err(Problem::Closed);
             }

@@ -53,6 +53,7 @@ impl Code {
             Self::TOPIC_AUTHORIZATION_FAILED => "TOPIC_AUTHORIZATION_FAILED",
             Self::CLUSTER_AUTHORIZATION_FAILED => "CLUSTER_AUTHORIZATION_FAILED",
             Self::POLICY_VIOLATION => "POLICY_VIOLATION",
+            Self::DUPLICATE_SEQUENCE_NUMBER => "DUPLICATE_SEQUENCE_NUMBER",
             Self::OUT_OF_ORDER_SEQUENCE_NUMBER => "OUT_OF_ORDER_SEQUENCE_NUMBER",
             Self::INVALID_PRODUCER_EPOCH => "INVALID_PRODUCER_EPOCH",
             Self::KAFKA_STORAGE_ERROR => "KAFKA_STORAGE_ERROR",
@@ -68,8 +69,8 @@ impl Code {
     /// What follows for a batch of so many records.
     pub(crate) fn meaning(self, records: usize) -> Meaning {
         match self {
-            // The broker has it already: its first answer was lost.
-            Self::NONE | Self::DUPLICATE_SEQUENCE_NUMBER => Meaning::Done,
+            Self::NONE => Meaning::Done,
+            Self::DUPLICATE_SEQUENCE_NUMBER => Meaning::Repeated,
             Self::UNKNOWN_TOPIC_OR_PARTITION
             | Self::LEADER_NOT_AVAILABLE
             | Self::NOT_LEADER_OR_FOLLOWER
@@ -77,20 +78,21 @@ impl Code {
             | Self::KAFKA_STORAGE_ERROR
             | Self::FENCED_LEADER_EPOCH
             | Self::UNKNOWN_LEADER_EPOCH => Meaning::Elsewhere,
-            Self::CORRUPT_MESSAGE
-            | Self::REQUEST_TIMED_OUT
-            | Self::COORDINATOR_LOAD_IN_PROGRESS
-            | Self::COORDINATOR_NOT_AVAILABLE
-            | Self::NOT_ENOUGH_REPLICAS
-            | Self::NOT_ENOUGH_REPLICAS_AFTER_APPEND
-            | Self::THROTTLING_QUOTA_EXCEEDED => Meaning::Later,
             Self::OUT_OF_ORDER_SEQUENCE_NUMBER | Self::INVALID_PRODUCER_EPOCH | Self::UNKNOWN_PRODUCER_ID => {
                 Meaning::OtherIdentity
             }
             Self::MESSAGE_TOO_LARGE | Self::RECORD_LIST_TOO_LARGE | Self::INVALID_RECORD if records > 1 => {
                 Meaning::Apart
             }
-            _ => Meaning::Refused,
+            Self::MESSAGE_TOO_LARGE
+            | Self::RECORD_LIST_TOO_LARGE
+            | Self::INVALID_RECORD
+            | Self::INVALID_TOPIC
+            | Self::TOPIC_AUTHORIZATION_FAILED
+            | Self::CLUSTER_AUTHORIZATION_FAILED
+            | Self::POLICY_VIOLATION => Meaning::Refused,
+            // Brokers that are busy say so, and one that says what nobody here knows may have written it.
+            _ => Meaning::Later,
         }
     }
 }
@@ -109,6 +111,8 @@ impl fmt::Display for Code {
 pub(crate) enum Meaning {
     /// It is on the topic.
     Done,
+    /// A batch of this number is on the topic.
+    Repeated,
     /// Another broker leads the partition by now, or none does.
     Elsewhere,
     /// The same again in a moment.

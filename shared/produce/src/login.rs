@@ -40,19 +40,21 @@ pub(crate) async fn log_in(connection: &mut Connection, opening: &Opening) -> Re
         KafkaLogin::Iam { region } => {
             let token =
                 centinela_kafka_access::token(region).await.map_err(|error| Problem::Login(error.to_string()))?;
-            handshake(connection, opening, BEARER).await?;
-            let message = format!("{HEADER}\u{1}auth=Bearer {}\u{1}\u{1}", token.token);
-            let (verdict, lifetime_ms) = authenticate(connection, opening, message.as_bytes()).await?;
-            if !verdict.is_empty() {
-                return Err(said("the token is not taken"));
-            }
-            lifetime_ms
+            bear(connection, opening, &token.token).await?
         }
     };
     if let Some(lifetime_ms) = u64::try_from(lifetime_ms).ok().filter(|lifetime_ms| *lifetime_ms > 0) {
         connection.ends_after(Duration::from_millis(lifetime_ms));
     }
     Ok(())
+}
+
+/// Shows a token; returns for how long it lets in, in milliseconds.
+async fn bear(connection: &mut Connection, opening: &Opening, token: &str) -> Result<i64, Problem> {
+    handshake(connection, opening, BEARER).await?;
+    let message = format!("{HEADER}\u{1}auth=Bearer {token}\u{1}\u{1}");
+    let (verdict, lifetime_ms) = authenticate(connection, opening, message.as_bytes()).await?;
+    if verdict.is_empty() { Ok(lifetime_ms) } else { Err(said("the token is not taken")) }
 }
 
 fn said(problem: &'static str) -> Problem {
@@ -161,7 +163,11 @@ impl ClientLast {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::connection::Address;
 
     /// The example of RFC 7677, section 3.
     #[test]
@@ -195,5 +201,40 @@ mod tests {
         ] {
             assert!(first.answer("secret", wrong).is_err(), "{}", String::from_utf8_lossy(wrong));
         }
+    }
+
+    /// What a broker says to a handshake and to a token, and what the client made of it.
+    async fn token_before(verdict: &'static [u8], lifetime_ms: i64) -> (Result<i64, Problem>, Vec<u8>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let broker = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            let token_answer = [&[0, 0, 255, 255], &(verdict.len() as i32).to_be_bytes()[..], verdict].concat();
+            let token_answer = [token_answer, lifetime_ms.to_be_bytes().to_vec()].concat();
+            for body in [vec![0; 6], token_answer] {
+                let mut request = vec![0; socket.read_i32().await.unwrap() as usize];
+                socket.read_exact(&mut request).await.unwrap();
+                let answer = [&(4 + body.len() as i32).to_be_bytes()[..], &request[4..8], &body].concat();
+                socket.write_all(&answer).await.unwrap();
+                heard = request;
+            }
+            heard
+        };
+        let client = async {
+            let opening = Opening { client_id: "c".to_owned(), tls: None, login: Login::Anonymous };
+            let mut connection = Connection::open(&address, &opening).await.unwrap();
+            bear(&mut connection, &opening, "secret").await
+        };
+        futures::future::join(client, broker).await
+    }
+
+    #[tokio::test]
+    async fn a_token_is_shown_as_the_standard_says_and_a_broker_may_not_take_it() {
+        let (taken, heard) = token_before(b"", 900_000).await;
+        assert_eq!(taken.unwrap(), 900_000);
+        assert!(heard.ends_with(b"n,,\x01auth=Bearer secret\x01\x01"), "{heard:?}");
+        let (refused, _) = token_before(br#"{"status":"invalid_token"}"#, 0).await;
+        assert!(matches!(refused, Err(Problem::Login(_))), "{refused:?}");
     }
 }

@@ -95,6 +95,13 @@ struct Topic {
     partitions: Vec<Partition>,
 }
 
+impl Topic {
+    /// Whether nothing can be sent to it: at once where that is for good, and otherwise when nobody has patience any more.
+    fn is_refused(&self, is_patient: bool) -> bool {
+        self.code.meaning(1) == Meaning::Refused || !is_patient && self.code == Code::UNKNOWN_TOPIC_OR_PARTITION
+    }
+}
+
 #[derive(Default)]
 struct State {
     brokers: HashMap<i32, Broker>,
@@ -112,6 +119,8 @@ struct Parcel {
     topic: usize,
     partition: u32,
     records: Vec<usize>,
+    /// An attempt ended without a word on whether it arrived.
+    is_in_doubt: bool,
 }
 
 /// Records that are not answered yet.
@@ -160,8 +169,13 @@ impl Producer {
             let mut state = self.state.lock().await;
             let state = &mut *state;
             self.ask_for_topics(state).await?;
-            if self.settings.idempotent {
-                self.identify(state).await?;
+            let is_missing = |name: &&String| state.topics.get(*name).is_none_or(|topic| !is_there(topic.code));
+            let missing: Vec<String> = self.settings.topics.iter().filter(is_missing).cloned().collect();
+            // A broker that is away is no reason not to say what the others know.
+            if self.settings.idempotent
+                && let Err(problem) = self.identify(state).await
+            {
+                warn!(error = described(&problem), "no kafka broker gave the producer an id");
             }
             let leaders = state.topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.leader);
             let leaders: BTreeSet<i32> = leaders.collect();
@@ -173,24 +187,24 @@ impl Producer {
                     }
                     Ok::<_, Problem>(())
                 });
-            for opened in join_all(openings).await {
-                opened?;
+            for problem in join_all(openings).await.into_iter().filter_map(Result::err) {
+                warn!(error = described(&problem), "a kafka broker leads and cannot be reached");
             }
-            let is_missing = |name: &&String| state.topics.get(*name).is_none_or(|topic| !is_there(topic.code));
-            Ok(self.settings.topics.iter().filter(is_missing).cloned().collect())
+            Ok(missing)
         };
         match tokio::time::timeout(limit, connecting).await {
-            Ok(connected) => connected.map_err(|problem| described(&problem)),
+            Ok(connected) => connected.map_err(|problem: Problem| described(&problem)),
             Err(_) => Err(described(&Problem::NoAnswer { waited_ms: limit.as_millis() })),
         }
     }
 
     /// Sends records; one answer each, in their order. What is not acknowledged within the limit is answered so, and may still arrive.
     pub async fn send(&self, records: &[Record<'_>], limit: Duration) -> Vec<Result<(), SendError>> {
+        let ends = tokio::time::Instant::now() + limit;
         let mut sending = Sending::new(records, self.settings.record_bytes_max);
-        let is_in_time = tokio::time::timeout(limit, async {
+        let is_in_time = tokio::time::timeout_at(ends, async {
             let mut state = self.state.lock().await;
-            self.send_all(&mut state, &mut sending).await;
+            self.send_all(&mut state, &mut sending, ends).await;
         });
         // What is left unanswered says so.
         is_in_time.await.unwrap_or_default();
@@ -200,28 +214,35 @@ impl Producer {
     }
 
     /// Goes on until every record is answered; somebody else ends it when the time is over.
-    async fn send_all(&self, state: &mut State, sending: &mut Sending<'_>) {
-        let started = Instant::now();
+    async fn send_all(&self, state: &mut State, sending: &mut Sending<'_>, ends: tokio::time::Instant) {
         if state.is_in_doubt {
             state.forget_identity();
         }
         let mut pause = PAUSE_FIRST;
         let mut knows_topics = !state.topics.is_empty();
+        let mut missing_since = None;
+        let mut may_hurry = true;
         loop {
             if !knows_topics {
-                match self.ask_for_topics(state).await {
+                // What is rare is kept out of the way of every batch's future.
+                match Box::pin(self.ask_for_topics(state)).await {
                     Ok(()) => knows_topics = true,
                     Err(problem) => sending.problem = described(&problem),
                 }
             }
-            let is_patient = started.elapsed() < TOPIC_PATIENCE;
-            knows_topics &= sending.place(state, &self.settings.topics, is_patient);
+            let is_patient = missing_since.is_none_or(|since: Instant| since.elapsed() < TOPIC_PATIENCE);
+            if !sending.place(state, &self.settings.topics, is_patient) {
+                if knows_topics {
+                    missing_since.get_or_insert_with(Instant::now);
+                }
+                knows_topics = false;
+            }
             if sending.is_done() {
                 return;
             }
             if self.settings.idempotent
                 && state.identity.is_none()
-                && let Err(problem) = self.identify(state).await
+                && let Err(problem) = Box::pin(self.identify(state)).await
             {
                 sending.problem = described(&problem);
                 if let Problem::Refused(code) = problem
@@ -230,14 +251,17 @@ impl Producer {
                     sending.refuse_all(code);
                     return;
                 }
+                // Who was known may be gone.
+                knows_topics = false;
             } else {
                 let (next, all_led) = sending.next(state, &self.settings.topics);
-                let round = self.ask_leaders(next, state, sending).await;
+                let round = self.ask_leaders(next, state, sending, ends).await;
                 knows_topics &= all_led && round.knows_leaders;
                 if sending.is_done() {
                     return;
                 }
-                if round.is_stale {
+                // A stale connection once: a broker that closes every connection is not asked without a pause.
+                if round.is_progress || round.is_stale && std::mem::take(&mut may_hurry) {
                     continue;
                 }
             }
@@ -252,27 +276,31 @@ impl Producer {
         next: BTreeMap<i32, Vec<usize>>,
         state: &mut State,
         sending: &mut Sending<'_>,
+        ends: tokio::time::Instant,
     ) -> Heard {
         let topics = &self.settings.topics;
+        // Until the answers are heard, which may be never.
         state.is_in_doubt |= !next.is_empty();
+        // All end in time to be heard: what one leader has acknowledged is not sent again because another is silent.
+        let ends = ends.min(tokio::time::Instant::now() + ATTEMPT);
         let parts: &Sending<'_> = sending;
         let asking = next.into_iter().map(|(leader, parcels)| {
             let stamps = parcels.iter().map(|&parcel| state.stamp(topics, &parts.parcels[parcel])).collect();
             let broker = state.brokers.get_mut(&leader);
-            let (address, connection) = broker.map(|broker| (broker.address.clone(), broker.connection.take())).unzip();
-            self.ask(leader, parcels, address, connection.flatten(), stamps, parts)
+            let broker = broker.map(|broker| (broker.address.clone(), broker.connection.take()));
+            self.ask(leader, parcels, broker, stamps, parts, ends)
         });
         let mut all = Heard::default();
         let mut apart = Vec::new();
         for asked in join_all(asking).await {
             let heard = sending.hear(asked, state, topics, &mut apart);
             all.knows_leaders &= heard.knows_leaders;
-            all.is_answered &= heard.is_answered;
             all.is_stale |= heard.is_stale;
+            all.is_progress |= heard.is_progress;
             all.is_known &= heard.is_known;
         }
         sending.take_apart(&apart);
-        state.is_in_doubt = !all.is_answered;
+        state.is_in_doubt = sending.parcels.iter().any(|parcel| parcel.is_in_doubt);
         if !all.is_known {
             state.forget_identity();
         }
@@ -283,17 +311,19 @@ impl Producer {
         &self,
         leader: i32,
         parcels: Vec<usize>,
-        address: Option<Address>,
-        connection: Option<Connection>,
+        broker: Option<(Address, Option<Connection>)>,
         stamps: Vec<Stamp>,
         sending: &Sending<'_>,
+        ends: tokio::time::Instant,
     ) -> Asked {
-        let mut connection = connection.filter(Connection::is_usable);
+        let started = Instant::now();
+        let (address, connection) = broker.unzip();
+        let mut connection = connection.flatten().filter(Connection::is_usable);
         let was_kept = connection.is_some();
         let asking = async {
             let connection = match (&mut connection, address) {
                 (Some(connection), _) => connection,
-                (none, Some(address)) => none.insert(Connection::open(&address, &self.opening).await?),
+                (none, Some(address)) => none.insert(Box::pin(Connection::open(&address, &self.opening)).await?),
                 (None, None) => return Err(Problem::Malformed("a leader is no broker")),
             };
             let places: Vec<(&str, u32)> = parcels
@@ -316,9 +346,9 @@ impl Producer {
             };
             places.iter().map(code_of).collect()
         };
-        let outcome = match tokio::time::timeout(ATTEMPT, asking).await {
+        let outcome = match tokio::time::timeout_at(ends, asking).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Problem::NoAnswer { waited_ms: ATTEMPT.as_millis() }),
+            Err(_) => Err(Problem::NoAnswer { waited_ms: started.elapsed().as_millis() }),
         };
         // What comes on it next would answer this request.
         let connection = connection.filter(|_| outcome.is_ok());
@@ -399,7 +429,8 @@ impl Producer {
 }
 
 impl State {
-    /// Takes over who leads what. Sequences and connections stay.
+    /// Takes over who leads what. Sequences and connections stay; where a sequence is lost, all begin anew, for a broker that remembers a
+    /// partition's first batch would take what follows for a repetition of it, and drop it.
     fn learn(&mut self, metadata: Metadata) {
         let mut before = std::mem::take(&mut self.brokers);
         for (node, host, port) in metadata.brokers {
@@ -408,6 +439,9 @@ impl State {
             self.brokers.insert(node, kept.unwrap_or(Broker { address, connection: None }));
         }
         for (name, code, leaders) in metadata.topics {
+            if self.topics.get(&name).is_some_and(|topic| topic.partitions.len() > leaders.len()) {
+                self.forget_identity();
+            }
             let known = self.topics.get(&name).map_or(&[][..], |topic| &topic.partitions);
             let sequence = |place: usize| known.get(place).map_or(0, |partition| partition.sequence);
             let partitions = leaders.into_iter().enumerate();
@@ -441,17 +475,17 @@ impl State {
 struct Heard {
     /// Whether what is known of leaders still holds.
     knows_leaders: bool,
-    /// Whether it is known what became of every batch.
-    is_answered: bool,
     /// Whether the brokers know this producer.
     is_known: bool,
     /// Whether a connection was gone that was there before: nobody's fault, and no reason to wait.
     is_stale: bool,
+    /// Whether something is acknowledged.
+    is_progress: bool,
 }
 
 impl Default for Heard {
     fn default() -> Self {
-        Self { knows_leaders: true, is_answered: true, is_known: true, is_stale: false }
+        Self { knows_leaders: true, is_known: true, is_stale: false, is_progress: false }
     }
 }
 
@@ -489,10 +523,14 @@ impl<'a> Sending<'a> {
         // A topic that was made anew may have fewer partitions.
         let is_gone = |parcel: &mut Parcel| {
             let topic = state.topics.get(&topics[parcel.topic]);
-            topic.is_some_and(|topic| is_there(topic.code) && topic.partitions.len() <= parcel.partition as usize)
+            topic.is_some_and(|topic| !is_there(topic.code) || topic.partitions.len() <= parcel.partition as usize)
         };
-        let gone = self.parcels.extract_if(.., is_gone).flat_map(|parcel| parcel.records);
-        self.unplaced.extend(gone);
+        let gone: Vec<Parcel> = self.parcels.extract_if(.., is_gone).collect();
+        if gone.iter().any(|parcel| parcel.is_in_doubt) {
+            // Its records may be packed otherwise, under a number that the brokers have seen.
+            state.forget_identity();
+        }
+        self.unplaced.extend(gone.into_iter().flat_map(|parcel| parcel.records));
         let mut parcels: BTreeMap<(usize, u32), Vec<(Parcel, usize)>> = BTreeMap::new();
         for record in std::mem::take(&mut self.unplaced) {
             let wanted = &self.records[record];
@@ -502,7 +540,7 @@ impl<'a> Sending<'a> {
                 Some((place, topic)) if is_there(topic.code) && !topic.partitions.is_empty() => {
                     (place, topic.partitions.len())
                 }
-                Some((_, topic)) if topic.code.meaning(1) == Meaning::Refused || !is_patient => {
+                Some((_, topic)) if topic.is_refused(is_patient) => {
                     self.answers[record] = Some(Err(SendError::Refused(topic.code)));
                     continue;
                 }
@@ -532,7 +570,10 @@ impl<'a> Sending<'a> {
                     parcel.records.push(record);
                     *filled += bytes;
                 }
-                _ => of_partition.push((Parcel { topic, partition, records: vec![record] }, BATCH_BYTES + bytes)),
+                _ => {
+                    let parcel = Parcel { topic, partition, records: vec![record], is_in_doubt: false };
+                    of_partition.push((parcel, BATCH_BYTES + bytes));
+                }
             }
         }
         self.parcels.extend(parcels.into_values().flatten().map(|(parcel, _)| parcel));
@@ -571,24 +612,43 @@ impl<'a> Sending<'a> {
             Ok(codes) => codes,
             Err(problem) => {
                 self.problem = described(&problem);
+                for place in parcels {
+                    self.parcels[place].is_in_doubt = true;
+                }
                 let is_stale = was_kept && matches!(problem, Problem::Closed | Problem::Broken(_));
+                if !is_stale {
+                    warn!(leader, error = self.problem, "a kafka broker did not say what became of a batch");
+                }
                 // A broker that is gone leads nothing any more.
-                return Heard { knows_leaders: false, is_answered: false, is_known: true, is_stale };
+                return Heard { knows_leaders: false, is_stale, ..Heard::default() };
             }
         };
         let mut heard = Heard::default();
         for (&place, code) in parcels.iter().zip(codes) {
             let count = self.parcels[place].records.len();
             match code.meaning(count) {
-                Meaning::Done => {
+                // The broker has it already: its first answer was lost. Without a first one it is another batch that it has.
+                Meaning::Repeated if !self.parcels[place].is_in_doubt => {
+                    self.problem = code.to_string();
+                    heard.is_known = false;
+                }
+                Meaning::Done | Meaning::Repeated => {
+                    heard.is_progress = true;
                     if let Some(partition) = state.partition(topics, &self.parcels[place]) {
                         // Behind the largest number comes 0.
                         partition.sequence = partition.sequence.wrapping_add(count as i32) & i32::MAX;
                     }
                     self.answer(place, &Ok(()));
                 }
-                Meaning::Refused => self.answer(place, &Err(SendError::Refused(code))),
-                Meaning::Apart => apart.push(place),
+                meaning @ (Meaning::Refused | Meaning::Apart) => {
+                    // Its number goes to what follows, which may only be if it was never used.
+                    heard.is_known &= !self.parcels[place].is_in_doubt;
+                    if meaning == Meaning::Apart {
+                        apart.push(place);
+                    } else {
+                        self.answer(place, &Err(SendError::Refused(code)));
+                    }
+                }
                 Meaning::OtherIdentity => {
                     self.problem = code.to_string();
                     heard.is_known = false;
@@ -597,7 +657,7 @@ impl<'a> Sending<'a> {
                     self.problem = code.to_string();
                     heard.knows_leaders &= meaning == Meaning::Later;
                     // It may be in the log of the leader all the same.
-                    heard.is_answered = false;
+                    self.parcels[place].is_in_doubt = true;
                 }
             }
         }
@@ -607,10 +667,14 @@ impl<'a> Sending<'a> {
     /// Drops the parcels that are answered, and makes of each record of these places a parcel of its own.
     fn take_apart(&mut self, places: &[usize]) {
         let parcels = std::mem::take(&mut self.parcels).into_iter().enumerate();
-        for (place, Parcel { topic, partition, records }) in parcels.filter(|(_, parcel)| !parcel.records.is_empty()) {
-            let together = if places.contains(&place) { 1 } else { records.len() };
-            let parts = records.chunks(together).map(|records| Parcel { topic, partition, records: records.to_vec() });
-            self.parcels.extend(parts);
+        for (place, parcel) in parcels.filter(|(_, parcel)| !parcel.records.is_empty()) {
+            if !places.contains(&place) {
+                self.parcels.push(parcel);
+                continue;
+            }
+            let Parcel { topic, partition, records, .. } = parcel;
+            let alone = |record| Parcel { topic, partition, records: vec![record], is_in_doubt: false };
+            self.parcels.extend(records.into_iter().map(alone));
         }
     }
 }

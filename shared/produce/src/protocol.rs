@@ -194,8 +194,11 @@ impl<'a> Answer<'a> {
                 self.numbers()?;
                 leaders.push((partition, leader));
             }
-            // They come in any order.
+            // They come in any order, and none is left out.
             leaders.sort_unstable();
+            if leaders.iter().zip(0..).any(|((partition, _), number)| *partition != number) {
+                return Err(Problem::Malformed("a topic's partitions are not counted from 0"));
+            }
             found.topics.push((name, code, leaders.into_iter().map(|(_, leader)| leader).collect()));
         }
         Ok(found)
@@ -252,4 +255,47 @@ pub(crate) struct Metadata {
     pub(crate) brokers: Vec<(i32, String, u16)>,
     /// Name, whether it is there, and each partition's leader; -1 where there is none.
     pub(crate) topics: Vec<(String, Code, Vec<i32>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer_of_metadata(partitions: &[i32]) -> Vec<u8> {
+        // No pause, no broker, no cluster's name, a controller; one topic `t`.
+        let mut bytes = [0, 0].map(i32::to_be_bytes).concat();
+        bytes.extend_from_slice(&[255, 255]);
+        bytes.extend_from_slice(&[7, 1].map(i32::to_be_bytes).concat());
+        bytes.extend_from_slice(&[0, 0, 0, 1, b't', 0]);
+        bytes.extend_from_slice(&(partitions.len() as i32).to_be_bytes());
+        for &partition in partitions {
+            bytes.extend_from_slice(&[0, 0]);
+            bytes.extend_from_slice(&[partition, partition.wrapping_add(10), 0, 0].map(i32::to_be_bytes).concat());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_leader_stands_at_its_partitions_number() {
+        let found = Answer(&answer_of_metadata(&[1, 2, 0])).metadata().expect("it is well formed");
+        assert_eq!(found.topics, [("t".to_owned(), Code::NONE, vec![10, 11, 12])]);
+        for wrong in [&[1][..], &[0, 2], &[-1, 0], &[0, 0], &[i32::MAX]] {
+            assert!(Answer(&answer_of_metadata(wrong)).metadata().is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_none(bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(255), any::<u8>()], 0..200)) {
+            let answer = || Answer(&bytes);
+            // None of them holds more than came.
+            prop_assert!(answer().metadata().map_or(0, |found| found.brokers.len() + found.topics.len()) <= bytes.len());
+            prop_assert!(answer().produced().map_or(0, |found| found.len()) <= bytes.len());
+            prop_assert!(answer().authenticated().map_or(0, |(token, _)| token.len()) <= bytes.len());
+            prop_assert!(answer().producer_id().is_err() || bytes.len() >= 16);
+            prop_assert!(answer().handshaken().is_err() || bytes.len() >= 6);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The producer before a broker that answers as a test wants it.
+//! The producer before brokers that answer as a test wants it.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -23,6 +23,8 @@ enum Answer {
     Lost,
     /// Nothing at all.
     Silence,
+    /// The beginning of more than there is memory for.
+    Endless,
 }
 
 /// A batch as the broker sees it.
@@ -41,9 +43,17 @@ struct Script {
     identities: i64,
     metadata: usize,
     partitions: usize,
+    /// Who leads partitions with even numbers; broker 7 where nobody is named.
+    even: Option<i32>,
+    /// In so many answers about topics the first one is not there.
+    forgotten: usize,
+    /// Where the brokers are said to be: 7 and, where it is there, 8.
+    ports: Vec<u16>,
+    /// What a broker says of batches for this partition, whatever else is said.
+    silent: Option<i32>,
 }
 
-/// One broker that leads everything.
+/// Brokers of one mind.
 struct Broker {
     script: Arc<Mutex<Script>>,
     bootstrap: String,
@@ -54,14 +64,21 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let script = Script { answers: answers.iter().copied().collect(), partitions: 2, ..Script::default() };
-        let script = Arc::new(Mutex::new(script));
-        let shared = Arc::clone(&script);
+        let broker = Self { script: Arc::new(Mutex::new(script)), bootstrap: address.to_string() };
+        broker.listen(listener)?;
+        Ok(broker)
+    }
+
+    /// Another broker of the cluster.
+    fn listen(&self, listener: TcpListener) -> Result<(), Box<dyn Error>> {
+        self.script().ports.push(listener.local_addr()?.port());
+        let shared = Arc::clone(&self.script);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, Arc::clone(&shared), address.port()));
+                tokio::spawn(serve(socket, Arc::clone(&shared)));
             }
         });
-        Ok(Self { script, bootstrap: address.to_string() })
+        Ok(())
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -79,12 +96,12 @@ impl Broker {
     }
 }
 
-async fn serve(mut socket: TcpStream, script: Arc<Mutex<Script>>, port: u16) -> Option<()> {
+async fn serve(mut socket: TcpStream, script: Arc<Mutex<Script>>) -> Option<()> {
     loop {
         let length = socket.read_i32().await.ok()?;
         let mut request = vec![0; usize::try_from(length).ok()?];
         socket.read_exact(&mut request).await.ok()?;
-        let answered = answer(&request, &mut script.lock().unwrap_or_else(PoisonError::into_inner), port);
+        let answered = answer(&request, &mut script.lock().unwrap_or_else(PoisonError::into_inner));
         match answered {
             Ok(body) => {
                 let mut answer = (4 + body.len() as u32).to_be_bytes().to_vec();
@@ -93,6 +110,7 @@ async fn serve(mut socket: TcpStream, script: Arc<Mutex<Script>>, port: u16) -> 
                 socket.write_all(&answer).await.ok()?;
             }
             Err(Answer::Silence) => {}
+            Err(Answer::Endless) => socket.write_all(&i32::MAX.to_be_bytes()).await.ok()?,
             Err(_) => return None,
         }
     }
@@ -108,7 +126,7 @@ fn numbers(out: &mut Vec<u8>, numbers: &[i32]) {
 }
 
 /// The body of an answer, or how there is none.
-fn answer(request: &[u8], script: &mut Script, port: u16) -> Result<Vec<u8>, Answer> {
+fn answer(request: &[u8], script: &mut Script) -> Result<Vec<u8>, Answer> {
     let key = i16::from_be_bytes([request[0], request[1]]);
     // Behind the client's name.
     let body = &request[8 + 2 + "test".len()..];
@@ -116,13 +134,19 @@ fn answer(request: &[u8], script: &mut Script, port: u16) -> Result<Vec<u8>, Ans
     match key {
         3 => {
             script.metadata += 1;
-            numbers(&mut out, &[0, 1, 7]);
-            text(&mut out, "127.0.0.1");
-            numbers(&mut out, &[port.into()]);
-            out.extend_from_slice(&(-1i16).to_be_bytes());
+            numbers(&mut out, &[0, script.ports.len() as i32]);
+            for (node, port) in (7..).zip(&script.ports) {
+                numbers(&mut out, &[node]);
+                text(&mut out, "127.0.0.1");
+                numbers(&mut out, &[(*port).into()]);
+                out.extend_from_slice(&(-1i16).to_be_bytes());
+            }
             text(&mut out, "cluster");
             numbers(&mut out, &[7, 2]);
-            for (name, code, partitions) in [(TOPIC, 0i16, script.partitions), ("other", 3, 0)] {
+            let is_there = script.forgotten == 0;
+            script.forgotten = script.forgotten.saturating_sub(1);
+            let first = if is_there { (TOPIC, 0i16, script.partitions) } else { (TOPIC, 3, 0) };
+            for (name, code, partitions) in [first, ("other", 3, 0)] {
                 out.extend_from_slice(&code.to_be_bytes());
                 text(&mut out, name);
                 out.push(0);
@@ -130,7 +154,8 @@ fn answer(request: &[u8], script: &mut Script, port: u16) -> Result<Vec<u8>, Ans
                 // The last first: they may come in any order.
                 for partition in (0..partitions as i32).rev() {
                     out.extend_from_slice(&[0; 2]);
-                    numbers(&mut out, &[partition, 7, 1, 7, 1, 7]);
+                    let leader = script.even.filter(|_| partition % 2 == 0).unwrap_or(7);
+                    numbers(&mut out, &[partition, leader, 1, 7, 1, 7]);
                 }
             }
         }
@@ -164,6 +189,9 @@ fn answer(request: &[u8], script: &mut Script, port: u16) -> Result<Vec<u8>, Ans
                     records: at(batch + 57),
                 });
                 place += 8 + length;
+                if script.silent == Some(partition) {
+                    return Err(Answer::Silence);
+                }
                 let code = match script.answers.pop_front().unwrap_or(Answer::Code(0)) {
                     Answer::Code(code) => code,
                     other => return Err(other),
@@ -309,6 +337,135 @@ async fn brokers_that_are_away_are_no_reason_not_to_start() -> TestResult {
     assert!(producer.connect(Duration::from_millis(500)).await.is_err());
     let answers = producer.send(&[near(0)], Duration::from_millis(200)).await;
     assert!(matches!(answers[..], [Err(SendError::Unacknowledged(_))]), "{answers:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_doubt_outlives_a_time_in_which_nobody_leads() -> TestResult {
+    let broker = Broker::start(&[Answer::Code(0), Answer::Lost]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    broker.script().even = Some(-1);
+    let answers = producer.send(&[near(0)], Duration::from_millis(300)).await;
+    assert!(matches!(answers[..], [Err(SendError::Unacknowledged(_))]), "{answers:?}");
+    broker.script().even = None;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    // Under the number of the batch that is in doubt it would be taken for a repetition, and dropped.
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1), batch(0, 1, 1, 1), batch(0, 2, 0, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_forgets_a_topic_for_a_moment_takes_nothing_for_a_repetition() -> TestResult {
+    let broker = Broker::start(&[Answer::Code(0), Answer::Code(6)]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    broker.script().forgotten = 2;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    // Not 0 under the first id: there is such a batch.
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1), batch(0, 1, 1, 1), batch(0, 2, 0, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_is_refused_after_a_second() -> TestResult {
+    let broker = Broker::start(&[Answer::Code(3)]).await?;
+    let producer = broker.producer(true)?;
+    producer.connect(SOON).await?;
+    broker.script().forgotten = usize::MAX;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Err(SendError::Refused(Code(3)))]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_after_a_doubt_leaves_its_number_to_nobody() -> TestResult {
+    // The brokers were too slow to say that they have it, and do not take it again.
+    let broker = Broker::start(&[Answer::Code(7), Answer::Code(29)]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Err(SendError::Refused(Code(29)))]);
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1), batch(0, 1, 0, 1), batch(0, 2, 0, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_number_that_was_used_before_without_us_proves_nothing() -> TestResult {
+    let broker = Broker::start(&[Answer::Code(46)]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1), batch(0, 2, 0, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_that_nobody_knows_is_tried_again() -> TestResult {
+    let broker = Broker::start(&[Answer::Code(-1), Answer::Code(12_345)]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1); 3]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn brokers_that_have_moved_are_found() -> TestResult {
+    let broker = Broker::start(&[]).await?;
+    let away = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    let here = std::mem::replace(&mut broker.script().ports[0], away);
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.connect(SOON).await?, ["other"], "what one broker knows is said");
+    broker.script().ports[0] = here;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_leader_acknowledges_is_known_though_another_is_silent() -> TestResult {
+    let broker = Broker::start(&[]).await?;
+    broker.listen(TcpListener::bind("127.0.0.1:0").await?)?;
+    broker.script().even = Some(8);
+    broker.script().silent = Some(0);
+    let producer = broker.producer(true)?;
+    producer.connect(SOON).await?;
+    let answers = producer.send(&[near(0), near(1)], Duration::from_millis(200)).await;
+    assert!(matches!(answers[..], [Err(SendError::Unacknowledged(_)), Ok(())]), "{answers:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_breaks_every_connection_is_asked_with_pauses() -> TestResult {
+    let broker = Broker::start(&[Answer::Lost; 1_000]).await?;
+    let producer = broker.producer(true)?;
+    producer.connect(SOON).await?;
+    let answers = producer.send(&[near(0)], Duration::from_millis(400)).await;
+    assert!(matches!(answers[..], [Err(SendError::Unacknowledged(_))]), "{answers:?}");
+    // 10, 20, 40, 80 and 160 ms, and one at once.
+    assert!(broker.script().seen.len() <= 8, "{}", broker.script().seen.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_costs_no_memory_and_one_more_try() -> TestResult {
+    let broker = Broker::start(&[Answer::Endless]).await?;
+    let producer = broker.producer(true)?;
+    assert_eq!(producer.send(&[near(0)], SOON).await, [Ok(())]);
+    assert_eq!(broker.script().seen, [batch(0, 1, 0, 1); 2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_batch_leaves_in_several_one_behind_the_other() -> TestResult {
+    let broker = Broker::start(&[]).await?;
+    let producer = broker.producer(true)?;
+    let value = [b'x'; 900];
+    let records = vec![Record { value: &value, ..near(0) }; 5_000];
+    assert_eq!(producer.send(&records, SOON).await, vec![Ok(()); 5_000]);
+    let seen = broker.script().seen.clone();
+    let mut next = 0;
+    for batch in &seen {
+        assert_eq!(batch.sequence, next);
+        next += batch.records;
+    }
+    assert!(next == 5_000 && seen.len() == 5, "{seen:?}");
     Ok(())
 }
 
