@@ -9,8 +9,9 @@ use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 use super::kinds::Kind;
 use super::surroundings::Surroundings;
 
-/// How long a process of the scoring function is waited for that is busy, and one of another function, which may gather records first.
-const BUSY_LIMIT: Duration = Duration::from_secs(2);
+/// How long a process of the scoring function is waited for that is busy: after a broker's restart none has work until the mapping reads again.
+/// And one of another function, which may gather records first.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_LIMIT_RARE: Duration = Duration::from_secs(20);
 /// An invocation is frozen until its timeout only where that is not longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
