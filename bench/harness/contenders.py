@@ -37,32 +37,39 @@ class Contender:
     says: str
     guarantees: str
     is_slow: bool
-    # Takes cargo's profile, of what is built here.
+    # Takes cargo's profile, of the functions that are built here.
     make: Callable[[str], Callable[[str, str, pathlib.Path], list]]
     is_hosted: bool
 
     def prepare(self, profile):
-        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile)
-        return Ready(self.make(profile), self.is_hosted, bench / "centinela-bench")
+        return Ready(self.make(profile), self.is_hosted, measurer())
+
+
+def measurer():
+    """What sends, reads and hosts. It is no contender: it is always built the same."""
+    return fetch.binaries("centinela-bench") / "centinela-bench"
 
 
 def hosted(program):
-    """A function before our own mapping; `program` says where the program is, none for Centinela's own."""
+    """A function before our own mapping; `program` says where the program is."""
 
     def make(profile):
-        bench = fetch.binaries("centinela-bench", "score-transactions", profile=profile) / "centinela-bench"
-        place = program(profile)
+        bench, place = measurer(), program(profile)
 
         def command(mode, kafka, directory):
             asked = [bench, "host", "--kafka", kafka, *(["--backlog"] if mode == "backlog" else [])]
-            return asked + ["--program", place(directory)] if place else asked
+            return [*asked, "--program", place(directory)]
         return command
     return make
 
 
-def stock_rust(profile):
-    built = fetch.binaries("stock-rust", profile=profile) / "stock-rust"
-    return lambda directory: built
+def built(name):
+    """A program of ours."""
+
+    def place(profile):
+        program = fetch.binaries(name, profile=profile) / name
+        return lambda _directory: program
+    return place
 
 
 def python(_profile):
@@ -97,7 +104,7 @@ ALL = {contender.name: contender for contender in (
     Contender(
         "centinela", "the deciding function, with its database and stream on this machine",
         "one decision per transaction, durable before it is published, once in effect; evidence, reasons, order of partitions kept",
-        False, hosted(lambda _profile: None), True),
+        False, hosted(built("score-transactions")), True),
     Contender(
         "flink-at-least-once", "Flink 2.2.1, state in the heap, a checkpoint every second",
         "after a crash up to a second is decided again, from older state, and published again, maybe with another outcome",
@@ -117,5 +124,5 @@ ALL = {contender.name: contender for contender in (
     Contender(
         "stock-rust", "a function in Rust from the shelf: aws_lambda_events, serde_json, the SDK, tract, put and update of an idempotency record",
         "each transaction worked on once within an hour; two environments may overwrite one user's state; three writes",
-        True, hosted(stock_rust), True),
+        True, hosted(built("stock-rust")), True),
 )}
