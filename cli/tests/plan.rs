@@ -52,8 +52,11 @@ fn one_rate_is_an_object_with_its_totals_at_the_top() {
 
 #[test]
 fn three_rates_are_planned_each_with_the_parameters_that_it_needs() {
-    let plans = json(&["--json", "--rate", "100k,1M,10M"]);
+    let plans = json(&["--json", "--rate", "100k,1M,10M", "--options"]);
     let plans = plans.as_array().expect("three plans");
+    let offers = |plan: &Value, name: &str| plan["options"].to_string().contains(name);
+    assert!(offers(&plans[0], "Express brokers"));
+    assert!(!offers(&plans[2], "Standard brokers"), "none of them carries ten million");
     let totals: Vec<f64> = plans.iter().filter_map(|plan| plan["total_usd_month"].as_f64()).collect();
     assert!(totals.len() == 3 && totals[0] * 5.0 < totals[1] && totals[1] * 5.0 < totals[2], "{totals:?}");
     assert!(plans[0]["parameters_changed"].is_null(), "the stacks carry 100k as they are");

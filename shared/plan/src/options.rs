@@ -79,7 +79,7 @@ const SIZED: [(&str, &str, Change); 8] = [
     ),
 ];
 
-/// Every alternative.
+/// Every alternative that there is at this load: brokers that do not carry it are none.
 ///
 /// # Errors
 /// A price, a measured unit or a size is missing.
@@ -92,8 +92,8 @@ pub fn all(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &Pri
         let usd = Bill::new(&changed, &load, measured, prices)?.total_usd_month - base.total_usd_month;
         choices.push(Choice { name, usd_month: Some(usd), means, by_parameter: true });
     }
-    choices.push(uncompressed(sizes, workload, (measured, prices), &base)?);
-    choices.push(brokers(sizes, workload, (measured, prices), &base)?);
+    choices.extend(if_carried(uncompressed(sizes, workload, (measured, prices), &base))?);
+    choices.extend(if_carried(brokers(sizes, workload, (measured, prices), &base))?);
     choices.extend(by_code(&base, measured, prices)?);
     let duration: f64 = base.of_lines("duration of ");
     choices.push(Choice {
@@ -109,6 +109,13 @@ pub fn all(sizes: &Sizes, workload: &Workload, measured: &Measured, prices: &Pri
         by_parameter: true,
     });
     Ok(choices)
+}
+
+fn if_carried(choice: Result<Choice, PlanError>) -> Result<Option<Choice>, PlanError> {
+    match choice {
+        Err(PlanError::NoBrokers(_)) => Ok(None),
+        choice => choice.map(Some),
+    }
 }
 
 fn uncompressed(
