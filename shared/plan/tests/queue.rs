@@ -1,6 +1,6 @@
 //! The queueing model against what is known otherwise: theory where there is some, and measured runs.
 
-use centinela_plan::queue::{Prediction, Question, fit, predict, question_of};
+use centinela_plan::queue::{CALLS, Prediction, Question, calls_mean_ms, fit, predict, question_of};
 use centinela_plan::{Invocation, Measured};
 
 const MEASURED: &str = include_str!("../../../infra/measured.json");
@@ -143,16 +143,17 @@ fn the_line_through_the_runs_is_found_again() {
     assert!(fit(&[], invocation).is_err());
 }
 
-/// The runs that ship, with their own fit: what was measured end to end has the way from the producer and to the consumer in it, two or three
-/// milliseconds that the model has not.
+/// The runs that ship, with their own fit. The model counts to the end of an invocation; a decision is out before, for the brokers of a laptop
+/// have it long before the stream has answered, whose call is as slow as in AWS.
 #[test]
 fn the_model_says_what_was_measured() {
     let measured = Measured::from_json(MEASURED).expect("it ships");
     let invocation = fit(&measured.runs, measured.invocation).expect("there are runs");
     for run in &measured.runs {
         let found = predict(&question_of(run, invocation, 100));
+        let stream_ms = calls_mean_ms(run.call_ms[0], run.call_ms[1]) / f64::from(CALLS);
         assert!(near(found.batch, run.batch, 0.15), "batch of {run:?}: {found:?}");
-        assert!(near(found.latency_ms_p50, run.latency_ms[0], 0.2), "median of {run:?}: {found:?}");
-        assert!(near(found.latency_ms_p99, run.latency_ms[1], 0.2), "99 % of {run:?}: {found:?}");
+        assert!(near(found.latency_ms_p50 - stream_ms, run.latency_ms[0], 0.1), "median of {run:?}: {found:?}");
+        assert!(near(found.latency_ms_p99 - stream_ms, run.latency_ms[1], 0.1), "99 % of {run:?}: {found:?}");
     }
 }
