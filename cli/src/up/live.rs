@@ -144,7 +144,7 @@ impl Live {
         let speaking = observed::speaking(&look.alarms).map(|alarms| format!("ALARM {alarms}"));
         let quiet = || format!("none of {} alarms speaks", look.alarms.len());
         let _infallible = write!(table, "  {}", speaking.unwrap_or_else(quiet));
-        let cost = observed::cost_per_million(&look.alarms);
+        let cost = observed::cost_per_million(&look.alarms, self.started.elapsed());
         let cost = cost.map(|cost| format!(", USD {cost:.2} per million decisions")).unwrap_or_default();
         let _infallible = writeln!(table, "{cost}");
         if BEHIND_MS_MAX < look.behind_ms {

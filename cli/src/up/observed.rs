@@ -18,6 +18,9 @@ const NAMED_MAX: usize = 4;
 const COMMON: &str = "centinela-";
 /// How the name of the alarm ends whose value is what a million decisions cost.
 const COST: &str = "cost-per-million";
+/// Its period is five minutes of the clock, the first of which begin before the run: what is paid by the hour would be shared by the
+/// decisions of a part of it.
+const COST_AFTER: Duration = Duration::from_secs(600);
 
 /// The page of metrics and when it was put last.
 pub struct Observed {
@@ -78,10 +81,10 @@ pub fn speaking(alarms: &[AlarmView]) -> Option<String> {
     }
 }
 
-/// What a million decisions cost at present, by the alarm on it, where that has enough to go by.
-pub fn cost_per_million(alarms: &[AlarmView]) -> Option<f64> {
+/// What a million decisions cost at present, by the alarm on it, where a run of this age has enough to go by.
+pub fn cost_per_million(alarms: &[AlarmView], age: Duration) -> Option<f64> {
     let alarm = alarms.iter().find(|alarm| alarm.name.ends_with(COST))?;
-    alarm.value.filter(|value| *value > 0.0)
+    alarm.value.filter(|value| *value > 0.0 && age >= COST_AFTER)
 }
 
 fn short(name: &str) -> &str {
@@ -108,8 +111,10 @@ mod tests {
 
     #[test]
     fn a_cost_is_shown_when_there_is_one() {
-        let cost = |value| cost_per_million(&[alarm("centinela-cost-per-million", State::Ok, value)]);
+        let at = |value, age| cost_per_million(&[alarm("centinela-cost-per-million", State::Ok, value)], age);
+        let cost = |value| at(value, COST_AFTER);
         assert_eq!((cost(None), cost(Some(0.0))), (None, None));
+        assert_eq!(at(Some(200.0), Duration::from_secs(16)), None, "few decisions for five minutes of what is fixed");
         assert_eq!(cost(Some(1.5)).map(|cost| cost.to_string()).as_deref(), Some("1.5"));
     }
 }
