@@ -1,5 +1,6 @@
 """What contenders are made of: copied once into the user's cache by the registries' ordinary clients, and checked file by file."""
 
+import functools
 import hashlib
 import pathlib
 import re
@@ -60,6 +61,7 @@ def python():
     return interpreter
 
 
+@functools.cache
 def binaries(*names, profile="release"):
     """The directory with these programs of the workspace, built if need be."""
     if not shutil.which("cargo"):

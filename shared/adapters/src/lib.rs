@@ -1,8 +1,8 @@
 //! The ports of deliveries and of scoring on real services: DynamoDB for state, Kafka and Kinesis for decisions, the system's clock.
 //!
-//! Retries live here and nowhere above or below: the AWS SDK's own are switched off and the lean client has none. Only for Kafka they are the
-//! producer's.
-//! Every retry pauses for a random time and ends with the caller's deadline. Nothing here decides anything about a transaction.
+//! Retries live here and nowhere above or below: the AWS SDK's own are switched off and the lean client has none. Every one
+//! pauses for a random time and ends with the caller's deadline. Only Kafka's are the producer's, whose pauses double and end with the same
+//! deadline. Nothing here decides anything about a transaction.
 
 mod api_store;
 mod attribute_group;
