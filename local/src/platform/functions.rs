@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
 use centinela_infra::{Function, Infrastructure, Mapping};
 use centinela_lambda_host::{FunctionHost, FunctionSpec};
@@ -18,6 +19,10 @@ const PROCESSORS_PER_ENVIRONMENT: usize = 2;
 /// Environments beyond one per processor where they are to overlap: somebody waits for the database while the others compute. More of
 /// them only compete, and lose races to each other while a backlog is worked off.
 const ENVIRONMENTS_MORE: usize = 1;
+/// Least time from one batch to the next for such a function, where calls are as fast as this machine. In AWS a mapping has five slots whose
+/// invocations take 20 ms and more, so it begins one every 4 ms at the most; without a pace a laptop, which answers in a tenth of that,
+/// would cut the same stream into many more and smaller batches than AWS does, and pay for each.
+pub(super) const PACE: Duration = Duration::from_millis(4);
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;
 /// Environments of a function for whose answer nobody waits. In AWS it has processors of its own.
@@ -36,6 +41,11 @@ const MEMORY_OF_A_PROCESSOR_MB: u32 = 1_769;
 pub(super) fn is_waited_for(infrastructure: &Infrastructure, function: &Function) -> bool {
     let at_once = |mapping: &Mapping| mapping.function == function.name && mapping.window.is_zero();
     function.memory_mb >= MEMORY_OF_A_PROCESSOR_MB && infrastructure.mappings.iter().any(at_once)
+}
+
+/// Whether the mappings of functions that are waited for keep to [`PACE`]: where nothing else is slow, or wanted at the same time.
+pub(super) fn is_paced(config: &PlatformConfig) -> bool {
+    config.latency.is_none() && !config.overlapping
 }
 
 /// Starts a function, with one environment that is warm: what does not start is known before anything is sent.

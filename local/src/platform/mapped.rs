@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use centinela_infra::{Function, Infrastructure};
 use centinela_lambda_host::HeldMappings;
-use centinela_lambda_host::mapping::{KafkaMapping, MappingError};
+use centinela_lambda_host::mapping::{KafkaMapping, KafkaMappingSpec, MappingError};
 
 use super::error::PlatformError;
 use super::specs::mapping_spec;
@@ -84,7 +84,8 @@ impl Platform {
             if functions::is_waited_for(&self.infrastructure, function) != urgent {
                 continue;
             }
-            let spec = mapping_spec(declared, self.environments);
+            let pace = if urgent && self.is_paced { functions::PACE } else { Duration::ZERO };
+            let spec = KafkaMappingSpec { pace, ..mapping_spec(declared, self.environments) };
             let mapping =
                 KafkaMapping::start(spec, &self.services.kafka().bootstrap, &settings, Arc::clone(host)).await?;
             let key = MappingKey { topic: declared.topic.clone(), function: declared.function.clone() };

@@ -69,6 +69,7 @@ pub struct Platform {
     claims: Claims,
     services: Services,
     environments: Option<usize>,
+    is_paced: bool,
     mapping_faults: FaultsOfMappings,
     /// Takes what a person should know, a line at a time.
     say: Arc<dyn Fn(&str) + Send + Sync>,
@@ -107,6 +108,7 @@ impl Platform {
             claims,
             services,
             environments: config.environments,
+            is_paced: functions::is_paced(&config),
             mapping_faults: Arc::clone(&config.mapping_faults),
             say: Arc::clone(&config.say),
         };

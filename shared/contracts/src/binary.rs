@@ -159,6 +159,11 @@ impl<'a> Input<'a> {
     }
 
     pub(crate) fn unsigned(&mut self) -> Result<u64, StoredProblem> {
+        // Most are small.
+        if let &[byte @ 0..0x80, ref rest @ ..] = self.0 {
+            self.0 = rest;
+            return Ok(u64::from(byte));
+        }
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -1,4 +1,8 @@
-//! The loop that asks Lambda for work, over the lean client: two exchanges an invocation, on one connection.
+//! The loop that asks Lambda for work, over the lean client, on one connection: an answer and the request for the next event leave together.
+//!
+//! A server that keeps connections open takes requests before it has answered those before them (RFC 9112, 9.3.2, which advises against
+//! it after a POST, for a client that would not know what to send again: this one sends nothing again, its process ends). Where a Runtime API
+//! does not, the second invocation never comes, and a deployment's smoke call says so; `WIRE_CLIENT=sdk` asks for one after the other.
 //!
 //! It is what `lambda_runtime` does with a handler of ours, and less: no streamed responses, no concurrent invocations, no SnapStart, no
 //! identity of a mobile client. <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
@@ -16,6 +20,8 @@ const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 const USER_AGENT: (&str, &str) = ("user-agent", concat!("centinela/", env!("CARGO_PKG_VERSION")));
 /// The largest event has 6 MB. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_BYTES_MAX: usize = 8 << 20;
+/// A longer answer goes alone. Lambda refuses one above 6 MB without reading it, and what stands behind it would be taken for the rest.
+const ANSWER_BYTES_WITH_NEXT_MAX: usize = 64 << 10;
 
 /// The Runtime API did something that it does not document.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +84,13 @@ pub(crate) async fn serve(
 ) -> Result<(), Error> {
     let config = Arc::new(config);
     let mut api = Plain::new(authority, EVENT_BYTES_MAX)?;
+    let next = PlainRequest { method: "GET", path: NEXT, headers: &[USER_AGENT], body: b"" };
     loop {
         let mut headers = Headers::default();
-        let next = PlainRequest { method: "GET", path: NEXT, headers: &[USER_AGENT], body: b"" };
-        let event = api.ask(&next, &mut |name, value| headers.take(name, value)).await?;
+        if api.owed() == 0 {
+            api.queue(&next).await?;
+        }
+        let event = api.answer(&mut |name, value| headers.take(name, value)).await?;
         refuse_unless(200, "next", event)?;
         let context = headers.context(&config)?;
         let outcome = match std::str::from_utf8(event.body) {
@@ -91,7 +100,7 @@ pub(crate) async fn serve(
                 error_message: "the event is not UTF-8 text".to_owned(),
             }),
         };
-        answer(&mut api, &headers, outcome).await?;
+        answer(&mut api, &headers, outcome, &next).await?;
     }
 }
 
@@ -126,7 +135,13 @@ fn said(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-async fn answer(api: &mut Plain, headers: &Headers, outcome: Result<Vec<u8>, Diagnostic>) -> Result<(), Error> {
+/// Answers an invocation, and asks for the one after it.
+async fn answer(
+    api: &mut Plain,
+    headers: &Headers,
+    outcome: Result<Vec<u8>, Diagnostic>,
+    next: &PlainRequest<'_>,
+) -> Result<(), Error> {
     let (route, body) = match outcome {
         Ok(body) => ("response", body),
         Err(failure) => ("error", serde_json::to_vec(&failure)?),
@@ -137,8 +152,11 @@ async fn answer(api: &mut Plain, headers: &Headers, outcome: Result<Vec<u8>, Dia
         sent.push(("lambda-runtime-function-error-type", "unhandled"));
     }
     sent.extend(headers.invocation_id.as_deref().map(|id| ("lambda-runtime-invocation-id", id)));
-    let request = PlainRequest { method: "POST", path: &path, headers: &sent, body: &body };
-    let said = api.ask(&request, &mut |_, _| {}).await?;
+    api.queue(&PlainRequest { method: "POST", path: &path, headers: &sent, body: &body }).await?;
+    if body.len() <= ANSWER_BYTES_WITH_NEXT_MAX {
+        api.queue(next).await?;
+    }
+    let said = api.answer(&mut |_, _| {}).await?;
     // What Lambda does not take, such as a response that is too large or too late, is this invocation's matter and not the next one's.
     if (400..500).contains(&said.status) {
         warn!(status = said.status, said = excerpt(said.body), "the answer of an invocation was not taken");
@@ -164,9 +182,31 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    /// A method and a path, and the body; nothing where the client has gone.
+    async fn request(socket: &mut BufReader<TcpStream>) -> Option<(String, String)> {
+        let (mut first, mut length) = (String::new(), 0);
+        if socket.read_line(&mut first).await.unwrap_or(0) == 0 {
+            return None;
+        }
+        loop {
+            let mut line = String::new();
+            socket.read_line(&mut line).await.expect("a head");
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().expect("a number");
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await.expect("a body");
+        let asked = first.rsplit_once(' ').expect("a version").0.to_owned();
+        Some((asked, String::from_utf8(body).expect("text")))
+    }
 
     /// Gives these events one after the other and closes; notes the path and the body of everything that is posted.
     async fn lambda(events: &'static [&'static str], status: u16) -> (String, Arc<Mutex<Vec<(String, String)>>>) {
@@ -178,22 +218,7 @@ mod tests {
             let mut socket = BufReader::new(listener.accept().await.expect("the loop connects").0);
             let mut events = events.iter().enumerate();
             loop {
-                let (mut first, mut length) = (String::new(), 0);
-                if socket.read_line(&mut first).await.unwrap_or(0) == 0 {
-                    return;
-                }
-                loop {
-                    let mut line = String::new();
-                    socket.read_line(&mut line).await.expect("a head");
-                    if let Some(value) = line.strip_prefix("content-length: ") {
-                        length = value.trim().parse().expect("a number");
-                    }
-                    if line.trim().is_empty() {
-                        break;
-                    }
-                }
-                let mut body = vec![0; length];
-                socket.read_exact(&mut body).await.expect("a body");
+                let Some((first, body)) = request(&mut socket).await else { return };
                 let answer = if first.starts_with("GET") {
                     let Some((number, event)) = events.next() else { return };
                     let head = "HTTP/1.1 200 OK\r\nLambda-Runtime-Deadline-Ms: 7\r\nLambda-Runtime-Invocation-Id: i";
@@ -203,7 +228,6 @@ mod tests {
                     )
                 } else {
                     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-                    let body = String::from_utf8(body).expect("text");
                     noting.lock().unwrap_or_else(PoisonError::into_inner).push((path, body));
                     format!("HTTP/1.1 {status} Something\r\ncontent-length: 2\r\n\r\n{{}}")
                 };
@@ -249,5 +273,39 @@ mod tests {
         let ended = serve(&authority, Config::default(), handle).await.expect_err("it is broken");
         assert!(ended.to_string().contains("answered 500 to an answer"), "{ended}");
         assert_eq!(posted.lock().unwrap_or_else(PoisonError::into_inner).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_brings_the_request_for_the_next_event_unless_lambda_may_refuse_to_read_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let authority = listener.local_addr().expect("an address").to_string();
+        let lambda = async {
+            let next = ("GET /2018-06-01/runtime/invocation/next".to_owned(), String::new());
+            let event = |id: &str, body: &str| {
+                let head = "HTTP/1.1 200 OK\r\nLambda-Runtime-Deadline-Ms: 7\r\nLambda-Runtime-Aws-Request-Id";
+                format!("{head}: {id}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            };
+            let mut socket = BufReader::new(listener.accept().await.expect("it connects").0);
+            assert_eq!(request(&mut socket).await.as_ref(), Some(&next));
+            socket.write_all(event("r0", "short").as_bytes()).await.expect("it listens");
+            let answer = ("POST /2018-06-01/runtime/invocation/r0/response".to_owned(), "short r0 7".to_owned());
+            // Neither is answered before both are there.
+            assert_eq!(request(&mut socket).await, Some(answer));
+            assert_eq!(request(&mut socket).await.as_ref(), Some(&next));
+            let long = "l".repeat(ANSWER_BYTES_WITH_NEXT_MAX);
+            let both = format!("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n{}", event("r1", &long));
+            socket.write_all(both.as_bytes()).await.expect("it listens");
+            let (_, body) = request(&mut socket).await.expect("an answer");
+            assert_eq!(body.len(), long.len() + " r1 7".len());
+            let refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            socket.write_all(refusal).await.expect("it listens");
+            let mut again = BufReader::new(listener.accept().await.expect("it connects again").0);
+            assert_eq!(request(&mut again).await.as_ref(), Some(&next));
+            let mut behind = Vec::new();
+            socket.read_to_end(&mut behind).await.expect("it closes the first connection");
+            assert!(behind.is_empty(), "a long answer goes alone: {behind:?}");
+        };
+        let (ended, ()) = tokio::join!(serve(&authority, Config::default(), handle), lambda);
+        assert!(ended.is_err(), "Lambda has gone");
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: a request goes out, an answer comes in, and nothing else happens on it.
+//! One connection: requests go out, their answers come in, in the same order, and nothing else happens on it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     stream: Stream,
     pub(crate) request: RequestBuffer,
     input: Vec<u8>,
+    /// Where what was received last ends in the input; what stands after it belongs to the next answer.
+    taken: usize,
     used: Instant,
     is_retired: bool,
 }
@@ -77,6 +79,7 @@ impl Connection {
             stream,
             request: RequestBuffer::default(),
             input: Vec::new(),
+            taken: 0,
             used: Instant::now(),
             is_retired: false,
         })
@@ -107,9 +110,22 @@ impl Connection {
 
     /// Sends the request and reads its answer, of at most so many bytes; headers without a meaning here are for `others`.
     pub(crate) async fn exchange(&mut self, body_max: usize, others: &mut Headers<'_>) -> Result<Received, CallError> {
+        self.send().await?;
+        let mut received = self.receive(body_max, others).await?;
+        received.head.is_kept &= !self.holds_more();
+        Ok(received)
+    }
+
+    /// Sends what stands in the buffer for requests.
+    pub(crate) async fn send(&mut self) -> Result<(), CallError> {
         self.stream.send(self.request.bytes()).await.map_err(CallError::Broken)?;
         self.request.give_back();
-        self.input.clear();
+        Ok(())
+    }
+
+    /// Reads the answer to the oldest request that has none, of at most so many bytes.
+    pub(crate) async fn receive(&mut self, body_max: usize, others: &mut Headers<'_>) -> Result<Received, CallError> {
+        self.input.drain(..std::mem::take(&mut self.taken));
         let mut head = self.head(others).await?;
         // A note that the answer comes later.
         while (100..200).contains(&head.status) {
@@ -122,10 +138,14 @@ impl Connection {
             Framing::Chunked => self.in_chunks(start, body_max).await?,
             Framing::UntilClose => self.until_close(start, body_max).await?,
         };
-        // More than one answer to one request: whatever it is, it answers nothing of ours.
-        head.is_kept &= answer_end == self.input.len() && !self.stream.holds_more();
+        self.taken = answer_end;
         self.used = Instant::now();
         Ok(Received { head, body: start..body_end })
+    }
+
+    /// Whether more has come than what was received. After the last answer it answers nothing of ours, whatever it is.
+    pub(crate) fn holds_more(&mut self) -> bool {
+        self.taken != self.input.len() || self.stream.holds_more()
     }
 
     /// The bytes of an answer's body.
@@ -136,7 +156,7 @@ impl Connection {
     /// After the answer: a buffer that had to be large is not kept.
     pub(crate) fn give_back(&mut self) {
         if self.input.capacity() > KEPT_BYTES_MAX {
-            self.input = Vec::new();
+            (self.input, self.taken) = (Vec::new(), 0);
         }
     }
 

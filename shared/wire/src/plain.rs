@@ -1,4 +1,4 @@
-//! Requests without a signature, one at a time, to a server on the same machine.
+//! Requests without a signature, to a server on the same machine.
 
 use std::fmt;
 use std::io::Write as _;
@@ -12,6 +12,8 @@ use crate::identity::is_plain;
 pub struct Plain {
     address: Address,
     connection: Option<Connection>,
+    /// Requests on the connection that have no answer yet.
+    owed: usize,
     answer_bytes_max: usize,
 }
 
@@ -49,28 +51,54 @@ impl Plain {
     /// # Errors
     /// When that is no address.
     pub fn new(authority: &str, answer_bytes_max: usize) -> Result<Self, AddressProblem> {
-        Ok(Self { address: Address::parse(&format!("http://{authority}"))?, connection: None, answer_bytes_max })
+        Ok(Self {
+            address: Address::parse(&format!("http://{authority}"))?,
+            connection: None,
+            owed: 0,
+            answer_bytes_max,
+        })
     }
 
-    /// Asks once, and waits as long as it takes. `header` is told the headers of the answer.
+    /// Puts a request behind those that have no answer yet. It goes out when an answer is waited for, together with what was queued since
+    /// the last one: in one write, and the server answers them in their order.
     ///
     /// # Errors
-    /// When there is no answer, or the request cannot be written.
-    pub async fn ask(
-        &mut self,
-        request: &PlainRequest<'_>,
-        header: &mut (dyn FnMut(&str, &str) + Send),
-    ) -> Result<PlainAnswer<'_>, CallError> {
-        // After an error it is not used again: what comes on it next would answer this request.
-        let mut connection = match self.connection.take().filter(Connection::is_usable) {
-            Some(connection) => connection,
-            None => Connection::open(&self.address, &Route::Plain).await?,
-        };
-        connection.give_back();
-        write(connection.request.whole(), &self.address.authority, request)?;
-        let Received { head, body } = connection.exchange(self.answer_bytes_max, header).await?;
-        if !head.is_kept {
+    /// When there is no connection, or the request cannot be written.
+    pub async fn queue(&mut self, request: &PlainRequest<'_>) -> Result<(), CallError> {
+        if self.owed == 0 {
+            // After an error it is not used again: what comes on it next would answer this request.
+            let mut connection = match self.connection.take().filter(Connection::is_usable) {
+                Some(connection) => connection,
+                None => Connection::open(&self.address, &Route::Plain).await?,
+            };
+            connection.give_back();
+            self.connection = Some(connection);
+        }
+        let connection = self.connection.as_mut().ok_or(CallError::Closed)?;
+        write(connection.request.unsigned(), &self.address.authority, request)?;
+        self.owed += 1;
+        Ok(())
+    }
+
+    /// How many requests have no answer yet: none after a server has said that it closes, for it does not take what it has not read.
+    pub fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// The answer to the oldest request without one, however long that takes. `header` is told its headers.
+    ///
+    /// # Errors
+    /// When there is no answer. Then there is none to the requests behind it either.
+    pub async fn answer(&mut self, header: &mut (dyn FnMut(&str, &str) + Send)) -> Result<PlainAnswer<'_>, CallError> {
+        let owed = std::mem::take(&mut self.owed);
+        let mut connection = self.connection.take().filter(|_| owed > 0).ok_or(CallError::Closed)?;
+        connection.send().await?;
+        connection.request.clear();
+        let Received { head, body } = connection.receive(self.answer_bytes_max, header).await?;
+        if !head.is_kept || (owed == 1 && connection.holds_more()) {
             connection.retire();
+        } else {
+            self.owed = owed - 1;
         }
         Ok(PlainAnswer { status: head.status, body: self.connection.insert(connection).body(body) })
     }

@@ -33,11 +33,15 @@ impl RequestBuffer {
         &mut self.bytes
     }
 
-    /// Where a whole request is written that nobody signs.
-    pub(crate) fn whole(&mut self) -> &mut Vec<u8> {
-        self.bytes.clear();
+    /// Where a whole request is written that nobody signs: behind those that wait to be sent with it.
+    pub(crate) fn unsigned(&mut self) -> &mut Vec<u8> {
         self.starts_at = 0;
         &mut self.bytes
+    }
+
+    /// After unsigned requests were sent.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
     }
 
     /// Signs the body and puts the head before it.

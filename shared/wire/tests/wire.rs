@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use centinela_wire::{Access, CallError, Client, Malformed, Service, TlsSettings};
+use centinela_wire::{Access, CallError, Client, Malformed, Plain, PlainRequest, Service, TlsSettings};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -383,4 +383,73 @@ async fn a_server_with_another_name_or_another_authority_is_not_told_anything() 
         assert!(matches!(call(&client, "{}").await, Err(CallError::Connect { .. })), "{host}");
     }
     assert_eq!(server.requests.load(Ordering::SeqCst), 0);
+}
+
+fn plain<'a>(path: &'a str, body: &'a [u8]) -> PlainRequest<'a> {
+    PlainRequest { method: "POST", path, headers: &[], body }
+}
+
+async fn answer(plain: &mut Plain) -> Result<(u16, String), CallError> {
+    let said = plain.answer(&mut |_, _| {}).await?;
+    Ok((said.status, String::from_utf8(said.body.to_vec()).expect("text")))
+}
+
+#[tokio::test]
+async fn requests_that_were_queued_leave_together_and_their_answers_come_in_order_however_they_are_cut() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let mut api = Plain::new(&listener.local_addr().expect("an address").to_string(), 100).expect("an address");
+    let server = tokio::spawn(async move {
+        let socket = listener.accept().await.expect("it connects").0;
+        socket.set_nodelay(true).expect("every piece leaves at once");
+        let mut socket = BufReader::new(socket);
+        let answers = ["first", "", "third"]
+            .map(|body| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+            .concat();
+        for cut in 1..answers.len() {
+            // Nothing is answered before all three are there: asked one after the other, the first would wait for ever.
+            for expected in ["post /1 http/1.1", "post /2 http/1.1", "post /3 http/1.1"] {
+                let (head, body) = request(&mut socket).await.expect("a request");
+                assert_eq!((head.lines().next(), body.as_str()), (Some(expected), "body"));
+            }
+            socket.write_all(&answers.as_bytes()[..cut]).await.expect("it listens");
+            tokio::task::yield_now().await;
+            socket.write_all(&answers.as_bytes()[cut..]).await.expect("it listens");
+        }
+        answers.len() - 1
+    });
+    while !server.is_finished() {
+        for (owed, path) in ["/1", "/2", "/3"].into_iter().enumerate() {
+            api.queue(&plain(path, b"body")).await.expect("a connection");
+            assert_eq!(api.owed(), owed + 1);
+        }
+        for (left, expected) in ["first", "", "third"].into_iter().enumerate() {
+            assert_eq!(answer(&mut api).await.expect("an answer"), (200, expected.to_owned()));
+            assert_eq!(api.owed(), 2 - left);
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(server.await.expect("no request was wrong") > 100, "every cut was tried, on one connection");
+    assert!(matches!(answer(&mut api).await, Err(CallError::Closed)), "nothing was asked");
+}
+
+#[tokio::test]
+async fn what_stands_behind_the_last_answer_of_a_server_is_owed_no_more_and_can_be_asked_again() {
+    let closing = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno".to_vec();
+    let server = Server::start(false, move |number, asked| match number {
+        0 => Reply::Last(closing.clone()),
+        // One answer too many.
+        1 => Reply::Pieces(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n".to_vec()]),
+        _ => echo(number, asked),
+    })
+    .await;
+    let mut api = Plain::new(&format!("127.0.0.1:{}", server.port), 100).expect("an address");
+    api.queue(&plain("/answer", b"long")).await.expect("a connection");
+    api.queue(&plain("/next", b"next")).await.expect("the same");
+    assert_eq!(answer(&mut api).await.expect("a refusal"), (413, "no".to_owned()));
+    assert_eq!(api.owed(), 0);
+    for expected in ["", "next"] {
+        api.queue(&plain("/next", b"next")).await.expect("another connection");
+        assert_eq!(answer(&mut api).await.expect("an answer"), (200, expected.to_owned()));
+    }
+    assert_eq!(server.connections(), 3);
 }

@@ -1,6 +1,6 @@
 //! What is delivered, and what comes again after a failure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use centinela_e2e::fixture::offsets_of;
 use centinela_local::mapping::{KafkaMappingSpec, PartialReading};
@@ -88,6 +88,31 @@ async fn a_drain_does_not_wait_for_the_window_and_gathers_what_is_there() {
         assert_eq!(world.fixture.deliveries().len(), round, "one batch for each drain");
     }
     assert_eq!(distinct(&world.fixture.handled()).len(), 30);
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_two_batches_lies_the_pace_unless_the_second_is_full_or_somebody_waits() {
+    let world = World::start(2).await;
+    let pace = Duration::from_secs(3_600);
+    let mapping = world.map(KafkaMappingSpec { pace, batch_size: 20, ..spec() }).await;
+    let until_handled = async |records: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        while world.fixture.handled().len() < records {
+            assert!(Instant::now() < deadline, "{} of {records} records", world.fixture.handled().len());
+            tokio::task::yield_now().await;
+        }
+    };
+    world.send(0, "ok").await;
+    until_handled(1).await;
+    for partition in 0..2 {
+        world.send_all(partition, &["ok"; 10]).await;
+    }
+    until_handled(21).await;
+    world.send_all(0, &["ok"; 5]).await;
+    mapping.drain(PATIENCE).await.expect("drained");
+    let sizes: Vec<usize> = world.fixture.deliveries().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 20, 5], "the first at once, the second when it was full, the third when somebody waited");
     world.finish(&mapping).await;
 }
 

@@ -47,6 +47,9 @@ pub(super) enum Finished {
 pub(super) struct Deliveries {
     batch_size: usize,
     window: Duration,
+    pace: Duration,
+    /// Until then only a full batch begins.
+    paced_until: Instant,
     reports_failures: bool,
     rules: Rules,
     /// Most invocations at a time that the pollers allow.
@@ -77,6 +80,8 @@ impl Deliveries {
         Deliveries {
             batch_size: spec.batch_size,
             window: spec.window,
+            pace: spec.pace,
+            paced_until: Instant::now(),
             reports_failures: spec.report_batch_item_failures,
             rules: Rules {
                 bisect: spec.bisect_batch_on_function_error,
@@ -126,6 +131,7 @@ impl Deliveries {
                 break;
             };
             took = true;
+            self.paced_until = now + self.pace;
             let batch = match gathered {
                 Gathered::Batch(records) => InFlightBatch::new(records, Vec::new(), now),
                 Gathered::TooLarge(record) => {
@@ -144,8 +150,7 @@ impl Deliveries {
         let Some(oldest) = oldest(partitions) else {
             return false;
         };
-        self.window.is_zero()
-            || oldest + self.window <= now
+        (oldest + self.window).max(self.paced_until) <= now
             || is_full(partitions, &self.envelope, self.batch_size)
             || is_hurried(partitions)
     }
@@ -154,7 +159,7 @@ impl Deliveries {
     pub(super) fn next_due(&self, partitions: &[Partition]) -> Option<Instant> {
         let free = self.may_invoke(partitions.len());
         let retries = self.in_flight.values().filter(|_| free).filter_map(InFlightBatch::waits_until);
-        let window = oldest(partitions).filter(|_| free).map(|oldest| oldest + self.window);
+        let window = oldest(partitions).filter(|_| free).map(|oldest| (oldest + self.window).max(self.paced_until));
         let held_back = self.held_back.then(|| Instant::now() + HELD_BACK_LOOK);
         retries.chain(window).chain(held_back).min()
     }

@@ -33,6 +33,9 @@ pub struct KafkaMappingSpec {
     pub batch_size: usize,
     /// How long to gather records before an invocation; zero takes whatever is there. At most 300 s.
     pub window: Duration,
+    /// Least time from one new batch to the next, where the next is not full. On AWS an invocation's calls take that time; zero leaves it to
+    /// them.
+    pub pace: Duration,
     /// Least pollers; checked, not used: the local mapping always has the most.
     pub pollers_min: u32,
     /// Most pollers.
@@ -65,6 +68,7 @@ impl KafkaMappingSpec {
             consumer_group: consumer_group.to_owned(),
             batch_size: 100,
             window: Duration::ZERO,
+            pace: Duration::ZERO,
             pollers_min: 1,
             pollers_max: 200,
             parallel_invocations_per_poller: 5,

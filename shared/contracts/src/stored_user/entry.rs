@@ -201,7 +201,7 @@ pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<E
     } else {
         Some(ContentDigest(u16::from_le_bytes(input.array()?)))
     };
-    let coordinates: Vec<_> = (0..coordinates).map(|_| take_coordinates(input, context)).collect::<Result<_, _>>()?;
+    let coordinates = several(coordinates, || take_coordinates(input, context))?;
     let long_score = if short_score { None } else { Some(f32::from_le_bytes(input.array()?)) };
     if head & FULL != 0 {
         let (digest, decision) = take_decision(input, outcome, context)?;
@@ -214,6 +214,15 @@ pub(super) fn take(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<E
         None => f32::from(u16::from_le_bytes(input.array()?)) / f32::from(u16::MAX),
     };
     Ok(Entry { digest, content, coordinates, outcome, score, decision: None })
+}
+
+/// So many, in room for just as many: whoever collects results does not know how many there will be, and most entries have one place.
+fn several<T>(count: usize, mut take: impl FnMut() -> Result<T, StoredProblem>) -> Result<Vec<T>, StoredProblem> {
+    let mut taken = Vec::with_capacity(count);
+    for _ in 0..count {
+        taken.push(take()?);
+    }
+    Ok(taken)
 }
 
 fn take_coordinates(input: &mut Input<'_>, context: &mut Context<'_>) -> Result<Coordinates, StoredProblem> {
@@ -248,7 +257,7 @@ fn take_decision(
     let currency = if has(USUAL_CURRENCY) { Currency::DEFAULT } else { take_currency(input)? };
     let outcome = if has(SAME_OUTCOME) { entry_outcome } else { outcome(input.byte()?)? };
     let score = f32::from_le_bytes(input.array()?);
-    let reasons = (0..input.count(5, "number of reasons")?).map(|_| take_reason(input)).collect::<Result<_, _>>()?;
+    let reasons = several(input.count(5, "number of reasons")?, || take_reason(input))?;
     let model = take_model(input, has(SAME_MODEL), context)?;
     let features = take_features(input, more & SAME_FEATURES != 0, context)?;
     let state_version = input.unsigned()?;

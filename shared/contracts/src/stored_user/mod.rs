@@ -87,7 +87,10 @@ pub fn decode(bytes: &[u8], user: &UserId) -> Result<StoredUser, StoredProblem> 
         };
     }
     let mut context = entry::Context::begin(Some(user), previous, legacy);
-    for _ in 0..input.count(entry::BYTES_MIN, "number of decisions")? {
+    let decisions = input.count(entry::BYTES_MIN, "number of decisions")?;
+    // A batch remembers one more, as a rule.
+    ledger.entries.reserve_exact(decisions + 1);
+    for _ in 0..decisions {
         ledger.entries.push(entry::take(&mut input, &mut context)?);
     }
     input.end()?;
