@@ -19,9 +19,9 @@ const PROCESSORS_PER_ENVIRONMENT: usize = 2;
 /// Environments beyond one per processor where they are to overlap: somebody waits for the database while the others compute. More of
 /// them only compete, and lose races to each other while a backlog is worked off.
 const ENVIRONMENTS_MORE: usize = 1;
-/// Least time from one batch to the next for such a function, where calls are as fast as this machine. In AWS a mapping has five slots whose
-/// invocations take 20 ms and more, so it begins one every 4 ms at the most; without a pace a laptop, which answers in a tenth of that,
-/// would cut the same stream into many more and smaller batches than AWS does, and pay for each.
+/// Least time from one batch of more than two records to the next for such a function, where calls are as fast as this machine. In AWS a
+/// mapping has five slots whose invocations take 20 ms and more, so it begins one every 4 ms at the most; without a pace a laptop, which
+/// answers in a tenth of that, would cut the same stream into many more and smaller batches than AWS does, and pay for each.
 pub(super) const PACE: Duration = Duration::from_millis(4);
 /// Environments of a function that reserves no concurrency.
 const CONCURRENCY_DEFAULT: usize = 4;

@@ -92,10 +92,11 @@ async fn a_drain_does_not_wait_for_the_window_and_gathers_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn between_two_batches_lies_the_pace_unless_the_second_is_full_or_somebody_waits() {
+async fn between_two_batches_lies_the_pace_unless_one_is_small_or_full_or_somebody_waits() {
     let world = World::start(2).await;
-    let pace = Duration::from_secs(3_600);
-    let mapping = world.map(KafkaMappingSpec { pace, batch_size: 20, ..spec() }).await;
+    world.send_all(0, &["ok"; 5]).await;
+    let (pace, window) = (Duration::from_secs(3_600), Duration::from_millis(500));
+    let mapping = world.map(KafkaMappingSpec { pace, window, batch_size: 20, ..spec() }).await;
     let until_handled = async |records: usize| {
         let deadline = Instant::now() + PATIENCE;
         while world.fixture.handled().len() < records {
@@ -103,16 +104,20 @@ async fn between_two_batches_lies_the_pace_unless_the_second_is_full_or_somebody
             tokio::task::yield_now().await;
         }
     };
-    world.send(0, "ok").await;
-    until_handled(1).await;
+    until_handled(5).await;
     for partition in 0..2 {
         world.send_all(partition, &["ok"; 10]).await;
     }
-    until_handled(21).await;
-    world.send_all(0, &["ok"; 5]).await;
-    mapping.drain(PATIENCE).await.expect("drained");
+    until_handled(25).await;
+    for few in [5, 1] {
+        world.send_all(0, &vec!["ok"; few]).await;
+        mapping.drain(PATIENCE).await.expect("drained");
+    }
+    world.send_all(0, &["ok"; 3]).await;
+    until_handled(34).await;
     let sizes: Vec<usize> = world.fixture.deliveries().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, 20, 5], "the first at once, the second when it was full, the third when somebody waited");
+    // The second was full, for the third and the fourth somebody waited, and the fourth was small.
+    assert_eq!(sizes, [5, 20, 5, 1, 3]);
     world.finish(&mapping).await;
 }
 

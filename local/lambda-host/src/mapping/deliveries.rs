@@ -25,6 +25,9 @@ use super::stats::Shared;
 /// Between two looks at partitions that a fault keeps from being delivered.
 const HELD_BACK_LOOK: Duration = Duration::from_millis(50);
 
+/// After so few records the next batch need not wait: there is nothing to gather.
+const SMALL_BATCH: usize = 2;
+
 /// What comes back from beside the task.
 pub(super) enum Finished {
     Invoked {
@@ -131,9 +134,13 @@ impl Deliveries {
                 break;
             };
             took = true;
-            self.paced_until = now + self.pace;
             let batch = match gathered {
-                Gathered::Batch(records) => InFlightBatch::new(records, Vec::new(), now),
+                Gathered::Batch(records) => {
+                    if records.len() > SMALL_BATCH {
+                        self.paced_until = now + self.pace;
+                    }
+                    InFlightBatch::new(records, Vec::new(), now)
+                }
                 Gathered::TooLarge(record) => {
                     let given_up = GivenUp { record, condition: Condition::MaximumPayloadSizeExceeded };
                     InFlightBatch::new(Vec::new(), vec![given_up], now)

@@ -33,7 +33,7 @@ pub struct KafkaMappingSpec {
     pub batch_size: usize,
     /// How long to gather records before an invocation; zero takes whatever is there. At most 300 s.
     pub window: Duration,
-    /// Least time from one new batch to the next, where the next is not full. On AWS an invocation's calls take that time; zero leaves it to
+    /// Least time from a batch to the next one, where neither is small or full. On AWS an invocation's calls take that time; zero leaves it to
     /// them.
     pub pace: Duration,
     /// Least pollers; checked, not used: the local mapping always has the most.
