@@ -136,9 +136,8 @@ impl Deliveries {
             took = true;
             let batch = match gathered {
                 Gathered::Batch(records) => {
-                    if records.len() > SMALL_BATCH {
-                        self.paced_until = now + self.pace;
-                    }
+                    let is_small = records.len() <= SMALL_BATCH;
+                    self.paced_until = if is_small { now } else { now + self.pace };
                     InFlightBatch::new(records, Vec::new(), now)
                 }
                 Gathered::TooLarge(record) => {
