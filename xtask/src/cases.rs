@@ -80,7 +80,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         cases.push(Case { name, says, kind: Kind::Backlog, servers, arguments, seconds: around });
     }
     // One environment, so that a process starts alone; little traffic, so that nothing else keeps the cores busy.
-    let (kills, length) = if quick { ("4", 8) } else { ("29", 60) };
+    let (kills, length) = if quick { ("4", 8) } else { ("99", 200) };
     let length_s = format!("{length}s");
     cases.push(Case {
         name: "starts",
