@@ -8,6 +8,7 @@ from . import fetch
 
 # What an idiomatic or interpreted function can take on two processors, and a rate at which it does not fall behind.
 SLOW_RATE = 200
+LIVE, BACKLOG = "live", "backlog"
 # Whom every table has, so that its figures can be compared.
 COMPARED_WITH = ("centinela", "flink-at-least-once")
 MODEL = fetch.REPOSITORY / "model/artifacts/current"
@@ -40,6 +41,7 @@ class Contender:
     # Takes cargo's profile, of the functions that are built here.
     make: Callable[[str], Callable[[str, str, pathlib.Path], list]]
     is_hosted: bool
+    modes: tuple = (LIVE, BACKLOG)
 
     def prepare(self, profile):
         return Ready(self.make(profile), self.is_hosted, measurer())
@@ -50,14 +52,14 @@ def measurer():
     return fetch.binaries("centinela-bench") / "centinela-bench"
 
 
-def hosted(program):
-    """A function before our own mapping; `program` says where the program is."""
+def hosted(program, *live):
+    """A function before our own mapping; `program` says where the program is, `live` what else the host is told when it is not a backlog."""
 
     def make(profile):
         bench, place = measurer(), program(profile)
 
         def command(mode, kafka, directory):
-            asked = [bench, "host", "--kafka", kafka, *(["--backlog"] if mode == "backlog" else [])]
+            asked = [bench, "host", "--kafka", kafka, *(["--backlog"] if mode == BACKLOG else live)]
             return [*asked, "--program", place(directory)]
         return command
     return make
@@ -105,6 +107,10 @@ ALL = {contender.name: contender for contender in (
         "centinela", "the deciding function, with its database and stream on this machine",
         "one decision per transaction, durable before it is published, once in effect; evidence, reasons, order of partitions kept",
         False, hosted(built("score-transactions")), True),
+    Contender(
+        "centinela-unpaced", "the same, each batch as soon as the one before is done instead of 4 ms after the last larger one",
+        "the same",
+        False, hosted(built("score-transactions"), "--unpaced"), True, (LIVE,)),
     Contender(
         "flink-at-least-once", "Flink 2.2.1, state in the heap, a checkpoint every second",
         "after a crash up to a second is decided again, from older state, and published again, maybe with another outcome",

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Records wait on the topic: work them off with as many environments as `centinela up --backlog`.
     #[arg(long)]
     pub backlog: bool,
+    /// Begin every batch as soon as the one before is done, instead of 4 ms after one of more than two records.
+    #[arg(long, conflicts_with = "backlog")]
+    pub unpaced: bool,
 }
 
 /// Why there is nothing to measure.
@@ -96,6 +99,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), HostError> {
     let mut config = PlatformConfig::new(stacks, &beside);
     config.servers = Servers { kafka: Some(KafkaAccess::plaintext(&arguments.kafka)), ..Servers::default() };
     config.overlapping = arguments.backlog;
+    config.unpaced = arguments.unpaced;
     config.say = Arc::new(crate::say);
     let platform = Platform::start(config).await?;
     crate::print("ready");

@@ -124,6 +124,23 @@ fn an_alarm_stops_what_it_is_about_within_seconds_and_one_command_brings_it_back
     assert!(took < SECONDS, "{took:?}");
 }
 
+#[test]
+fn an_alarm_only_says_what_it_would_stop_where_that_is_asked_for() {
+    let mut running = start(&["--rate", "100", "--cold", "--at-alarms", "say"]);
+    let alarm = json!({
+        "AlarmName": "centinela-brake-user-actions-lag", "NewStateValue": "ALARM", "NewStateReason": "a flood",
+    });
+    assert!(publish(&running.endpoint("sns"), "centinela-brake", &alarm).contains("200"));
+    let mut noted = BufReader::new(running.process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said = noted.find(|line| line.contains("(dry run): fire centinela-brake-user-actions-lag"));
+    assert!(said.is_some(), "the alert topic is told");
+    assert_eq!(states(&running, "track-user-actions"), ["Enabled"]);
+    running.process.signal(Signal::SIGINT);
+    let rest: Vec<String> = noted.collect();
+    let status = running.process.0.wait().unwrap();
+    assert!(status.success() && running.report()["clean"] == true, "{rest:?}");
+}
+
 /// The end of a run waits for what these functions lack, and says so; they are braked still, and it is clean once they are released.
 fn ends_when_released(running: &mut Running, braked: &[&str]) -> Value {
     let mut said = BufReader::new(running.process.0.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -94,7 +94,8 @@ pub fn all(quick: bool) -> Vec<Case> {
 }
 
 /// Rows with calls as slow as in AWS: ten minutes of the usual, users that are not alike, a burst, and an hour's traffic that waits. The
-/// last two send at a rate that no two cores take, and the usual rate all the while after it.
+/// last two send at a rate that no two cores take, and the usual rate all the while after it. In the last, actions and labels wait by the
+/// million too: there the brake only says what it would do, or it would stop both until somebody released it.
 pub fn latency_profile(quick: bool) -> Vec<Case> {
     // Seconds of the usual, of users that are not alike, and of both bursts with what they are.
     let (usual, unlike, short, long) = match quick {
@@ -117,7 +118,7 @@ pub fn latency_profile(quick: bool) -> Vec<Case> {
             "an hour's traffic within a minute, and the catch-up",
             Kind::Burst,
             long.0,
-            &["--burst", long.1, "--kafka-disk", "8192"],
+            &["--burst", long.1, "--kafka-disk", "8192", "--at-alarms", "say"],
         ),
     ]
 }

@@ -143,6 +143,9 @@ pub struct Up {
     /// [default: what the stacks say].
     #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
     pub guard: Option<String>,
+    /// Whether an alarm of cost brakes, or only has the alert topic told what it would do [default: what the stacks say].
+    #[arg(long, value_name = "brake|say", value_parser = ["brake", "say"])]
+    pub at_alarms: Option<String>,
     /// Begin with empty tables. Otherwise generated traffic begins where its own first weeks have ended: what is known of their users
     /// and devices is put into the embedded DynamoDB, so that what is unusual stands out from the first second.
     #[arg(long)]

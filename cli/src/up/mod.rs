@@ -63,7 +63,7 @@ pub async fn run(mut arguments: Up, interrupt: Interrupt) -> Result<(), Failure>
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     open_files::raise(arguments.environments.map_or(processors as u64 + 1, u64::from))?;
     let mut infrastructure = infrastructure(arguments.infra.as_deref())?;
-    decide_with(&arguments, &mut infrastructure)?;
+    tell_functions(&arguments, &mut infrastructure)?;
     let source = match pace {
         None => None,
         Some(_) => {
@@ -173,8 +173,8 @@ fn paced(rate: f64, arguments: &Up) -> Result<Pace, Failure> {
     }
 }
 
-/// What the function that decides is told besides what the stacks say.
-fn decide_with(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<(), Failure> {
+/// What functions are told besides what the stacks say.
+fn tell_functions(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<(), Failure> {
     let mut told = Vec::new();
     if let Some(directory) = &arguments.model {
         for file in ["model.onnx", "manifest.json"] {
@@ -186,6 +186,7 @@ fn decide_with(arguments: &Up, infrastructure: &mut Infrastructure) -> Result<()
         told.push(("MODEL_DIRECTORY", place.display().to_string()));
     }
     told.extend(arguments.guard.clone().map(|guard| ("BLOCK_RATE_GUARD", guard)));
+    told.extend(arguments.at_alarms.clone().map(|at_alarms| ("AT_ALARMS", at_alarms)));
     for (variable, value) in told {
         let listening =
             infrastructure.functions.iter_mut().filter(|function| function.environment.contains_key(variable));

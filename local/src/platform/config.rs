@@ -63,6 +63,8 @@ pub struct PlatformConfig {
     /// Invocations of a function are wanted at the same time, to work off a backlog or because faults need two of them. Otherwise fewer
     /// and larger batches are better for a machine that runs everything.
     pub overlapping: bool,
+    /// Hand over every batch as soon as the one before is done, where a mapping would otherwise wait some milliseconds for larger ones.
+    pub unpaced: bool,
     /// Faults of the mappings.
     pub mapping_faults: FaultsOfMappings,
     /// Faults of DynamoDB and Kinesis, embedded or not, and of the embedded S3.
@@ -95,6 +97,7 @@ impl PlatformConfig {
             kafka_disk_bytes: None,
             environments: None,
             overlapping: false,
+            unpaced: false,
             mapping_faults: Arc::new(|_, _| Arc::new(NoMappingFaults)),
             faults: Arc::new(NoFaults),
             mappings_later: false,

@@ -45,7 +45,7 @@ pub(super) fn is_waited_for(infrastructure: &Infrastructure, function: &Function
 
 /// Whether the mappings of functions that are waited for keep to [`PACE`]: where nothing else is slow, or wanted at the same time.
 pub(super) fn is_paced(config: &PlatformConfig) -> bool {
-    config.latency.is_none() && !config.overlapping
+    config.latency.is_none() && !config.overlapping && !config.unpaced
 }
 
 /// Starts a function, with one environment that is warm: what does not start is known before anything is sent.

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use centinela_rollout::{FunctionFacts, Invoked, Live};
 
+/// How often a version must have answered before it gets real invocations.
+const SMOKE_EVENTS: u32 = 2;
+
 /// A function.
 #[derive(Clone, Debug)]
 pub struct FakeFunction {
@@ -14,8 +17,8 @@ pub struct FakeFunction {
     pub live: Live,
     /// Looks until a change of it is done.
     changing: u32,
-    /// Versions that answered the event that changes nothing, and the first, which its stack made live.
-    answered: BTreeSet<String>,
+    /// How often each version answered the event that changes nothing; the first, which its stack made live, often enough.
+    answered: BTreeMap<String, u32>,
 }
 
 /// All of them.
@@ -24,6 +27,8 @@ pub struct Functions {
     by_name: BTreeMap<String, FakeFunction>,
     /// Codes that fail when they are asked by version.
     pub broken: BTreeSet<String>,
+    /// Codes that answer one event, and then ask for no other.
+    pub spent_after_one: BTreeSet<String>,
     /// Codes that fail when they are asked by the alias only, as a grant that is missing for it would let them.
     pub broken_behind_alias: BTreeSet<String>,
     /// Codes that fail on real events.
@@ -54,7 +59,7 @@ impl Functions {
         let now = (code.to_owned(), 0);
         let live = Live { version: "1".into(), share: None };
         let versions = vec![now.clone()];
-        let answered = BTreeSet::from([live.version.clone()]);
+        let answered = BTreeMap::from([(live.version.clone(), SMOKE_EVENTS)]);
         let function = FakeFunction { now, versions, live, changing: 1, answered };
         self.by_name.insert(name.to_owned(), function);
     }
@@ -90,11 +95,12 @@ impl Functions {
         Ok(function.versions.len().to_string())
     }
 
-    /// A version gets invocations only after it answered.
+    /// A version gets invocations only after it answered, and again.
     pub fn point(&mut self, name: &str, live: &Live) {
         let Some(function) = self.by_name.get_mut(name) else { return };
         for version in live.share.iter().map(|(version, _)| version).chain([&live.version]) {
-            assert!(function.answered.contains(version), "{name}: {live:?} leads to what was never asked");
+            let answers = function.answered.get(version).copied().unwrap_or_default();
+            assert!(answers >= SMOKE_EVENTS, "{name}: {live:?} leads to what was asked {answers} times");
         }
         if let Some((_, share)) = &live.share {
             assert!((0.0..1.0).contains(share), "{name}: a share of {share}");
@@ -109,9 +115,13 @@ impl Functions {
         let Some(function) = self.by_name.get_mut(name) else { panic!("{name} is invoked and not there") };
         let failed = Invoked { error: Some("Unhandled".into()), body: r#"{"errorMessage":"no"}"#.into() };
         match qualifier.parse::<usize>() {
-            Ok(version) if broken.contains(&function.versions[version - 1].0) => return failed,
-            Ok(_) => {
-                function.answered.insert(qualifier.to_owned());
+            Ok(version) => {
+                let code = &function.versions[version - 1].0;
+                let answers = function.answered.entry(qualifier.to_owned()).or_default();
+                if broken.contains(code) || (*answers > 0 && self.spent_after_one.contains(code)) {
+                    return failed;
+                }
+                *answers += 1;
             }
             Err(_) if broken.contains(&live) || behind.contains(&live) => return failed,
             Err(_) => {}

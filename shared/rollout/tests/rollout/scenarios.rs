@@ -108,6 +108,15 @@ fn a_version_that_does_not_answer_is_never_live() {
 }
 
 #[test]
+fn a_version_that_answers_one_event_and_no_second_is_never_live() {
+    let world = stands();
+    world.functions.borrow_mut().spent_after_one.insert("count-events-b".into());
+    let stopped = text(run(&world, &Person::default(), "b"));
+    assert!(stopped.contains("event 2 of 2") && stopped.contains("Version 1 is live"), "{stopped}");
+    assert!(world.functions.borrow().led.is_empty(), "the alias was never moved");
+}
+
+#[test]
 fn a_version_that_fails_on_real_events_is_taken_back() {
     let world = stands();
     world.functions.borrow_mut().failing.insert("count-events-b".into());
