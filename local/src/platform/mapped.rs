@@ -60,11 +60,13 @@ impl Platform {
         self.start_stream_mappings()
     }
 
-    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them.
+    /// The same of those functions only for whose answer somebody waits, so that what the others do takes nothing from them. What those
+    /// write to streams is kept for the others until they are started.
     ///
     /// # Errors
     /// The same.
     pub async fn start_urgent_mappings(&self) -> Result<(), PlatformError> {
+        self.keep_for_stream_mappings();
         self.start_mappings_where(true).await
     }
 

@@ -43,6 +43,14 @@ impl StreamsMapped {
 }
 
 impl Platform {
+    /// Lets the embedded streams keep what comes before their mappings are started: a stream that nobody reads forgets it soon.
+    pub(super) fn keep_for_stream_mappings(&self) {
+        for declared in self.infrastructure.stream_mappings.iter().filter(|mapping| mapping.enabled) {
+            // To be a reader is enough; that one is not there is said when its mapping is started.
+            let _kept_for = self.stream_reader(&declared.stream, &declared.function);
+        }
+    }
+
     /// Starts the mappings of the streams, unless they run or the streams are external.
     pub(super) fn start_stream_mappings(&self) -> Result<(), PlatformError> {
         let Some(embedded) = self.services.embedded_streams().filter(|_| self.streams.get().is_none()) else {

@@ -14,7 +14,7 @@ const SEQUENCE_DIGITS: usize = 54;
 /// A stream's default: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>.
 const RETENTION_MS: u64 = 24 * 3_600 * 1_000;
 /// How many times as much is held of what readers have not handled yet.
-const KEPT_FOR_READERS: usize = 16;
+const KEPT_FOR_READERS: usize = 64;
 
 /// A record as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -356,7 +356,7 @@ mod tests {
         stream.reads("r", Some(("shardId-000000000000", 3)));
         stream.append(record("a", 10), one, 0);
         assert_eq!(kept(&stream), [Some(4), Some(5), Some(6)]);
-        (0..40).for_each(|_| drop(stream.append(record("a", 10), one, 0).0));
+        (0..2 * KEPT_FOR_READERS).for_each(|_| drop(stream.append(record("a", 10), one, 0).0));
         assert_eq!(kept(&stream).len(), KEPT_FOR_READERS);
         let page = stream.read("shardId-000000000000", 3, 1, usize::MAX).expect("the shard is there");
         assert!(page.is_gap, "records were forgotten that nobody had handled");
