@@ -101,6 +101,14 @@ class Parts(unittest.TestCase):
             self.assertIn("good.jar is missing", maven.problem(digests, lib))
 
 
+class CommandLine(unittest.TestCase):
+    def test_some_contenders_do_not_replace_the_tables_of_all(self):
+        for some in (["spark"], ["--only", "live"]):
+            ended = subprocess.run([sys.executable, fetch.BENCH / "run", "--page", "page.md", *some], capture_output=True, text=True)
+            self.assertEqual(2, ended.returncode)
+            self.assertIn("--page replaces the tables of all contenders", ended.stderr)
+
+
 class Runs(unittest.TestCase):
     def test_a_harness_that_ended_before_it_was_told_whom_to_watch_has_failed_and_the_contenders_last_words_are_given(self):
         started = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

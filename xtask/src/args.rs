@@ -189,8 +189,8 @@ pub struct Measure {
     /// Write the machine, the commit, every command line and every report to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Put the tables into this page, between the two marks of these rows.
-    #[arg(long, value_name = "FILE")]
+    /// Put the tables into this page, between the two marks of these rows, in place of the tables there: so of all rows, not of some.
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
     pub page: Option<PathBuf>,
     /// Instead of the table: where the CPU time of the function goes at 1,667 transactions a second, by `perf`.
     #[arg(long, conflicts_with_all = ["latency_profile", "only", "list", "repeat", "json", "page"])]
@@ -209,5 +209,12 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn some_rows_do_not_replace_the_tables_of_all() {
+        let of = |more: &[&str]| Cli::try_parse_from([&["xtask", "measure", "--page", "page.md"], more].concat());
+        assert!(of(&[]).is_ok());
+        assert!(of(&["--only", "starts"]).is_err_and(|error| error.to_string().contains("--only")));
     }
 }

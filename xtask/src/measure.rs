@@ -34,6 +34,8 @@ struct Measured {
     runs: Vec<Run>,
     skipped: Vec<(&'static str, String)>,
     faults: Vec<String>,
+    /// Somebody ended it before the last row was done.
+    is_interrupted: bool,
 }
 
 /// Runs what was asked for.
@@ -74,7 +76,7 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
     let text = title + &text(&cases, &measured, arguments);
     terminal::print(&text);
     if let Some(page) = page {
-        page.fill(&text)?;
+        fill(page, &measured, &text)?;
     }
     if let Some(path) = &arguments.json {
         let kept = json!({
@@ -91,6 +93,15 @@ pub fn run(arguments: &Measure) -> Result<(), Failure> {
             .map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", path.display())))?;
     }
     if measured.faults.is_empty() { Ok(()) } else { Err(Failure::NotClean(measured.faults.join("; "))) }
+}
+
+/// Puts the tables into the page, unless rows are missing that stand there now.
+fn fill(page: Page, measured: &Measured, text: &str) -> Result<(), Failure> {
+    if measured.is_interrupted {
+        terminal::note("interrupted, so the page is left as it was");
+        return Ok(());
+    }
+    page.fill(text)
 }
 
 /// What else the machine did before.
@@ -129,7 +140,7 @@ fn listen() -> Result<Arc<AtomicBool>, Failure> {
 
 fn all(built: &Built, cases: &[Case], repeat: u32, interrupted: &AtomicBool) -> Result<Measured, Failure> {
     let help = built.up_help()?;
-    let mut measured = Measured { runs: Vec::new(), skipped: Vec::new(), faults: Vec::new() };
+    let mut measured = Measured { runs: Vec::new(), skipped: Vec::new(), faults: Vec::new(), is_interrupted: false };
     let mut wanted = Vec::new();
     let mut real = None;
     for case in cases {
@@ -144,6 +155,17 @@ fn all(built: &Built, cases: &[Case], repeat: u32, interrupted: &AtomicBool) -> 
         }
     }
     let plan: Vec<&Case> = (0..repeat).flat_map(|_| wanted.iter().copied()).collect();
+    run_all(&plan, &mut measured, interrupted, |case, faults| one(built, case, faults))?;
+    Ok(measured)
+}
+
+/// Runs one after the other, and keeps what came to its end.
+fn run_all(
+    plan: &[&Case],
+    measured: &mut Measured,
+    interrupted: &AtomicBool,
+    mut one: impl FnMut(&Case, &mut Vec<String>) -> Result<Run, Failure>,
+) -> Result<(), Failure> {
     for (index, case) in plan.iter().enumerate() {
         let left_s: u64 = plan[index..].iter().map(|case| case.seconds).sum();
         terminal::note(&format!(
@@ -154,14 +176,15 @@ fn all(built: &Built, cases: &[Case], repeat: u32, interrupted: &AtomicBool) -> 
             case.seconds,
             minutes(left_s)
         ));
-        let run = one(built, case, &mut measured.faults)?;
-        measured.runs.push(run);
+        let run = one(case, &mut measured.faults)?;
         if interrupted.load(Ordering::SeqCst) {
-            measured.faults.push("interrupted".to_owned());
+            measured.is_interrupted = true;
+            measured.faults.push(format!("interrupted while {} ran", case.name));
             break;
         }
+        measured.runs.push(run);
     }
-    Ok(measured)
+    Ok(())
 }
 
 fn minutes(seconds: u64) -> String {
@@ -245,6 +268,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_interrupted_is_no_figure_and_leaves_the_page_as_it_was() {
+        let cases = cases::latency_profile(true);
+        let plan: Vec<&Case> = cases.iter().collect();
+        let mut measured =
+            Measured { runs: Vec::new(), skipped: Vec::new(), faults: Vec::new(), is_interrupted: false };
+        let interrupted = AtomicBool::new(false);
+        let second = plan[1].name;
+        let ran = run_all(&plan, &mut measured, &interrupted, |case, _| {
+            interrupted.store(case.name == second, Ordering::SeqCst);
+            Ok(Run { name: case.name, kept: json!({}) })
+        });
+        assert!(ran.is_ok() && measured.runs.iter().map(|run| run.name).eq([plan[0].name]));
+        assert!(measured.faults[0].contains(second), "{:?}", measured.faults);
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let all_of_it = |text: &str| {
+            let page::Place { begin, end } = page::LATENCY_PROFILE;
+            format!("{begin}{text}{end}")
+        };
+        std::fs::write(file.path(), all_of_it("old\n")).unwrap();
+        fill(Page::open(file.path(), page::LATENCY_PROFILE).unwrap(), &measured, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), all_of_it("old\n"));
+        measured.is_interrupted = false;
+        fill(Page::open(file.path(), page::LATENCY_PROFILE).unwrap(), &measured, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), all_of_it("\nnew\n\n"));
+    }
+
+    #[test]
     fn a_row_that_was_not_clean_says_so_and_a_skipped_one_says_why() {
         let cases = cases::all(true);
         let run = |name, code| Run { name, kept: json!({ "exit_code": code, "account": { "rate_tx_s": 200.0 } }) };
@@ -252,6 +303,7 @@ mod tests {
             runs: vec![run("e2e-200", 0), run("e2e-1667", 1)],
             skipped: vec![("real-200", "there is no script".to_owned())],
             faults: Vec::new(),
+            is_interrupted: false,
         };
         let arguments = Measure {
             quick: true,

@@ -7,8 +7,10 @@ use crate::failure::Failure;
 /// A place in a page: the lines before and behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    begin: &'static str,
-    end: &'static str,
+    /// The line before.
+    pub begin: &'static str,
+    /// The line behind.
+    pub end: &'static str,
 }
 
 /// Of the usual rows.
