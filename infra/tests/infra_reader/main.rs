@@ -175,7 +175,7 @@ fn the_scoring_mapping_has_every_error_control_that_keeps_the_order_and_no_windo
     assert_eq!(mapping.topic, "transactions");
     assert_eq!(mapping.consumer_group, "score-transactions");
     assert!(mapping.enabled && mapping.provisioned && mapping.report_batch_item_failures && !mapping.bisect);
-    assert_eq!((mapping.batch_size, mapping.window), (250, Duration::ZERO));
+    assert_eq!((mapping.batch_size, mapping.window), (100, Duration::ZERO));
     assert_eq!((mapping.pollers_min, mapping.pollers_max), (1, 2));
     assert_eq!(mapping.maximum_retry_attempts, Some(10_000));
     assert_eq!(mapping.maximum_record_age, Some(Duration::from_secs(21_600)));
