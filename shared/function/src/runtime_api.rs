@@ -2,8 +2,8 @@
 //!
 //! A server that keeps connections open takes requests before it has answered those before them (RFC 9112, 9.3.2, which advises against
 //! it after a POST, for a client that would not know what to send again: this one sends nothing again, its process ends). AWS's own Runtime
-//! API was not asked. One that does not would never give a second event, which a release would see: it asks a new version twice.
-//! `WIRE_CLIENT=sdk` asks for one after the other.
+//! API was not asked. Where one does not, an environment is busy after its first event until the function's timeout, an error that a release
+//! watches for; `WIRE_CLIENT=sdk` asks for one after the other.
 //!
 //! It is what `lambda_runtime` does with a handler of ours, and less: no streamed responses, no concurrent invocations, no SnapStart, no
 //! identity of a mobile client. <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>

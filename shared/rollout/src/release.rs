@@ -14,8 +14,9 @@ use crate::smoke::answered_well;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A function with a network interface takes up to a minute or two to be ready.
 const LOOKS_MAX: u32 = 10 * 60;
-/// How often the event that changes nothing is sent: the first starts an environment, which the second usually finds waiting. One that cannot
-/// ask for a second event shows only then.
+/// How often the event that changes nothing is sent: the first starts an environment, and the second finds it, if it asked for more. One that
+/// did not is busy until its function's timeout: then Lambda may start another for the second, and it shows as an error of the version while
+/// that has its share.
 const SMOKE_EVENTS: u32 = 2;
 /// Between two looks at what a new version does: metrics come by the minute.
 const WATCH_EVERY: Duration = Duration::from_secs(15);
