@@ -172,11 +172,10 @@ impl<T> Batch<T> {
 /// How many keys are worked on at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounds {
-    /// A batch with more keys than this works off a backlog and goes in rounds; the others are read and written at once, for a
-    /// round costs the time of a read and a write.
+    /// A batch with more keys than this goes in rounds; the others are read and written at once, for a round costs the time of a read
+    /// and a write.
     pub keys_at_once: usize,
     /// Keys of a round: the fewer are between their read and their write at a time, the fewer races environments lose to each other.
-    /// As many as one call of the store writes.
     pub keys_in_a_round: NonZeroUsize,
 }
 

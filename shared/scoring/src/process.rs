@@ -57,7 +57,7 @@ impl Default for Limits {
             ring_growing_above: 8,
             commit_attempts: 4,
             commit_pause: Duration::from_millis(10),
-            rounds: Rounds { keys_at_once: 50, keys_in_a_round: const { NonZeroUsize::new(25).unwrap() } },
+            rounds: Rounds { keys_at_once: 100, keys_in_a_round: const { NonZeroUsize::new(50).unwrap() } },
         }
     }
 }
