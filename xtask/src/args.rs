@@ -174,7 +174,7 @@ pub struct Measure {
     #[arg(long)]
     pub quick: bool,
     /// Other rows: calls as slow as in AWS, for ten minutes, with users that are not alike, in a burst, and with an hour's backlog. They take
-    /// three quarters of an hour.
+    /// most of an hour, and the last one takes 20 GB of memory.
     #[arg(long)]
     pub latency_profile: bool,
     /// Only these rows, separated by commas; see --list.

@@ -92,6 +92,23 @@ async fn a_drain_does_not_wait_for_the_window_and_gathers_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_read_no_further_until_it_is_delivered_does_not_wait_for_the_window() {
+    let world = World::start(32).await;
+    let mapping = world.map(KafkaMappingSpec { window: Duration::from_secs(300), batch_size: 10_000, ..spec() }).await;
+    // Less than a payload takes, and more than the partition's share of what the mapping keeps in memory.
+    let large = format!("ok:{}", "x".repeat(64 * 1024));
+    world.send_all(7, &vec![large.as_str(); 40]).await;
+    let deadline = Instant::now() + PATIENCE;
+    while world.fixture.handled().is_empty() {
+        assert!(Instant::now() < deadline, "it waits for the window");
+        tokio::task::yield_now().await;
+    }
+    mapping.drain(PATIENCE).await.expect("drained");
+    assert_eq!(offsets_of(&world.fixture.handled(), &format!("{TOPIC}-7")), (0..40).collect::<Vec<_>>());
+    world.finish(&mapping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn between_two_batches_lies_the_pace_unless_one_is_small_or_full_or_somebody_waits() {
     let world = World::start(2).await;
     world.send_all(0, &["ok"; 5]).await;

@@ -171,9 +171,12 @@ pub(super) fn is_hurried(partitions: &[Partition]) -> bool {
     partitions.iter().any(Partition::hurries) && !partitions.iter().any(Partition::is_short_of_its_hurry)
 }
 
-/// Whether waiting longer cannot make the next batch larger.
+/// Whether waiting longer cannot make the next batch larger, or keeps a partition from being read on.
 pub(super) fn is_full(partitions: &[Partition], envelope: &Envelope, batch_size: usize) -> bool {
     let free = partitions.iter().filter(|partition| partition.is_free());
+    if free.clone().any(|partition| partition.paused) {
+        return true;
+    }
     let (records, bytes) = free.fold((0, 0), |(records, bytes), partition| {
         (records + partition.buffer.len(), bytes + partition.buffered_bytes)
     });
