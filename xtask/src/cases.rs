@@ -69,7 +69,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         load("hot-1667", "a tenth of all from one user", "1667", &["--shape", "hot"], Embedded),
         load("hot-all-1667", "everything from one user", "1667", &["--shape", "hot=1"], Embedded),
         load("real-200", "200 a second on real servers", "200", &[], Real),
-        load("real-500", "500 a second on real servers, which leave two cores little more", "500", &[], Real),
+        load("real-500", "500 a second on real servers", "500", &[], Real),
     ];
     let (records, around) = if quick { ("20000", 10) } else { ("200000", 60) };
     for (name, says, servers, around) in [

@@ -14,7 +14,6 @@ const SEQUENCE_DIGITS: usize = 54;
 /// A stream's default: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>.
 const RETENTION_MS: u64 = 24 * 3_600 * 1_000;
 /// How many times as much is held of what readers have not handled yet: of [`super::HELD_BYTES_PER_SHARD`], some 1.8 million decisions.
-/// While an hour's traffic is worked off (`cargo xtask measure --latency-profile`), a reader falls behind by more than a quarter of that.
 const KEPT_FOR_READERS: usize = 256;
 
 /// A record as a consumer sees it.

@@ -173,10 +173,10 @@ pub(super) fn is_hurried(partitions: &[Partition]) -> bool {
 
 /// Whether waiting longer cannot make the next batch larger, or keeps a partition from being read on.
 pub(super) fn is_full(partitions: &[Partition], envelope: &Envelope, batch_size: usize) -> bool {
-    let free = partitions.iter().filter(|partition| partition.is_free());
-    if free.clone().any(|partition| partition.paused) {
+    if partitions.iter().any(|partition| partition.paused && partition.oldest_free().is_some()) {
         return true;
     }
+    let free = partitions.iter().filter(|partition| partition.is_free());
     let (records, bytes) = free.fold((0, 0), |(records, bytes), partition| {
         (records + partition.buffer.len(), bytes + partition.buffered_bytes)
     });
