@@ -239,19 +239,11 @@ impl Deliveries {
         }
     }
 
-    /// Takes what came back, and everything else that has.
-    pub(super) fn take(&mut self, finished: Option<Finished>, partitions: &mut [Partition]) {
-        self.finish(finished, partitions);
-        while let Some(finished) = self.tasks.try_join_next() {
-            self.finish(came_back(finished), partitions);
-        }
-    }
-
     /// Starts nothing any more and waits until everything is back.
     pub(super) async fn end(&mut self, partitions: &mut [Partition]) {
         self.stopped.cancel();
         while let Some(finished) = self.tasks.join_next().await {
-            self.finish(came_back(finished), partitions);
+            self.take(came_back(finished), partitions);
         }
     }
 
@@ -262,7 +254,9 @@ impl Deliveries {
         self.memory = Memory::default();
     }
 
-    fn finish(&mut self, finished: Option<Finished>, partitions: &mut [Partition]) {
+    /// Takes one thing that came back. Each is to be followed by a dispatch: partitions that are freed together go into one batch, stay
+    /// together from then on, and leave slots without work.
+    pub(super) fn take(&mut self, finished: Option<Finished>, partitions: &mut [Partition]) {
         match finished {
             Some(Finished::Invoked { id, batch, verdict }) => self.answered(id, batch, verdict, partitions),
             Some(Finished::Duplicate { fault, outcome }) => self.shared.faults().duplicate_delivery(fault, outcome),
