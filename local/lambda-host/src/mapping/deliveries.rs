@@ -380,3 +380,61 @@ async fn dead_letter(
     };
     Finished::DeadLettered { id, dead_lettered }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::{RawRecord, TimestampType};
+    use super::*;
+    use crate::spec::FunctionSpec;
+
+    fn record(partition: i32) -> Record {
+        Record::encode(&RawRecord {
+            topic: "orders",
+            partition,
+            offset: 0,
+            timestamp_ms: 1_700_000_000_000,
+            timestamp_type: TimestampType::LogAppendTime,
+            key: None,
+            value: Some(b"x"),
+            headers: &[],
+        })
+    }
+
+    #[tokio::test]
+    async fn of_batches_that_end_together_one_is_taken_before_the_next_dispatch() {
+        let function = FunctionSpec {
+            name: "score".to_owned(),
+            binary: std::env::current_exe().expect("this test's path"),
+            environment: BTreeMap::new(),
+            timeout: Duration::from_secs(1),
+            memory_mb: 128,
+            concurrency_max: 2,
+            nice: 0,
+        };
+        let host = FunctionHost::start(function).await.expect("a host");
+        let shared = Arc::new(Shared::default());
+        shared.counters().totals.in_flight = 2;
+        let spec = KafkaMappingSpec::new("score", "orders", "score");
+        let mut deliveries = Deliveries::new(&spec, "127.0.0.1:9092", shared, None, host);
+        let mut partitions = [Partition::new(0, 1), Partition::new(1, 1)];
+        for partition in &mut partitions {
+            partition.hold(Some(0));
+            let mut in_flight = InFlightBatch::new(vec![record(partition.id)], Vec::new(), Instant::now());
+            let batch = in_flight.next_piece(&deliveries.rules, now_ms()).expect("a batch");
+            in_flight.is_out = true;
+            let id = u64::try_from(partition.id).expect("a number of a partition");
+            deliveries.in_flight.insert(id, in_flight);
+            deliveries.invoking += 1;
+            deliveries.tasks.spawn(async move { Finished::Invoked { id, batch, verdict: Some(Verdict::AllHandled) } });
+        }
+        // On this one thread both have ended when it is this test's turn again.
+        tokio::task::yield_now().await;
+        let mut complete = async || {
+            let finished = deliveries.next().await;
+            deliveries.take(finished, &mut partitions);
+            partitions.iter().filter(|partition| partition.position() == 1).count()
+        };
+        assert_eq!(complete().await, 1, "the partitions of both would go on as one batch");
+        assert_eq!(complete().await, 2);
+    }
+}
