@@ -3,7 +3,7 @@
 import re
 import statistics
 
-from . import contenders
+from . import contenders, fetch
 from .words import Failed
 
 BEGIN = "<!-- contenders: written by `bench/run --page` -->"
@@ -27,8 +27,9 @@ def fault(report):
 
 def of(kept, arguments):
     """The page's text, from what `bench/run --json` keeps."""
-    reports, busy = kept["reports"], kept["busy"]
-    lines = [f"Measured on {kept['machine']}{'; ' + busy if busy else ''}, at commit {kept['commit']}, profile {kept['profile']}. "
+    reports, busy, profile = kept["reports"], kept["busy"], kept["profile"]
+    built = f"{profile}, built for this processor" if profile == fetch.SHIPPED else profile
+    lines = [f"Measured on {kept['machine']}{'; ' + busy if busy else ''}, at commit {kept['commit']}, profile {built}. "
              f"Medians of {arguments.repeat} alternating runs; memory is the most of all."]
     if arguments.quick:
         lines.append("These are quick runs: they show that everything works, not how fast it is.")

@@ -23,9 +23,9 @@ def report(name, mode="live", size=1_667, own=100.0, children=50.0, p50=8.0, **m
             "is_hosted": name == "centinela", "cpu": {"contender": cost, "kafka": {"own_us": 70.0}}, **more}
 
 
-def tables(reports, skipped=(), failed=()):
+def tables(reports, skipped=(), failed=(), profile="release"):
     arguments = argparse.Namespace(repeat=3, quick=False, seconds=60)
-    kept = {"machine": "a machine", "commit": "abc", "profile": "release", "busy": None, "skipped": dict(skipped), "failed": failed,
+    kept = {"machine": "a machine", "commit": "abc", "profile": profile, "busy": None, "skipped": dict(skipped), "failed": failed,
             "reports": reports}
     return table.of(kept, arguments)
 
@@ -55,6 +55,10 @@ class Tables(unittest.TestCase):
     def test_a_decision_on_nothing_and_a_sender_that_was_held_up_are_faults(self):
         self.assertIn("no transaction", table.fault(report("centinela", unknown=1)))
         self.assertIn("2,000 ms too late", table.fault(report("centinela", behind_ms=2_000.0)))
+
+    def test_the_page_says_which_processor_a_build_is_for(self):
+        self.assertIn("profile ship, built for this processor.", tables([report("centinela")], profile="ship"))
+        self.assertIn("profile release.", tables([report("centinela")]))
 
     def test_a_run_that_failed_stands_below_the_tables(self):
         self.assertIn("- A run failed: spark ended", tables([report("centinela")], failed=["spark ended"]))
