@@ -63,7 +63,7 @@ def live(rate, by_name, arguments):
 
 
 def backlog(records, by_name):
-    head = [f"### A backlog of {records:,}, from 30 to 100 % of it", "",
+    head = [f"### A backlog of {records:,}, from 30 to 80 % of it", "",
             "| contender | decisions/s | function or job | beside it | Kafka | function or job, to Flink's | with what is beside it, to Flink's |"
             " first decision, s | memory, MB | decided | again |", "| --- |" + " ---: |" * 10]
     rows = []
