@@ -18,6 +18,8 @@ def fault(report):
     if report["decided"] < report["sent"]:
         missing = f"{report['sent'] - report['decided']} of {report['sent']} transactions were not decided in time"
         return f"{missing}; their reader's first complaint: {report['problem']}" if report["problem"] else missing
+    if not report["measured"]:
+        return "its decisions were seen all at once: none lies between the shares at which the figures begin and end"
     if report["unknown"]:
         return f"{report['unknown']} decisions are on no transaction that was sent"
     if report["behind_ms"] > BEHIND_MAX_MS:

@@ -17,7 +17,7 @@ from .words import Failed
 
 def report(name, mode="live", size=1_667, own=100.0, children=50.0, p50=8.0, **more):
     cost = {"own_us": own, "children_us": children, "rss_mb": 300}
-    return {"contender": name, "mode": mode, "size": size, "turn": 1, "sent": 10, "decided": 10, "repeated": 0,
+    return {"contender": name, "mode": mode, "size": size, "turn": 1, "sent": 10, "decided": 10, "measured": 5, "repeated": 0,
             "contradicted": 0, "unknown": 0, "behind_ms": 4.0, "tx_s": 1_000.0, "problem": None,
             "first_decision_s": 1.5, "latency_ms": {"p50": p50, "p99": 20.0, "p999": 30.0}, "machine_busy": 0.5,
             "is_hosted": name == "centinela", "cpu": {"contender": cost, "kafka": {"own_us": 70.0}}, **more}
@@ -55,6 +55,9 @@ class Tables(unittest.TestCase):
     def test_a_decision_on_nothing_and_a_sender_that_was_held_up_are_faults(self):
         self.assertIn("no transaction", table.fault(report("centinela", unknown=1)))
         self.assertIn("2,000 ms too late", table.fault(report("centinela", behind_ms=2_000.0)))
+
+    def test_a_backlog_that_was_seen_all_at_once_has_no_figures(self):
+        self.assertIn("all at once", table.fault(report("flink-exactly-once", mode="backlog", measured=0)))
 
     def test_the_page_says_which_processor_a_build_is_for(self):
         self.assertIn("profile ship, built for this processor.", tables([report("centinela")], profile="ship"))
