@@ -30,7 +30,7 @@ def fault(report):
 def of(kept, arguments):
     """The page's text, from what `bench/run --json` keeps."""
     reports, busy, profile = kept["reports"], kept["busy"], kept["profile"]
-    built = f"{profile}, built for this processor" if profile == fetch.SHIPPED else profile
+    built = f"{profile}, built for {fetch.PROCESSOR}" if profile == fetch.SHIPPED else profile
     lines = [f"Measured on {kept['machine']}{'; ' + busy if busy else ''}, at commit {kept['commit']}, profile {built}. "
              f"Medians of {arguments.repeat} alternating runs; memory is the most of all."]
     if arguments.quick:

@@ -60,8 +60,14 @@ class Tables(unittest.TestCase):
         self.assertIn("all at once", table.fault(report("flink-exactly-once", mode="backlog", measured=0)))
 
     def test_the_page_says_which_processor_a_build_is_for(self):
-        self.assertIn("profile ship, built for this processor.", tables([report("centinela")], profile="ship"))
+        self.assertIn(f"profile ship, built for {fetch.PROCESSOR}.", tables([report("centinela")], profile="ship"))
         self.assertIn("profile release.", tables([report("centinela")]))
+
+    def test_what_ships_does_not_take_sha_instructions_for_granted(self):
+        flags = fetch.rustflags("ship")["RUSTFLAGS"].split()
+        known = subprocess.run(["rustc", *flags, "--print", "cfg"], cwd=fetch.REPOSITORY, capture_output=True, text=True, check=True).stdout
+        self.assertIn("target_feature=", known)
+        self.assertNotIn('target_feature="sha"', known.splitlines())
 
     def test_a_run_that_failed_stands_below_the_tables(self):
         self.assertIn("- A run failed: spark ended", tables([report("centinela")], failed=["spark ended"]))
