@@ -18,7 +18,7 @@ REPOSITORY = BENCH.parent
 CACHE = maven.CACHE / "bench"
 # The profile of what is deployed: built for the oldest processor that Lambda has, as in infra/bundle, or one with AVX2. Not for the
 # processor that it runs on: where rustc takes x86's SHA instructions for granted it mixes them with AVX, and some processors of Intel's
-# take a hundred times as long for a hash (https://github.com/llvm/llvm-project/issues/142368).
+# take many times as long for a hash (https://github.com/llvm/llvm-project/issues/142368).
 SHIPPED = "ship"
 LAMBDA_PROCESSORS = {"aarch64": "neoverse-n1", "x86_64": "x86-64-v3"}
 PROCESSOR = LAMBDA_PROCESSORS.get(platform.machine(), "generic")
