@@ -1,13 +1,9 @@
 //! Faults of Kafka and of its topics.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use centinela_local::kafka::TopicSpec;
 use centinela_local::mapping::MappingError;
-use centinela_local::warden;
-use centinela_local::{broker::Broker, kafka::TopicSpec};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::driver::first_error;
 use super::kinds::Kind;
@@ -42,27 +38,24 @@ impl Surroundings<'_> {
             Some(broker) => {
                 broker.set_refusing(&topic.name, refusing);
             }
-            None => self.admin()?.set_refusing(&topic.name, &topic.config, refusing).await?,
+            None => self.admin().await?.set_refusing(&topic.name, &topic.config, refusing).await?,
         }
         Ok(())
     }
 
     pub(super) async fn restart_broker(&self, down: Duration) -> Result<(), ChaosError> {
+        let Some(mut away) = self.kafka.away(&self.calm).await else { return Ok(()) };
         let started = Instant::now();
-        match (self.platform.broker(), &self.kafka_restart) {
-            (Some(broker), _) => broker.restart(down).await?,
-            (None, Some(command)) => restart_by(command).await?,
-            // Nobody said how.
-            (None, None) => return Ok(()),
+        if away.restart(self.platform.broker(), down).await? {
+            self.tally.happened(Kind::BrokerRestart);
+            self.tally.led_to(Kind::BrokerRestart, started.elapsed().as_millis() as u64, "ms away in all");
         }
-        self.tally.happened(Kind::BrokerRestart);
-        self.tally.led_to(Kind::BrokerRestart, started.elapsed().as_millis() as u64, "ms away in all");
         Ok(())
     }
 
     pub(super) async fn freeze_broker(&self, lasts: Duration) -> Result<(), ChaosError> {
-        // Without either nobody said which.
-        let Some(frozen) = Frozen::begin(self.platform.broker(), self.kafka_pid)? else { return Ok(()) };
+        let Some(away) = self.kafka.away(&self.calm).await else { return Ok(()) };
+        let Some(frozen) = away.freeze(self.platform.broker())? else { return Ok(()) };
         self.tally.happened(Kind::BrokerFrozen);
         self.tally.led_to(Kind::BrokerFrozen, lasts.as_millis() as u64, "ms in all");
         self.wait(lasts).await;
@@ -89,7 +82,7 @@ impl Surroundings<'_> {
             Some(broker) => {
                 broker.add_partitions(topic, wanted);
             }
-            None => self.admin()?.add_partitions(topic, wanted).await?,
+            None => self.admin().await?.add_partitions(topic, wanted).await?,
         }
         self.reader.grow(topic, wanted);
         self.tally.happened(Kind::PartitionsAdded);
@@ -153,63 +146,11 @@ impl Surroundings<'_> {
     async fn delete_and_create(&self, last_record: Instant) -> Result<(), ChaosError> {
         let topic = &self.transactions;
         self.reader.leave(&topic.name).await.map_err(|_| ChaosError::Reader)?;
-        let admin = self.admin()?;
-        admin.delete(&topic.name).await?;
+        self.admin().await?.delete(&topic.name).await?;
         tokio::time::sleep(RECREATED_LATER.saturating_sub(last_record.elapsed())).await;
-        admin.create(topic).await?;
+        self.admin().await?.create(topic).await?;
         self.tracker.topic_recreated();
         self.reader.restart(&topic.name, topic.partitions);
         Ok(())
     }
-}
-
-/// A Kafka that answers nothing. It goes on when this is dropped, so that a run that is cut short leaves nobody's Kafka frozen.
-enum Frozen<'a> {
-    Embedded(&'a Broker),
-    External(i32),
-}
-
-impl<'a> Frozen<'a> {
-    fn begin(broker: Option<&'a Broker>, kafka_pid: Option<i32>) -> Result<Option<Self>, ChaosError> {
-        match (broker, kafka_pid) {
-            (Some(broker), _) => {
-                broker.set_frozen(true);
-                Ok(Some(Self::Embedded(broker)))
-            }
-            (None, Some(pid)) => {
-                kill(Pid::from_raw(pid), Signal::SIGSTOP).map_err(|reason| ChaosError::Freeze { pid, reason })?;
-                Ok(Some(Self::External(pid)))
-            }
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        match self {
-            Self::Embedded(broker) => broker.set_frozen(false),
-            Self::External(pid) => {
-                if let Err(reason) = kill(Pid::from_raw(*pid), Signal::SIGCONT) {
-                    tracing::warn!(pid, %reason, "kafka could not be continued");
-                }
-            }
-        }
-    }
-}
-
-/// Runs the command that somebody gave for it.
-async fn restart_by(command: &str) -> Result<(), ChaosError> {
-    let failed = |reason: String| ChaosError::Restart { command: command.to_owned(), reason };
-    let mut shell = tokio::process::Command::new("sh");
-    // A group of its own: Ctrl-C is for this command, not for a Kafka that this one starts.
-    shell.args(["-c", command]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let shell = shell.spawn().map_err(|error| failed(error.to_string()))?;
-    let _ward = shell.id().map(warden::guard_group);
-    let output = shell.wait_with_output().await.map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(format!("{}: {}", output.status, said.lines().last().unwrap_or_default())))
 }

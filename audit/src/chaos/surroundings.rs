@@ -1,5 +1,6 @@
 //! What the faults reach, and why one cannot be carried out.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use nix::errno::Errno;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
+use super::kafka_process::{KafkaProcess, There};
 use super::tally::Tally;
 use crate::lake::Lake;
 use crate::reader::ReadControl;
@@ -28,10 +30,8 @@ pub struct Surroundings<'a> {
     pub scoring: &'a Arc<FunctionHost>,
     /// The lake, where there is one: its open hours are compacted again and again, so that faults meet that too.
     pub lake: Option<Lake>,
-    /// A command that restarts a Kafka which is not embedded.
-    pub kafka_restart: Option<String>,
-    /// The process of such a Kafka, on this machine.
-    pub kafka_pid: Option<i32>,
+    /// What restarts and freezes Kafka.
+    pub kafka: KafkaProcess,
     /// The topic of the transactions, as it was declared.
     pub transactions: TopicSpec,
     /// The topics of approved and of blocked ones.
@@ -69,8 +69,24 @@ impl<'a> Surroundings<'a> {
         mappings.map(|(_, mapping)| mapping.stats().lag).sum()
     }
 
-    pub(super) fn admin(&self) -> Result<TopicAdmin, ClusterError> {
-        TopicAdmin::new(self.platform.kafka())
+    /// Waits until no fault has taken Kafka away, and keeps it there meanwhile.
+    pub(super) async fn admin(&self) -> Result<Admin<'_>, ClusterError> {
+        let there = self.kafka.there().await;
+        Ok(Admin { client: TopicAdmin::new(self.platform.kafka())?, _there: there })
+    }
+}
+
+/// Changes topics of a Kafka that stays there.
+pub(super) struct Admin<'a> {
+    client: TopicAdmin,
+    _there: There<'a>,
+}
+
+impl Deref for Admin<'_> {
+    type Target = TopicAdmin;
+
+    fn deref(&self) -> &TopicAdmin {
+        &self.client
     }
 }
 

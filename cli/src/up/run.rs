@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use centinela_audit::backlog::{self, Backlog};
 use centinela_audit::burst;
-use centinela_audit::chaos::{Chaos, Driver, Faults, Surroundings};
+use centinela_audit::chaos::{Chaos, Driver, Faults, KafkaProcess, Surroundings};
 use centinela_audit::end::{Beat, End};
 use centinela_audit::errors::one_line;
 use centinela_audit::figures::as_f64;
@@ -203,8 +203,7 @@ impl<'a> Run<'a> {
             platform,
             scoring,
             lake: names.lake.clone(),
-            kafka_restart: self.arguments.kafka_restart.clone(),
-            kafka_pid: self.arguments.kafka_pid,
+            kafka: KafkaProcess::new(self.arguments.kafka_restart.clone(), self.arguments.kafka_pid),
             transactions: declared(Content::Transactions)?,
             decisions: [declared(Content::Approved)?, declared(Content::Blocked)?],
             gate: Arc::clone(&self.progress.gate),
