@@ -27,7 +27,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("redrive", &["contracts", "domain"]),
     ("redrive-adapters", &["redrive", "lake", "object-store", "contracts", "domain", "kafka-access"]),
     ("inference", &["scoring", "domain"]),
-    ("kafka-access", &[]),
+    ("kafka-bootstrap", &[]),
+    ("kafka-access", &["kafka-bootstrap"]),
     ("produce", &["kafka-access"]),
     (
         "adapters",

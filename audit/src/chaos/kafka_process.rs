@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::surroundings::ChaosError;
 
+/// How long an embedded Kafka that was restarted names no broker in its answers.
+const UNREGISTERED: Duration = Duration::from_millis(200);
+
 /// What is known of Kafka's process, and whether a fault has taken it away: one at a time does, and whoever asks something of Kafka waits
 /// until it is back. Two restarts at once would stop a Kafka that is only starting, and it would stay away.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Away<'_> {
     /// Restarts it: the embedded one, or as somebody said; false if nobody did.
     pub(super) async fn restart(&mut self, embedded: Option<&Broker>, down: Duration) -> Result<bool, ChaosError> {
         match (embedded, self.restart) {
-            (Some(broker), _) => broker.restart(down).await?,
+            (Some(broker), _) => broker.restart_unregistered(down, UNREGISTERED).await?,
             (None, Some(command)) => {
                 // Whatever runs under that id afterwards is not the Kafka that was named.
                 *self.id = None;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use centinela_local::kafka::KafkaAccess;
+use centinela_local::kafka::{KafkaAccess, Lost};
 use centinela_local::platform::Cut;
 use centinela_verdict::Places;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -68,12 +68,14 @@ impl Reader {
         }
         consumer.assign(&assignment)?;
         let (control, changes) = ReadControl::new();
+        let bootstrap = access.bootstrap.clone();
         let contents = topics.iter().map(|topic| topic.content).collect();
         let thread = std::thread::Builder::new()
             .name("read-back".to_owned())
             .spawn(move || {
                 let places = vec![Places::default(); topics.len()];
-                Reading { consumer: consumer.into(), topics, places, tracker, changes, cuts: Vec::new() }.run()
+                let (consumer, lost, cuts) = (consumer.into(), Lost::default(), Vec::new());
+                Reading { consumer, bootstrap, lost, topics, places, tracker, changes, cuts }.run()
             })
             .map_err(|_| ReadError::Ended)?;
         Ok(Self { control, contents, thread })

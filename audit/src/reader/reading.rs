@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use centinela_contracts::kafka_event::HEADERS_MAX;
-use centinela_local::kafka::{self, Parting};
+use centinela_local::kafka::{self, Lost, Parting};
 use centinela_local::platform::Cut;
 use centinela_verdict::Places;
 use rdkafka::ClientContext;
@@ -43,6 +43,8 @@ impl ConsumerContext for Tokens {}
 /// The reader's thread.
 pub(super) struct Reading {
     pub(super) consumer: Parting<BaseConsumer<Tokens>>,
+    pub(super) bootstrap: String,
+    pub(super) lost: Lost,
     pub(super) topics: Vec<Topic>,
     /// Where their records were.
     pub(super) places: Vec<Places>,
@@ -206,6 +208,7 @@ impl Reading {
 
     /// Takes the next record; says whether there was anything.
     fn poll(&mut self, next: &mut Next) -> Result<bool, ReadError> {
+        self.lost.mend(self.consumer.client(), &self.bootstrap);
         match self.consumer.poll(POLL) {
             None => Ok(false),
             Some(Ok(message)) => {
@@ -217,15 +220,18 @@ impl Reading {
                 // It comes behind everything that the client had of its partition.
                 self.skip_what_is_gone(next).map(|()| true)
             }
-            // The client reconnects by itself; whether it could not is seen at the end.
-            Some(Err(KafkaError::MessageConsumption(
+            // The client reconnects; whether it could not is seen at the end.
+            Some(Err(error @ KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::OperationTimedOut
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 // Its group exists by name only; nothing is kept under it.
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ))) => Ok(true),
+            ))) => {
+                self.lost.heard(&error);
+                Ok(true)
+            }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic))) => {
                 Err(self.gone())
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use centinela_local::kafka;
+use centinela_local::kafka::{self, Lost};
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -18,13 +18,19 @@ use super::progress::Progress;
 pub(super) struct Deliveries {
     progress: Arc<Progress>,
     identified: AtomicBool,
+    lost: Lost,
     /// What the times that travel with the records count from.
     began: Instant,
 }
 
 impl Deliveries {
     pub(super) fn new(progress: Arc<Progress>, began: Instant) -> Self {
-        Self { progress, identified: AtomicBool::new(false), began }
+        Self { progress, identified: AtomicBool::new(false), lost: Lost::default(), began }
+    }
+
+    /// Whether the client has lost its brokers.
+    pub(super) fn lost(&self) -> &Lost {
+        &self.lost
     }
 
     /// Whether the brokers have given the producer its id.
@@ -70,6 +76,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.lost.heard(&error);
         tracing::debug!(%error, reason, "kafka producer");
     }
 }

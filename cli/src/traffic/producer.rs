@@ -24,6 +24,8 @@ use super::{Message, Source, Stream};
 const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 /// How long acknowledgements may take once nothing more is sent.
 const FLUSH_LIMIT: Duration = Duration::from_secs(35);
+/// Between two looks whether a client has lost its brokers meanwhile.
+const FLUSH_SLICE: Duration = Duration::from_secs(1);
 /// Longest rest between two looks at the clock and at a request to stop.
 const REST_MAX: Duration = Duration::from_millis(20);
 /// The same while acknowledgements are awaited, which counts as their time.
@@ -215,6 +217,7 @@ impl Sender {
                 awaited = client.in_flight_count();
                 client.poll(Timeout::After(Duration::ZERO));
             }
+            client.context().lost().mend(client.client(), &self.access.bootstrap);
         }
     }
 
@@ -228,9 +231,21 @@ impl Sender {
     /// Waits for the acknowledgements of everything.
     fn flush(&self) -> Result<(), KafkaError> {
         let until = Instant::now() + FLUSH_LIMIT;
-        let flushed = self.transactions.flush(FLUSH_LIMIT);
-        self.beside.flush(until.saturating_duration_since(Instant::now()))?;
+        let flushed = self.flush_one(&self.transactions, until);
+        self.flush_one(&self.beside, until)?;
         flushed
+    }
+
+    fn flush_one(&self, client: &Client, until: Instant) -> Result<(), KafkaError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match client.flush(left.min(FLUSH_SLICE)) {
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if FLUSH_SLICE < left => {
+                    client.context().lost().mend(client.client(), &self.access.bootstrap);
+                }
+                flushed => return flushed,
+            }
+        }
     }
 
     /// Sends until the source ends, `until` is reached or somebody asks to stop; then waits for the acknowledgements. Blocks.

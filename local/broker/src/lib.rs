@@ -143,10 +143,23 @@ impl Broker {
     /// # Errors
     /// When somebody else took the port meanwhile, or the broker had ended by itself before.
     pub fn restart(&self, down: Duration) -> BoxFuture<'_, Result<(), BrokerError>> {
-        Box::pin(self.close_and_serve(down))
+        self.restart_unregistered(down, Duration::ZERO)
     }
 
-    async fn close_and_serve(&self, down: Duration) -> Result<(), BrokerError> {
+    /// The same, and for `unregistered` its answers name its topics, without leaders, and no broker: so does Apache Kafka between the
+    /// moment when it listens and the one when the controller has registered it.
+    ///
+    /// # Errors
+    /// As for [`Broker::restart`].
+    pub fn restart_unregistered(
+        &self,
+        down: Duration,
+        unregistered: Duration,
+    ) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(self.close_and_serve(down, unregistered))
+    }
+
+    async fn close_and_serve(&self, down: Duration, unregistered: Duration) -> Result<(), BrokerError> {
         let _one_at_a_time = self.restarting.lock().await;
         if let Some(before) = self.swap(None) {
             before.abort();
@@ -157,7 +170,7 @@ impl Broker {
         tokio::time::sleep(down).await;
         let listening = self.runtime.spawn(listen(SERVICE, Some(self.port)));
         let listener = listening.await.map_err(|_| panicked())??;
-        self.router.reconnect();
+        self.router.reconnect(unregistered);
         let serving = accept(listener, self.router.clone());
         self.swap(Some(self.runtime.spawn(serving)));
         Ok(())

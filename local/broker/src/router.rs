@@ -4,8 +4,9 @@
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use centinela_serve::Calls;
@@ -48,6 +49,8 @@ struct Shared {
     last_producer_id: AtomicI64,
     /// Whether no request is served.
     frozen: watch::Sender<bool>,
+    /// Until then no answer names a broker.
+    unregistered_until: Mutex<Option<Instant>>,
     calls: Calls,
 }
 
@@ -90,7 +93,8 @@ impl Router {
         // A producer may have outlived an earlier broker on this port: its id must not be anybody else's.
         let last_producer_id = AtomicI64::new(now_ms());
         let calls = config.calls.clone();
-        Self(Arc::new(Shared { port, topics, groups, last_producer_id, frozen, calls }))
+        let unregistered_until = Mutex::default();
+        Self(Arc::new(Shared { port, topics, groups, last_producer_id, frozen, unregistered_until, calls }))
     }
 
     pub(crate) fn topics(&self) -> &Topics {
@@ -130,9 +134,19 @@ impl Router {
         let _thawed = frozen.wait_for(|frozen| !frozen).await;
     }
 
-    /// The broker serves again after all connections were closed.
-    pub(crate) fn reconnect(&self) {
+    /// The broker serves again after all connections were closed, and is registered after this time.
+    pub(crate) fn reconnect(&self, unregistered: Duration) {
+        *self.unregistered_until() = Instant::now().checked_add(unregistered);
         self.groups().reconnect();
+    }
+
+    /// Whether the cluster has a broker.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.unregistered_until().is_none_or(|until| until <= Instant::now())
+    }
+
+    fn unregistered_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.unregistered_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets time pass for the groups. Never ends.

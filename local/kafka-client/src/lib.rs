@@ -13,7 +13,7 @@ mod topics;
 mod watcher;
 
 pub use centinela_kafka_access::{
-    KafkaAccess, KafkaLogin, Password, Scram, iam_token, is_identified, tell_when_identified,
+    KafkaAccess, KafkaLogin, Lost, Password, Scram, bootstrap_again, iam_token, is_identified, tell_when_identified,
 };
 pub use claim::{Claim, Claimed, Group, check_free};
 pub use edges::edges;

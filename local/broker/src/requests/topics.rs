@@ -17,9 +17,9 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, MetadataRequest, MetadataResponse,
+    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, MetadataRequest, MetadataResponse,
 };
 use uuid::Uuid;
 
@@ -29,6 +29,8 @@ use crate::router::Router;
 use crate::store::settings::Settings;
 use crate::store::topics::{PARTITIONS_MAX, Topic, check_name};
 
+/// Where a node is named that is not there.
+const NOBODY: BrokerId = BrokerId(-1);
 /// Operations were not asked for, or are not kept.
 const NO_OPERATIONS: i32 = i32::MIN;
 /// What a topic gets that does not say how many partitions it wants.
@@ -40,21 +42,26 @@ const DESCRIBED_MAX: usize = 2_000;
 type Problem = (ResponseError, Option<String>);
 
 pub(crate) fn metadata(router: &Router, version: i16, request: MetadataRequest) -> MetadataResponse {
+    let registered = router.is_registered();
     let topics = router.topics().lock();
     let asked = request.topics.filter(|asked| version > 0 || !asked.is_empty());
-    let described: Vec<_> = match asked {
+    let mut described: Vec<_> = match asked {
         None => topics.iter().map(|(name, topic)| known(name, topic)).collect(),
         Some(asked) => asked
             .into_iter()
             .map(|asked| one(&topics, asked.name.as_ref().map(|name| name.as_str()), asked.topic_id))
             .collect(),
     };
+    let answer = MetadataResponse::default().with_cluster_id(Some(text(CLUSTER_ID)));
+    if !registered {
+        for partition in described.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.error_code = ResponseError::LeaderNotAvailable.code();
+            partition.leader_id = NOBODY;
+        }
+        return answer.with_controller_id(NOBODY).with_topics(described);
+    }
     let broker = MetadataResponseBroker::default().with_node_id(NODE).with_host(text(HOST)).with_port(router.port());
-    MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_cluster_id(Some(text(CLUSTER_ID)))
-        .with_controller_id(NODE)
-        .with_topics(described)
+    answer.with_brokers(vec![broker]).with_controller_id(NODE).with_topics(described)
 }
 
 fn one(topics: &BTreeMap<String, Topic>, name: Option<&str>, id: Uuid) -> MetadataResponseTopic {

@@ -12,7 +12,7 @@ use futures::future::join_all;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::event::{CLUSTER_ARN, Envelope};
 use super::in_flight::{Condition, GivenUp, with_jitter};
 use super::spec::KafkaMappingSpec;
-use centinela_kafka_client::iam_token;
+use centinela_kafka_client::{bootstrap_again, iam_token};
 
 /// Pause before a record is sent to an unwilling destination again.
 const RESEND_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ impl ClientContext for Tokens {
 /// something even when it has nothing to do.
 pub(super) struct Destination {
     config: ClientConfig,
+    bootstrap: String,
     producer: OnceLock<FutureProducer<Tokens>>,
     topic: String,
     function_arn: String,
@@ -78,7 +79,8 @@ impl Destination {
         config.extend(PRODUCER_SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())));
         config.set("bootstrap.servers", bootstrap);
         let function_arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{}", spec.function);
-        Some(Arc::new(Destination { config, producer: OnceLock::new(), topic, function_arn }))
+        let bootstrap = bootstrap.to_owned();
+        Some(Arc::new(Destination { config, bootstrap, producer: OnceLock::new(), topic, function_arn }))
     }
 
     fn producer(&self) -> Result<&FutureProducer<Tokens>, KafkaError> {
@@ -127,6 +129,9 @@ impl Destination {
                     "the failure topic does not take a record of this size; dropped"
                 );
                 return false;
+            }
+            if let Some(producer) = self.producer.get() {
+                bootstrap_again(producer.client(), &self.bootstrap);
             }
             tracing::warn!(topic = self.topic, partition, offset, %error, "the failure destination does not answer; trying again");
             tokio::time::sleep(with_jitter(RESEND_PAUSE)).await;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use centinela_kafka_client::Parting;
+use centinela_kafka_client::{Parting, bootstrap_again};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer, MessageStream, StreamConsumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -126,8 +126,11 @@ impl Source {
     /// The partitions that the topic has now.
     pub(super) fn partition_count(&self) -> Result<usize, MappingError> {
         let topic = &self.spec.topic;
-        let metadata =
-            self.consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(kafka("asking for the topic"))?;
+        let asked = self.consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT);
+        // This is asked again and again, so it is where a client is found that has no broker left.
+        let metadata = asked
+            .inspect_err(|_| bootstrap_again(self.consumer.client(), &self.bootstrap))
+            .map_err(kafka("asking for the topic"))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
         match found.map_or(0, |found| found.partitions().len()) {
             0 => Err(MappingError::TopicMissing { topic: topic.clone(), bootstrap: self.bootstrap.clone() }),

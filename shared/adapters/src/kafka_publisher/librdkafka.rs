@@ -29,6 +29,7 @@ const IDENTIFIED_LIMIT: Duration = Duration::from_secs(2);
 /// One producer per process.
 pub(super) struct Librdkafka {
     client_config: ClientConfig,
+    bootstrap: String,
     /// As it was when they were counted; a topic that is not there leaves it to the keys.
     partitions: Arc<RwLock<Partitions>>,
     producer: RwLock<Arc<ThreadedProducer<Session>>>,
@@ -55,11 +56,18 @@ impl Librdkafka {
         if config.idempotent {
             until_identified(&producer).await;
         }
-        Ok(Self { client_config, partitions: Arc::new(RwLock::new(partitions)), producer: RwLock::new(producer) })
+        let bootstrap = config.access.bootstrap.clone();
+        Ok(Self {
+            client_config,
+            bootstrap,
+            partitions: Arc::new(RwLock::new(partitions)),
+            producer: RwLock::new(producer),
+        })
     }
 
     pub(super) async fn send(&self, records: &[Record<'_>], deadline: Millis) -> Vec<Result<(), PublishError>> {
         let producer = self.producer();
+        producer.context().lost().mend(producer.client(), &self.bootstrap);
         let delivery = Arc::new(Delivery::of(records.len()));
         for (index, record) in records.iter().enumerate() {
             let slot = Box::new(Slot { delivery: Arc::clone(&delivery), index });

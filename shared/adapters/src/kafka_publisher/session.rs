@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use centinela_delivery::Causes;
-use centinela_kafka_access::is_identified;
+use centinela_kafka_access::{Lost, is_identified};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -17,9 +17,15 @@ use super::delivery::Slot;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Session {
     identified: Arc<Notify>,
+    lost: Arc<Lost>,
 }
 
 impl Session {
+    /// Whether the client has lost its brokers.
+    pub(super) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
     /// Waits until the producer has its id.
     pub(super) async fn identified(&self) {
         self.identified.notified().await;
@@ -44,6 +50,7 @@ impl ClientContext for Session {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.lost.heard(&error);
         warn!(error = %Causes(&error), reason, "kafka client");
     }
 

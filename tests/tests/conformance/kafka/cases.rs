@@ -127,4 +127,10 @@ pub const CASES: &[Case<Kafka>] = &[
         "all acknowledged: true, read once and in order: true, group at 42",
     )
     .alone(),
+    Case::same(
+        "every client finds a broker again that was told of no broker while it started",
+        upheaval::clients_find_the_broker_again,
+        "40 of 40 clients",
+    )
+    .alone(),
 ];

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 /// How long the embedded broker is away when it restarts.
 const AWAY: Duration = Duration::from_millis(500);
+/// And how long it names no broker afterwards.
+const UNREGISTERED: Duration = Duration::from_millis(500);
 
 /// A Kafka to ask.
 pub struct Kafka {
@@ -77,6 +79,14 @@ impl Kafka {
     fn restart(&self) {
         match &self.server {
             Server::Embedded(broker) => self.wait(broker.restart(AWAY)).unwrap(),
+            Server::Real(servers) => servers.restart_kafka(),
+        }
+    }
+
+    /// The same, with a moment in which the broker serves and is not registered; a real one has it anyway.
+    fn restart_unregistered(&self) {
+        match &self.server {
+            Server::Embedded(broker) => self.wait(broker.restart_unregistered(AWAY, UNREGISTERED)).unwrap(),
             Server::Real(servers) => servers.restart_kafka(),
         }
     }

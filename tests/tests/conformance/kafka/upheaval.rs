@@ -9,6 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::FutureRecord;
 
 use super::{Kafka, PATIENCE, committed, is_all_in_order, offset_text, one, poll};
+use centinela_local::kafka::bootstrap_again;
 
 const NAME: &str = "restarted";
 const GROUP: &str = "survives";
@@ -65,4 +66,43 @@ pub fn restart(kafka: &Kafka) -> String {
         is_all_in_order(&found, count),
         offset_text(kept)
     )
+}
+
+/// A broker that starts knows its topics before it is registered. librdkafka may give up for good when it is told of no broker, which is why
+/// owners give their clients the brokers back.
+pub fn clients_find_the_broker_again(kafka: &Kafka) -> String {
+    const TOPIC: &str = "found-again";
+    const CLIENTS: usize = 40;
+    kafka.topic(TOPIC, 20, &[]);
+    let is_back = AtomicBool::new(false);
+    let found = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let consumer = kafka.consumer(GROUP, &[("reconnect.backoff.max.ms", "200")]);
+                    let mut deadline = None;
+                    loop {
+                        let is_over = is_back.load(Ordering::SeqCst);
+                        let asked = consumer.fetch_metadata(Some(TOPIC), Duration::from_millis(500));
+                        let is_led = asked
+                            .is_ok_and(|answer| answer.topics()[0].partitions().iter().all(|one| one.leader() == 1));
+                        if is_over && is_led {
+                            return true;
+                        }
+                        if is_over && *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) < Instant::now() {
+                            return false;
+                        }
+                        if !is_led {
+                            bootstrap_again(consumer.client(), &kafka.bootstrap);
+                        }
+                        drop(consumer.poll(Duration::from_millis(20)));
+                    }
+                })
+            })
+            .collect();
+        kafka.restart_unregistered();
+        is_back.store(true, Ordering::SeqCst);
+        asking.into_iter().filter_map(|asking| asking.join().ok()).filter(|found| *found).count()
+    });
+    format!("{found} of {CLIENTS} clients")
 }
