@@ -281,6 +281,24 @@ fn every_dependency_has_an_allowed_licence_and_comes_from_the_registry() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Which crates do not take the workspace's lints, by which `unsafe` is forbidden.
+const MAY_BE_UNSAFE: &[&str] = &["kafka-bootstrap"];
+
+#[test]
+fn unsafe_code_is_forbidden_where_it_is_not_a_crate_s_purpose() {
+    let metadata = metadata(&["--no-deps"]);
+    let packages = metadata["packages"].as_array().expect("packages");
+    let manifests = packages.iter().map(|package| text(package, "manifest_path"));
+    let inherits = |manifest: &&str| {
+        let manifest = std::fs::read_to_string(manifest).expect("a manifest");
+        let manifest: DocumentMut = manifest.parse().expect("a manifest is TOML");
+        manifest.get("lints").and_then(|lints| lints.get("workspace")?.as_bool()) == Some(true)
+    };
+    let directory = |manifest: &str| manifest.rsplit('/').nth(1).unwrap_or_default().to_owned();
+    let own: Vec<String> = manifests.filter(|manifest| !inherits(manifest)).map(directory).collect();
+    assert_eq!(own, MAY_BE_UNSAFE, "crates with lints of their own");
+}
+
 #[test]
 fn nothing_is_built_that_is_banned() {
     let built = features("normal,build,dev");
