@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// How long a client that has lost its brokers is left to find them by itself, which it mostly does at once.
+/// How long a client that has lost its brokers is left to find them by itself.
 const BY_ITSELF: Duration = Duration::from_secs(1);
 
 /// Tells a client of the brokers that its settings name, `host:port` with commas. Of those that it knows nothing changes, so an owner may
