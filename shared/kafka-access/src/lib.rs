@@ -98,6 +98,10 @@ pub enum KafkaLogin {
     },
 }
 
+/// A broker that was away is tried again after this time at most: the default of Apache Kafka's own clients. librdkafka's is ten seconds, and
+/// a second restart soon after a first one costs all of them.
+const RECONNECT_MAX_MS: &str = "1000";
+
 /// A cluster and how to get into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KafkaAccess {
@@ -127,7 +131,7 @@ impl KafkaAccess {
         config
     }
 
-    /// Encryption and login, as librdkafka's settings.
+    /// Encryption and login, and how soon a broker that was away is looked for again, as librdkafka's settings.
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
         let tls = self.is_encrypted();
@@ -135,6 +139,7 @@ impl KafkaAccess {
         let mut set = |name: &str, value: &str| {
             settings.insert(name.to_owned(), value.to_owned());
         };
+        set("reconnect.backoff.max.ms", RECONNECT_MAX_MS);
         match &self.login {
             KafkaLogin::Anonymous if !tls => {}
             KafkaLogin::Anonymous => set("security.protocol", "ssl"),
@@ -252,8 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_broker_needs_no_settings() {
-        assert!(KafkaAccess::plaintext("127.0.0.1:9092").settings().is_empty());
+    fn a_plain_broker_needs_no_login_and_is_soon_tried_again() {
+        let settings = KafkaAccess::plaintext("127.0.0.1:9092").settings();
+        assert_eq!(
+            settings.into_iter().collect::<Vec<_>>(),
+            [("reconnect.backoff.max.ms".to_owned(), "1000".to_owned())]
+        );
     }
 
     #[test]

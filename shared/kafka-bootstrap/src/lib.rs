@@ -46,9 +46,14 @@ impl Lost {
         self.mend_at(client, servers, Instant::now());
     }
 
+    /// From when on [`Lost::mend`] gives them back; none of a client that has its brokers.
+    pub fn due(&self) -> Option<Instant> {
+        self.since().map(|since| since + BY_ITSELF)
+    }
+
     fn mend_at<C: ClientContext>(&self, client: &Client<C>, servers: &str, now: Instant) {
         let mut since = self.since();
-        if since.is_some_and(|since| BY_ITSELF <= now.saturating_duration_since(since)) {
+        if since.is_some_and(|since| since + BY_ITSELF <= now) {
             *since = None;
             bootstrap_again(client, servers);
         }
@@ -87,12 +92,15 @@ mod tests {
     #[test]
     fn a_client_has_a_second_to_find_its_brokers_by_itself_and_is_then_told_once() {
         let (client, lost) = (client(), Lost::default());
-        let now = Instant::now();
+        assert_eq!(lost.due(), None);
+        let before = Instant::now();
         lost.heard(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown));
-        lost.mend_at(client.client(), NOWHERE, now);
-        assert!(lost.since().is_some(), "it may find them yet");
-        lost.mend_at(client.client(), NOWHERE, now + BY_ITSELF * 2);
-        assert_eq!(*lost.since(), None);
+        let due = lost.due().unwrap();
+        assert!(before + BY_ITSELF <= due);
+        lost.mend_at(client.client(), NOWHERE, before);
+        assert_eq!(lost.due(), Some(due), "it may find them yet");
+        lost.mend_at(client.client(), NOWHERE, due);
+        assert_eq!(lost.due(), None);
     }
 
     #[test]

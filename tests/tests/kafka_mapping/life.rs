@@ -106,7 +106,8 @@ async fn a_mapping_goes_on_after_its_broker_was_away() {
             world.send_all(partition, &["ok"; 5]).await;
         }
         if round < 2 {
-            world.broker.restart(Duration::from_millis(300)).await.expect("restarted");
+            let (down, unregistered) = (Duration::from_millis(300), Duration::from_millis(300));
+            world.broker.restart_unregistered(down, unregistered).await.expect("restarted");
         }
     }
     mapping.drain(PATIENCE).await.expect("drained");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use centinela_kafka_client::iam_token;
+use centinela_kafka_client::{Lost, iam_token};
 use rdkafka::TopicPartitionList;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::ConsumerContext;
@@ -19,6 +19,7 @@ const COMMIT: &str = "the broker did not take the offsets; they will be sent aga
 pub(super) struct Context {
     pub(super) topic: String,
     pub(super) shared: Arc<Shared>,
+    pub(super) lost: Lost,
 }
 
 impl ClientContext for Context {
@@ -29,6 +30,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.lost.heard(&error);
         self.shared.counters().totals.poll_errors += 1;
         // Says nothing that the broker's own failure has not said, and follows the end of an embedded broker.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
@@ -96,7 +98,7 @@ mod tests {
     fn a_topic_that_is_gone_is_said_once_and_not_at_every_fetch() {
         let lines = Lines::default();
         let shared = Arc::new(Shared::default());
-        let context = Context { topic: "transactions".to_owned(), shared: Arc::clone(&shared) };
+        let context = Context { topic: "transactions".to_owned(), shared: Arc::clone(&shared), lost: Lost::default() };
         tracing::subscriber::with_default(lines.clone(), || {
             for offset in 0..1_000 {
                 let reason =

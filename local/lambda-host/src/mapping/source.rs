@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use centinela_kafka_client::{Parting, bootstrap_again};
+use centinela_kafka_client::{Lost, Parting, bootstrap_again};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{CommitMode, Consumer, MessageStream, StreamConsumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -71,7 +71,7 @@ impl Source {
 
     fn find_blocking(config: &ClientConfig, spec: &KafkaMappingSpec, bootstrap: &str) -> Result<Source, MappingError> {
         let shared = Arc::new(Shared::default());
-        let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared) };
+        let context = Context { topic: spec.topic.clone(), shared: Arc::clone(&shared), lost: Lost::default() };
         let consumer: StreamConsumer<Context> =
             config.create_with_context(context).map_err(kafka("creating the consumer"))?;
         let source = Source { consumer: consumer.into(), bootstrap: bootstrap.to_owned(), spec: spec.clone(), shared };
@@ -127,7 +127,7 @@ impl Source {
     pub(super) fn partition_count(&self) -> Result<usize, MappingError> {
         let topic = &self.spec.topic;
         let asked = self.consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT);
-        // This is asked again and again, so it is where a client is found that has no broker left.
+        // This is asked again and again, so a client that has no broker left is found here even if it did not say so.
         let metadata = asked
             .inspect_err(|_| bootstrap_again(self.consumer.client(), &self.bootstrap))
             .map_err(kafka("asking for the topic"))?;
@@ -156,6 +156,20 @@ impl Source {
             Ok(ranges.into_iter().map(|(start, _)| start).collect())
         })
         .await
+    }
+
+    /// When [`Source::find_brokers`] has something to do; none while the client has its brokers.
+    pub(super) fn brokers_due(&self) -> Option<Instant> {
+        self.lost().due()
+    }
+
+    /// Gives the client its brokers back when it has lost them.
+    pub(super) fn find_brokers(&self) {
+        self.lost().mend(self.consumer.client(), &self.bootstrap);
+    }
+
+    fn lost(&self) -> &Lost {
+        &self.consumer.client().context().lost
     }
 
     pub(super) fn stream(&self) -> MessageStream<'_, Context> {

@@ -173,7 +173,6 @@ fn client_config(config: &KafkaConfig) -> ClientConfig {
         .set("request.timeout.ms", "5000")
         .set("retry.backoff.ms", "20")
         .set("reconnect.backoff.ms", "50")
-        .set("reconnect.backoff.max.ms", "1000")
         .set("socket.nagle.disable", "true")
         .set("socket.keepalive.enable", "true")
         .set("message.max.bytes", RECORD_BYTES_MAX.to_string())

@@ -43,10 +43,12 @@ impl Reading {
         let commit = self.is_dirty().then_some(self.commit_not_before);
         let client = if self.is_behind() { self.client_look.due() } else { None };
         let ranges = if self.out_of_range { self.ranges_look.due() } else { None };
-        [commit, self.topic_look.due(), client, ranges].into_iter().flatten().min()
+        let brokers = self.source.brokers_due();
+        [commit, self.topic_look.due(), client, ranges, brokers].into_iter().flatten().min()
     }
 
     pub(in crate::mapping) fn ask_what_is_due(&mut self) {
+        self.source.find_brokers();
         self.look_at_the_topic();
         self.look_behind_the_last_records();
         self.look_for_what_is_gone();
