@@ -224,6 +224,8 @@ fn faults_of_every_kind_lose_and_double_nothing_and_the_table_says_what_they_led
     }
     let added = lines.iter().find(|line| line["fault"] == "partitions-added").unwrap();
     assert_eq!(added["led_to"], "2 partitions joined every mapping", "also where the topic was recreated just before");
+    let timeouts = lines.iter().find(|line| line["fault"] == "timeout").unwrap();
+    assert_eq!(timeouts["times"], 2, "also the one that was due while no traffic came: {timeouts}");
     assert!(count(&report, "replayed") > 0, "batches came again");
     let met = |fault: &str| {
         let line = lines.iter().find(|line| line["fault"] == fault).unwrap();

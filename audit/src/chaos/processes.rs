@@ -9,10 +9,9 @@ use centinela_local::lambda::{EnvironmentInfo, FunctionHost};
 use super::kinds::Kind;
 use super::surroundings::Surroundings;
 
-/// How long a process of the scoring function is waited for that is busy: after a broker's restart none has work until the mapping reads again.
-/// And one of another function, which may gather records first.
-const BUSY_LIMIT: Duration = Duration::from_secs(5);
-const BUSY_LIMIT_RARE: Duration = Duration::from_secs(20);
+/// How long a busy process of a function other than the scoring one is waited for: it may gather records first, or have nothing to do in
+/// this run.
+const BUSY_LIMIT: Duration = Duration::from_secs(20);
 /// An invocation is frozen until its timeout only where that is not longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
@@ -39,21 +38,28 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// A process with work in progress. Where there is little to do it takes a while until there is one.
-    async fn busy(&self, host: &FunctionHost, pick: u64) -> Option<EnvironmentInfo> {
-        let is_scoring = host.spec().name == self.surroundings.scoring.spec().name;
-        let until = Instant::now() + if is_scoring { BUSY_LIMIT } else { BUSY_LIMIT_RARE };
-        loop {
+    /// A process with work in progress: of the function that `pick` says, or of the scoring one if that other has had none for long. None if
+    /// the faults had to end before there was one: where no traffic comes, because Kafka is away or a topic is recreated, it takes a while.
+    async fn busy(
+        &self,
+        pick: u64,
+        may: impl Fn(&FunctionHost) -> bool,
+    ) -> Option<(&'a Arc<FunctionHost>, EnvironmentInfo)> {
+        let scoring = self.surroundings.scoring;
+        let mut host = self.function(pick, &may)?;
+        let until = Instant::now() + BUSY_LIMIT;
+        while !self.surroundings.calm.is_cancelled() {
             let busy: Vec<EnvironmentInfo> =
                 self.unfrozen(host).into_iter().filter(|environment| environment.busy).collect();
             if let Some(index) = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(busy.len()) {
-                return Some(busy[index].clone());
+                return Some((host, busy[index].clone()));
             }
-            if until <= Instant::now() || self.surroundings.calm.is_cancelled() {
-                return None;
+            if until <= Instant::now() && may(scoring) {
+                host = scoring;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        None
     }
 
     fn unfrozen(&self, host: &FunctionHost) -> Vec<EnvironmentInfo> {
@@ -64,8 +70,7 @@ impl<'a> Processes<'a> {
     /// Kills a busy process, or with it all of its function that are not frozen.
     pub(super) async fn kill(&self, all: bool, pick: u64) {
         let tally = &self.surroundings.tally;
-        let Some(host) = self.function(pick, |_| true) else { return };
-        let Some(victim) = self.busy(host, pick).await else { return };
+        let Some((host, victim)) = self.busy(pick, |_| true).await else { return };
         tally.happened_to(Kind::Kill, &host.spec().name);
         let victims = if all { self.unfrozen(host) } else { vec![victim] };
         for victim in victims.iter().filter(|victim| host.kill(victim.pid)) {
@@ -90,8 +95,7 @@ impl<'a> Processes<'a> {
     pub(super) async fn freeze(&self, lasts: Option<Duration>, pick: u64) {
         let tally = &self.surroundings.tally;
         let may = |host: &FunctionHost| lasts.is_some() || host.spec().timeout <= TIMEOUT_MAX;
-        let Some(host) = self.function(pick, may) else { return };
-        let Some(victim) = self.busy(host, pick).await else { return };
+        let Some((host, victim)) = self.busy(pick, may).await else { return };
         if !host.freeze(victim.pid) {
             return;
         }
