@@ -34,17 +34,17 @@ pub enum Beat<'a> {
 pub struct End<'a> {
     platform: &'a Platform,
     readers: Vec<Reader>,
-    stuck_after: Duration,
+    drain_timeout: Duration,
     cuts: Vec<Cut>,
     places: PlacesByTopic,
     gaps: Vec<String>,
 }
 
 impl<'a> End<'a> {
-    /// Of what these readers read. Servers that do not answer and a drain that does not move are given up after `stuck_after`: the report
+    /// Of what these readers read. Servers that do not answer and a drain that does not move are given up after `drain_timeout`: the report
     /// is incomplete then.
-    pub fn new(platform: &'a Platform, readers: Vec<Reader>, stuck_after: Duration) -> Self {
-        Self { platform, readers, stuck_after, cuts: Vec::new(), places: PlacesByTopic::new(), gaps: Vec::new() }
+    pub fn new(platform: &'a Platform, readers: Vec<Reader>, drain_timeout: Duration) -> Self {
+        Self { platform, readers, drain_timeout, cuts: Vec::new(), places: PlacesByTopic::new(), gaps: Vec::new() }
     }
 
     /// Ends the report's part of every topic that a mapping reads, whatever producers send from now on, and waits as long as it moves
@@ -68,7 +68,7 @@ impl<'a> End<'a> {
 
     /// None when Kafka does not say where the cuts would be.
     async fn cut(&mut self, topics: &[String], beat: &mut dyn FnMut(Beat<'_>)) -> Option<Vec<Cut>> {
-        let mut patience = Patience::new(self.stuck_after);
+        let mut patience = Patience::new(self.drain_timeout);
         loop {
             let error = match Box::pin(self.platform.cut(topics)).await {
                 Ok(cuts) => return Some(cuts),
@@ -89,13 +89,13 @@ impl<'a> End<'a> {
 
     /// Whether everything was handled.
     async fn drain(&mut self, cuts: &[Cut], beat: &mut dyn FnMut(Beat<'_>)) -> bool {
-        let (mut least, mut patience) = (u64::MAX, Patience::new(self.stuck_after));
+        let (mut least, mut patience) = (u64::MAX, Patience::new(self.drain_timeout));
         loop {
             match Box::pin(self.platform.drain(cuts, DRAIN_SLICE)).await {
                 Ok(()) => return true,
                 Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
                     if records < least {
-                        (least, patience) = (records, Patience::new(self.stuck_after));
+                        (least, patience) = (records, Patience::new(self.drain_timeout));
                     }
                     let why = self.unmoved(&format!("{records} records wait for {}", functions(cuts)));
                     if patience.is_over() {
@@ -122,13 +122,13 @@ impl<'a> End<'a> {
                 return false;
             }
         };
-        let (mut least, mut patience) = (u64::MAX, Patience::new(self.stuck_after));
+        let (mut least, mut patience) = (u64::MAX, Patience::new(self.drain_timeout));
         loop {
             match self.platform.drain_streams(&drain, DRAIN_SLICE).await {
                 Ok(()) => return true,
                 Err(PlatformError::Mapping(MappingError::NotDrained { records, .. })) => {
                     if records < least {
-                        (least, patience) = (records, Patience::new(self.stuck_after));
+                        (least, patience) = (records, Patience::new(self.drain_timeout));
                     }
                     let functions = drain.functions().collect::<Vec<_>>().join(", ");
                     let why = self.unmoved(&format!("{records} records or windows wait for {functions}"));
@@ -194,8 +194,8 @@ impl<'a> End<'a> {
             .into_iter()
             .filter(|reader| !self.cuts.is_empty() || reader.has_ended())
             .map(|reader| {
-                let cuts = self.cuts.clone();
-                tokio::task::spawn_blocking(move || reader.finish(cuts))
+                let (cuts, limit) = (self.cuts.clone(), self.drain_timeout);
+                tokio::task::spawn_blocking(move || reader.finish(cuts, limit))
             })
             .collect();
         for finished in finishing {

@@ -250,7 +250,8 @@ async fn report_after<Left>(strike: impl AsyncFnOnce(Broker, DynamoDb) -> Left) 
     let (bootstrap, url) = (broker.bootstrap(), database.url());
     let directory = TempDir::new().unwrap();
     let summary = directory.path().join("report.json");
-    let mut run = centinela(&["up", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url]);
+    let mut run =
+        centinela(&["up", "--rate", "50", "--kafka", &bootstrap, "--dynamodb", &url, "--drain-timeout", "10s"]);
     let said = directory.path().join("said");
     let stderr = std::fs::File::create(&said).unwrap();
     let shown = directory.path().join("shown");

@@ -1,6 +1,7 @@
 //! How a reader is told that its topics change.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use centinela_local::platform::Cut;
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ pub(super) enum Change {
     /// Nothing more is to be read until it is to finish.
     Rest { done: oneshot::Sender<()> },
     /// The rest is to be read, up to the cuts where there are some, and nothing behind it.
-    Finish { cuts: Vec<Cut> },
+    Finish { cuts: Vec<Cut>, limit: Duration },
 }
 
 /// Tells a reader how its topics change. The reader heeds changes in their order.

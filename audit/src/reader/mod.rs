@@ -99,9 +99,9 @@ impl Reader {
     /// Reads to the cut of a topic, or, where it has none, to where it ends now; returns where records were. Blocks.
     ///
     /// # Errors
-    /// When the end was not reached.
-    pub fn finish(self, cuts: Vec<Cut>) -> Result<PlacesByTopic, ReadError> {
-        self.control.tell(Change::Finish { cuts });
+    /// When the end was not reached: nothing came for as long as `limit`, or the reader could not go on.
+    pub fn finish(self, cuts: Vec<Cut>, limit: Duration) -> Result<PlacesByTopic, ReadError> {
+        self.control.tell(Change::Finish { cuts, limit });
         self.thread.join().unwrap_or(Err(ReadError::Ended))
     }
 }

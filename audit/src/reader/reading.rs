@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::PlacesByTopic;
 use super::control::Change;
-use super::topic::{Content, FINISH_LIMIT, ReadError, Topic};
+use super::topic::{Content, ReadError, Topic};
 use crate::tracker::{Beside, Tracker};
 
 /// The first offset that is still to be read, by topic and partition.
@@ -26,6 +26,8 @@ type Next = [Vec<i64>];
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(100);
 const METADATA_LIMIT: Duration = Duration::from_secs(10);
+/// How long nothing may come from a topic that is about to be deleted while some of it is unread.
+const LEAVE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the consumer asks its owner for.
 pub(super) struct Tokens;
@@ -80,9 +82,9 @@ impl Reading {
                     rests = true;
                     done.send(()).unwrap_or_default();
                 }
-                Change::Finish { cuts } => {
+                Change::Finish { cuts, limit } => {
                     self.cuts = cuts;
-                    self.read_to_the_ends(&mut next)?;
+                    self.read_to_the_ends(&mut next, limit)?;
                     let names = self.topics.into_iter().map(|topic| topic.name);
                     return Ok(names.zip(self.places).collect());
                 }
@@ -96,7 +98,7 @@ impl Reading {
         let (topic, partitions, forget, done) = match change {
             Change::Rest { .. } | Change::Finish { .. } => return Ok(()),
             Change::Leave { topic, done } => {
-                self.read_to_the_ends(next)?;
+                self.read_to_the_ends(next, LEAVE_LIMIT)?;
                 (topic, 0, true, Some(done))
             }
             Change::Restart { topic, partitions } => (topic, partitions, true, None),
@@ -129,17 +131,24 @@ impl Reading {
         self.consumer.assign(&assignment)
     }
 
-    fn read_to_the_ends(&mut self, next: &mut Next) -> Result<(), ReadError> {
-        let ends = self.ends()?;
-        let until = Instant::now() + FINISH_LIMIT;
+    /// Gives up when nothing has come for as long as `limit`.
+    fn read_to_the_ends(&mut self, next: &mut Next, limit: Duration) -> Result<(), ReadError> {
+        let ends = self.ends().map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => self.gone(),
+            _ => error.into(),
+        })?;
+        let (mut least, mut moved_at) = (i64::MAX, Instant::now());
         loop {
             let left: i64 =
                 next.iter().flatten().zip(ends.iter().flatten()).map(|(next, end)| (end - next).max(0)).sum();
             if left == 0 {
                 return Ok(());
             }
-            if until <= Instant::now() {
-                return Err(ReadError::TooSlow { records: left });
+            if left < least {
+                (least, moved_at) = (left, Instant::now());
+            }
+            if limit <= moved_at.elapsed() {
+                return Err(ReadError::Stuck { records: left, limit });
             }
             if !self.poll(next)? {
                 self.look_behind_the_last_records(next)?;

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
-/// How long the end of the topics may take to read once it is asked for.
-pub(super) const FINISH_LIMIT: Duration = Duration::from_secs(60);
-
 /// What a topic holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -74,10 +71,12 @@ pub enum ReadError {
         offsets: i64,
     },
     /// The end was not reached.
-    #[error("{records} records of the topics could not be read back within {} s", FINISH_LIMIT.as_secs())]
-    TooSlow {
+    #[error("{records} records of the topics could not be read back: nothing came for {} s", .limit.as_secs_f64())]
+    Stuck {
         /// Records between the reader and the ends.
         records: i64,
+        /// How long it waited for the next.
+        limit: Duration,
     },
     /// The thread of the reader ended by a panic, or could not be started.
     #[error("the reader of the topics ended early")]

@@ -180,6 +180,9 @@ pub struct Up {
     /// quantile, drawn by --seed. What the server itself needs is part of the time.
     #[arg(long, value_name = "P50,P99", value_parser = parse_latency, allow_hyphen_values = true)]
     pub latency: Option<(Duration, Duration)>,
+    /// How long the end of the run waits for servers that do not answer, and for work that does not move; the report is incomplete then.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub drain_timeout: Duration,
     /// Use this Kafka instead of the embedded one.
     #[arg(long, value_name = "HOST:PORT[,...]", conflicts_with = "kafka_port")]
     pub kafka: Option<String>,

@@ -43,8 +43,6 @@ use crate::traffic::{Source, Stream};
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks at what the threads spent: a thread that ends loses at most this much of what it spent.
 const CPU_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Servers that do not answer and a drain that does not move are given up after this long: the report is incomplete then.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Bytes worth an answer of the broker: any decision, whose arrival is measured, and much of what producers sent, whose arrival is not.
 const DECISIONS_WORTH: u32 = 1;
 const PRODUCED_WORTH: u32 = 65_536;
@@ -295,15 +293,16 @@ impl<'a> Run<'a> {
         let sent = self.progress.acknowledged.load(Ordering::SeqCst);
         let sent_tx_s = as_f64(sent) / self.started.elapsed().as_secs_f64();
         // Reading the transactions back must not take part in the race.
-        let until = Instant::now() + STUCK_AFTER;
-        while self.tracker.seen().records < sent && Instant::now() < until {
+        let drain_timeout = self.arguments.drain_timeout;
+        let read_back = Instant::now();
+        while read_back.elapsed() < drain_timeout && self.tracker.seen().records < sent {
             tokio::time::sleep(TICK).await;
         }
         let waiting = self.tracker.seen().unique;
         self.platform.start_urgent_mappings().await.map_err(|error| Failure::failed(&error))?;
         let mut watch = backlog::Watch::new(waiting);
         let (mut most, mut moved_at) = (0, Instant::now());
-        while most < waiting && moved_at.elapsed() < STUCK_AFTER && !interrupt.finish.is_cancelled() {
+        while most < waiting && moved_at.elapsed() < drain_timeout && !interrupt.finish.is_cancelled() {
             tokio::time::sleep(TICK).await;
             self.tick();
             let seen = self.tracker.seen();
@@ -332,7 +331,7 @@ impl<'a> Run<'a> {
         if self.arguments.backlog.is_some() {
             self.work_off(interrupt).await?;
         }
-        let mut end = End::new(self.platform, std::mem::take(&mut self.readers), STUCK_AFTER);
+        let mut end = End::new(self.platform, std::mem::take(&mut self.readers), self.arguments.drain_timeout);
         end.handle_all(&mut |beat| match beat {
             Beat::Tick => self.tick(),
             Beat::Waiting(what) => terminal::note(&format!("{what}; Ctrl-C ends at once, without a report")),

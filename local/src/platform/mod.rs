@@ -32,7 +32,7 @@ use centinela_broker::Broker;
 use centinela_infra::Infrastructure;
 use centinela_kafka_client::KafkaAccess;
 use centinela_lambda_host::FunctionHost;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 
 pub use config::{FaultsOfMappings, PlatformConfig, Ports, Servers};
 pub use endpoints::Endpoints;
@@ -270,15 +270,12 @@ impl Platform {
             note(apis.shutdown().await);
         }
         let mappings: Vec<Mapped> = mappings.into_iter().filter_map(OnceLock::into_inner).flatten().collect();
-        for mapped in &mappings {
-            note(mapped.mapping.stop().await.map_err(PlatformError::from));
-        }
+        let stopped = join_all(mappings.iter().map(|mapped| mapped.mapping.stop())).await;
+        stopped.into_iter().for_each(|stopped| note(stopped.map_err(PlatformError::from)));
         // Their clients would complain about the broker's end.
         drop(mappings);
         let left = tokio::spawn(claims.leave());
-        for host in functions.values() {
-            host.stop(grace).await;
-        }
+        join_all(functions.values().map(|host| host.stop(grace))).await;
         if left.await.is_err() {
             tracing::warn!("leaving the consumer groups ended by a panic");
         }
